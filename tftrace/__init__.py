@@ -1,0 +1,26 @@
+"""tftrace: step through a transformer's forward pass beside its source and its paper's equations, checked.
+
+with tftrace.record(model, path="run.tftrace") as trace:
+    model(**inputs)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import TraceError
+from .trace import Trace, load
+
+if TYPE_CHECKING:
+    from .capture.recorder import record
+
+__all__ = ["Trace", "TraceError", "load", "record"]
+
+
+def __getattr__(name: str) -> object:
+    # Reading a trace must not import torch; recording one must.
+    if name == "record":
+        from .capture.recorder import record
+
+        return record
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

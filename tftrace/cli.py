@@ -1,0 +1,220 @@
+"""The command line: record, view, show, export, demo. Every mistake of a user gets one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from .errors import TraceError
+from .text import visible
+from .trace import Trace, load
+
+if TYPE_CHECKING:
+    from .models import Loaded
+
+app = App(
+    name="tftrace",
+    help="Step through a transformer's forward pass beside its source and its paper's equations, checked.",
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+)
+
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
+Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]
+Force = Annotated[bool, Parameter(name="--force", negative=())]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+        return 0
+    except TraceError as error:
+        print(f"tftrace: {visible(str(error))}", file=sys.stderr)
+    except CycloptsError as error:
+        sentence = " ".join(str(error).split()).rstrip(".")
+        print(f"tftrace: {visible(sentence)}. See 'tftrace --help'.", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say no more
+        return 0
+    return 2
+
+
+@app.command
+def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force: Force = False) -> None:
+    """Record a small model that ships with tftrace and step through it.
+
+    In a terminal this opens the debugger; without one it prints the same steps.
+
+    Parameters
+    ----------
+    name
+        bert (sentiment), gpt2 (writes a story) or transformer (translates a date into words).
+    text
+        Another text to run the model on.
+    output
+        Keep the trace in this folder; without it the trace is gone at the end.
+    force
+        Replace an existing trace.
+    """
+    if name.removeprefix("demo:") not in ("bert", "gpt2", "transformer"):
+        raise TraceError(f"There is no demo {name!r}: choose bert, gpt2 or transformer.")
+    with TemporaryDirectory(prefix="tftrace-") as folder:
+        trace = _record(
+            f"demo:{name.removeprefix('demo:')}", text or [], output or Path(folder) / f"{name}.tftrace", force
+        )
+        _present(trace)
+    if output is None:
+        _say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")
+
+
+@app.command
+def record(
+    source: str, *, text: Texts = None, output: Output = None, level: str = "lines", force: Force = False
+) -> None:
+    """Record a forward pass of a model.
+
+    Parameters
+    ----------
+    source
+        A hub id, a local folder, or demo:bert, demo:gpt2, demo:transformer.
+    text
+        What the model is given; repeat it for a batch.
+    output
+        Folder of the trace; without it a name made from the source, in this folder.
+    level
+        modules, functions or lines: how much is recorded.
+    force
+        Replace an existing trace.
+    """
+    trace = _record(source, text or [], output or _free_name(source), force, level)
+    _say(
+        f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers."
+    )
+
+
+@app.command
+def view(trace: Path) -> None:
+    """Step through a recorded trace in the terminal.
+
+    Parameters
+    ----------
+    trace
+        Folder of the trace.
+    """
+    _present(load(trace))
+
+
+@app.command
+def show(trace: Path, *, step: int | None = None, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Print the steps of a trace: tree, line, equation, verdict, tensors.
+
+    Parameters
+    ----------
+    trace
+        Folder of the trace.
+    step
+        Everything about this one step.
+    json
+        As JSON.
+    """
+    from .show import show as print_steps
+
+    print_steps(load(trace), step, as_json=json)
+
+
+@app.command
+def export(trace: Path, file: Path, *, force: Force = False) -> None:
+    """Write a trace in the format that the file's extension names.
+
+    Parameters
+    ----------
+    trace
+        Folder of the trace.
+    file
+        What to write, such as run.csv.
+    force
+        Replace an existing file.
+    """
+    from .export import export as write
+
+    write(load(trace), file, overwrite=force)
+    _say(f"Wrote {file}.")
+
+
+def _record(source: str, texts: Sequence[str], path: Path, force: bool, level: str = "lines") -> Trace:
+    """Load and record, with a progress line where a person is watching."""
+    from .writer import check_folder
+
+    check_folder(path, force)  # before the model is loaded: a bad path should cost no wait
+    with Console(stderr=True).status(f"Loading {visible(source)} …") as status:
+        loaded = _quietly(lambda: _load(source, texts))
+        status.update(f"Recording {type(loaded.model).__name__} …")
+        trace = _run(loaded, path, force, level)
+    verdicts = trace.checks["verdict"].value_counts().to_pylist()
+    counts = ", ".join(
+        f"{v['counts']} {'equation' if v['counts'] == 1 else 'equations'} {v['values']}" for v in verdicts
+    )
+    said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
+    _say(f"Recorded {len(trace)} steps of {trace.meta['model']} in {path} ({counts or 'no equations'}).{said}")
+    return trace
+
+
+def _load(source: str, texts: Sequence[str]) -> Loaded:
+    from .models import load as load_model
+
+    return load_model(source, texts)
+
+
+def _run(loaded: Loaded, path: Path, force: bool, level: str) -> Trace:
+    import torch
+
+    from .capture.recorder import Recorder
+
+    recorder = Recorder(loaded.model, path, level, force, loaded.meta)
+    with torch.no_grad(), recorder as trace:
+        recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))
+    return trace
+
+
+def _quietly(work: Callable[[], Any]) -> Any:
+    """Run a loader without the notices of the libraries below."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return work()
+
+
+def _present(trace: Trace) -> None:
+    """The debugger where there is a terminal, else the same content as text."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from .tui.app import run
+
+        run(trace)
+    else:
+        from .show import show as print_steps
+
+        print_steps(trace)
+
+
+def _free_name(source: str) -> Path:
+    """`bert.tftrace` for demo:bert or a folder bert, numbered where that exists."""
+    stem = visible(source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]) or "run"
+    names = (Path(f"{stem}{'' if n == 1 else f'-{n}'}.tftrace") for n in range(1, 10_000))
+    return next(name for name in names if not name.exists())
+
+
+def _say(sentence: str) -> None:
+    print(visible(sentence), file=sys.stderr)

@@ -1,0 +1,93 @@
+"""The three tables of a trace: names, types and units of their columns, kept in one place because
+the writer, the reader, the exports and other programs all rely on them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+MODULE, FUNCTION, LINE, OP = "module", "function", "line", "op"
+KINDS = (MODULE, FUNCTION, LINE, OP)
+CALLS = (MODULE, FUNCTION)
+
+INPUT, OUTPUT, LOCAL, PARAMETER = "input", "output", "local", "parameter"
+ROLES = (INPUT, OUTPUT, LOCAL, PARAMETER)
+
+RETURNED, RAISED, OPEN = "returned", "raised", "open"
+
+HOLDS, DIFFERS, UNCHECKED = "holds", "differs", "unchecked"
+
+LEVELS = ("modules", "functions", "lines")
+
+_text, _int, _float = pa.string(), pa.int64(), pa.float64()
+
+
+def _column(name: str, kind: pa.DataType, about: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"about": about})
+
+
+STEPS = pa.schema(
+    [
+        _column("step", _int, "order of entry within the rank, from 0"),
+        _column("parent", _int, "step that was running when this one was entered; null for a root"),
+        _column("depth", _int, "number of ancestors"),
+        _column("forward", _int, "which root call, from 0; each token of a generation is one"),
+        _column("rank", _int, "process of a distributed run"),
+        _column("kind", _text, "module | function | line | op"),
+        _column("name", _text, "path of the module; a function adds its own name, a line has its function's"),
+        _column("type", _text, "class of the module, or qualified name of the function"),
+        _column("occurrence", _int, "n-th call of that name within the forward, from 0"),
+        _column("file", _text, "source file of the call site"),
+        _column("line", _int, "first line of the call site, from 1"),
+        _column("end_line", _int, "last line of the call site"),
+        _column("col", _int, "first column of the call site, UTF-8 bytes from 0"),
+        _column("end_col", _int, "column after the call site's last"),
+        _column("def_file", _text, "source file of what is called"),
+        _column("def_line", _int, "line where what is called is defined, from 1"),
+        _column("start_ns", _int, "nanoseconds from the start of the recording"),
+        _column("duration_ns", _int, "nanoseconds, without the time the recording itself took"),
+        _column("status", _text, "returned | raised | open"),
+        _column("equation", _text, "id of the recipe's equation, or null"),
+    ]
+)
+
+TENSORS = pa.schema(
+    [
+        _column("step", _int, "the step that saw the tensor"),
+        _column("role", _text, "input | output | local | parameter"),
+        _column("name", _text, "argument, path in the returned structure ('' if it is the tensor), or variable"),
+        _column("tensor", _int, "identity: the same number wherever the same values stand"),
+        _column("shape", pa.list_(_int), "elements along each dimension"),
+        _column("dtype", _text, "torch dtype without 'torch.'"),
+        _column("device", _text, "torch device"),
+        _column("numel", _int, "number of elements"),
+        _column("nbytes", _int, "bytes of the elements"),
+        _column("mean", _float, "over finite elements"),
+        _column("std", _float, "of the population, over finite elements"),
+        _column("min", _float, "over finite elements"),
+        _column("max", _float, "over finite elements"),
+        _column("l2", _float, "Euclidean norm over finite elements"),
+        _column("nan", _int, "count of NaN"),
+        _column("inf", _int, "count of +Inf and -Inf"),
+        _column("zero", _int, "count of zeros"),
+        _column("value", _text, "where the whole tensor is kept, or null"),
+    ]
+)
+
+CHECKS = pa.schema(
+    [
+        _column("step", _int, "the step whose equation was checked"),
+        _column("equation", _text, "id of the recipe's equation"),
+        _column("verdict", _text, "holds | differs | unchecked"),
+        _column("residual", _float, "|returned - recomputed| at the worst cell, in the output's units"),
+        _column("bound", _float, "largest difference that rounding explains at that cell"),
+        _column("cells", _int, "number of output cells recomputed in float64"),
+        _column("variant", _text, "the known variant that fits, if the equation itself does not"),
+        _column("reason", _text, "why it was not checked, or what differs"),
+    ]
+)
+
+TABLES = {"steps": STEPS, "tensors": TENSORS, "checks": CHECKS}
+
+STATISTICS = ("mean", "std", "min", "max", "l2", "nan", "inf", "zero")

@@ -1,0 +1,265 @@
+"""The trace as plain text or JSON: for pipes, for logs, and for terminals where no screen can open.
+
+It says what the screen says; each equation stands once, where it first occurs, drawn as the paper prints it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from . import describe, schema
+from .errors import TraceError
+from .text import duration, visible
+from .trace import Trace
+
+Part = tuple[str, str]  # text and its style
+_WIDTH = 100  # columns where the stream is not a terminal
+_BEFORE, _AFTER = 4, 6  # source lines around a statement
+_ROWS_AT_ONCE = 4096
+_COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
+_ROLES = {schema.INPUT: "blue", schema.OUTPUT: "green", schema.LOCAL: "yellow", schema.PARAMETER: "magenta"}
+
+
+def show(
+    trace: Trace,
+    step: int | None = None,
+    *,
+    as_json: bool = False,
+    out: TextIO | None = None,
+    limit: int | None = None,
+    width: int | None = None,
+    language: str = "en",
+) -> None:
+    """Write a trace, or one step of it, to `out` (default: standard output) as text or as JSON.
+
+    `limit` ends the tree after that many steps. Raises TraceError for a step that the trace does not have.
+    """
+    if step is not None and not 0 <= step < len(trace):
+        has = f"its steps are 0 to {len(trace) - 1}" if len(trace) else "it has no steps"
+        raise TraceError(f"There is no step {step} in {trace.path}: {has}.")
+    stream = sys.stdout if out is None else out
+    if hasattr(stream, "reconfigure") and (stream.encoding or "").lower().replace("-", "") != "utf8":
+        stream.reconfigure(errors="replace")
+    try:
+        if as_json:
+            stream.writelines(_json(trace, step, limit))
+        else:
+            paper = _Paper(stream, width)
+            lines = (
+                _one(trace, step, paper.width, language)
+                if step is not None
+                else _all(trace, limit, paper.width, language)
+            )
+            for line in lines:
+                paper.write(line)
+        stream.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        if stream is sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Paper:
+    """A stream with colours where it is a terminal, and plain text elsewhere."""
+
+    def __init__(self, stream: TextIO, width: int | None) -> None:
+        self._stream = stream
+        self._console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._plain = not self._console.is_terminal
+        self.width = max(40, width or (_WIDTH if self._plain else self._console.width))
+
+    def write(self, line: list[Part]) -> None:
+        if self._plain:
+            self._stream.write("".join(said for said, _ in line).rstrip() + "\n")
+        else:
+            self._console.print(Text.assemble(*line, end=""))
+
+
+# -- the tree ------------------------------------------------------------------------------------------
+
+
+def _all(trace: Trace, limit: int | None, width: int, language: str) -> Iterator[list[Part]]:
+    yield from ([(f"{name:<8}", "dim"), (said, "")] for name, said in describe.about(trace))
+    yield []
+    kinds, parents = trace.column("kind"), trace.parents
+    digits = len(str(max(0, len(trace) - 1)))
+    seen: set[str] = set()
+    count = len(trace) if limit is None else min(limit, len(trace))
+    for at in range(count):
+        row = describe.row(trace, at)
+        margin = digits + 2 + 2 * min(row.indent, max(0, width - 60) // 2)
+        yield _row(row, digits, margin, width)
+        if row.kind == schema.LINE or parents[at] < 0 or kinds[parents[at]] != schema.LINE:
+            for said in describe.values(trace, at):
+                yield [(" " * (margin + 6), ""), ("⇒ ", "yellow"), (_short(said, width - margin - 8), "dim")]
+        if row.kind in schema.CALLS and (row.verdict or trace.column("equation")[at]):
+            for equation in describe.equations(trace, at, language):
+                if equation.id not in seen:
+                    seen.add(equation.id)
+                    bar: Part = (" " * (margin + 2) + "│ ", "cyan")
+                    yield from ([bar, *line] for line in _equation(equation, width - margin - 4, brief=True))
+    if count < len(trace):
+        yield [(f"… {len(trace) - count} more steps", "dim")]
+
+
+def _row(row: describe.Row, digits: int, margin: int, width: int) -> list[Part]:
+    number: Part = (f"{row.position:>{digits}}" + " " * (margin - digits), "dim")
+    if row.kind == schema.LINE:
+        line = row.place.rpartition(":")[2]
+        return [number, (f"{line:>5} ", "dim"), (_short(row.label, width - margin - 6), "")]
+    judged = describe.MARKS.get(row.verdict or "", "")
+    failed = f"  ! {row.failed}" if row.failed else ""
+    room = width - margin - 2 - cell_len(judged) - cell_len(failed) - 1
+    named = _short(row.label, room)
+    detail = _short(f"  {row.detail}" if row.detail else "", room - cell_len(named))
+    place = f"  {row.place}" if row.place else ""
+    place = place if cell_len(place) <= room - cell_len(named + detail) else ""
+    gap = " " * max(1, room - cell_len(named + detail + place) + 1)
+    return [
+        number, ("▾ ", "cyan"), (named, "bold"), (detail, "cyan"), (place, "dim"), (gap, ""),
+        (judged, _COLORS[row.verdict]), (failed, "bold red"),
+    ]  # fmt: skip
+
+
+def _equation(equation: describe.Equation, width: int, brief: bool = False) -> Iterator[list[Part]]:
+    yield from ([(line, "italic")] for line in _wrapped(equation.cite, width))
+    drawn = (
+        equation.rows
+        if max(map(cell_len, equation.rows), default=0) <= width - 2
+        else _wrapped(equation.plain, width - 2)
+    )
+    yield from ([("  " + line, "bold")] for line in drawn)
+    if equation.dims:
+        yield from ([(line, "blue")] for line in _wrapped(equation.dims, width))
+    for line in _wrapped(equation.judgement, width):
+        yield [(line, _COLORS.get(equation.verdict, "bold red"))]
+    if brief:
+        return
+    names = max((cell_len(symbol) for symbol, _ in equation.legend), default=0)
+    for symbol, said in equation.legend:
+        yield [(f"  {symbol:<{names}}  ", "yellow"), (_short(said, width - names - 4), "")]
+    yield from ([(line, "italic dim")] for line in _wrapped(equation.note, width))
+
+
+# -- one step ------------------------------------------------------------------------------------------
+
+
+def _one(trace: Trace, at: int, width: int, language: str) -> Iterator[list[Part]]:
+    step = trace[at]
+    yield [(f"step {at}", "bold yellow"), (f"/{len(trace) - 1} · {describe.path(trace, at)}", "bold")]
+    facts = [step.kind, step.type, describe.place(trace, at), duration(step.duration_ns), step.status]
+    yield [(" · ".join(visible(fact) for fact in facts if fact), "dim")]
+    yield []
+    yield from _source(trace, at, width)
+    for equation in describe.equations(trace, at, language):
+        if equation.within:
+            yield [(f"of {equation.within}", "dim")]
+        yield from _equation(equation, width)
+        yield []
+    yield from _table(describe.tensors(trace, at), width)
+
+
+def _source(trace: Trace, at: int, width: int) -> Iterator[list[Part]]:
+    code = describe.code(trace, at)
+    if code is None:
+        return
+    yield [(code.title, "bold")]
+    for number in range(max(1, code.first - _BEFORE), min(len(code.lines), code.last + _AFTER) + 1):
+        here = code.first <= number <= code.last
+        pointer = "▶" if number == code.first else " "
+        bar = "┃" if here or number in code.done else "╎" if number in code.later else " "
+        raw = code.lines[number - 1]
+        said = _short(visible(raw), width - 9)
+        yield [(pointer, "bold yellow"), (f"{number:>5}", "dim"), (f" {bar} ", "cyan"), (said, "bold" if here else "")]
+        if here and code.call is not None and code.call[0] == code.call[2] == number:
+            begin, end = (len(visible(raw[:column])) for column in (code.call[1], code.call[3]))
+            yield [(_short(" " * (9 + begin) + "^" * max(1, end - begin), width), "yellow")]
+        if number == code.last:
+            for value in describe.values(trace, at):
+                yield [(" " * 9 + "⇒ ", "yellow"), (_short(value, width - 11), "")]
+    yield []
+
+
+def _table(rows: list[describe.Line], width: int) -> Iterator[list[Part]]:
+    heads = ("name", "shape", "μ", "σ", "min", "max", "dtype", "")
+    if not rows:
+        return
+    cells = [(one.name, one.shape, one.mean, one.std, one.min, one.max, one.dtype, one.odd) for one in rows]
+    widths = [max(cell_len(cell) for cell in column) for column in zip(heads, *cells, strict=True)]
+    widths[0] = max(4, min(widths[0], width - sum(widths[1:]) - 2 * len(widths) - 2))
+
+    def line(row: Iterable[str]) -> str:
+        placed = (
+            set_cell_size(_short(cell, size), size) if at in (0, 1, 6, 7) else " " * (size - cell_len(cell)) + cell
+            for at, (cell, size) in enumerate(zip(row, widths, strict=True))
+        )
+        return "  ".join(placed)
+
+    yield [("  " + line(heads), "dim")]
+    for one, row in zip(rows, cells, strict=True):
+        yield [
+            (describe.ROLE_MARKS.get(one.role, "?") + " ", _ROLES.get(one.role, "")),
+            (_short(line(row), width - 2), ""),
+        ]
+
+
+def _short(said: str, width: int) -> str:
+    if cell_len(said) <= width:
+        return said
+    return set_cell_size(said, max(0, width - 1)) + "…"
+
+
+def _wrapped(said: str, width: int) -> list[str]:
+    lines = Text(said).wrap(_RULER, max(8, width)) if said else []
+    return [line.plain.rstrip() for line in lines]
+
+
+_RULER = Console(width=_WIDTH, markup=False)  # wrapping by cells needs a console, though nothing is printed on it
+
+
+# -- JSON ----------------------------------------------------------------------------------------------
+
+
+def _json(trace: Trace, step: int | None, limit: int | None) -> Iterator[str]:
+    if step is not None:
+        row = trace.steps.slice(step, 1).to_pylist()[0]
+        yield _dumps(_step(trace, step, row), indent=1) + "\n"
+        return
+    yield '{"meta": ' + _dumps(trace.meta) + ',\n"steps": ['
+    at = 0
+    for batch in trace.steps.slice(0, limit).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            yield (",\n" if at else "\n") + _dumps(_step(trace, at, row))
+            at += 1
+    yield "\n]}\n"
+
+
+def _step(trace: Trace, at: int, row: dict[str, Any]) -> dict[str, Any]:
+    first, last = describe.span(trace, at)
+    row["source"] = "\n".join(trace.source(row["file"])[first - 1 : last]) if first else ""
+    tensors, checks = (schema.TENSORS.names, trace.tensors_of(at)), (schema.CHECKS.names, trace.checks_of(at))
+    for key, (names, found) in (("tensors", tensors), ("checks", checks)):
+        row[key] = [{name: getattr(one, name) for name in names} for one in found]
+    return row
+
+
+def _dumps(value: Any, indent: int | None = None) -> str:
+    """ASCII, so that no terminal is moved by a stranger's text; NaN and Inf, which JSON has not, as null."""
+    return json.dumps(_finite(value), allow_nan=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value

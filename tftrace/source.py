@@ -1,0 +1,79 @@
+"""Where code stands: the file and line of a function, the expression that called, the statements of a file.
+
+A debugger steps by statement: a call written over eight lines is one step, so lines map to statements."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+from collections.abc import Callable
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+
+class Site(NamedTuple):
+    """A span of source: lines from 1, columns in UTF-8 bytes from 0, `None` where Python does not know."""
+
+    file: str | None = None
+    line: int | None = None
+    end_line: int | None = None
+    col: int | None = None
+    end_col: int | None = None
+
+
+class Statement(NamedTuple):
+    """A statement and the local names it binds (of a compound statement, its header)."""
+
+    site: Site
+    binds: frozenset[str] = frozenset()
+
+
+NOWHERE = Site()
+
+
+def call_site(frame: FrameType) -> Site:
+    """The very expression that a running frame is calling from (the line only, before Python 3.11)."""
+    code = frame.f_code
+    spans = _spans(code)
+    if spans is None:
+        return Site(code.co_filename, frame.f_lineno, frame.f_lineno)
+    line, end_line, col, end_col = spans[frame.f_lasti // 2]
+    return Site(code.co_filename, line or frame.f_lineno, end_line or frame.f_lineno, col, end_col)
+
+
+@lru_cache(maxsize=4096)
+def _spans(code: CodeType) -> list[tuple[int | None, int | None, int | None, int | None]] | None:
+    return list(code.co_positions()) if hasattr(code, "co_positions") else None
+
+
+def code_of(function: Callable[..., Any]) -> CodeType | None:
+    """The code that a function runs, below its decorators; None for one that is not written in Python."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    return getattr(function, "__code__", None)
+
+
+@lru_cache(maxsize=512)
+def statements(file: str) -> dict[int, Statement]:
+    """For each line of a file the statement it belongs to; of a compound statement only the header."""
+    found: dict[int, Statement] = {}
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return found
+    for node in ast.walk(tree):  # from the outside in, so that an inner statement takes its lines from the outer
+        if not isinstance(node, ast.stmt):
+            continue
+        end_line, end_col = node.end_lineno or node.lineno, node.end_col_offset
+        body = getattr(node, "body", None) or getattr(node, "cases", None)
+        header: list[ast.AST | None] = [node]
+        if body:
+            first = body[0] if isinstance(body[0], ast.stmt) else body[0].pattern
+            end_line, end_col = max(node.lineno, min(first.lineno - 1, end_line)), None
+            header = [getattr(node, "target", None), *getattr(node, "items", [])]
+        names = (inner for part in header if part is not None for inner in ast.walk(part))
+        binds = frozenset(n.id for n in names if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        statement = Statement(Site(file, node.lineno, end_line, node.col_offset, end_col), binds)
+        found.update(dict.fromkeys(range(node.lineno, end_line + 1), statement))
+    return found

@@ -1,0 +1,461 @@
+"""A recorded trace, read back without torch: its three tables, and steps as a tree.
+
+Everything that shows, steps through, exports or compares a run starts from `load(path)`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import pyarrow as pa
+
+from . import schema
+from .errors import TraceError
+
+if TYPE_CHECKING:
+    import pandas
+
+_BLOCK_ROWS, _BLOCKS_KEPT = 256, 512
+_META_LIMIT = 64 << 20  # bytes; a meta.json beyond this is not one of ours
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow:
+    """One row of the tensors table; units as in the schema."""
+
+    step: int
+    role: str
+    name: str
+    tensor: int
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    numel: int
+    nbytes: int
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+    l2: float | None
+    nan: int
+    inf: int
+    zero: int
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """One row of the checks table; units as in the schema."""
+
+    step: int
+    equation: str
+    verdict: str
+    residual: float | None
+    bound: float | None
+    cells: int
+    variant: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the forward pass: a row of the steps table that knows its tensors and its place in the tree."""
+
+    trace: Trace = field(repr=False, compare=False)
+    position: int = field(repr=False)  # row in the trace's tables; the step number where there is one rank
+    step: int
+    parent_step: int | None = field(repr=False)
+    depth: int
+    forward: int
+    rank: int
+    kind: str
+    name: str
+    type: str
+    occurrence: int
+    file: str | None
+    line: int | None
+    end_line: int | None
+    col: int | None
+    end_col: int | None
+    def_file: str | None
+    def_line: int | None
+    start_ns: int
+    duration_ns: int | None
+    status: str
+    equation: str | None
+
+    @property
+    def parent(self) -> Step | None:
+        """The step that was running when this one was entered, or None for a root."""
+        above = self.trace.parent(self.position)
+        return None if above is None else self.trace[above]
+
+    @property
+    def children(self) -> list[Step]:
+        """The steps entered directly below this one, in order."""
+        return [self.trace[i] for i in self.trace.children(self.position)]
+
+    @property
+    def tensors(self) -> list[TensorRow]:
+        """What the step saw, with statistics; parameters stand with the first call of their module."""
+        return self.trace.tensors_of(self.position)
+
+    @property
+    def checks(self) -> list[CheckRow]:
+        """The verdicts on the step's equations, the principal one first."""
+        return self.trace.checks_of(self.position)
+
+    @property
+    def call(self) -> Step:
+        """The module or function call this step belongs to: itself, or for a line the call that runs it."""
+        return self.trace[self.trace.call_of(self.position)]
+
+
+class Trace:
+    """A recorded run. `trace[i]` is the i-th step; `steps`, `tensors` and `checks` are Arrow tables.
+
+    A trace is a folder (see docs of `tftrace.schema` for the columns). It can be opened while it is
+    being written; `reload()` reads what has come since.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, keep: tempfile.TemporaryDirectory[str] | None = None) -> None:
+        self.path = Path(path).expanduser()
+        self._keep = keep  # a trace without a path of its own lives as long as this object
+        if not self.path.is_dir():
+            raise TraceError(f"There is no trace at {self.path}: record one with 'tftrace record', or check the path.")
+        self.meta = _read_meta(self.path)
+        self._tables: dict[str, pa.Table] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Trace {str(self.path)!r}: {len(self)} steps>"
+
+    # -- tables ---------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> pa.Table:
+        """One row a step, in order of entry; columns and units in `tftrace.schema.STEPS`."""
+        return self._read()["steps"]
+
+    @property
+    def tensors(self) -> pa.Table:
+        """One row a tensor seen by a step; columns and units in `tftrace.schema.TENSORS`."""
+        return self._read()["tensors"]
+
+    @property
+    def checks(self) -> pa.Table:
+        """One row an equation checked on a step; columns in `tftrace.schema.CHECKS`."""
+        return self._read()["checks"]
+
+    def reload(self) -> None:
+        """Forget what was read, so that the next look sees what the recording has written since."""
+        self.meta = _read_meta(self.path)
+        self._tables = None
+        for name, value in vars(type(self)).items():
+            if isinstance(value, cached_property):
+                self.__dict__.pop(name, None)
+
+    def to_pandas(self, table: str | None = None) -> pandas.DataFrame:
+        """A table (`"steps"`, `"tensors"`, `"checks"`) as a DataFrame; without a name what the CSV holds:
+        one row a (step, tensor)."""
+        from .export.table import joined, to_frame
+
+        if table is None:
+            return to_frame(joined(self))
+        if table not in schema.TABLES:
+            raise TraceError(f"There is no table {table!r}: ask for one of {', '.join(schema.TABLES)}.")
+        return to_frame(self._read()[table])
+
+    def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write one row a (step, tensor) as CSV. Raises TraceError if the file exists, unless `overwrite`."""
+        from .export import export
+
+        export(self, path, overwrite=overwrite)
+
+    # -- steps as a tree --------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self.steps.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Step]: ...
+    def __getitem__(self, index: int | slice) -> Step | list[Step]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        size = len(self)
+        at = index + size if index < 0 else index
+        if not 0 <= at < size:
+            raise IndexError(f"there is no step {index}: the trace has {size} steps")
+        return Step(self, at, *(column[at].as_py() for column in self.steps.itercolumns()))
+
+    def __iter__(self) -> Iterator[Step]:
+        return (self[i] for i in range(len(self)))
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the steps table as a numpy array (text as objects), cached: cheap to index."""
+        if name not in self._columns:
+            if pa.types.is_string(self.steps.schema.field(name).type):
+                codes, words = self.words(name)
+                self._columns[name] = np.array([*words, None], dtype=object)[codes]
+            else:
+                self._columns[name] = self.steps[name].to_numpy()
+        return self._columns[name]
+
+    def words(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """A text column of the steps table as codes into its distinct texts (-1 for null), cached: a million steps
+        name but a few hundred modules."""
+        if name not in self._words:
+            self._words[name] = _encoded(self.steps[name])
+        return self._words[name]
+
+    @cached_property
+    def _words(self) -> dict[str, tuple[np.ndarray, list[str]]]:
+        return {}
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {}
+
+    @property
+    def ends(self) -> np.ndarray:
+        """For each step the position after its last descendant."""
+        return self._tree[0]
+
+    @property
+    def parents(self) -> np.ndarray:
+        """For each step the position of its parent, -1 for a root."""
+        return self._tree[1]
+
+    @cached_property
+    def _tree(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends and parents, level by level from the deepest, so that a million steps take a tenth of a second."""
+        depth = self.column("depth")
+        size = len(depth)
+        ends, parents = np.full(size, size, dtype=np.int64), np.full(size, -1, dtype=np.int64)
+        above = np.arange(size)
+        for level in np.unique(depth)[::-1]:
+            at_level = depth[above] == level
+            here = above[at_level]
+            ends[here] = np.append(above[1:], size)[at_level]
+            above = above[~at_level]
+            before = np.searchsorted(above, here) - 1
+            parents[here[before >= 0]] = above[before[before >= 0]]
+        return ends, parents
+
+    def parent(self, position: int) -> int | None:
+        """Position of the parent, or None for a root."""
+        above = int(self.parents[position])
+        return None if above < 0 else above
+
+    def children(self, position: int) -> list[int]:
+        """Positions of the direct children, in order."""
+        below = self.parents[position + 1 : int(self.ends[position])]
+        found: list[int] = (np.flatnonzero(below == position) + position + 1).tolist()
+        return found
+
+    def call_of(self, position: int) -> int:
+        """Position of the module or function call that a step belongs to (itself, unless it is a line or an op)."""
+        kinds = self.column("kind")
+        while kinds[position] not in schema.CALLS and self.parents[position] >= 0:
+            position = int(self.parents[position])
+        return position
+
+    # -- what belongs to a step -------------------------------------------------------------------
+
+    def tensors_of(self, position: int) -> list[TensorRow]:
+        """The tensors a step saw. A module's parameters are recorded at its first call and shown at each."""
+        rows = self._rows("tensors", TensorRow, position)
+        first = self._first_call.get(self.column("name")[position]) if self._is_module(position) else None
+        if first is not None and first != position:
+            rows += [r for r in self._rows("tensors", TensorRow, first) if r.role == schema.PARAMETER]
+        return rows
+
+    def checks_of(self, position: int) -> list[CheckRow]:
+        """The verdicts on a step's equations."""
+        return self._rows("checks", CheckRow, position)
+
+    def source(self, file: str | None) -> list[str]:
+        """The lines of a source file as they were when they ran; empty if the trace has no copy."""
+        name = self.meta["sources"].get(file)
+        if file is None or not isinstance(name, str) or Path(name).name != name:
+            return []
+        if file not in self._sources:
+            path = self.path / "sources" / name
+            try:
+                inside = path.resolve().parent == (self.path / "sources").resolve()
+                text = path.read_text(encoding="utf-8", errors="replace") if inside else ""
+            except OSError:
+                text = ""
+            self._sources[file] = text.splitlines()
+        return self._sources[file]
+
+    @cached_property
+    def _sources(self) -> dict[str, list[str]]:
+        return {}
+
+    def equation(self, name: str | None) -> dict[str, Any] | None:
+        """The recipe of an equation as it was when the run was recorded (cite, tex, formula, dims, note …)."""
+        found = self.meta["equations"].get(name)
+        return found if isinstance(found, dict) else None
+
+    @property
+    def tensor_positions(self) -> np.ndarray:
+        """For each row of the tensors table the position of its step."""
+        found: np.ndarray = self._read()["tensors_position"]
+        return found
+
+    @property
+    def check_positions(self) -> np.ndarray:
+        """For each row of the checks table the position of its step."""
+        found: np.ndarray = self._read()["checks_position"]
+        return found
+
+    def _is_module(self, position: int) -> bool:
+        return bool(self.column("kind")[position] == schema.MODULE)
+
+    @cached_property
+    def _first_call(self) -> dict[str, int]:
+        codes, names = self.words("name")
+        modules = np.flatnonzero(self.column("kind") == schema.MODULE)
+        found, index = np.unique(codes[modules], return_index=True)
+        return {names[code]: int(modules[at]) for code, at in zip(found.tolist(), index.tolist(), strict=True)}
+
+    def _rows(self, table: str, kind: type, position: int) -> list[Any]:
+        bounds = self._bounds[table]
+        rows: list[Any] = []
+        at, end = int(bounds[position]), int(bounds[position + 1])
+        while at < end:
+            block, offset = divmod(at, _BLOCK_ROWS)
+            rows += self._block(table, kind, block)[offset : offset + end - at]
+            at = (block + 1) * _BLOCK_ROWS
+        return rows
+
+    def _block(self, table: str, kind: type, block: int) -> list[Any]:
+        """Rows of a table as objects, decoded a block at a time: neighbours are looked at together."""
+        found = self._blocks.get((table, block))
+        if found is None:
+            rows = self._read()[table].slice(block * _BLOCK_ROWS, _BLOCK_ROWS).to_pylist()
+            if kind is TensorRow:
+                for row in rows:
+                    row["shape"] = tuple(row["shape"] or ())
+            found = [kind(**row) for row in rows]
+            if len(self._blocks) >= _BLOCKS_KEPT:
+                self._blocks.clear()
+            self._blocks[table, block] = found
+        return found
+
+    @cached_property
+    def _blocks(self) -> dict[tuple[str, int], list[Any]]:
+        return {}
+
+    @cached_property
+    def _bounds(self) -> dict[str, np.ndarray]:
+        """For each table the first row of every step, and one past the end."""
+        tables = self._read()
+        return {
+            name: np.searchsorted(tables[f"{name}_position"], np.arange(tables["steps"].num_rows + 1))
+            for name in ("tensors", "checks")
+        }
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def _read(self) -> dict[str, Any]:
+        if self._tables is None:
+            self._tables = _read_tables(self.path)
+        return self._tables
+
+
+def load(path: str | os.PathLike[str]) -> Trace:
+    """Open a trace folder. Raises TraceError with a sentence if it is not one."""
+    trace = Trace(path)
+    trace.steps  # noqa: B018 - a broken table is better named here than at the first key
+    return trace
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    file = folder / "meta.json"
+    try:
+        if file.stat().st_size > _META_LIMIT:
+            raise TraceError(f"{file} is too large to be the description of a trace: record it again.")
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TraceError(f"{folder} is not a readable trace (no meta.json): check the path.") from error
+    except ValueError as error:
+        raise TraceError(f"{file} is damaged: record the trace again, or restore the file.") from error
+    if not isinstance(meta, dict) or not isinstance(meta.get("schema"), int):
+        raise TraceError(f"{folder} is not a trace (meta.json names no schema): check the path.")
+    if meta["schema"] > schema.SCHEMA_VERSION:
+        raise TraceError(f"{folder} was written by a newer tftrace (schema {meta['schema']}): upgrade tftrace.")
+    for key in ("sources", "equations"):
+        if not isinstance(meta.get(key), dict):
+            meta[key] = {}
+    return meta
+
+
+def _read_tables(folder: Path) -> dict[str, Any]:
+    """All ranks as one: steps in order of rank and entry, the other tables by the position of their step."""
+    ranks = sorted(p for p in folder.glob("rank-[0-9]*") if p.is_dir() and not p.is_symlink())
+    parts: dict[str, list[Any]] = {}
+    offset = 0
+    for rank in ranks:
+        steps = _sorted_steps(_read_stream(rank / "steps.arrow", schema.STEPS))
+        numbers = steps["step"].to_numpy()
+        parts.setdefault("steps", []).append(steps)
+        for name in ("tensors", "checks"):
+            table = _read_stream(rank / f"{name}.arrow", schema.TABLES[name])
+            owner = table["step"].to_numpy()
+            place = np.searchsorted(numbers, owner)
+            known = place < len(numbers)
+            known[known] = numbers[place[known]] == owner[known]
+            order = np.flatnonzero(known)[np.argsort(place[known], kind="stable")]
+            parts.setdefault(name, []).append(table.take(pa.array(order)))
+            parts.setdefault(f"{name}_position", []).append(place[order] + offset)
+        offset += len(numbers)
+    if not parts:
+        raise TraceError(f"{folder} holds no recorded steps (no rank folder): record the trace again.")
+    return {
+        name: np.concatenate(p) if isinstance(p[0], np.ndarray) else pa.concat_tables(p) for name, p in parts.items()
+    }
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
+    encoded = array.dictionary_encode()
+    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
+
+
+def _sorted_steps(steps: pa.Table) -> pa.Table:
+    """In order of entry, one row a step: a step is written when it ends, after an `open` row if a flush came before."""
+    numbers = steps["step"].to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    last = np.append(np.diff(numbers[order]) != 0, True) if len(order) else np.zeros(0, bool)
+    return steps.take(pa.array(order[last]))
+
+
+def _read_stream(file: Path, table: pa.Schema) -> pa.Table:
+    """Every whole batch of an Arrow stream; a tail cut off by a kill is left out."""
+    batches = []
+    try:
+        if file.is_symlink():
+            raise TraceError(f"{file} is a link, which a trace may not hold: copy the file itself.")
+        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
+            if not reader.schema.equals(table):
+                raise TraceError(f"{file} does not have the columns of a trace: record the trace again.")
+            while True:
+                try:
+                    batches.append(reader.read_next_batch())
+                except (StopIteration, pa.ArrowInvalid, OSError):
+                    break
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TraceError(f"{file} cannot be read as part of a trace: check the folder, or record it again.") from error
+    return pa.Table.from_batches(batches, table)
