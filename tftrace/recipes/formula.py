@@ -87,10 +87,8 @@ class Formula:
     source: str
     statements: tuple[tuple[str, Node], ...]
 
-    @property
-    def names(self) -> set[str]:
-        """Every name that an expression uses."""
-        return {n.id for _, body in self.statements for n in walk(body) if isinstance(n, Name)}
+    names: frozenset[str]  # every name that an expression uses
+    symbols: frozenset[str]  # these, and the names that statements define
 
 
 def parse(source: str) -> Formula:
@@ -143,7 +141,8 @@ class _Parser:
             statements.append(self._statement())
         if self._at < len(self._tokens):
             self._fail("an operator")
-        return Formula(self._source, tuple(statements))
+        names = frozenset(n.id for _, body in statements for n in walk(body) if isinstance(n, Name))
+        return Formula(self._source, tuple(statements), names, names | {symbol for symbol, _ in statements})
 
     def _statement(self) -> tuple[str, Node]:
         if [t[1] for t in self._tokens[self._at + 1 : self._at + 2]] == ["="]:

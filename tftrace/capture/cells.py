@@ -1,0 +1,181 @@
+"""The spot check: a few seeded cells of a step's result, recomputed in float64 from what the step really used.
+
+Along the dimensions in which a cell stands alone a few positions are drawn, and only these slices of the inputs are
+read, so that the cost does not grow with the tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..recipes.dims import Layout
+from ..recipes.evaluate import Array, Evaluator, Value, constant, reorder
+from ..recipes.plan import Plan, Statement
+from .references import Unbound
+
+_DRAWN = 2  # positions along an independent dimension …
+_DRAWN_LAST = 4  # … and along the last one
+_UNIT = {
+    torch.float64: 2.0**-53,
+    torch.float32: 2.0**-24,
+    torch.float16: 2.0**-11,
+    torch.bfloat16: 2.0**-8,
+}  # unit roundoff
+
+
+class Outcome(NamedTuple):
+    """The worst cell of a check."""
+
+    holds: bool
+    residual: float
+    bound: float
+    cells: int
+    symbol: str
+
+
+def spot_check(plan: Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float], draw: Random) -> Outcome:
+    """Check every statement of a plan on a few cells; raises Unbound where the numbers cannot tell."""
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
+            raise Unbound(f"{name} is a tensor whose numbers cannot be read ({tensor.dtype}, {tensor.layout})")
+        if tensor.numel() == 0:
+            raise Unbound(f"{name} is empty")
+    outcomes = [_Cells(plan, tensors, numbers).check(statement, draw) for statement in plan.statements]
+    worst = max(outcomes, key=lambda o: (not o.holds, o.residual / o.bound))
+    return worst._replace(cells=sum(o.cells for o in outcomes))
+
+
+class _Cells:
+    """The symbols of one statement, read on the drawn cells."""
+
+    def __init__(self, plan: Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
+        self._tensors, self._numbers = tensors, numbers
+        self._layouts, self._sizes = plan.layouts, plan.sizes
+        self._drawn: dict[str, torch.Tensor] = {}  # positions along the dimensions that are not read whole
+        self._unit = 0.0
+        self._values: dict[str, Value] = {}
+
+    def check(self, statement: Statement, draw: Random) -> Outcome:
+        """Compare a few cells of a symbol with its expression."""
+        target, layout = self._tensors[statement.symbol], self._layouts[statement.symbol]
+        for dim in statement.independent:
+            size, most = self._sizes[dim], _DRAWN_LAST if dim == statement.independent[-1] else _DRAWN
+            if size > most:
+                self._drawn[dim] = torch.tensor(sorted(draw.sample(range(size), most)))
+        self._unit, sum_unit = self._units(target)
+        result = Evaluator(self, self._unit, sum_unit).evaluate(statement.body)
+        returned = self._slice(target, layout)
+        result = reorder(result, layout.names, returned.shape)
+        bound = result.e + _UNIT.get(target.dtype, 0.0) * np.abs(result.v) + _tiny(target.dtype)
+        return _compare(statement.symbol, returned.astype(np.float64), result.v, bound, target.dtype)
+
+    def _units(self, target: torch.Tensor) -> tuple[float, float]:
+        """Unit roundoff of single operations and of sums: the coarsest dtype that took part, and for sums of half
+        precision float32, in which every backend accumulates them."""
+        kinds = {t.dtype for t in (*self._tensors.values(), target) if t.is_floating_point()}
+        units = [_UNIT[k] for k in kinds if k in _UNIT]
+        if len(units) < len(kinds):
+            raise Unbound(f"there is no rounding bound for {', '.join(str(k) for k in kinds if k not in _UNIT)}")
+        unit = max(units, default=2.0**-24)
+        fast = target.dtype is torch.float32 and torch.get_float32_matmul_precision() != "highest"
+        return (2.0**-8, 2.0**-24) if fast else (unit, min(unit, 2.0**-24))
+
+    def _slice(self, tensor: torch.Tensor, layout: Layout) -> Array:
+        part = tensor.detach()
+        for axis in reversed(range(len(layout.axes))):
+            names = layout.axes[axis]
+            if names is None:
+                part = part.select(axis, 0)
+            elif len(names) > 1:
+                part = part.unflatten(axis, [self._sizes[n] for n in names])  # type: ignore[no-untyped-call]
+        return _numpy(self._take(part, layout.names))
+
+    def _take(self, part: torch.Tensor, names: tuple[str, ...], first: int = 0) -> torch.Tensor:
+        """Only the drawn positions along the axes from `first` on, which have these names."""
+        for axis, name in enumerate(names, start=first):
+            at = self._drawn.get(name)
+            if at is not None:
+                part = part.index_select(axis, at.to(part.device))
+        return part
+
+    def _read(self, tensor: torch.Tensor, layout: Layout) -> Value:
+        """The drawn cells, with the rounding of a cast where the run computed in a coarser dtype (autocast)."""
+        found = self._slice(tensor, layout)
+        cast = self._unit if tensor.is_floating_point() and _UNIT[tensor.dtype] < self._unit else 0.0
+        return Value(layout.names, found, cast * np.abs(found, dtype=np.float64) if cast else np.zeros(found.shape))
+
+    # -- what the evaluator asks for ---------------------------------------------------------------
+
+    def value(self, name: str) -> Value | None:
+        if name in self._numbers:
+            return constant(self._numbers[name])
+        if name not in self._tensors:
+            return None
+        if name not in self._values:
+            layout = self._layouts[name]
+            self._values[name] = self._read(self._tensors[name], layout)
+        return self._values[name]
+
+    def lookup(self, table: str, index: Value) -> Value:
+        tensor, layout = self._tensors[table], self._layouts[table]
+        rows = torch.from_numpy(index.v.astype(np.int64)).to(tensor.device)
+        part = tensor.detach().index_select(0, rows.reshape(-1)).reshape(*rows.shape, *tensor.shape[1:])
+        found = _numpy(self._take(part, layout.names[1:], rows.dim()))
+        return Value(index.dims + layout.names[1:], found, np.zeros(found.shape))
+
+    def select(self, name: str, dim: str, index: int) -> Value:
+        layout = self._layouts[name]
+        axis = next((i for i, names in enumerate(layout.axes) if names is not None and dim in names), None)
+        if axis is None:
+            raise Unbound(f"{name} has no dimension {dim}")
+        names = layout.axes[axis] or ()
+        tensor = self._tensors[name]
+        if len(names) > 1:
+            tensor = tensor.unflatten(axis, [self._sizes[n] for n in names])  # type: ignore[no-untyped-call]
+            axis += names.index(dim)
+        before, after = layout.axes[: axis - names.index(dim)], layout.axes[axis - names.index(dim) + 1 :]
+        rest = tuple((n,) for n in names if n != dim)
+        kept = Layout((*before, *rest, *after))
+        return self._read(tensor.select(axis, index), kept)
+
+    def positions(self, dim: str) -> Array:
+        at = self._drawn.get(dim)
+        return np.arange(self._sizes[dim]) if at is None else at.numpy()
+
+    def size(self, dim: str) -> int:
+        return self._sizes[dim]
+
+
+def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> Outcome:
+    """The worst of the cells that say something: where rounding could explain any value, nothing was checked."""
+    with np.errstate(all="ignore"):
+        same = (returned == exact) | (np.isnan(returned) & np.isnan(exact))
+        if dtype.is_floating_point:
+            same |= np.isinf(returned) & (np.abs(exact) + bound >= torch.finfo(dtype).max)
+        residual = np.where(same, 0.0, np.abs(returned - exact))
+        residual = np.where(np.isnan(residual), np.inf, residual)
+        bound = np.where(np.isnan(bound), np.inf, bound)
+        finite = exact[np.isfinite(exact)]
+        scale = float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+        telling = (bound <= max(scale, float(np.min(bound, initial=np.inf)))) & np.isfinite(bound)
+    if not telling.any() or not np.isfinite(exact[telling]).any():
+        raise Unbound(f"rounding alone could explain any value of {symbol}")
+    residual, bound = residual[telling], bound[telling]
+    worst = int(np.argmax(residual / bound))
+    holds = bool((residual <= bound).all())
+    return Outcome(holds, float(residual[worst]), float(bound[worst]), int(telling.sum()), symbol)
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    tensor = tensor.cpu()
+    found: Array = tensor.numpy() if tensor.dtype is torch.bool else tensor.to(torch.float64).numpy()
+    return found
+
+
+def _tiny(dtype: torch.dtype) -> float:
+    """What flushing a subnormal to zero may cost."""
+    return torch.finfo(dtype).tiny if dtype.is_floating_point else 0.0

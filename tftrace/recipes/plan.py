@@ -1,0 +1,59 @@
+"""What can be settled about a check before any number is read: sizes, layouts, and which dimensions a few cells of
+the result can be drawn along. It depends on shapes only, so a module called again reuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import dims
+from .evaluate import inline, whole_dims
+from .formula import Formula, FormulaError, Node
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One symbol to compare with its expression, abbreviations put in their place."""
+
+    symbol: str
+    body: Node
+    independent: tuple[str, ...]  # dimensions of the symbol along which a cell needs only its own position
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A formula fitted to the shapes of one step."""
+
+    sizes: Mapping[str, int]
+    layouts: Mapping[str, dims.Layout]
+    statements: tuple[Statement, ...]
+
+
+def make(
+    formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes, numbers: tuple[tuple[str, float], ...]
+) -> Plan:
+    """Fit a formula to tensors of these shapes and to these numbers; raises TraceError with the reason it cannot be."""
+    for symbol, _ in shapes:
+        if symbol not in patterns:
+            raise FormulaError(f"{symbol} is a tensor and has no named dimensions in the recipe")
+    named = {name for pattern in patterns.values() for axis in pattern.axes for name in axis.names}
+    known = {name: int(value) for name, value in numbers if name in named}
+    sizes, layouts = dims.solve(patterns, dict(shapes), known)
+    names = {symbol: layout.names for symbol, layout in layouts.items()}
+    there = {*sizes, *layouts, *(name for name, _ in numbers), *(symbol for symbol, _ in formula.statements)}
+    lets: dict[str, Node] = {}
+    statements = []
+    for symbol, body in formula.statements:
+        body = inline(body, lets)
+        if symbol not in layouts:
+            lets[symbol] = body
+            continue
+        if missing := sorted(formula.names - there):
+            raise FormulaError(f"{missing[0]} is not known here")
+        _, whole = whole_dims(body, names)
+        statements.append(Statement(symbol, body, tuple(d for d in names[symbol] if d not in whole)))
+    if not statements:
+        raise FormulaError("its result was not seen at this level")
+    return Plan(sizes, layouts, tuple(statements))
