@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from .errors import TraceError
+from .schema import DIFFERS, HOLDS, UNCHECKED
 from .text import visible
 from .trace import Trace, load
 
@@ -27,6 +31,8 @@ app = App(
     help_flags=["--help", "-h"],
     result_action="return_value",
 )
+
+_VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]
@@ -158,16 +164,18 @@ def _record(source: str, texts: Sequence[str], path: Path, force: bool, level: s
     from .writer import check_folder
 
     check_folder(path, force)  # before the model is loaded: a bad path should cost no wait
-    with Console(stderr=True).status(f"Loading {visible(source)} …") as status:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(f"Loading {visible(source)}"), total=None)
         loaded = _quietly(lambda: _load(source, texts))
-        status.update(f"Recording {type(loaded.model).__name__} …")
-        trace = _run(loaded, path, force, level)
-    verdicts = trace.checks["verdict"].value_counts().to_pylist()
-    counts = ", ".join(
-        f"{v['counts']} {'equation' if v['counts'] == 1 else 'equations'} {v['values']}" for v in verdicts
-    )
+        modules = sum(1 for _ in loaded.model.modules())
+        progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
+        trace = _run(loaded, path, force, level, lambda: progress.advance(task))
+    counts = Counter(trace.checks["verdict"].to_pylist())
+    verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none known"
     said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
-    _say(f"Recorded {len(trace)} steps of {trace.meta['model']} in {path} ({counts or 'no equations'}).{said}")
+    _say(f"Recorded {len(trace)} steps of {trace.meta['model']} in {path}; equations: {verdicts}.{said}")
     return trace
 
 
@@ -177,12 +185,12 @@ def _load(source: str, texts: Sequence[str]) -> Loaded:
     return load_model(source, texts)
 
 
-def _run(loaded: Loaded, path: Path, force: bool, level: str) -> Trace:
+def _run(loaded: Loaded, path: Path, force: bool, level: str, advance: Callable[[], None]) -> Trace:
     import torch
 
     from .capture.recorder import Recorder
 
-    recorder = Recorder(loaded.model, path, level, force, loaded.meta)
+    recorder = Recorder(loaded.model, path, level, force, loaded.meta, advance)
     with torch.no_grad(), recorder as trace:
         recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))
     return trace

@@ -15,7 +15,7 @@ from .errors import TraceError
 
 DEMOS = {
     "bert": "The plot is thin, but I love the actors.",
-    "gpt2": "Once upon a time",
+    "gpt2": "Once upon a time there was a kind boy named Anko. His mother gave him a golden key. One day Anko",
     "transformer": "2026-11-22",
 }
 
@@ -60,16 +60,15 @@ def _locate(source: str, texts: Sequence[str]) -> tuple[str, Sequence[str]]:
         if name not in DEMOS:
             raise TraceError(f"There is no demo {name!r}: choose {', '.join(DEMOS)}.")
         return str(Path(__file__).parent / "demo" / name), texts or [DEMOS[name]]
-    if not texts:
-        raise TraceError('There is nothing to run the model on: give it a text with --text "…".')
     folder = Path(source).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise TraceError(f"{source} has no config.json: name a folder that a model was saved to (save_pretrained).")
-        return str(folder), texts
-    if folder.exists() or source.startswith((".", "/", "~")):
+    elif folder.exists() or source.startswith((".", "/", "~")):
         raise TraceError(f"{source} is not a folder with a model: name a folder, a hub id, or demo:bert.")
-    return source, texts
+    if not texts:
+        raise TraceError(f'There is nothing to run {source} on: give it a text with --text "…".')
+    return (str(folder) if folder.is_dir() else source), texts
 
 
 def _config(source: str, where: str) -> Any:

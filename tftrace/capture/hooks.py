@@ -19,14 +19,16 @@ from ..source import NOWHERE, Site, call_site, code_of
 from .calls import Call, bind_arguments
 from .recording import Recording
 
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _CALLING = os.path.join("torch", "nn", "modules", "module.py")
 
 
 class ModuleHooks:
     """Hooks on `model` and all modules below it, for as long as the recording lasts."""
 
-    def __init__(self, recording: Recording, model: torch.nn.Module) -> None:
+    def __init__(self, recording: Recording, model: torch.nn.Module, advance: Callable[[], None] | None = None) -> None:
         self._recording = recording
+        self._advance = advance  # called after each module call, to show progress
         self._handles: list[Any] = []
         self._names: dict[int, list[str]] = {}
         self._modules: list[torch.nn.Module] = []  # keeps the ids of _names valid
@@ -62,7 +64,7 @@ class ModuleHooks:
             self.name_of(module, stack[-1] if stack else None),
             type(module).__name__,
             owner=module,
-            site=call_site(caller) if caller is not None else NOWHERE,
+            site=NOWHERE if caller is None or caller.f_code.co_filename.startswith(_OURS) else call_site(caller),
             definition=defined(type(module).forward),
             arguments=bind_arguments(module.forward, args, kwargs),
         )
@@ -75,7 +77,9 @@ class ModuleHooks:
                 error = sys.exc_info()[1]
                 raised = result is None and error is not None and error is not call.error
                 self._recording.leave(call, result, raised)
-                return
+                break
+        if self._advance is not None:
+            self._advance()
 
     def name_of(self, module: torch.nn.Module, caller: Call | None) -> str:
         """The module's path; of several, the one below the module that is calling it."""

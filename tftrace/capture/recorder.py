@@ -7,6 +7,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any
@@ -34,12 +35,14 @@ class Recorder:
         level: str,
         overwrite: bool,
         meta: dict[str, Any],
+        advance: Callable[[], None] | None = None,
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise TraceError(f"record() takes a torch.nn.Module, not a {type(model).__name__}: pass the model itself.")
         if level not in schema.LEVELS:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
         self._model, self._path, self._level, self._overwrite, self._meta = model, path, level, overwrite, meta
+        self._advance = advance
         self.recording: Recording | None = None
 
     def __enter__(self) -> Trace:
@@ -55,7 +58,7 @@ class Recorder:
         if self._level != "modules":
             tracer = LineTracer(recording, modeling_files(self._model), lines=self._level == "lines")
             recording.on_root = tracer.switch
-        self._hooks = ModuleHooks(recording, self._model)
+        self._hooks = ModuleHooks(recording, self._model, self._advance)
         self._hooks.attach()
         self.trace = Trace(folder, keep=keep)
         return self.trace

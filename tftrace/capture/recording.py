@@ -163,6 +163,7 @@ class Recording:
         self.writer.add("steps", call.row(self.rank, max(now - call.start_ns - own, 0), status, equation))
         if call.parent is None:
             self._roots.remove(call)
+            self.on_root(False)
         if status is schema.RETURNED and call.kind in schema.CALLS and self._kept(call):
             call.result, call.seen, call.equations = result, None, ()
             remember_versions(call, result)
