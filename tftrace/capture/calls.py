@@ -96,7 +96,7 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[str], str | None]:
 
 def bind_arguments(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments by parameter name, as the reader of `forward(self, hidden_states, ...)` knows them."""
-    names, star = _parameters(getattr(forward, "__func__", forward))
+    names, star = _parameters(forward)
     bound = dict(zip(names, args, strict=False))
     for index, value in enumerate(args[len(names) :]):
         bound[f"{star or 'args'}[{index}]"] = value

@@ -66,14 +66,14 @@ class _Cells:
             size, most = self._sizes[dim], _DRAWN_LAST if dim == statement.independent[-1] else _DRAWN
             if size > most:
                 self._drawn[dim] = torch.tensor(sorted(draw.sample(range(size), most)))
-        self._unit, sum_unit = self._units(target)
+        self._unit, sum_unit = self._units(target, statement.products)
         result = Evaluator(self, self._unit, sum_unit).evaluate(statement.body)
         returned = self._slice(target, layout)
         result = reorder(result, layout.names, returned.shape)
         bound = result.e + _UNIT.get(target.dtype, 0.0) * np.abs(result.v) + _tiny(target.dtype)
         return _compare(statement.symbol, returned.astype(np.float64), result.v, bound, target.dtype)
 
-    def _units(self, target: torch.Tensor) -> tuple[float, float]:
+    def _units(self, target: torch.Tensor, products: bool) -> tuple[float, float]:
         """Unit roundoff of single operations and of sums: the coarsest dtype that took part, and for sums of half
         precision float32, in which every backend accumulates them."""
         kinds = {t.dtype for t in (*self._tensors.values(), target) if t.is_floating_point()}
@@ -81,8 +81,9 @@ class _Cells:
         if len(units) < len(kinds):
             raise Unbound(f"there is no rounding bound for {', '.join(str(k) for k in kinds if k not in _UNIT)}")
         unit = max(units, default=2.0**-24)
-        fast = target.dtype is torch.float32 and torch.get_float32_matmul_precision() != "highest"
-        return (2.0**-8, 2.0**-24) if fast else (unit, min(unit, 2.0**-24))
+        if products and target.dtype is torch.float32:
+            unit = max(unit, _product_unit(target.device.type))
+        return unit, min(unit, 2.0**-24)
 
     def _slice(self, tensor: torch.Tensor, layout: Layout) -> Array:
         part = tensor.detach()
@@ -148,6 +149,16 @@ class _Cells:
 
     def size(self, dim: str) -> int:
         return self._sizes[dim]
+
+
+def _product_unit(device: str) -> float:
+    """Unit roundoff of matrix products of float32 tensors: autocast and fast modes compute them more coarsely."""
+    if torch.is_autocast_enabled(device):
+        return _UNIT.get(torch.get_autocast_dtype(device), 2.0**-8)
+    fast = torch.get_float32_matmul_precision() != "highest" or (
+        device == "cuda" and torch.backends.cuda.matmul.allow_tf32
+    )
+    return 2.0**-8 if fast else 2.0**-24
 
 
 def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> Outcome:

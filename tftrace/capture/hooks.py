@@ -66,7 +66,7 @@ class ModuleHooks:
             owner=module,
             site=NOWHERE if caller is None or caller.f_code.co_filename.startswith(_OURS) else call_site(caller),
             definition=defined(type(module).forward),
-            arguments=bind_arguments(module.forward, args, kwargs),
+            arguments=bind_arguments(type(module).forward, args, kwargs),
         )
         call.body = code_of(module.forward)
         self._recording.see_parameters(call, module)

@@ -1,12 +1,13 @@
 """TeX as lines of Unicode for a terminal, so that an equation looks as the paper prints it.
 
-TeXicode lays the equation out; what goes in is bounded and respaced here, and whatever goes wrong gives the TeX itself."""
+TeXicode lays it out; what goes in is bounded and respaced here, and whatever goes wrong gives the TeX itself."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 
+from rich.cells import cell_len
 from texicode import arts, pipeline
 
 from ..text import visible
@@ -20,6 +21,8 @@ _OPERATORS = {"+", "-", r"\cdot", r"\times", r"\odot", r"\otimes", r"\oplus"}
 _SPACES = {r"\,", r"\;", r"\:", r"\!", r"\ "}
 _LIMITS = {r"\sum", r"\prod", r"\int", r"\max", r"\min", r"\lim", r"\operatorname"}
 _INSTEAD = {r"\operatorname": r"\mathrm", r"\lVert": "‖", r"\rVert": "‖", r"\tfrac": r"\frac", r"\dfrac": r"\frac"}
+_OPENING = {"{", "(", "[", r"\left", r"\begin"}
+_CLOSING = {"}", ")", "]", r"\right", r"\end"}
 _GAP = r"\ "
 
 # Scripts that Unicode has only as another letter's, or that few fonts have: these letters go on a row of their own.
@@ -47,9 +50,22 @@ def _drawn(tex: str) -> tuple[str, ...]:
     return tuple(row[margin:] for row in rows)
 
 
-def render(tex: str) -> list[str]:
-    """`tex` as lines of text, two-dimensional where it has fractions or roots; the TeX itself if it cannot be drawn."""
-    return list(_drawn(tex))
+def render(tex: str, width: int | None = None) -> list[str]:
+    """`tex` as lines of text, two-dimensional where it has fractions or roots; the TeX itself if it cannot be drawn.
+
+    What is wider than `width` cells is broken after equals signs and wide gaps; a part may still be wider.
+    """
+    rows = list(_drawn(tex))
+    if width is None or max(map(cell_len, rows)) <= width:
+        return rows
+    equations = _parts(tex, {r"\quad", r"\qquad"})
+    if len(equations) > 1:
+        return [row for equation in equations for row in render(equation, width)]
+    first, *sides = _parts(tex, {"="})
+    broken = [*_drawn(f"{first} =")] if sides else rows
+    for side in sides:
+        broken += ["  " + row for row in _drawn(side if side is sides[-1] else f"{side} =")]
+    return broken
 
 
 def plain(tex: str) -> str:
@@ -58,8 +74,20 @@ def plain(tex: str) -> str:
     return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"
 
 
+def _parts(tex: str, between: set[str]) -> list[str]:
+    """`tex` cut at these tokens, where they are in no group, bracket or environment."""
+    parts, depth = [""], 0
+    for token in _TOKEN.findall(tex):
+        depth += (token in _OPENING) - (token in _CLOSING)
+        if token in between and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
 def _spaced(tex: str) -> str:
-    """`tex` with a space around relations and operators and after commas, and with the spellings TeXicode draws well."""
+    """`tex` with a space around relations and operators and after commas, in the spellings TeXicode draws well."""
     out: list[str] = []
     tokens = _TOKEN.findall(tex)
     at, before, base, scripts = 0, "", "", 0
@@ -71,7 +99,7 @@ def _spaced(tex: str) -> str:
             continue
         if token in "^_":
             group, at = _group(tokens, at)
-            # One base with both scripts: TeXicode drops what has no glyph for half a row, so they stand one after the other.
+            # One base with both scripts: TeXicode drops what has no glyph for half a row, so one follows the other.
             out += ["{}"] if scripts and base not in _LIMITS else []
             out += [token, *group]
             before, scripts = "}", scripts + 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from . import dims
 from .evaluate import inline, whole_dims
-from .formula import Formula, FormulaError, Node
+from .formula import Formula, FormulaError, Node, Operation, walk
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -20,6 +20,7 @@ class Statement:
     symbol: str
     body: Node
     independent: tuple[str, ...]  # dimensions of the symbol along which a cell needs only its own position
+    products: bool  # whether there is a matrix product in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def make(
         if missing := sorted(formula.names - there):
             raise FormulaError(f"{missing[0]} is not known here")
         _, whole = whole_dims(body, names)
-        statements.append(Statement(symbol, body, tuple(d for d in names[symbol] if d not in whole)))
+        products = any(isinstance(node, Operation) and node.operator == "@" for node in walk(body))
+        statements.append(Statement(symbol, body, tuple(d for d in names[symbol] if d not in whole), products))
     if not statements:
         raise FormulaError("its result was not seen at this level")
     return Plan(sizes, layouts, tuple(statements))
