@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -36,6 +36,7 @@ _VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]
+Level = Literal["modules", "functions", "lines"]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
 
 
@@ -87,7 +88,7 @@ def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force
 
 @app.command
 def record(
-    source: str, *, text: Texts = None, output: Output = None, level: str = "lines", force: Force = False
+    source: str, *, text: Texts = None, output: Output = None, level: Level = "lines", force: Force = False
 ) -> None:
     """Record a forward pass of a model.
 
@@ -197,9 +198,11 @@ def _run(loaded: Loaded, path: Path, force: bool, level: str, advance: Callable[
 
 
 def _quietly(work: Callable[[], Any]) -> Any:
-    """Run a loader without the notices of the libraries below."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    """Run a loader without the notices of the libraries below: the progress line is ours."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return work()

@@ -87,12 +87,16 @@ def _attempt(work: Callable[[], Any], failed: str, hint: str = "check that the f
 
 
 def _tokenizer(source: str, where: str) -> Any:
+    failed = TraceError(
+        f"{source} has no tokenizer that can be loaded, so --text cannot be used: name a model that takes text."
+    )
     try:
-        return AutoTokenizer.from_pretrained(where)
+        tokenizer = AutoTokenizer.from_pretrained(where)
     except Exception as error:  # tokenizers fail in as many ways as there are libraries behind them
-        raise TraceError(
-            f"{source} has no tokenizer that can be loaded, so --text cannot be used: name a model that takes text."
-        ) from error
+        raise failed from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made from the config alone, without a vocabulary
+        raise failed
+    return tokenizer
 
 
 def _tokenize(tokenizer: Any, texts: Sequence[str]) -> Any:

@@ -1,0 +1,137 @@
+"""The command line as its user meets it: what it prints, and one sentence with exit code 2 for every mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tftrace
+from tftrace.cli import main
+
+DEMO = Path(tftrace.__file__).parent / "demo"
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tftrace", *arguments]
+    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("name", "equations"),
+    [
+        ("bert", ["Attention(Q, K, V)", "LayerNorm", "MultiHead", "GELU"]),
+        ("gpt2", ["Attention(Q, K, V)", "Radford et al. 2019 (GPT-2), §2.3"]),
+        ("transformer", ["Attention(Q, K, V)", "all sines first, then all cosines (not alternating)"]),
+    ],
+)
+def test_a_demo_without_a_terminal_prints_its_steps(name: str, equations: list[str], tmp_path: Path) -> None:
+    done = run("demo", name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in equations:
+        assert words in done.stdout
+    assert "✓ holds" in done.stdout and "Vaswani et al. 2017, §3.2.1, Eq. (1)" in done.stdout
+    assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_record_show_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.tftrace"
+    assert main(["record", "demo:bert", "--text", "I love it.", "--text", "What a dull film!", "-o", str(path)]) == 0
+    said = capsys.readouterr().err
+    assert f"in {path}" in said and "POSITIVE" in said and f"tftrace view {path}" in said
+    trace = tftrace.load(path)
+    assert trace.meta["source"] == "demo:bert" and len(trace.meta["tokens"]) == 2
+    assert next(s for s in trace if s.name == "").tensors[0].shape[0] == 2
+
+    assert main(["show", str(path), "--step", "3", "--json"]) == 0
+    step = json.loads(capsys.readouterr().out)
+    assert step["step"] == 3 and step["kind"] == "line"
+
+    assert main(["export", str(path), str(tmp_path / "run.csv")]) == 0
+    assert (tmp_path / "run.csv").read_text().startswith("step,parent,depth,")
+    assert main(["export", str(path), str(tmp_path / "run.csv")]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_local_folder_is_loaded_as_a_hub_id_would_be(minilm: str, tmp_path: Path, capsys: Any) -> None:
+    assert main(["record", minilm, "--text", "A sentence.", "-o", str(tmp_path / "run"), "--level", "modules"]) == 0
+    trace = tftrace.load(tmp_path / "run")
+    assert trace.meta["model"] == "BertModel" and trace.meta["tokens"] == [["[CLS]", "a", "sentence", ".", "[SEP]"]]
+
+
+@pytest.fixture
+def bare_folder(tmp_path: Path) -> Path:
+    """A model without its tokenizer."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(DEMO / "bert" / name, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["record", "no-such/model", "--text", "x"], "There is no model 'no-such/model'"),
+        (["record", "{tmp}", "--text", "x"], "has no config.json"),
+        (["record", "{tmp}/nothing", "--text", "x"], "is not a folder with a model"),
+        (["record", "{bare}", "--text", "x"], "has no tokenizer"),
+        (["record", "demo:llama"], "There is no demo 'llama': choose bert, gpt2, transformer"),
+        (["demo", "llama"], "There is no demo 'llama'"),
+        (["record", "{bare}"], "There is nothing to run"),
+        (["record", "demo:bert", "-o", "/proc/nowhere/run.tftrace"], "cannot be written"),
+        (["record", "demo:bert", "-o", "{bare}/config.json/run"], "cannot be written"),
+        (["record", "demo:bert", "-o", "{bare}"], "exists already"),
+        (["record", "demo:bert", "-o", "{bare}", "--force"], "is not a trace, so it is not overwritten"),
+        (["record", "demo:bert", "--level", "atoms"], "atoms"),
+        (["view", "{tmp}"], "is not a readable trace"),
+        (["show", "{tmp}/missing"], "There is no trace at"),
+        (["export", "{bare}", "{tmp}/run.csv"], "is not a readable trace"),
+        (["recrod"], 'Unknown command "recrod"'),
+        (["record"], "requires an argument"),
+        (["record", "demo:bert", "--bogus"], "--bogus"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    bare_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(p.name for p in tmp_path.rglob("*"))
+    code = main([a.format(tmp=tmp_path, bare=bare_folder) for a in arguments])
+    out, err = capsys.readouterr()
+    assert code == 2 and sentence in err and "Traceback" not in err
+    assert err.startswith("tftrace: ") and err.count("\n") == 1 and out == ""
+    assert sorted(p.name for p in tmp_path.rglob("*")) == before  # nothing lost, nothing left
+
+
+@pytest.mark.parametrize("damage", ["", "{}", '{"schema": 99}', "not json"])
+def test_a_damaged_trace_gets_one_sentence(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.tftrace"
+    assert main(["record", "demo:bert", "-o", str(path), "--level", "modules"]) == 0
+    capsys.readouterr()
+    (path / "meta.json").write_text(damage)
+    assert main(["show", str(path)]) == 2
+    assert capsys.readouterr().err.startswith("tftrace: ")
+
+
+def test_a_name_from_a_stranger_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "/tmp/\x1b[2J\x1b]0;owned\x07"]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err and "\\x1b[2J" in err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for command in ("demo", "record", "view", "show", "export"):
+        assert command in out
