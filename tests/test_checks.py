@@ -9,11 +9,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import BertConfig, BertForMaskedLM
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    Gemma2Config,
+    Gemma2Model,
+    LlamaConfig,
+    LlamaModel,
+    T5Config,
+    T5EncoderModel,
+)
 from transformers.activations import GELUActivation, NewGELUActivation, QuickGELUActivation
 from transformers.integrations import sdpa_attention
 from transformers.models.bert import modeling_bert
 from transformers.models.gpt2 import modeling_gpt2
+from transformers.models.llama import modeling_llama
 from transformers.models.marian import modeling_marian
 from transformers.pytorch_utils import Conv1D
 
@@ -131,6 +141,35 @@ def test_a_fully_masked_row_is_no_false_alarm() -> None:
     model, inputs = tiny("bert")
     inputs["attention_mask"][1] = 0
     assert "differs" not in {r["verdict"] for r in verdicts(model, inputs, "attention")}
+
+
+def test_grouped_query_attention_holds_and_its_wrong_grouping_differs(monkeypatch: Patch) -> None:
+    config = LlamaConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, intermediate_size=64,
+        vocab_size=100,
+    )  # fmt: skip
+    model, (_, inputs) = LlamaModel(config).eval(), tiny("gpt2")
+    for attention in ("sdpa", "eager"):
+        model.set_attn_implementation(attention)
+        assert {r["verdict"] for r in verdicts(model, inputs, "attention")} == {"holds"}
+    monkeypatch.setattr(modeling_llama, "repeat_kv", lambda x, n: x.repeat(1, n, 1, 1))  # heads 0101, not 0011
+    assert {r["verdict"] for r in verdicts(model, inputs, "attention")} == {"differs"}
+
+
+def test_families_with_attention_of_their_own_are_named() -> None:
+    _, inputs = tiny("gpt2")
+    t5 = T5EncoderModel(T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, vocab_size=100)).eval()
+    (row,) = verdicts(t5, inputs, "attention")
+    assert row["verdict"] == "differs" and "(T5)" in row["variant"]
+    gemma = Gemma2Model(
+        Gemma2Config(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+            intermediate_size=64, vocab_size=100, attn_logit_softcapping=0.01, query_pre_attn_scalar=8,
+        )
+    ).eval()  # fmt: skip
+    gemma.set_attn_implementation("eager")
+    (row,) = verdicts(gemma, inputs, "attention")
+    assert row["verdict"] == "differs" and "(Gemma 2)" in row["variant"]
 
 
 # -- broken models ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -52,8 +52,14 @@ def _bound(step: Step, recipe: Equation, bind: Bind) -> Bound:
             sizes, _ = dims.solve(patterns, {n: r.shape for n, r in tensors.items()})
         except TraceError:
             continue
-        return Bound({name: size for name, size in sizes.items() if not name.startswith(dims.STAR)}, tensors)
+        return Bound({name: size for name, size in sizes.items() if _telling(name, size, patterns)}, tensors)
     return Bound({}, tensors)
+
+
+def _telling(name: str, size: int, patterns: Mapping[str, dims.Pattern]) -> bool:
+    """Not the axes of a `*`, nor a part of size 1 of a shared axis, such as G in (H G) where heads share nothing."""
+    shared = any(len(axis.names) > 1 and name in axis.names for p in patterns.values() for axis in p.axes)
+    return not name.startswith(dims.STAR) and not (size == 1 and shared)
 
 
 def _row(step: Step, reference: Reference) -> TensorRow | None:
