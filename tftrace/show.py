@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from . import describe, schema
+from .describe import wrapped
 from .errors import TraceError
 from .text import duration, visible
 from .trace import Trace
@@ -67,19 +68,29 @@ def show(
 
 
 class _Paper:
-    """A stream with colours where it is a terminal, and plain text elsewhere."""
+    """A stream with colours where it is a terminal that wants them, and plain text elsewhere."""
 
     def __init__(self, stream: TextIO, width: int | None) -> None:
         self._stream = stream
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._plain = not self._console.is_terminal
+        self._around: dict[str, tuple[str, str]] = {"": ("", "")}
         self.width = max(40, width or (_WIDTH if self._plain else self._console.width))
 
     def write(self, line: list[Part]) -> None:
         if self._plain:
             self._stream.write("".join(said for said, _ in line).rstrip() + "\n")
         else:
-            self._console.print(Text.assemble(*line, end=""))
+            self._stream.write("".join(said.join(self._codes(style)) for said, style in line) + "\n")
+
+    def _codes(self, style: str) -> tuple[str, str]:
+        """What a terminal is sent around a text: asked of rich once, for printing each line with it is slow."""
+        if style not in self._around:
+            with self._console.capture() as captured:
+                self._console.print(Text("|", style), end="")
+            before, _, after = captured.get().partition("|")
+            self._around[style] = (before, after)
+        return self._around[style]
 
 
 # -- the tree ------------------------------------------------------------------------------------------
@@ -129,23 +140,18 @@ def _row(row: describe.Row, digits: int, margin: int, width: int) -> list[Part]:
 
 
 def _equation(equation: describe.Equation, width: int, brief: bool = False) -> Iterator[list[Part]]:
-    yield from ([(line, "italic")] for line in _wrapped(equation.cite, width))
-    drawn = (
-        equation.rows
-        if max(map(cell_len, equation.rows), default=0) <= width - 2
-        else _wrapped(equation.plain, width - 2)
-    )
-    yield from ([("  " + line, "bold")] for line in drawn)
+    yield from ([(line, "italic")] for line in wrapped(equation.cite, width))
+    yield from ([("  " + line, "bold")] for line in equation.drawn(width - 2))
     if equation.dims:
-        yield from ([(line, "blue")] for line in _wrapped(equation.dims, width))
-    for line in _wrapped(equation.judgement, width):
+        yield from ([(line, "blue")] for line in wrapped(equation.dims, width))
+    for line in wrapped(equation.judgement, width):
         yield [(line, _COLORS.get(equation.verdict, "bold red"))]
     if brief:
         return
     names = max((cell_len(symbol) for symbol, _ in equation.legend), default=0)
     for symbol, said in equation.legend:
         yield [(f"  {symbol:<{names}}  ", "yellow"), (_short(said, width - names - 4), "")]
-    yield from ([(line, "italic dim")] for line in _wrapped(equation.note, width))
+    yield from ([(line, "italic dim")] for line in wrapped(equation.note, width))
 
 
 # -- one step ------------------------------------------------------------------------------------------
@@ -214,14 +220,6 @@ def _short(said: str, width: int) -> str:
     if cell_len(said) <= width:
         return said
     return set_cell_size(said, max(0, width - 1)) + "…"
-
-
-def _wrapped(said: str, width: int) -> list[str]:
-    lines = Text(said).wrap(_RULER, max(8, width)) if said else []
-    return [line.plain.rstrip() for line in lines]
-
-
-_RULER = Console(width=_WIDTH, markup=False)  # wrapping by cells needs a console, though nothing is printed on it
 
 
 # -- JSON ----------------------------------------------------------------------------------------------

@@ -79,7 +79,8 @@ def _stops(trace: Trace, size: int) -> np.ndarray:
     made[trace.tensor_positions[broken & (role == schema.OUTPUT)]] = True
     given[trace.tensor_positions[broken & ((role == schema.INPUT) | (role == schema.PARAMETER))]] = True
     found |= made & ~given & (trace.column("kind") == schema.MODULE)
-    return np.flatnonzero(found)
+    halts: np.ndarray = np.flatnonzero(found)
+    return halts
 
 
 def continue_(trace: Trace, position: int) -> int:
@@ -119,7 +120,8 @@ def _written(trace: Trace, wanted: re.Pattern[str], is_line: np.ndarray) -> np.n
     for at, (file, line) in enumerate(places):
         source = trace.source(files[file]) if file >= 0 else []
         matches[at] = 0 < line <= len(source) and bool(wanted.search(source[line - 1]))
-    return matches[of_step] & is_line
+    found: np.ndarray = matches[of_step] & is_line
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -49,10 +49,10 @@ class ModuleHooks:
             self._handles.pop().remove()
 
     def _before(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._recording.guard(self._enter, module, args, kwargs, sys._getframe(1))
+        self._recording.from_hook(self._enter, module, args, kwargs, sys._getframe(1))
 
     def _after(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        self._recording.guard(self._leave, module, result)
+        self._recording.from_hook(self._leave, module, result)
 
     def _enter(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> None:
         caller: FrameType | None = frame

@@ -26,7 +26,8 @@ class Identities:
         """The tensor's number and its statistics at this moment."""
         try:
             storage = tensor.untyped_storage()
-            view = (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor._version)
+            signs = tensor.is_neg(), tensor.is_complex() and tensor.is_conj()  # pending, so the storage has the others
+            view = (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor._version, signs)
         except (RuntimeError, NotImplementedError):
             # An inference tensor has no version, so nothing tells the same values from overwritten ones.
             return next(self._next), summarize(tensor)

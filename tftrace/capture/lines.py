@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import threading
 from types import CodeType, FrameType
 from typing import Any
@@ -41,15 +40,15 @@ class LineTracer:
     def __init__(self, recording: Recording, files: set[str], *, lines: bool = True) -> None:
         self._recording, self._files, self._lines = recording, files, lines
         self._wanted: dict[CodeType, bool] = {}
-        self._threads = threading.local()
+        self._earlier = threading.local()
 
     def switch(self, on: bool) -> None:
         """Start following this thread, or stop and put the earlier trace function back."""
         if on:
-            self._threads.earlier = sys.gettrace()
-            sys.settrace(self._called)
-        elif sys.gettrace() == self._called:
-            sys.settrace(self._threads.earlier)
+            self._earlier.trace = self._recording.trace
+            self._recording.follow(self._called)
+        elif self._recording.trace == self._called:
+            self._recording.follow(self._earlier.trace)
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> Any:
         code = frame.f_code

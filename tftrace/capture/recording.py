@@ -43,6 +43,7 @@ class _Thread(threading.local):
         self.counts: Counter[Any] = Counter()  # calls of each name in this forward
         self.own = 0  # nanoseconds that the recording itself has taken
         self.began = 0  # when the piece of recording that runs now began
+        self.trace: Any = None  # the function that sys.settrace has while the model's own code runs
 
 
 class Recording:
@@ -67,6 +68,25 @@ class Recording:
     def stack(self) -> list[Call]:
         """The steps this thread is inside, outermost first."""
         return self._threads.stack
+
+    def from_hook(self, work: Callable[..., Any], *args: Any) -> Any:
+        """`guard`, with line tracing off: following our own code would double the cost."""
+        self._threads.trace = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return self.guard(work, *args)
+        finally:
+            sys.settrace(self._threads.trace)
+
+    @property
+    def trace(self) -> Any:
+        """This thread's trace function, as it is outside our hooks."""
+        return sys.gettrace() or self._threads.trace
+
+    def follow(self, trace: Any) -> None:
+        """Set this thread's trace function, also when called from within a hook."""
+        self._threads.trace = trace
+        sys.settrace(trace)
 
     def guard(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone."""

@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from ..errors import TraceError
 
 MAX_LENGTH = 2000  # characters
 MAX_DEPTH = 40  # nested brackets
+MAX_HEIGHT = 100  # operations on top of each other, abbreviations put in their place
 
 
 class FormulaError(TraceError):
@@ -73,8 +75,10 @@ FUNCTIONS = {
     "causal": (2, 2), "pos": (1, 1), "softmax": (1, 2), "sum": (1, 2), "mean": (1, 2), "var": (1, 2),
 }  # fmt: skip
 
+_OF_DIMENSIONS, _REDUCTIONS = ("pos", "causal"), ("softmax", "sum", "mean", "var")
+
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[^\W\d]\w*)"
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)"
     r"|(?P<operator>\*\*|<=|>=|==|[-+*/@<>=;,()\[\]]))"
 )
 _LEVELS = (("<", ">", "<=", ">=", "=="), ("+", "-"), ("*", "/", "@"))
@@ -99,10 +103,14 @@ def parse(source: str) -> Formula:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """A node and everything below it."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    """A node and everything below it, each before what is below it; what stands in several places comes once."""
+    waiting, seen = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting += children(node)
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -129,7 +137,9 @@ class _Parser:
         while source[at:].strip():
             found = _TOKEN.match(source, at)
             if found is None:
-                raise FormulaError(f"The formula has an unexpected {source[at:].strip()[0]!r} at column {at + 1}.")
+                rest = source[at:].lstrip()
+                column = len(source) - len(rest) + 1
+                raise FormulaError(f"The formula has an unexpected {rest[0]!r} at column {column}.")
             kind = found.lastgroup or ""
             self._tokens.append((kind, found[kind], found.start(kind)))
             at = found.end()
@@ -141,8 +151,22 @@ class _Parser:
             statements.append(self._statement())
         if self._at < len(self._tokens):
             self._fail("an operator")
+        self._check_height(statements)
         names = frozenset(n.id for _, body in statements for n in walk(body) if isinstance(n, Name))
         return Formula(self._source, tuple(statements), names, names | {symbol for symbol, _ in statements})
+
+    @staticmethod
+    def _check_height(statements: list[tuple[str, Node]]) -> None:
+        """Whoever walks the formula by recursion must come back."""
+        defined: dict[str, int] = {}
+        for symbol, body in statements:
+            heights: dict[int, int] = {}
+            for node in reversed(list(walk(body))):
+                below = [heights[id(child)] for child in children(node)]
+                heights[id(node)] = 1 + max(below, default=defined.get(node.id, 0) if isinstance(node, Name) else 0)
+            defined[symbol] = heights[id(body)]
+            if defined[symbol] > MAX_HEIGHT:
+                raise FormulaError(f"The formula puts more than {MAX_HEIGHT} operations on top of each other.")
 
     def _statement(self) -> tuple[str, Node]:
         if [t[1] for t in self._tokens[self._at + 1 : self._at + 2]] == ["="]:
@@ -154,14 +178,17 @@ class _Parser:
     def _level(self, level: int) -> Node:
         if level == len(_LEVELS):
             return self._unary()
-        self._depth += 1
-        if self._depth > MAX_DEPTH * len(_LEVELS):
-            raise FormulaError(f"The formula nests deeper than {MAX_DEPTH}: split it into symbols.")
+        self._deeper()
         node = self._level(level + 1)
         while operator := self._take(*_LEVELS[level]):
             node = Operation(operator, node, self._level(level + 1))
         self._depth -= 1
         return node
+
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH * len(_LEVELS):
+            raise FormulaError(f"The formula nests deeper than {MAX_DEPTH}: split it into symbols.")
 
     def _unary(self) -> Node:
         signs = 0
@@ -169,7 +196,9 @@ class _Parser:
             signs += 1
         base = self._postfix()
         if self._take("**"):
+            self._deeper()
             base = Operation("**", base, self._unary())
+            self._depth -= 1
         return Negative(base) if signs % 2 else base
 
     def _postfix(self) -> Node:
@@ -181,11 +210,18 @@ class _Parser:
                 dim = self._name()
                 self._need("=")
                 sign = -1 if self._take("-") else 1
-                node = Select(node, dim, sign * int(self._kind("number", "a whole number")))
+                node = Select(node, dim, sign * self._index())
             else:
                 node = Lookup(node, self._level(0))
             self._need("]")
         return node
+
+    def _index(self) -> int:
+        text = self._kind("number", "a whole number")
+        if not text.isdecimal() or len(text) > 9:
+            self._at -= 1
+            self._fail("a whole number")
+        return int(text)
 
     def _atom(self) -> Node:
         if self._take("("):
@@ -206,6 +242,9 @@ class _Parser:
         least, most = FUNCTIONS[name]
         if not least <= len(arguments) <= most:
             raise FormulaError(f"{name}() takes {least if least == most else f'{least} or {most}'} arguments.")
+        named = arguments if name in _OF_DIMENSIONS else arguments[1:] if name in _REDUCTIONS else []
+        if not all(isinstance(argument, Name) for argument in named):
+            raise FormulaError(f"{name}() needs the name of a dimension there, not an expression.")
         return Apply(name, tuple(arguments))
 
     def _name(self) -> str:
@@ -227,7 +266,7 @@ class _Parser:
         if not self._take(operator):
             self._fail(repr(operator))
 
-    def _fail(self, wanted: str) -> None:
+    def _fail(self, wanted: str) -> NoReturn:
         if self._at < len(self._tokens):
             _, text, column = self._tokens[self._at]
             raise FormulaError(f"The formula needs {wanted} at column {column + 1}, not {text!r}.")

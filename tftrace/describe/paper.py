@@ -1,0 +1,111 @@
+"""The equations of a step: as the paper prints them, with the sizes of this run, judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from .. import schema
+from ..recipes import mathtext
+from ..recipes.bound import bound
+from ..text import visible
+from ..trace import CheckRow, TensorRow, Trace
+from .base import LANGUAGES, MARKS, integer, text, wrapped
+from .table import tensor_line
+from .tree import path, relative_name
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """One equation of a step, drawn and judged."""
+
+    id: str
+    cite: str
+    tex: str
+    formula: str
+    dims: str
+    legend: list[tuple[str, str]]
+    verdict: str
+    judgement: str
+    note: str
+    within: str  # the call it belongs to, where that is not the step's own
+
+    def drawn(self, width: int) -> list[str]:
+        """As the paper prints it, in two dimensions; as its formula on lines where that is wider than `width` cells."""
+        rows = mathtext.render(self.tex, width) if self.tex else []
+        if rows and max(map(cell_len, rows)) <= width:
+            return rows
+        return wrapped(self.formula or mathtext.plain(self.tex), width)
+
+
+def equations(trace: Trace, position: int, language: str = "en") -> list[Equation]:
+    """The equations of the call that a step belongs to, the principal one first; of the nearest call around it that
+    has one, where it has none."""
+    own = call = trace.call_of(position)
+    while not (names := _names(trace, call)):
+        above = trace.parent(call)
+        if above is None:
+            return []
+        call = trace.call_of(above)
+    within = "" if call == own else path(trace, call)
+    return [_equation(trace, call, name, check, language, within) for name, check in names]
+
+
+def _names(trace: Trace, call: int) -> list[tuple[str, CheckRow | None]]:
+    names: list[tuple[str, CheckRow | None]] = [(check.equation, check) for check in trace.checks_of(call)]
+    principal = trace.column("equation")[call]
+    if principal and all(name != principal for name, _ in names):
+        names.insert(0, (principal, None))
+    return sorted(names, key=lambda found: found[0] != principal)
+
+
+def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, language: str, within: str) -> Equation:
+    recipe = trace.equation(name) or {}
+    found = bound(trace, call, name)
+    notes = recipe.get("note")
+    note = (notes.get(language) or notes.get(LANGUAGES[0])) if isinstance(notes, dict) else notes
+    given = recipe.get("tex")
+    return Equation(
+        id=visible(name),
+        cite=text(recipe.get("cite")) or visible(name),
+        tex=given if isinstance(given, str) else "",
+        formula=text(recipe.get("formula")),
+        dims="  ".join(f"{visible(symbol)}={size}" for symbol, size in found.dims.items()),
+        legend=[(visible(symbol), _named(trace, call, tensor)) for symbol, tensor in found.tensors.items()],
+        verdict=check.verdict if check else schema.UNCHECKED,
+        judgement=judgement(check),
+        note=text(note),
+        within=within,
+    )
+
+
+def _named(trace: Trace, call: int, tensor: TensorRow) -> str:
+    """A tensor's name and shape; what a call within this one took or returned is named with that call."""
+    line = tensor_line(tensor)
+    at = call + tensor.step - integer(trace, "step", call)  # the steps of one rank stand together
+    inside = call < at < trace.ends[call] and trace.call_of(at) == at
+    prefix = f"{visible(relative_name(trace, at))}: " if inside else ""
+    return f"{prefix}{line.name}  {line.shape}"
+
+
+def judgement(check: CheckRow | None) -> str:
+    """`✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)`; what differs and which variant fits; or why it was not checked."""
+    if check is None:
+        return f"{MARKS[schema.UNCHECKED]} unchecked"
+    mark = MARKS.get(check.verdict, "?")
+    reason = visible(check.reason or "")
+    if check.verdict == schema.UNCHECKED:
+        return f"{mark} unchecked: {reason}" if reason else f"{mark} unchecked"
+    relation = "≤" if check.verdict == schema.HOLDS else ">"
+    measured = f"{_short(check.residual)} {relation} {_short(check.bound)} ({check.cells} cells)"
+    parts = [f"{mark} {visible(check.verdict)}  {measured}"]
+    if check.variant:
+        parts.append(f"fits: {visible(check.variant)}")
+    if reason:
+        parts.append(reason)
+    return " · ".join(parts)
+
+
+def _short(value: float | None) -> str:
+    return "?" if value is None else "0" if value == 0 else f"{value:.1e}"

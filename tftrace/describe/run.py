@@ -1,0 +1,47 @@
+"""The run as a whole: what was run, how much of it there is, how many checks came to what."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import schema
+from ..trace import Trace
+from .base import MARKS, text
+
+_COUNTED = {schema.HOLDS: "hold", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
+
+
+def about(trace: Trace) -> list[tuple[str, str]]:
+    """The run in a few lines: name and value."""
+    meta = trace.meta
+    given = meta.get("text")
+    texts = given if isinstance(given, list) else [given]
+    found = [
+        (
+            "model",
+            " · ".join(filter(None, (text(meta.get("model")), text(meta.get("dtype")), text(meta.get("device"))))),
+        ),
+        ("source", text(meta.get("source"))),
+        ("text", " | ".join(filter(None, map(text, texts)))),
+        ("result", text(meta.get("result"))),
+        ("error", text(meta.get("error"))),
+    ]
+    checks = totals(trace)
+    judged = "  ".join(f"{MARKS[name]} {count} {_COUNTED[name]}" for name, count in checks.items() if count)
+    forwards = forward_count(trace)
+    size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
+    cut = "" if meta.get("complete", True) else "the recording did not end: what was written until then"
+    found += [("steps", size), ("checks", judged or "none recorded"), ("note", cut)]
+    return [(name, value) for name, value in found if value]
+
+
+def totals(trace: Trace) -> dict[str, int]:
+    """How many checks came to each verdict."""
+    given = trace.checks["verdict"].value_counts().to_pylist()
+    counts = {found["values"]: int(found["counts"]) for found in given}
+    return {name: counts.get(name, 0) for name in MARKS}
+
+
+def forward_count(trace: Trace) -> int:
+    """How many forward passes were recorded."""
+    return int(np.nan_to_num(trace.column("forward").astype(float)).max(initial=-1)) + 1

@@ -1,0 +1,128 @@
+"""A step as a row of the tree: what it is called, how deep it stands, where it is, what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .. import schema
+from ..text import visible
+from ..trace import Trace
+from .base import base_name, integer
+
+_DEEPEST = 60  # levels of indentation drawn; a trace may claim any depth
+_VERDICTS = (schema.DIFFERS, schema.HOLDS, schema.UNCHECKED)  # the first that a step has is its mark
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step in the tree of steps."""
+
+    position: int
+    indent: int
+    kind: str
+    label: str
+    detail: str
+    place: str
+    verdict: str | None
+    failed: str
+
+
+def row(trace: Trace, position: int) -> Row:
+    """The step as it stands in the tree: calls below the line that makes them, lines below their call."""
+    kind = trace.column("kind")[position]
+    kind_name = trace.column("type")[position] or ""
+    status = trace.column("status")[position]
+    if kind == schema.LINE:
+        label, detail = statement(trace, position), ""
+    elif kind == schema.MODULE:
+        label, detail = relative_name(trace, position), kind_name
+        label, detail = (label, detail) if label else (detail, "")
+    else:
+        label, detail = relative_name(trace, position) or kind_name, ""
+        label = f"{label}()" if kind == schema.FUNCTION else label
+    return Row(
+        position,
+        indent(trace, position),
+        kind or "",
+        visible(label),
+        visible(detail),
+        place(trace, position),
+        verdict(trace, position),
+        "" if status == schema.RETURNED else status or "",
+    )
+
+
+def indent(trace: Trace, position: int) -> int:
+    """How many calls the step runs in."""
+    parents, kinds = trace.parents, trace.column("kind")
+    levels, at = 0, int(parents[position])
+    while at >= 0 and levels < _DEEPEST:
+        levels += kinds[at] in schema.CALLS
+        at = int(parents[at])
+    return levels
+
+
+def relative_name(trace: Trace, position: int) -> str:
+    """A call's path without that of the module it runs in: `attention.self` below `encoder.layer.0`."""
+    names, kinds = trace.column("name"), trace.column("kind")
+    name = names[position] or ""
+    above = trace.parent(position)
+    while above is not None and kinds[above] != schema.MODULE:
+        above = trace.parent(above)
+    outer = "" if above is None else names[above] or ""
+    return name[len(outer) + 1 :] if outer and name.startswith(f"{outer}.") else name
+
+
+def path(trace: Trace, position: int) -> str:
+    """A step's full path, with its class where the path is empty."""
+    return visible(trace.column("name")[position] or trace.column("type")[position] or "")
+
+
+def statement(trace: Trace, position: int) -> str:
+    """The source text of a line step on one line; its place where the trace has no copy of the file."""
+    return _statement(trace, len(trace), trace.column("file")[position], *span(trace, position))
+
+
+@lru_cache(maxsize=8192)
+def _statement(trace: Trace, size: int, file: str | None, first: int, last: int) -> str:
+    lines = trace.source(file)[max(first - 1, 0) : min(last, first + 20)] if first else []
+    parts = (line.strip() for line in lines)
+    joined = (
+        " ".join(part for part in parts if part and not part.startswith("#"))
+        .replace("( ", "(")
+        .replace(" )", ")")
+        .replace(",)", ")")
+    )
+    return visible(joined) if joined else f"{base_name(file)}:{first}"
+
+
+def span(trace: Trace, position: int) -> tuple[int, int]:
+    """First and last line of a step's site; 0, 0 where it is not known."""
+    first = integer(trace, "line", position)
+    return (first, max(first, integer(trace, "end_line", position))) if first > 0 else (0, 0)
+
+
+def place(trace: Trace, position: int) -> str:
+    """`modeling_bert.py:175`, or nothing."""
+    first, _ = span(trace, position)
+    file = trace.column("file")[position]
+    return f"{base_name(file)}:{first}" if file and first else ""
+
+
+def verdict(trace: Trace, position: int) -> str | None:
+    """What the checks of a step come to: `differs` if one does, else `holds` if one does."""
+    found = _verdicts(trace, len(trace))[position]
+    return _VERDICTS[found] if found < len(_VERDICTS) else None
+
+
+@lru_cache(maxsize=4)
+def _verdicts(trace: Trace, size: int) -> np.ndarray:
+    found = np.full(size, len(_VERDICTS), np.int8)
+    given = trace.checks["verdict"].to_numpy()
+    for code, name in enumerate(_VERDICTS):
+        positions = trace.check_positions[given == name]
+        found[positions] = np.minimum(found[positions], code)
+    return found

@@ -1,0 +1,95 @@
+"""The equation beside the code: as the paper prints it, with this run's sizes, and whether its numbers hold."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+
+from .. import describe, schema
+from ..trace import Trace
+from .palette import style
+from .pane import Pane, short
+
+_TIGHT = 13  # rows below which no row is left empty
+
+
+class EquationPane(Pane):
+    """The equations of the call a step belongs to, one under the other."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__("Equation", id="equation")
+        self._trace = trace
+        self._position = 0
+        self.language = describe.LANGUAGES[0]
+
+    def on_resize(self) -> None:
+        self.show(self._position)
+
+    def show(self, position: int) -> None:
+        """Show the equations of the step at `position`."""
+        self._position = position
+        found = describe.equations(self._trace, position, self.language)
+        lines = self._about() if self._trace.parent(position) is None else []
+        if lines:
+            self.headline("This run")
+        elif found:  # the principal one's citation is the title
+            title = f"{describe.MARKS.get(found[0].verdict, '?')} {found[0].cite}"
+            shown = short(title, max(10, self.space.width - 6))
+            self.headline(shown)
+            if shown != title and not self._tight:
+                lines = self._wrapped(found[0].cite, style(self.palette.soft, bold=True))
+        else:
+            self.headline("Equation")
+            lines = [Text(""), Text("  No equation is known for this call.", style(self.palette.faint))]
+        for at, equation in enumerate(found):
+            if at or self._trace.parent(position) is None:
+                lines += [Text(""), *self._wrapped(equation.cite, style(self.palette.soft, bold=True))]
+            lines += self._lines(equation)
+        self.draw(lines)
+
+    def _about(self) -> list[Text]:
+        """On the first step of a forward pass: what was run, and what came of it."""
+        out = [] if self._tight else [Text("")]
+        for name, said in describe.about(self._trace):
+            for at, line in enumerate(self._wrapped(said, style(self.palette.text), indent=9)):
+                head = Text(f"  {'' if at else name:<8} ", style(self.palette.faint))
+                out.append(Text().append_text(head).append_text(line[11:]))
+        return out
+
+    @property
+    def _tight(self) -> bool:
+        return self.space.height < _TIGHT
+
+    def _lines(self, equation: describe.Equation) -> list[Text]:
+        palette, width = self.palette, self.space.width
+        out: list[Text] = []
+        if equation.within:
+            out += self._wrapped(f"in {equation.within}", style(palette.faint, italic=True))
+        color = palette.verdicts.get(equation.verdict, palette.bad)
+        judged = style(color, bold=equation.verdict != schema.UNCHECKED)
+        judgement = self._wrapped(equation.judgement, judged, hang=2)
+        gap = [] if self._tight else [Text("")]
+        out += judgement if self._tight else gap  # in a low pane the verdict must not scroll out below the drawing
+        bold = style(palette.text, bold=True)
+        out += [Text(f"  {row}", bold, no_wrap=True) for row in equation.drawn(max(8, width - 3))]
+        out += gap
+        if equation.dims:
+            out += self._wrapped(equation.dims, style(palette.blue))
+        out += [] if self._tight else judgement
+        if equation.legend:
+            out += gap
+            symbols = max(cell_len(symbol) for symbol, _ in equation.legend)
+            for symbol, said in equation.legend:
+                line = Text(no_wrap=True)
+                line.append(f"  {symbol:<{symbols}}  ", style(palette.warm, bold=True))
+                line.append(short(said, max(1, width - symbols - 5)), style(palette.soft))
+                out.append(line)
+        if equation.note:
+            out += [*gap, *self._wrapped(equation.note, style(palette.soft, italic=True))]
+        return out
+
+    def _wrapped(self, said: str, look: Style, hang: int = 0, indent: int = 0) -> list[Text]:
+        width = max(8, self.space.width - 4 - hang - indent)
+        lines = Text(said, look).wrap(self.app.console, width)
+        return [Text(" " * (2 + indent + (hang if at else 0))).append_text(line) for at, line in enumerate(lines)]
