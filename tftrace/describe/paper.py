@@ -102,7 +102,7 @@ def judgement(check: CheckRow | None) -> str:
     parts = [f"{mark} {visible(check.verdict)}  {measured}"]
     if check.variant:
         parts.append(f"fits: {visible(check.variant)}")
-    if reason:
+    elif reason:
         parts.append(reason)
     return " · ".join(parts)
 
