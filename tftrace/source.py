@@ -48,6 +48,15 @@ def _spans(code: CodeType) -> list[tuple[int | None, int | None, int | None, int
     return list(code.co_positions()) if hasattr(code, "co_positions") else None
 
 
+def qualified_name(frame: FrameType) -> str:
+    """`BertModel.forward`; before Python 3.11, which knows it, from the class of the frame's `self`."""
+    code = frame.f_code
+    if hasattr(code, "co_qualname"):
+        return str(code.co_qualname).replace(".<locals>", "")
+    owner = frame.f_locals.get("self") if code.co_varnames[:1] == ("self",) else None
+    return code.co_name if owner is None else f"{type(owner).__name__}.{code.co_name}"
+
+
 def code_of(function: Callable[..., Any]) -> CodeType | None:
     """The code that a function runs, below its decorators; None for one that is not written in Python."""
     function = inspect.unwrap(getattr(function, "__func__", function))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from .. import schema
-from ..source import Site, Statement, call_site, statements
+from ..source import Site, Statement, call_site, qualified_name, statements
 from .calls import Call
 from .recording import Recording
 
@@ -75,12 +75,11 @@ class LineTracer:
             top.body = None
             return _Body(self._recording, top, frame, lines=self._lines)
         above = top.call
-        name = getattr(code, "co_qualname", code.co_name).replace(".<locals>", "")
         caller = frame.f_back
         call = self._recording.enter(
             schema.FUNCTION,
             f"{above.name}.{code.co_name}".lstrip("."),
-            name,
+            qualified_name(frame),
             owner=above.owner,
             site=call_site(caller) if caller is not None else Site(),
             definition=Site(code.co_filename, code.co_firstlineno),
@@ -98,7 +97,7 @@ class _Body:
         self._binds: frozenset[str] = frozenset()
         self._raised = False
         self._names: dict[str, Any] = dict(frame.f_locals)
-        self._type = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)
+        self._type = qualified_name(frame)
         self._statements = statements(frame.f_code.co_filename)
         recording.writer.keep_source(frame.f_code.co_filename)
         self._follow = lines
