@@ -5,6 +5,7 @@ stack of its own. A failure in here must never reach the model: it ends the reco
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import threading
@@ -23,7 +24,7 @@ from ..source import NOWHERE, Site
 from ..writer import TraceWriter
 from .calls import Call
 from .identity import Identities
-from .stats import NO_NUMBERS
+from .stats import Summary
 from .structure import leaves
 
 
@@ -60,7 +61,7 @@ class Recording:
         self._threads = _Thread()
         self._roots: list[Call] = []
         self._start = perf_counter_ns()
-        self._parameters: dict[int, None] = {}
+        self._parameters: set[int] = set()  # modules whose parameters have been written
 
     # -- the running stack ------------------------------------------------------------------------
 
@@ -98,14 +99,15 @@ class Recording:
             return work(*args)
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
-            warnings.warn(
-                f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
-                f"Please report this:\n{traceback.format_exc()}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
             stack.clear()
             self.on_root(False)
+            with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
+                warnings.warn(
+                    f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
+                    f"Please report this:\n{traceback.format_exc()}",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
             return None
         finally:
             self._threads.own += perf_counter_ns() - began
@@ -215,7 +217,7 @@ class Recording:
     def see_parameters(self, call: Call, module: torch.nn.Module) -> None:
         """Write a row for each parameter that is the module's own, at the module's first call."""
         if id(module) not in self._parameters:
-            self._parameters[id(module)] = None
+            self._parameters.add(id(module))
             own = {name: p for name, p in module._parameters.items() if p is not None}
             self.see(call.step, schema.PARAMETER, own)
 
@@ -229,10 +231,8 @@ class Recording:
 
     def open_rows(self) -> list[tuple[Any, ...]]:
         """Rows of the steps that are running, so that a batch is readable without their end."""
-        rows = []
-        for call in self._roots + self.stack:
-            rows.append(call.row(self.rank, None, schema.OPEN, None))
-        return rows
+        running = dict.fromkeys([*self._roots, *self.stack])
+        return [call.row(self.rank, None, schema.OPEN, None) for call in running]
 
     def end(self) -> None:
         """Close what never returned and settle."""
@@ -250,7 +250,7 @@ def remember_versions(call: Call, value: Any) -> None:
 
 
 def _tensor_row(
-    step: int, role: str, name: str, number: int, tensor: torch.Tensor, summary: Any = NO_NUMBERS
+    step: int, role: str, name: str, number: int, tensor: torch.Tensor, summary: Summary
 ) -> tuple[Any, ...]:
     return (
         step,
