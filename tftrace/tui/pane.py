@@ -63,6 +63,7 @@ class Pane(ScrollView, can_focus=True):
     def jump(self, y: int) -> None:
         """Put row `y` on top at once, also while the layout does not know yet that there is more than fits."""
         self.scroll_to(0, max(0, y), animate=False, immediate=True, force=True)
+        self.vertical_scrollbar.position = self.scroll_y  # Textual moves the thumb only while the bar is shown
 
     def line(self, y: int) -> Strip:
         """The line at `y` of the whole content."""
