@@ -52,7 +52,8 @@ def _bound(step: Step, recipe: Equation, bind: Bind) -> Bound:
             sizes, _ = dims.solve(patterns, {n: r.shape for n, r in tensors.items()})
         except TraceError:
             continue
-        return Bound({name: size for name, size in sizes.items() if _telling(name, size, patterns)}, tensors)
+        named = dict.fromkeys(name for p in patterns.values() for axis in p.axes for name in axis.names)
+        return Bound({n: sizes[n] for n in named if n in sizes and _telling(n, sizes[n], patterns)}, tensors)
     return Bound({}, tensors)
 
 
