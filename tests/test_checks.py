@@ -28,6 +28,7 @@ from transformers.models.marian import modeling_marian
 from transformers.pytorch_utils import Conv1D
 
 import tftrace
+from tftrace.capture import check
 from tftrace.recipes.recipe import library
 
 from .conftest import tiny
@@ -135,6 +136,25 @@ def test_values_that_are_not_finite_are_not_called_sound() -> None:
     model.weight[:] = float("nan")
     (row,) = verdicts(model, torch.randn(1, 4), "linear")
     assert row["verdict"] == "unchecked"
+
+
+def test_a_bound_that_allows_anything_is_no_verdict() -> None:
+    class Cancelling(nn.Linear):
+        """Sums of a few large terms that cancel: nothing but rounding is left."""
+
+    model = Cancelling(4, 4, bias=False)
+    model.weight[:] = torch.tensor([1e8, -1e8, 1e8, -1e8]) + torch.randn(4, 4)
+    (row,) = verdicts(model, torch.full((1, 4), 1 / 3), "linear")
+    assert row["verdict"] == "unchecked" and "rounding alone" in row["reason"]
+
+
+def test_a_check_that_breaks_is_unchecked_and_the_recording_goes_on(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(check, "spot_check", lambda *_: 1 / 0)
+    model, inputs = tiny("bert")
+    with tftrace.record(model) as trace:
+        model(**inputs)
+    assert trace.meta["complete"] and {s.status for s in trace} == {"returned"}
+    assert "the check failed (ZeroDivisionError: division by zero)" in trace.checks["reason"].to_pylist()
 
 
 def test_a_fully_masked_row_is_no_false_alarm() -> None:

@@ -5,6 +5,7 @@ read, so that the cost does not grow with the tensors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from random import Random
 from typing import NamedTuple
@@ -45,7 +46,7 @@ def spot_check(plan: Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping
         if tensor.numel() == 0:
             raise Unbound(f"{name} is empty")
     outcomes = [_Cells(plan, tensors, numbers).check(statement, draw) for statement in plan.statements]
-    worst = max(outcomes, key=lambda o: (not o.holds, o.residual / o.bound))
+    worst = max(outcomes, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
     return worst._replace(cells=sum(o.cells for o in outcomes))
 
 
@@ -164,21 +165,22 @@ def _product_unit(device: str) -> float:
 def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> Outcome:
     """The worst of the cells that say something: where rounding could explain any value, nothing was checked."""
     with np.errstate(all="ignore"):
-        same = (returned == exact) | (np.isnan(returned) & np.isnan(exact))
-        if dtype.is_floating_point:
+        residual = np.abs(returned - exact)
+        if not np.isfinite(residual).all():
+            same = (returned == exact) | (np.isnan(returned) & np.isnan(exact))
             same |= np.isinf(returned) & (np.abs(exact) + bound >= torch.finfo(dtype).max)
-        residual = np.where(same, 0.0, np.abs(returned - exact))
-        residual = np.where(np.isnan(residual), np.inf, residual)
-        bound = np.where(np.isnan(bound), np.inf, bound)
-        finite = exact[np.isfinite(exact)]
-        scale = float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
-        telling = (bound <= max(scale, float(np.min(bound, initial=np.inf)))) & np.isfinite(bound)
-    if not telling.any() or not np.isfinite(exact[telling]).any():
+            residual = np.where(same, 0.0, np.where(np.isnan(residual), np.inf, residual))
+        known = np.isfinite(exact) & np.isfinite(bound)
+        scale = math.sqrt(np.mean(np.square(exact[known]))) if known.any() else 0.0
+        telling = known & (bound <= max(scale, 2 * _tiny(dtype)))
+    if not telling.any():
         raise Unbound(f"rounding alone could explain any value of {symbol}")
     residual, bound = residual[telling], bound[telling]
-    worst = int(np.argmax(residual / bound))
-    holds = bool((residual <= bound).all())
-    return Outcome(holds, float(residual[worst]), float(bound[worst]), int(telling.sum()), symbol)
+    with np.errstate(all="ignore"):  # whole numbers have a bound of 0
+        worst = int(np.argmax(np.where(residual > 0, residual / bound, 0.0)))
+    return Outcome(
+        bool(residual[worst] <= bound[worst]), float(residual[worst]), float(bound[worst]), len(bound), symbol
+    )
 
 
 def _numpy(tensor: torch.Tensor) -> Array:

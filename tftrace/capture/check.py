@@ -75,6 +75,8 @@ class Checker:
             return schema.DIFFERS, outcome.residual, outcome.bound, outcome.cells, name, reason
         except (Unbound, TraceError) as error:
             return schema.UNCHECKED, None, None, 0, None, str(error).rstrip(".")
+        except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
+            return schema.UNCHECKED, None, None, 0, None, f"the check failed ({type(error).__name__}: {error})"
 
     def _run(
         self, formula: Formula, patterns: Mapping[str, dims.Pattern], symbols: Mapping[str, Any], step: int
