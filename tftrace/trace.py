@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas
 
 _BLOCK_ROWS, _BLOCKS_KEPT = 256, 512
+_NEVER_NULL = ("step", "depth", "rank")  # the rest may be; without these there is no tree
 _META_LIMIT = 64 << 20  # bytes; a meta.json beyond this is not one of ours
 
 
@@ -292,7 +293,7 @@ class Trace:
             try:
                 inside = path.resolve().parent == (self.path / "sources").resolve()
                 text = path.read_text(encoding="utf-8", errors="replace") if inside else ""
-            except OSError:
+            except (OSError, ValueError):
                 text = ""
             self._sources[file] = text.splitlines()
         return self._sources[file]
@@ -388,7 +389,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         meta = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise TraceError(f"{folder} is not a readable trace (no meta.json): check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"{file} is damaged: record the trace again, or restore the file.") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("schema"), int):
         raise TraceError(f"{folder} is not a trace (meta.json names no schema): check the path.")
@@ -448,14 +449,20 @@ def _read_stream(file: Path, table: pa.Schema) -> pa.Table:
     try:
         if file.is_symlink():
             raise TraceError(f"{file} is a link, which a trace may not hold: copy the file itself.")
+        if file.stat().st_size == 0:  # killed before its first row
+            return table.empty_table()
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
             if not reader.schema.equals(table):
                 raise TraceError(f"{file} does not have the columns of a trace: record the trace again.")
             while True:
                 try:
-                    batches.append(reader.read_next_batch())
-                except (StopIteration, pa.ArrowInvalid, OSError):
+                    batch = reader.read_next_batch()
+                except (StopIteration, pa.ArrowException, OSError):
                     break
-    except (pa.ArrowInvalid, OSError) as error:
+                batch.validate(full=True)  # the file may be a stranger's
+                if any(batch.column(name).null_count for name in _NEVER_NULL if name in batch.schema.names):
+                    raise pa.ArrowInvalid("a value is missing")
+                batches.append(batch)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TraceError(f"{file} cannot be read as part of a trace: check the folder, or record it again.") from error
     return pa.Table.from_batches(batches, table)

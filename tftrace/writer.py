@@ -69,6 +69,8 @@ class TraceWriter:
         for name, table in schema.TABLES.items():
             self._files[name] = open(self._rank_folder / f"{name}.arrow", "wb")  # noqa: SIM115 - closed in close()
             self._streams[name] = pa.ipc.new_stream(self._files[name], table)
+            # The schema goes out with the first batch: an empty one makes the file readable from now on.
+            self._streams[name].write_batch(pa.RecordBatch.from_pylist([], schema=table))
             self._files[name].flush()
         self.write_meta()
 

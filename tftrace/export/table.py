@@ -20,6 +20,8 @@ _STEP = ("step", "parent", "depth", "forward", "rank", "kind", "name", "type", "
 _TENSOR = ("role", "tensor_name", "tensor", "shape", "dtype", "device", "numel", "nbytes", *schema.STATISTICS)
 _CHECK = ("equation", "verdict", "residual", "bound")
 
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "")
+
 COLUMNS = (*_STEP, *_TENSOR, *_CHECK)  # a contract: other programs read this header
 
 
@@ -70,7 +72,8 @@ def _cells(values: Iterable[Any]) -> list[str]:
 
 def _text(value: str) -> str:
     """Quoted where CSV needs it; text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    if (value and value.lstrip()[:1] in ("=", "+", "-", "@", "")) or value[:1] in ("\t", "\r", "\n"):
+    start = value.replace("\ufeff", "").lstrip()[:1]  # a spreadsheet may drop a byte order mark, and knows wide signs
+    if (value and start in _FORMULA) or value[:1] in ("\t", "\r", "\n"):
         value = "'" + value
     if value and not any(c in value for c in ',"\r\n'):
         return value

@@ -14,8 +14,9 @@ from math import prod
 from ..errors import TraceError
 
 STAR = "*"
+_NAME = r"[^\W\d]\w*(?:=[1-9]\d{0,8})?"
 _AXIS = re.compile(
-    r"\s*(?:(?P<star>\*)|\((?P<group>[^()]*)\)(?P<gopt>\?)?|(?P<name>[^\W\d]\w*(?:=\d+)?)(?P<opt>\?)?)(?=\s|$)"
+    rf"\s*(?:(?P<star>\*)|\((?P<group>\s*{_NAME}(?:\s+{_NAME})*\s*)\)(?P<gopt>\?)?|(?P<name>{_NAME})(?P<opt>\?)?)(?=\s|$)"
 )
 
 

@@ -2,7 +2,8 @@
 
 The bound is a running error analysis: every operation adds the unit roundoff `u` of the run's dtype times the size
 of its result to what its operands bring along. A reduction over n terms adds min(n, 4 sqrt(n)) u (Higham and Mary,
-"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019, Theorem 2.4)."""
+"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019, Theorem 2.4).
+Underflow adds half the smallest number of the dtype. Overflow is not rounding: a run that becomes infinite differs."""
 
 from __future__ import annotations
 
@@ -16,8 +17,13 @@ import numpy as np
 from .formula import Apply, FormulaError, Lookup, Name, Negative, Node, Number, Operation, Select
 
 _REDUCTIONS = {"softmax", "sum", "mean", "var"}
-_TRANSCENDENTAL = 4.0  # units in the last place that a library's exp, tanh or erf may be off
+_LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
+_OWN = 2.0**-53  # what this evaluation rounds by itself
+_MAX_CELLS, _MAX_PRODUCTS = 1 << 24, 1 << 30  # of one value, in one matrix product; a recipe may be a stranger's
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+# unit roundoff -> half the smallest number; float32 and bfloat16 may be flushed to zero below their normal numbers
+_TINY = {2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25}
 
 Array = np.ndarray[Any, Any]
 erf: Callable[[Array], Array] = np.vectorize(math.erf, otypes=[np.float64])
@@ -47,42 +53,56 @@ def constant(value: float) -> Value:
     return Value((), np.float64(value), np.float64(0.0))
 
 
-def whole_dims(node: Node, dims_of: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, ...], set[str]]:
-    """The dimensions of a node's result, and those along which a cell needs more than its own position."""
+Whole = tuple[tuple[str, ...], set[str]]
+
+
+def whole_dims(node: Node, dims_of: Mapping[str, tuple[str, ...]], known: dict[int, Whole] | None = None) -> Whole:
+    """The dimensions of a node's result, and those along which a cell needs more than its own position.
+
+    What is `known` of nodes by their id is not asked again: an abbreviation stands in many places."""
+    known = {} if known is None else known
+    if id(node) not in known:
+        known[id(node)] = _whole_dims(node, dims_of, known)
+    return known[id(node)]
+
+
+def _whole_dims(node: Node, dims_of: Mapping[str, tuple[str, ...]], known: dict[int, Whole]) -> Whole:
     match node:
         case Number():
             return (), set()
         case Name(name):
             return dims_of.get(name, ()), set()
         case Negative(operand):
-            return whole_dims(operand, dims_of)
+            return whole_dims(operand, dims_of, known)
         case Select(Name(name), dim, _):
             return tuple(d for d in dims_of.get(name, ()) if d != dim), {dim}
         case Lookup(Name(table), index):
-            found, needed = whole_dims(index, dims_of)
+            found, needed = whole_dims(index, dims_of, known)
             rows = dims_of.get(table, ())
+            if not rows or set(found) & set(rows[1:]):
+                raise FormulaError(f"rows of {table} cannot be looked up by ({' '.join(found)})")
             return found + rows[1:], needed | set(rows[:1])
         case Operation("@", left, right):
-            (a, p), (b, q) = whole_dims(left, dims_of), whole_dims(right, dims_of)
+            (a, p), (b, q) = whole_dims(left, dims_of, known), whole_dims(right, dims_of, known)
             inner = _inner(a, b)
             return _union(*(tuple(d for d in x if d != inner) for x in (a, b))), p | q | {inner}
         case Operation(_, left, right):
-            (a, p), (b, q) = whole_dims(left, dims_of), whole_dims(right, dims_of)
+            (a, p), (b, q) = whole_dims(left, dims_of, known), whole_dims(right, dims_of, known)
             return _union(a, b), p | q
         case Apply("T", (only,)):
-            found, needed = whole_dims(only, dims_of)
+            found, needed = whole_dims(only, dims_of, known)
             return _swapped(found), needed
         case Apply("pos", (Name(dim),)):
             return (dim,), set()
         case Apply("causal", (Name(query), Name(key))):
             return (query, key), set()
         case Apply(function, arguments) if function in _REDUCTIONS:
-            found, needed = whole_dims(arguments[0], dims_of)
+            found, needed = whole_dims(arguments[0], dims_of, known)
             dim = _reduced(function, arguments, found)
             kept = found if function == "softmax" else tuple(d for d in found if d != dim)
             return kept, needed | {dim}
         case Apply(_, arguments):
-            parts = [whole_dims(a, dims_of) for a in arguments]
+            parts = [whole_dims(a, dims_of, known) for a in arguments]
             return _union(*(p[0] for p in parts)), set().union(*(p[1] for p in parts))
     raise AssertionError(node)
 
@@ -91,7 +111,11 @@ class Evaluator:
     """Evaluates nodes over `symbols`, for a run whose unit roundoff is `u` (`sum_u` where sums accumulate)."""
 
     def __init__(self, symbols: Symbols, u: float, sum_u: float | None = None) -> None:
-        self._symbols, self._u, self._sum_u = symbols, u, u if sum_u is None else sum_u
+        self._symbols = symbols
+        self._u, self._sum_u = (unit + _OWN for unit in (u, u if sum_u is None else sum_u))
+        self._library = 1.0 + _LIBRARY * self._sum_u / self._u
+        self._tiny = _TINY.get(u, 0.0)
+        self._known: dict[int, Value] = {}
 
     def evaluate(self, node: Node) -> Value:
         """The value of an expression; raises FormulaError where its dimensions do not fit."""
@@ -99,15 +123,23 @@ class Evaluator:
             return self._node(node)
 
     def _node(self, node: Node) -> Value:
+        """A node's value; an abbreviation that stands in many places is evaluated once."""
+        found = self._known.get(id(node))
+        if found is None:
+            found = self._known[id(node)] = self._evaluate(node)
+        return found
+
+    def _evaluate(self, node: Node) -> Value:
         match node:
             case Number(value):
-                return constant(value)
+                return self._stored(constant(value))
             case Name(name):
                 found = self._symbols.value(name)
-                return constant(self._symbols.size(name)) if found is None else found
+                found = constant(self._symbols.size(name)) if found is None else found
+                return found if found.dims else self._stored(found)
             case Negative(operand):
                 inner = self._node(operand)
-                return replace(inner, v=-inner.v)
+                return replace(inner, v=-_real(inner.v))
             case Select(Name(name), dim, index):
                 return self._symbols.select(name, dim, index)
             case Lookup(Name(table), index):
@@ -128,73 +160,115 @@ class Evaluator:
                 return self._function(function, [self._node(a) for a in arguments])
         raise AssertionError(node)
 
-    def _round(self, dims: tuple[str, ...], v: Array, e: Array, units: float = 1.0) -> Value:
-        """A result with its own rounding added; an infinite one has none."""
-        e = e + units * self._u * np.abs(v)
-        return Value(dims, v, np.where(np.isfinite(v), e, 0.0))
+    def _stored(self, x: Value) -> Value:
+        """A number as the run holds it: rounded, unless a few bits are enough for it."""
+        few = math.ldexp(math.frexp(x.v)[0], 8).is_integer() if math.isfinite(x.v) else True
+        return x if few else Value(x.dims, x.v, x.e + self._u * np.abs(x.v))
+
+    def _round(self, dims: tuple[str, ...], v: Array, e: Array, units: float = 1.0, sure: Array | bool = True) -> Value:
+        """A result with its own rounding added; one that is surely infinite or NaN has none."""
+        e = e + units * (self._u * (np.abs(v) + e) + self._tiny)
+        e = np.where(np.isfinite(v), e, np.where(sure, 0.0, np.inf))
+        return Value(dims, v, np.where(np.isnan(e), np.inf, e))
 
     def _elementwise(self, operator: str, a: Value, b: Value) -> Value:
         dims, (x, y), (p, q) = _aligned(a, b)
+        sure = _sure(x, p) & _sure(y, q)
         match operator:
             case "+":
                 return self._round(dims, x + y, p + q)
             case "-":
                 return self._round(dims, x - y, p + q)
             case "*":
-                return self._round(dims, x * y, _times(np.abs(x), q) + _times(np.abs(y), p) + p * q)
+                return self._round(dims, x * y, _times(np.abs(x), q) + _times(np.abs(y), p) + _times(p, q), sure=sure)
             case "/":
                 v = x / y
-                return self._round(dims, v, (p + _times(np.abs(v), q)) / np.maximum(np.abs(y) - q, 0.0))
+                e = np.where(sure | (np.abs(y) > q), (p + _times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
+                return self._round(dims, v, np.where((p == 0) & (q == 0), 0.0, e), sure=sure)
             case "**":
-                v = x**y
-                e = np.where(p > 0, np.abs(v * y) * p / np.abs(x), 0.0)
-                e = e + np.where(q > 0, np.abs(v * np.log(np.abs(x))) * q, 0.0)
-                return self._round(dims, v, e, _TRANSCENDENTAL)
+                return self._power(dims, x, y, p, q)
         compare = {"<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal}
-        return Value(dims, compare[operator](x, y), np.zeros(np.broadcast(x, y).shape))
+        e = np.where((p + q > 0) & ~(np.abs(x - y) > p + q), 1.0, 0.0)  # rounding may decide it
+        return Value(dims, compare[operator](x, y), e)
+
+    def _power(self, dims: tuple[str, ...], x: Array, y: Array, p: Array, q: Array) -> Value:
+        v, size = x**y, np.abs(x)
+        # x (1 ± r) to the power y ± q, as long as the base keeps its sign …
+        log, r = np.log(size), np.where(p > 0, -np.log1p(-p / size), 0.0)
+        near = np.abs(v) * np.expm1(_times(np.abs(y), r) + _times(np.abs(log) + r, q))
+        # … and if it may not, a whole positive power is at most that of the largest base.
+        whole = (y == np.round(y)) & (y > 0) & (q == 0)
+        far = np.where(whole, (size + p) ** np.maximum(y, 0.0) + np.abs(v), np.inf)
+        e = np.where(p < size, np.where((x > 0) | (q == 0), near, np.inf), far)
+        e = np.where((p == 0) & (q == 0), 0.0, e)
+        return self._round(dims, v, e, self._library, sure=_sure(x, p) & _sure(y, q))
 
     def _matmul(self, a: Value, b: Value) -> Value:
         inner = _inner(a.dims, b.dims)
         dims = _union(tuple(d for d in a.dims if d != inner), tuple(d for d in b.dims if d != inner))
+        if len(dims) >= len(_LETTERS):
+            raise FormulaError(f"'@' has more than {len(_LETTERS) - 1} dimensions.")
+        _check_size(dims, a, b)
+        _check_size((*dims, inner), a, b, most=_MAX_PRODUCTS)
         letter = {d: _LETTERS[i] for i, d in enumerate((*dims, inner))}
         spec = ",".join("".join(letter[d] for d in x.dims) for x in (a, b)) + "->" + "".join(letter[d] for d in dims)
-        size = np.einsum(spec, np.abs(a.v), np.abs(b.v))
-        e = size * self._sum_units(a.v.shape[a.dims.index(inner)])
+        x, y = _real(a.v), _real(b.v)
+        v, size = np.einsum(spec, x, y), np.einsum(spec, np.abs(x), np.abs(y))
+        e = np.zeros(v.shape)
         if b.e.any():
-            e = e + np.einsum(spec, np.abs(a.v), b.e)
+            e = e + np.einsum(spec, np.abs(x), b.e)
         if a.e.any():
-            e = e + np.einsum(spec, a.e, np.abs(b.v) + b.e)
-        return self._round(dims, np.einsum(spec, a.v.astype(np.float64), b.v.astype(np.float64)), e)
+            e = e + np.einsum(spec, a.e, np.abs(y) + b.e)
+        terms = a.v.shape[a.dims.index(inner)]
+        # Half precision may round partial sums, whose size is that of their terms over the root of their number.
+        e = e + (self._u / math.sqrt(terms) + self._sum_units(terms)) * (size + e) + self._tiny
+        return self._round(dims, v, e)
 
     def _sum_units(self, terms: int) -> float:
-        return self._u + min(terms, 4.0 * math.sqrt(terms)) * self._sum_u
+        return min(terms, 4.0 * math.sqrt(terms)) * self._sum_u
 
     def _reduce(self, function: str, x: Value, dim: str) -> Value:
         axis = x.dims.index(dim)
         n = x.v.shape[axis]
         if function == "softmax":
-            return self._softmax(x, axis)
+            return self._softmax(replace(x, v=_real(x.v)), axis)
         dims = tuple(d for d in x.dims if d != dim)
+        values = _real(x.v)
         if function == "var":
-            mean = self._reduce("mean", x, dim)
-            difference = self._elementwise("-", x, mean)
-            aligned = self._elementwise("*", difference, difference)
-            return self._reduce("mean", aligned, dim)
-        v = x.v.sum(axis)
-        e = x.e.sum(axis) + self._sum_units(n) * np.abs(x.v).sum(axis)
+            return self._variance(x, values, dim, axis)
+        v, size = values.sum(axis), np.abs(values).sum(axis)
+        e = x.e.sum(axis)
+        e = e + self._sum_units(n) * (size + e)
         if function == "mean":
             v, e = v / n, e / n
         return self._round(dims, v, e)
 
+    def _variance(self, x: Value, values: Array, dim: str, axis: int) -> Value:
+        """The error of the mean counts squared only, since the differences from the true mean sum to zero; where it
+        is a running one (Welford), each of its steps adds a rounding of its own."""
+        mean = self._reduce("mean", x, dim)
+        off = np.expand_dims(mean.e, axis)
+        difference = np.abs(values - np.expand_dims(mean.v, axis))
+        own = x.e + self._u * (difference + x.e + off) + 2 * self._sum_u * np.abs(values) + self._tiny
+        v = (difference**2).mean(axis)
+        e = (2 * difference * own + (own + off) ** 2).mean(axis)
+        e = e + (self._u + self._sum_units(values.shape[axis])) * (v + e) + self._tiny
+        return self._round(mean.dims, v, e)
+
     def _softmax(self, x: Value, axis: int) -> Value:
+        """In logarithms: what the scores are off by, and what the exponentials add, moves a weight by a factor."""
         highest = x.v.max(axis, keepdims=True)
-        z = np.where(np.isneginf(x.v), -np.inf, x.v - highest)
-        p = np.exp(z)
-        p = p / p.sum(axis, keepdims=True)
-        # Relative error of each exponential; where the probability is 0 nothing can change that.
-        off = np.where(p > 0, x.e + self._u * np.abs(z) + _TRANSCENDENTAL * self._u, 0.0)
-        relative = off + (p * off).sum(axis, keepdims=True) + self._sum_units(x.v.shape[axis])
-        return self._round(x.dims, p, np.where(p > 0, p * np.expm1(relative), 0.0))
+        masked = np.isneginf(x.v)
+        z = np.where(masked, -np.inf, x.v - highest)
+        total = np.exp(z).sum(axis, keepdims=True)
+        p = np.exp(z) / total
+        off = np.where(masked & (x.e == 0), 0.0, x.e + self._u * (np.abs(z) + x.e + self._library))
+        growth = np.log(np.exp(z + off).sum(axis, keepdims=True) / total)
+        factor = off + growth + self._sum_units(x.v.shape[axis])
+        # A weight may also come from nothing: then it is what the largest possible score makes of it.
+        e = np.where(p > 0, p * np.expm1(factor), np.exp(z - np.log(total) + factor))
+        e = np.where(np.isnan(e), 1.0, np.minimum(e, 1.0))
+        return self._round(x.dims, p, np.where(masked & (x.e == 0), 0.0, e))
 
     def _causal(self, query: str, key: str) -> Value:
         """0 where a query may see a key and -inf where the key is later; the last query sees the last key."""
@@ -205,38 +279,55 @@ class Evaluator:
     def _function(self, function: str, args: list[Value]) -> Value:
         x = args[0]
         v, e, d = x.v, x.e, x.dims
+        if function == "T":
+            return Value(_swapped(d), v.swapaxes(-1, -2), e.swapaxes(-1, -2))
+        if function == "mask":  # a boolean mask keeps what is True; an additive one is added as it is
+            return Value(d, np.where(v, 0.0, -np.inf), np.where(e > 0, np.inf, 0.0)) if v.dtype == np.bool_ else x
+        if function == "where":
+            dims, (c, a, b), (o, p, q) = _aligned(*args)
+            apart = np.where((o > 0) & (a != b), np.abs(a - b), 0.0)
+            e = np.where(o > 0, apart + np.maximum(p, q), np.where(c, p, q))
+            return Value(dims, np.where(c, a, b), np.where(np.isnan(e), np.inf, e))
+        if function in ("max", "min"):
+            dims, (a, b), (p, q) = _aligned(*args)
+            return Value(dims, (np.maximum if function == "max" else np.minimum)(a, b), np.maximum(p, q))
+        v = _real(v)
+        least = np.maximum(np.abs(v) - e, 0.0)  # the nearest to zero that the run's own may be
         match function:
-            case "T":
-                return Value(_swapped(d), v.swapaxes(-1, -2), e.swapaxes(-1, -2))
             case "abs":
-                return replace(x, v=np.abs(v))
-            case "mask":  # a boolean mask keeps what is True; an additive one is added as it is
-                return Value(d, np.where(v, 0.0, -np.inf), e) if v.dtype == np.bool_ else x
-            case "max" | "min":
-                dims, (a, b), (p, q) = _aligned(*args)
-                return Value(dims, (np.maximum if function == "max" else np.minimum)(a, b), np.maximum(p, q))
-            case "where":
-                dims, (c, a, b), (_, p, q) = _aligned(*args)
-                return Value(dims, np.where(c, a, b), np.where(c, p, q))
+                return Value(d, np.abs(v), e)
             case "sqrt":
-                v = np.sqrt(v)
-                return self._round(d, v, np.where(e < v * v, e / np.maximum(v, 1e-300), np.sqrt(e)))
+                sure = _sure(v, e)  # if not, the run may have taken the root of a negative number
+                v, e = np.sqrt(v), np.where(sure, _times(1 / np.sqrt(v), e), np.inf)
+                return self._round(d, v, e, 2.0, sure)  # not every library rounds it correctly
             case "exp":
-                return self._round(d, np.exp(v), np.exp(v) * np.expm1(e), _TRANSCENDENTAL)
+                return self._round(d, np.exp(v), np.exp(v) * np.expm1(e), self._library)
             case "log":
-                return self._round(d, np.log(v), e / np.maximum(np.abs(v) - e, 0.0), _TRANSCENDENTAL)
+                sure = _sure(v, e)
+                return self._round(d, np.log(v), np.where(e > 0, e / least, 0.0), self._library, sure)
             case "tanh":
-                return self._round(
-                    d, np.tanh(v), e * np.clip(1 - np.tanh(np.maximum(np.abs(v) - e, 0)) ** 2, 0, 1), _TRANSCENDENTAL
-                )
+                return self._round(d, np.tanh(v), np.minimum(e * (1 - np.tanh(least) ** 2), 2.0), self._library)
             case "erf":
-                slope = 2 / math.sqrt(math.pi) * np.exp(-(np.maximum(np.abs(v) - e, 0.0) ** 2))
-                return self._round(d, erf(v), e * slope, _TRANSCENDENTAL)
+                slope = 2 / math.sqrt(math.pi) * np.exp(-(least**2))
+                # torch's is right to units of 1, not of its result
+                return self._round(d, erf(v), np.minimum(e * slope, 2.0) + _LIBRARY * self._sum_u)
             case "sigmoid":
-                return self._round(d, 1 / (1 + np.exp(-v)), e / 4, _TRANSCENDENTAL)
+                low = 1 / (1 + np.exp(least))
+                return self._round(d, 1 / (1 + np.exp(-v)), np.minimum(e * low * (1 - low), 1.0), self._library)
             case "sin" | "cos":
-                return self._round(d, getattr(np, function)(v), e, _TRANSCENDENTAL)
+                return self._round(d, getattr(np, function)(v), np.minimum(e, 2.0), self._library)
         raise AssertionError(function)
+
+
+def _real(v: Array) -> Array:
+    real: Array = v.astype(np.float64, copy=False)
+    return real
+
+
+def _sure(v: Array, e: Array) -> Array:
+    """Whether rounding leaves a value on its side of zero."""
+    sure: Array = (e == 0) | (np.abs(v) > e)
+    return sure
 
 
 def _times(a: Array, error: Array) -> Array:
@@ -273,13 +364,20 @@ def _reduced(function: str, arguments: tuple[Node, ...], dims: tuple[str, ...]) 
 def _aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
     """Values brought to common dimensions by name, ready to broadcast."""
     dims = _union(*(x.dims for x in values))
+    _check_size(dims, *values)
 
     def spread(x: Value, array: Array) -> Array:
         order = [x.dims.index(d) for d in dims if d in x.dims]
         array = np.transpose(array, order) if order != list(range(len(order))) else array
         return array[tuple(slice(None) if d in x.dims else None for d in dims)] if x.dims != dims else array
 
-    return dims, [spread(x, x.v) for x in values], [spread(x, x.e) for x in values]
+    return dims, [spread(x, _real(x.v)) for x in values], [spread(x, x.e) for x in values]
+
+
+def _check_size(dims: tuple[str, ...], *values: Value, most: int = _MAX_CELLS) -> None:
+    sizes = {d: n for x in values for d, n in zip(x.dims, x.v.shape, strict=True)}
+    if math.prod(sizes[d] for d in dims) > most:
+        raise FormulaError(f"the formula needs more than {most} cells at once, along {' '.join(dims)}")
 
 
 def reorder(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:

@@ -162,8 +162,8 @@ class _Parser:
         for symbol, body in statements:
             heights: dict[int, int] = {}
             for node in reversed(list(walk(body))):
-                below = [heights[id(child)] for child in children(node)]
-                heights[id(node)] = 1 + max(below, default=defined.get(node.id, 0) if isinstance(node, Name) else 0)
+                below = max((heights[id(child)] for child in children(node)), default=0)
+                heights[id(node)] = defined.get(node.id, 1) if isinstance(node, Name) else 1 + below
             defined[symbol] = heights[id(body)]
             if defined[symbol] > MAX_HEIGHT:
                 raise FormulaError(f"The formula puts more than {MAX_HEIGHT} operations on top of each other.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 from . import dims
 from .evaluate import inline, whole_dims
-from .formula import Formula, FormulaError, Node, Operation, walk
+from .formula import Apply, Formula, FormulaError, Lookup, Name, Node, Operation, Select, walk
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -40,10 +41,10 @@ def make(
         if symbol not in patterns:
             raise FormulaError(f"{symbol} is a tensor and has no named dimensions in the recipe")
     named = {name for pattern in patterns.values() for axis in pattern.axes for name in axis.names}
-    known = {name: int(value) for name, value in numbers if name in named}
+    known = {name: int(value) for name, value in numbers if name in named and isfinite(value)}
     sizes, layouts = dims.solve(patterns, dict(shapes), known)
     names = {symbol: layout.names for symbol, layout in layouts.items()}
-    there = {*sizes, *layouts, *(name for name, _ in numbers), *(symbol for symbol, _ in formula.statements)}
+    numbered = {name for name, _ in numbers}
     lets: dict[str, Node] = {}
     statements = []
     for symbol, body in formula.statements:
@@ -51,11 +52,29 @@ def make(
         if symbol not in layouts:
             lets[symbol] = body
             continue
-        if missing := sorted(formula.names - there):
-            raise FormulaError(f"{missing[0]} is not known here")
+        _check_names(body, sizes, names, numbered)
         _, whole = whole_dims(body, names)
         products = any(isinstance(node, Operation) and node.operator == "@" for node in walk(body))
         statements.append(Statement(symbol, body, tuple(d for d in names[symbol] if d not in whole), products))
     if not statements:
         raise FormulaError("its result was not seen at this level")
     return Plan(sizes, layouts, tuple(statements))
+
+
+def _check_names(body: Node, sizes: Mapping[str, int], names: Mapping[str, tuple[str, ...]], numbers: set[str]) -> None:
+    """Everything that the evaluator will look for is there."""
+    for node in walk(body):
+        match node:
+            case Name(name) if name not in sizes and name not in names and name not in numbers:
+                raise FormulaError(f"{name} is not known here")
+            case Apply("pos" | "causal", arguments):
+                for dim in arguments:
+                    if isinstance(dim, Name) and dim.id not in sizes:
+                        raise FormulaError(f"{dim.id} is no dimension")
+            case Lookup(Name(table)) if table not in names:
+                raise FormulaError(f"{table} is no tensor whose rows can be looked up")
+            case Select(Name(name), dim, index):
+                if dim not in names.get(name, ()):
+                    raise FormulaError(f"{name} has no dimension {dim}")
+                if not -sizes[dim] <= index < sizes[dim]:
+                    raise FormulaError(f"{name} has no position {index} along {dim}")

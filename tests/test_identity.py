@@ -1,0 +1,186 @@
+"""Which tensor is which, and the path of each tensor in whatever a model passes around."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import weakref
+from collections import OrderedDict, namedtuple
+from typing import Any
+
+import pytest
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from tftrace.capture.identity import Identities
+from tftrace.capture.stats import NO_NUMBERS
+from tftrace.capture.structure import leaves
+
+
+def test_the_same_values_have_the_same_number() -> None:
+    known = Identities()
+    tensor = torch.arange(12.0).view(3, 4)
+    first = known.of(tensor)
+    assert known.of(tensor) == first
+    # THEN whoever looks at the same elements in the same way sees the same record
+    for same in (tensor.detach(), tensor.view(3, 4), tensor.reshape(3, 4), tensor.t().t(), tensor[:]):
+        assert known.of(same) == first
+    # AND a copy is another tensor
+    assert known.of(tensor.clone())[0] != first[0]
+
+
+def test_views_of_one_storage_differ() -> None:
+    known = Identities()
+    base = torch.arange(16.0)
+    views = [base, base[1:], base[:15], base.view(4, 4), base.view(4, 4).t(), base.view(2, 8), base.view(torch.int32)]
+    assert len({known.of(v)[0] for v in views}) == len(views)
+    assert known.of(base[1:])[1].min == 1.0
+
+
+def test_a_write_in_place_gives_a_new_number_and_new_statistics() -> None:
+    known = Identities()
+    tensor, view = torch.zeros(4), None
+    view = tensor.view(2, 2)
+    numbers = [known.of(tensor)[0], known.of(view)[0]]
+    for write in (lambda: tensor.add_(1), lambda: view.mul_(5), lambda: tensor.__setitem__(0, 7.0)):
+        write()
+        assert known.of(tensor)[1].max == float(tensor.max())
+        assert known.of(view)[1].max == float(tensor.max())
+        numbers += [known.of(tensor)[0], known.of(view)[0]]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_pending_sign_is_part_of_the_identity() -> None:
+    # GIVEN two views that differ in nothing but a sign that torch has not yet applied
+    known = Identities()
+    numbers = torch.complex(torch.ones(3), torch.arange(1.0, 4.0))
+    plain, negative = numbers.imag, numbers.conj().imag
+    assert (plain.stride(), plain.storage_offset()) == (negative.stride(), negative.storage_offset())
+    # THEN they are not taken for each other
+    assert known.of(plain)[1].max == 3.0
+    assert known.of(negative)[1].max == -1.0
+    assert known.of(numbers)[0] != known.of(numbers.conj())[0]
+
+
+def test_a_reused_address_has_a_new_number() -> None:
+    known = Identities()
+    numbers, addresses = set(), set()
+    for i in range(2000):
+        tensor = torch.full((64,), float(i))
+        number, summary = known.of(tensor)
+        assert summary.mean == i
+        numbers.add(number)
+        addresses.add(tensor.data_ptr())
+        del tensor
+        if i % 100 == 0:
+            known.forget_freed()
+    assert len(numbers) == 2000
+    assert len(addresses) < 2000  # or nothing was put to the test
+
+
+def test_memory_is_not_kept() -> None:
+    known = Identities()
+    kept = torch.zeros(3)
+    known.of(kept)
+    tensors = [torch.zeros(10) for _ in range(5)]
+    storages = [StorageWeakRef(t.untyped_storage()) for t in tensors]
+    objects = [weakref.ref(t) for t in tensors]
+    for tensor in tensors:
+        known.of(tensor)
+    del tensor, tensors
+    gc.collect()
+    assert all(s.expired() for s in storages) and all(o() is None for o in objects)
+    # AND what is known of them goes when asked, while what lives stays known
+    number = known.of(kept)[0]
+    known.forget_freed()
+    assert len(known._known) == 1 and known.of(kept)[0] == number
+
+
+def test_inference_tensors_are_new_at_each_sight() -> None:
+    known = Identities()
+    with torch.inference_mode():
+        tensor = torch.ones(3)
+        first = known.of(tensor)
+        tensor.add_(1)
+        second = known.of(tensor)
+    assert first[0] != second[0] and (first[1].max, second[1].max) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.eye(3).to_sparse(), torch.empty(3, device="meta"), torch.ones(2, dtype=torch.complex64)]
+)
+def test_tensors_without_numbers_still_have_one(tensor: torch.Tensor) -> None:
+    known = Identities()
+    assert known.of(tensor)[1] == NO_NUMBERS
+    assert known.of(tensor)[0] != known.of(torch.ones(1))[0]
+
+
+# -- structure ------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Pair:
+    left: Any
+    right: Any
+
+
+Point = namedtuple("Point", "x y")
+T = torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        (T, [""]),
+        ((T, T), ["[0]", "[1]"]),
+        ([[T], (None, [T])], ["[0][0]", "[1][1][0]"]),
+        ({"a": T, "b": {"c": [T]}, 0: T}, ["a", "b.c[0]", "0"]),
+        (OrderedDict(z=T), ["z"]),
+        (Point(T, [T, 1]), ["x", "y[0]"]),
+        (Pair(T, Pair(3, T)), ["left", "right.right"]),
+        (Pair, []),
+        (BaseModelOutputWithPast(last_hidden_state=T, hidden_states=(T, T)),
+         ["last_hidden_state", "hidden_states[0]", "hidden_states[1]"]),
+        ((None, 1, 2.5, True, "text", b"bytes", {1, 2}, object(), torch.float32, torch.nn.Linear(1, 1)), []),
+    ],
+)  # fmt: skip
+def test_paths(value: Any, paths: list[str]) -> None:
+    assert [path for path, _ in leaves(value)] == paths
+
+
+def test_paths_of_caches() -> None:
+    def cache() -> DynamicCache:
+        made = DynamicCache()
+        for layer in range(2):
+            made.update(torch.ones(1, 1, 2, 4), torch.zeros(1, 1, 2, 4), layer)
+        return made
+
+    one = ["layers[0].keys", "layers[0].values", "layers[1].keys", "layers[1].values"]
+    assert [p for p, _ in leaves(cache())] == one
+    assert [p for p, _ in leaves({"past_key_values": cache()})] == [f"past_key_values.{p}" for p in one]
+    both = EncoderDecoderCache(cache(), cache())
+    assert [p for p, _ in leaves(both)] == [
+        f"{side}_attention_cache.{p}" for side in ("self", "cross") for p in one
+    ]  # fmt: skip
+    assert [p for p, _ in leaves(DynamicCache())] == []
+
+
+def test_structures_that_hold_themselves_end() -> None:
+    loop: list[Any] = [T]
+    loop.extend([loop] * 50)  # without memory of the way, 50 ** 8 paths
+    assert [p for p, _ in leaves(loop)] == ["[0]"]
+    pair = Pair(T, None)
+    pair.right = {"again": [pair]}
+    assert [p for p, _ in leaves(pair)] == ["left"]
+    # AND a value that stands in two places is found in both
+    shared = [T]
+    assert [p for p, _ in leaves([shared, shared])] == ["[0][0]", "[1][0]"]
+
+
+def test_very_deep_structures_end() -> None:
+    deep: Any = T
+    for _ in range(100_000):
+        deep = [deep]
+    assert list(leaves(deep)) == []
