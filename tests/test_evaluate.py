@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tftrace.recipes import dims, plan
-from tftrace.recipes.evaluate import Evaluator, Value, constant, inline, reorder, whole_dims
+from tftrace.recipes.analysis import inline, whole_dims
+from tftrace.recipes.evaluate import Evaluator, Value, constant, reorder
 from tftrace.recipes.formula import (
     Apply,
     FormulaError,

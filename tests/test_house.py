@@ -17,7 +17,8 @@ PACKAGE = Path(tftrace.__file__).parent
 FLOORS = [
     ["errors", "schema", "text"],
     ["source"],
-    ["writer", "trace"],
+    ["writer", "reader"],
+    ["trace"],
     ["stepping"],
     ["recipes"],
     ["export"],

@@ -8,15 +8,15 @@ Underflow adds half the smallest number of the dtype. Overflow is not rounding: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from .analysis import REDUCTIONS, inner_dim, reduced_dim, swapped, union
 from .formula import Apply, FormulaError, Lookup, Name, Negative, Node, Number, Operation, Select
 
-_REDUCTIONS = {"softmax", "sum", "mean", "var"}
 _LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
 _OWN = 2.0**-53  # what this evaluation rounds by itself
 _MAX_CELLS, _MAX_PRODUCTS = 1 << 24, 1 << 30  # of one value, in one matrix product; a recipe may be a stranger's
@@ -51,60 +51,6 @@ class Symbols(Protocol):
 def constant(value: float) -> Value:
     """A number without dimensions, known exactly."""
     return Value((), np.float64(value), np.float64(0.0))
-
-
-Whole = tuple[tuple[str, ...], set[str]]
-
-
-def whole_dims(node: Node, dims_of: Mapping[str, tuple[str, ...]], known: dict[int, Whole] | None = None) -> Whole:
-    """The dimensions of a node's result, and those along which a cell needs more than its own position.
-
-    What is `known` of nodes by their id is not asked again: an abbreviation stands in many places."""
-    known = {} if known is None else known
-    if id(node) not in known:
-        known[id(node)] = _whole_dims(node, dims_of, known)
-    return known[id(node)]
-
-
-def _whole_dims(node: Node, dims_of: Mapping[str, tuple[str, ...]], known: dict[int, Whole]) -> Whole:
-    match node:
-        case Number():
-            return (), set()
-        case Name(name):
-            return dims_of.get(name, ()), set()
-        case Negative(operand):
-            return whole_dims(operand, dims_of, known)
-        case Select(Name(name), dim, _):
-            return tuple(d for d in dims_of.get(name, ()) if d != dim), {dim}
-        case Lookup(Name(table), index):
-            found, needed = whole_dims(index, dims_of, known)
-            rows = dims_of.get(table, ())
-            if not rows or set(found) & set(rows[1:]):
-                raise FormulaError(f"rows of {table} cannot be looked up by ({' '.join(found)})")
-            return found + rows[1:], needed | set(rows[:1])
-        case Operation("@", left, right):
-            (a, p), (b, q) = whole_dims(left, dims_of, known), whole_dims(right, dims_of, known)
-            inner = _inner(a, b)
-            return _union(*(tuple(d for d in x if d != inner) for x in (a, b))), p | q | {inner}
-        case Operation(_, left, right):
-            (a, p), (b, q) = whole_dims(left, dims_of, known), whole_dims(right, dims_of, known)
-            return _union(a, b), p | q
-        case Apply("T", (only,)):
-            found, needed = whole_dims(only, dims_of, known)
-            return _swapped(found), needed
-        case Apply("pos", (Name(dim),)):
-            return (dim,), set()
-        case Apply("causal", (Name(query), Name(key))):
-            return (query, key), set()
-        case Apply(function, arguments) if function in _REDUCTIONS:
-            found, needed = whole_dims(arguments[0], dims_of, known)
-            dim = _reduced(function, arguments, found)
-            kept = found if function == "softmax" else tuple(d for d in found if d != dim)
-            return kept, needed | {dim}
-        case Apply(_, arguments):
-            parts = [whole_dims(a, dims_of, known) for a in arguments]
-            return _union(*(p[0] for p in parts)), set().union(*(p[1] for p in parts))
-    raise AssertionError(node)
 
 
 class Evaluator:
@@ -153,9 +99,9 @@ class Evaluator:
                 return Value((dim,), at, np.zeros_like(at))
             case Apply("causal", (Name(query), Name(key))):
                 return self._causal(query, key)
-            case Apply(function, arguments) if function in _REDUCTIONS:
+            case Apply(function, arguments) if function in REDUCTIONS:
                 reduced = self._node(arguments[0])
-                return self._reduce(function, reduced, _reduced(function, arguments, reduced.dims))
+                return self._reduce(function, reduced, reduced_dim(function, arguments, reduced.dims))
             case Apply(function, arguments):
                 return self._function(function, [self._node(a) for a in arguments])
         raise AssertionError(node)
@@ -204,8 +150,8 @@ class Evaluator:
         return self._round(dims, v, e, self._library, sure=_sure(x, p) & _sure(y, q))
 
     def _matmul(self, a: Value, b: Value) -> Value:
-        inner = _inner(a.dims, b.dims)
-        dims = _union(tuple(d for d in a.dims if d != inner), tuple(d for d in b.dims if d != inner))
+        inner = inner_dim(a.dims, b.dims)
+        dims = union(tuple(d for d in a.dims if d != inner), tuple(d for d in b.dims if d != inner))
         if len(dims) >= len(_LETTERS):
             raise FormulaError(f"'@' has more than {len(_LETTERS) - 1} dimensions.")
         _check_size(dims, a, b)
@@ -280,7 +226,7 @@ class Evaluator:
         x = args[0]
         v, e, d = x.v, x.e, x.dims
         if function == "T":
-            return Value(_swapped(d), v.swapaxes(-1, -2), e.swapaxes(-1, -2))
+            return Value(swapped(d), v.swapaxes(-1, -2), e.swapaxes(-1, -2))
         if function == "mask":  # a boolean mask keeps what is True; an additive one is added as it is
             return Value(d, np.where(v, 0.0, -np.inf), np.where(e > 0, np.inf, 0.0)) if v.dtype == np.bool_ else x
         if function == "where":
@@ -335,35 +281,9 @@ def _times(a: Array, error: Array) -> Array:
     return np.where(error == 0, 0.0, a * error)
 
 
-def _union(*dims: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(d for part in dims for d in part))
-
-
-def _inner(a: tuple[str, ...], b: tuple[str, ...]) -> str:
-    """The dimension that `a @ b` sums over: the last of `a`, and the last but one (or only one) of `b`."""
-    right = b[-2:][0] if b else None
-    if not a or a[-1] != right:
-        raise FormulaError(f"'@' needs the last dimension of ({' '.join(a)}) as the last but one of ({' '.join(b)}).")
-    return a[-1]
-
-
-def _swapped(dims: tuple[str, ...]) -> tuple[str, ...]:
-    if len(dims) < 2:
-        raise FormulaError(f"T() needs two dimensions, not ({' '.join(dims)}).")
-    return (*dims[:-2], dims[-1], dims[-2])
-
-
-def _reduced(function: str, arguments: tuple[Node, ...], dims: tuple[str, ...]) -> str:
-    """The dimension that a reduction runs over: the one named, or the last."""
-    dim = arguments[1].id if len(arguments) > 1 and isinstance(arguments[1], Name) else dims[-1] if dims else ""
-    if dim not in dims:
-        raise FormulaError(f"{function}() cannot run over {dim or 'a scalar'!r}: there is ({' '.join(dims)}).")
-    return dim
-
-
 def _aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
     """Values brought to common dimensions by name, ready to broadcast."""
-    dims = _union(*(x.dims for x in values))
+    dims = union(*(x.dims for x in values))
     _check_size(dims, *values)
 
     def spread(x: Value, array: Array) -> Array:
@@ -388,22 +308,3 @@ def reorder(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:
     frame = Value(dims, np.zeros((1,) * len(dims)), np.zeros((1,) * len(dims)))
     _, (_, v), (_, e) = _aligned(frame, x)
     return Value(dims, np.broadcast_to(v, shape), np.broadcast_to(e, shape))
-
-
-def inline(node: Node, lets: Mapping[str, Node]) -> Node:
-    """A node with abbreviations put in their place."""
-    match node:
-        case Name(name):
-            return lets.get(name, node)
-        case Negative(operand):
-            return Negative(inline(operand, lets))
-        case Operation(operator, left, right):
-            return Operation(operator, inline(left, lets), inline(right, lets))
-        case Apply(function, arguments):
-            return Apply(function, tuple(inline(a, lets) for a in arguments))
-        case Lookup(table, index):
-            return Lookup(table, inline(index, lets))
-    return node
-
-
-__all__ = ["Evaluator", "Symbols", "Value", "constant", "inline", "reorder", "whole_dims"]

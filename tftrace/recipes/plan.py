@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from . import dims
-from .evaluate import inline, whole_dims
+from .analysis import inline, whole_dims
 from .formula import Apply, Formula, FormulaError, Lookup, Name, Node, Operation, Select, walk
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
