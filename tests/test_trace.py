@@ -211,7 +211,7 @@ def test_meta_that_is_none(tmp_path: Path, change: Any, message: str) -> None:
 
 
 def test_a_huge_meta_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tftrace.trace._META_LIMIT", 100)
+    monkeypatch.setattr("tftrace.reader._META_LIMIT", 100)
     with pytest.raises(TraceError, match="too large"):
         load(forged(tmp_path, {}))
 
