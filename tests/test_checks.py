@@ -149,7 +149,7 @@ def test_a_bound_that_allows_anything_is_no_verdict() -> None:
 
 
 def test_a_check_that_breaks_is_unchecked_and_the_recording_goes_on(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(check, "spot_check", lambda *_: 1 / 0)
+    monkeypatch.setattr(check, "draw_cells", lambda *_: 1 / 0)
     model, inputs = tiny("bert")
     with tftrace.record(model) as trace:
         model(**inputs)

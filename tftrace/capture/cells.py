@@ -6,16 +6,19 @@ read, so that the cost does not grow with the tensors."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ..recipes.analysis import BATCH
 from ..recipes.dims import Layout
 from ..recipes.evaluate import Array, Evaluator, Value, constant, reorder
-from ..recipes.plan import Plan, Statement
+from ..recipes.formula import Node
+from ..recipes.plan import Fit, Plan, Statement
 from .references import Unbound
 
 _DRAWN = 2  # positions along an independent dimension …
@@ -38,41 +41,110 @@ class Outcome(NamedTuple):
     symbol: str
 
 
-def spot_check(plan: Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float], draw: Random) -> Outcome:
-    """Check every statement of a plan on a few cells; raises Unbound where the numbers cannot tell."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """What was read for one symbol of one step: the leaves of its expression and the cells that were returned."""
+
+    leaves: Mapping[Node, Value]
+    returned: Array
+    dtype: torch.dtype
+    units: tuple[float, float]  # unit roundoff of single operations, and of sums
+
+    @property
+    def size(self) -> int:
+        """Number of cells held."""
+        return sum(value.v.size for value in self.leaves.values())
+
+
+def draw_cells(
+    fit: Fit, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float], draw: Random
+) -> dict[str, Draw]:
+    """Read a few cells of every symbol that an equation gives; raises Unbound where there are no numbers to read."""
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
             raise Unbound(f"{name} is a tensor whose numbers cannot be read ({tensor.dtype}, {tensor.layout})")
         if tensor.numel() == 0:
             raise Unbound(f"{name} is empty")
-    outcomes = [_Cells(plan, tensors, numbers).check(statement, draw) for statement in plan.statements]
-    worst = max(outcomes, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
-    return worst._replace(cells=sum(o.cells for o in outcomes))
+    return {s.symbol: _Cells(fit, tensors, numbers).draw(s, draw) for s in fit.plan.statements}
 
 
-class _Cells:
+def judge(plan: Plan, numbers: Mapping[str, float], steps: Sequence[Mapping[str, Draw]]) -> list[Outcome | str]:
+    """Evaluate a plan for several steps at once and compare with what each returned; a text says why one cannot be."""
+    found: list[list[Outcome | str]] = [[] for _ in steps]
+    for statement in plan.statements:
+        drawn = [step[statement.symbol] for step in steps]
+        read = {leaf: _stacked([d.leaves[leaf] for d in drawn]) for leaf in statement.leaves}
+        returned = np.stack([d.returned for d in drawn]).astype(np.float64)
+        dtype, units = drawn[0].dtype, drawn[0].units
+        result = Evaluator(_Known(plan.sizes, numbers), *units, read).evaluate(statement.body)
+        result = reorder(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
+        bound = result.e + _UNIT.get(dtype, 0.0) * np.abs(result.v) + _tiny(dtype)
+        for at, outcomes in enumerate(found):
+            outcomes.append(_compare(statement.symbol, returned[at], result.v[at], bound[at], dtype))
+    return [_worst(outcomes) for outcomes in found]
+
+
+def _worst(outcomes: list[Outcome | str]) -> Outcome | str:
+    """One statement that differs decides; else one that could not be checked; else the largest share of the bound."""
+    judged = [o for o in outcomes if isinstance(o, Outcome)]
+    unchecked = [o for o in outcomes if isinstance(o, str)]
+    if unchecked and all(o.holds for o in judged):
+        return unchecked[0]
+    worst = max(judged, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
+    return worst._replace(cells=sum(o.cells for o in judged))
+
+
+def _stacked(values: list[Value]) -> Value:
+    v = np.stack([x.v for x in values])
+    exact = not any(x.e.any() for x in values)
+    return Value((BATCH, *values[0].dims), v, np.zeros(v.shape) if exact else np.stack([x.e for x in values]))
+
+
+class _Known:
+    """The numbers and sizes that the steps evaluated together share; all else is given."""
+
+    def __init__(self, sizes: Mapping[str, int], numbers: Mapping[str, float]) -> None:
+        self._sizes, self._numbers = sizes, numbers
+
+    def value(self, name: str) -> Value | None:
+        return constant(self._numbers[name]) if name in self._numbers else None
+
+    def size(self, dim: str) -> int:
+        return self._sizes[dim]
+
+    def lookup(self, table: str, index: Value) -> Value:
+        raise Unbound(f"{table} was not read")
+
+    def select(self, name: str, dim: str, index: int) -> Value:
+        raise Unbound(f"{name} was not read")
+
+    def positions(self, dim: str) -> Array:
+        raise Unbound(f"{dim} was not read")
+
+
+class _Cells(_Known):
     """The symbols of one statement, read on the drawn cells."""
 
-    def __init__(self, plan: Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
-        self._tensors, self._numbers = tensors, numbers
-        self._layouts, self._sizes = plan.layouts, plan.sizes
+    def __init__(self, fit: Fit, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
+        plans = [plan for _, plan in fit.variants] if fit.together else []
+        super().__init__({n: s for p in (*plans, fit.plan) for n, s in p.sizes.items()}, numbers)
+        self._layouts = {n: layout for p in (*plans, fit.plan) for n, layout in p.layouts.items()}
+        self._fit, self._tensors = fit, tensors
         self._drawn: dict[str, torch.Tensor] = {}  # positions along the dimensions that are not read whole
         self._unit = 0.0
         self._values: dict[str, Value] = {}
 
-    def check(self, statement: Statement, draw: Random) -> Outcome:
-        """Compare a few cells of a symbol with its expression."""
+    def draw(self, statement: Statement, draw: Random) -> Draw:
+        """Draw positions, and read there what the symbol's expression needs and what was returned."""
         target, layout = self._tensors[statement.symbol], self._layouts[statement.symbol]
         for dim in statement.independent:
             size, most = self._sizes[dim], _DRAWN_LAST if dim == statement.independent[-1] else _DRAWN
             if size > most:
                 self._drawn[dim] = torch.tensor(sorted(draw.sample(range(size), most)))
-        self._unit, sum_unit = self._units(target, statement.products)
-        result = Evaluator(self, self._unit, sum_unit).evaluate(statement.body)
-        returned = self._slice(target, layout)
-        result = reorder(result, layout.names, returned.shape)
-        bound = result.e + _UNIT.get(target.dtype, 0.0) * np.abs(result.v) + _tiny(target.dtype)
-        return _compare(statement.symbol, returned.astype(np.float64), result.v, bound, target.dtype)
+        units = self._unit, _ = self._units(target, statement.products)
+        evaluator = Evaluator(self, *units)
+        leaves = {leaf: evaluator.evaluate(leaf) for leaf in self._fit.leaves(statement.symbol)}
+        return Draw(leaves, self._slice(target, layout), target.dtype, units)
 
     def _units(self, target: torch.Tensor, products: bool) -> tuple[float, float]:
         """Unit roundoff of single operations and of sums: the coarsest dtype that took part, and for sums of half
@@ -113,13 +185,10 @@ class _Cells:
     # -- what the evaluator asks for ---------------------------------------------------------------
 
     def value(self, name: str) -> Value | None:
-        if name in self._numbers:
-            return constant(self._numbers[name])
-        if name not in self._tensors:
-            return None
+        if name not in self._tensors or name not in self._layouts:
+            return super().value(name)
         if name not in self._values:
-            layout = self._layouts[name]
-            self._values[name] = self._read(self._tensors[name], layout)
+            self._values[name] = self._read(self._tensors[name], self._layouts[name])
         return self._values[name]
 
     def lookup(self, table: str, index: Value) -> Value:
@@ -148,9 +217,6 @@ class _Cells:
         at = self._drawn.get(dim)
         return np.arange(self._sizes[dim]) if at is None else at.numpy()
 
-    def size(self, dim: str) -> int:
-        return self._sizes[dim]
-
 
 def _product_unit(device: str) -> float:
     """Unit roundoff of matrix products of float32 tensors: autocast and fast modes compute them more coarsely."""
@@ -162,7 +228,7 @@ def _product_unit(device: str) -> float:
     return 2.0**-8 if fast else 2.0**-24
 
 
-def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> Outcome:
+def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> Outcome | str:
     """The worst of the cells that say something: where rounding could explain any value, nothing was checked."""
     with np.errstate(all="ignore"):
         residual = np.abs(returned - exact)
@@ -174,7 +240,7 @@ def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: to
         scale = math.sqrt(np.mean(np.square(exact[known]))) if known.any() else 0.0
         telling = known & (bound <= max(scale, 2 * _tiny(dtype)))
     if not telling.any():
-        raise Unbound(f"rounding alone could explain any value of {symbol}")
+        return f"rounding alone could explain any value of {symbol}"
     residual, bound = residual[telling], bound[telling]
     with np.errstate(all="ignore"):  # whole numbers have a bound of 0
         worst = int(np.argmax(np.where(residual > 0, residual / bound, 0.0)))

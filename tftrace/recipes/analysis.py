@@ -3,11 +3,12 @@ which of them a cell of the result needs more than its own position."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
-from .formula import Apply, FormulaError, Lookup, Name, Negative, Node, Number, Operation, Select
+from .formula import Apply, FormulaError, Lookup, Name, Negative, Node, Number, Operation, Select, children
 
 REDUCTIONS = {"softmax", "sum", "mean", "var"}
+BATCH = "#"  # the dimension along which the same formula is evaluated for several steps at once
 
 Whole = tuple[tuple[str, ...], set[str]]
 
@@ -70,7 +71,7 @@ def union(*dims: tuple[str, ...]) -> tuple[str, ...]:
 
 def inner_dim(a: tuple[str, ...], b: tuple[str, ...]) -> str:
     """The dimension that `a @ b` sums over: the last of `a`, and the last but one (or only one) of `b`."""
-    right = b[-2:][0] if b else None
+    right = next(iter([d for d in b if d != BATCH][-2:]), None)
     if not a or a[-1] != right:
         raise FormulaError(f"'@' needs the last dimension of ({' '.join(a)}) as the last but one of ({' '.join(b)}).")
     return a[-1]
@@ -89,6 +90,24 @@ def reduced_dim(function: str, arguments: tuple[Node, ...], dims: tuple[str, ...
     if dim not in dims:
         raise FormulaError(f"{function}() cannot run over {dim or 'a scalar'!r}: there is ({' '.join(dims)}).")
     return dim
+
+
+def leaves(node: Node, tensors: Container[str]) -> list[Node]:
+    """The parts of a node that are read from a step rather than computed from other parts."""
+    found: dict[Node, None] = {}
+    waiting, seen = [node], {id(node)}  # an abbreviation stands in many places, and is looked at once
+    while waiting:
+        match at := waiting.pop():
+            case Lookup() | Select() | Apply("pos" | "causal", _):
+                found[at] = None
+            case Name(name):
+                if name in tensors:
+                    found[at] = None
+            case _:
+                fresh = {id(child): child for child in children(at) if id(child) not in seen}
+                seen.update(fresh)
+                waiting += fresh.values()
+    return list(found)
 
 
 def inline(node: Node, lets: Mapping[str, Node]) -> Node:

@@ -8,7 +8,7 @@ Underflow adds half the smallest number of the dtype. Overflow is not rounding: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from .formula import Apply, FormulaError, Lookup, Name, Negative, Node, Number, 
 _LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
 _OWN = 2.0**-53  # what this evaluation rounds by itself
 _MAX_CELLS, _MAX_PRODUCTS = 1 << 24, 1 << 30  # of one value, in one matrix product; a recipe may be a stranger's
+_READ = {"pos", "causal"}  # functions of where a cell stands
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 # unit roundoff -> half the smallest number; float32 and bfloat16 may be flushed to zero below their normal numbers
@@ -42,10 +43,10 @@ class Symbols(Protocol):
     """Where the evaluator finds what a name stands for."""
 
     def value(self, name: str) -> Value | None: ...
+    def size(self, dim: str) -> int: ...
     def lookup(self, table: str, index: Value) -> Value: ...
     def select(self, name: str, dim: str, index: int) -> Value: ...
     def positions(self, dim: str) -> Array: ...
-    def size(self, dim: str) -> int: ...
 
 
 def constant(value: float) -> Value:
@@ -54,10 +55,14 @@ def constant(value: float) -> Value:
 
 
 class Evaluator:
-    """Evaluates nodes over `symbols`, for a run whose unit roundoff is `u` (`sum_u` where sums accumulate)."""
+    """Evaluates nodes over `symbols`, for a run whose unit roundoff is `u` (`sum_u` where sums accumulate).
 
-    def __init__(self, symbols: Symbols, u: float, sum_u: float | None = None) -> None:
-        self._symbols = symbols
+    The values of leaves (see `analysis.leaves`) that are `given` are not asked for again."""
+
+    def __init__(
+        self, symbols: Symbols, u: float, sum_u: float | None = None, given: Mapping[Node, Value] | None = None
+    ) -> None:
+        self._symbols, self._given = symbols, given or {}
         self._u, self._sum_u = (unit + _OWN for unit in (u, u if sum_u is None else sum_u))
         self._library = 1.0 + _LIBRARY * self._sum_u / self._u
         self._tiny = _TINY.get(u, 0.0)
@@ -76,6 +81,9 @@ class Evaluator:
         return found
 
     def _evaluate(self, node: Node) -> Value:
+        leaf = isinstance(node, (Name, Lookup, Select)) or (isinstance(node, Apply) and node.function in _READ)
+        if leaf and node in self._given:
+            return self._given[node]
         match node:
             case Number(value):
                 return self._stored(constant(value))

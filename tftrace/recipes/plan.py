@@ -4,12 +4,15 @@ the result can be drawn along. It depends on shapes only, so a module called aga
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 
+from ..errors import TraceError
 from . import dims
-from .analysis import inline, whole_dims
+from .analysis import inline, leaves, whole_dims
 from .formula import Apply, Formula, FormulaError, Lookup, Name, Node, Operation, Select, walk
+from .recipe import Equation
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -22,6 +25,7 @@ class Statement:
     body: Node
     independent: tuple[str, ...]  # dimensions of the symbol along which a cell needs only its own position
     products: bool  # whether there is a matrix product in it
+    leaves: tuple[Node, ...]  # what of it is read from the step
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,41 @@ class Plan:
     sizes: Mapping[str, int]
     layouts: Mapping[str, dims.Layout]
     statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """An equation and its variants fitted to the shapes of one step."""
+
+    plan: Plan
+    variants: tuple[tuple[str, Plan], ...]
+    together: bool  # whether the cells drawn for the equation serve the variants too
+
+    def leaves(self, symbol: str) -> tuple[Node, ...]:
+        """What must be read for a symbol, so that the equation and its variants can be evaluated later."""
+        plans = (self.plan, *(plan for _, plan in self.variants)) if self.together else (self.plan,)
+        return tuple(dict.fromkeys(n for p in plans for s in p.statements if s.symbol == symbol for n in s.leaves))
+
+
+def fit(equation: Equation, shapes: Shapes, numbers: tuple[tuple[str, float], ...]) -> Fit:
+    """Fit an equation and those of its variants that can be; raises TraceError if the equation itself cannot."""
+
+    def fitted(formula: Formula, patterns: Mapping[str, dims.Pattern]) -> Plan:
+        return make(formula, patterns, tuple(s for s in shapes if s[0] in formula.symbols), numbers)
+
+    plan = fitted(equation.formula, equation.dims)
+    variants = []
+    for variant in equation.variants:
+        with suppress(TraceError):
+            variants.append((variant.name, fitted(variant.formula, variant.dims)))
+    return Fit(plan, tuple(variants), all(_serves(plan, other) for _, other in variants))
+
+
+def _serves(plan: Plan, other: Plan) -> bool:
+    """Whether cells drawn for one plan are enough to evaluate another."""
+    drawn = {s.symbol: set(s.independent) for s in plan.statements}
+    same = all(plan.layouts[name] == layout for name, layout in other.layouts.items() if name in plan.layouts)
+    return same and all(s.symbol in drawn and drawn[s.symbol] <= set(s.independent) for s in other.statements)
 
 
 def make(
@@ -54,8 +93,9 @@ def make(
             continue
         _check_names(body, sizes, names, numbered)
         _, whole = whole_dims(body, names)
+        read = tuple(leaves(body, names))
         products = any(isinstance(node, Operation) and node.operator == "@" for node in walk(body))
-        statements.append(Statement(symbol, body, tuple(d for d in names[symbol] if d not in whole), products))
+        statements.append(Statement(symbol, body, tuple(d for d in names[symbol] if d not in whole), products, read))
     if not statements:
         raise FormulaError("its result was not seen at this level")
     return Plan(sizes, layouts, tuple(statements))
