@@ -17,7 +17,7 @@ import torch
 from ..recipes.analysis import BATCH
 from ..recipes.dims import Layout
 from ..recipes.evaluate import Array, Evaluator, Value, constant, reorder
-from ..recipes.formula import Node
+from ..recipes.formula import Name, Node
 from ..recipes.plan import Fit, Plan, Statement
 from .references import Unbound
 
@@ -29,6 +29,9 @@ _UNIT = {
     torch.float16: 2.0**-11,
     torch.bfloat16: 2.0**-8,
 }  # unit roundoff
+
+
+_NUMPY = {torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.bool}  # seen without a copy
 
 
 class Outcome(NamedTuple):
@@ -130,7 +133,7 @@ class _Cells(_Known):
         super().__init__({n: s for p in (*plans, fit.plan) for n, s in p.sizes.items()}, numbers)
         self._layouts = {n: layout for p in (*plans, fit.plan) for n, layout in p.layouts.items()}
         self._fit, self._tensors = fit, tensors
-        self._drawn: dict[str, torch.Tensor] = {}  # positions along the dimensions that are not read whole
+        self._drawn: dict[str, Array] = {}  # positions along the dimensions that are not read whole
         self._unit = 0.0
         self._values: dict[str, Value] = {}
 
@@ -140,10 +143,13 @@ class _Cells(_Known):
         for dim in statement.independent:
             size, most = self._sizes[dim], _DRAWN_LAST if dim == statement.independent[-1] else _DRAWN
             if size > most:
-                self._drawn[dim] = torch.tensor(sorted(draw.sample(range(size), most)))
+                self._drawn[dim] = np.array(sorted(draw.sample(range(size), most)))
         units = self._unit, _ = self._units(target, statement.products)
         evaluator = Evaluator(self, *units)
-        leaves = {leaf: evaluator.evaluate(leaf) for leaf in self._fit.leaves(statement.symbol)}
+        leaves = {}
+        for leaf in self._fit.leaves(statement.symbol):
+            found = self.value(leaf.id) if isinstance(leaf, Name) else None
+            leaves[leaf] = evaluator.evaluate(leaf) if found is None else found
         return Draw(leaves, self._slice(target, layout), target.dtype, units)
 
     def _units(self, target: torch.Tensor, products: bool) -> tuple[float, float]:
@@ -166,15 +172,20 @@ class _Cells(_Known):
                 part = part.select(axis, 0)
             elif len(names) > 1:
                 part = part.unflatten(axis, [self._sizes[n] for n in names])  # type: ignore[no-untyped-call]
-        return _numpy(self._take(part, layout.names))
+        return self._take(part, layout.names)
 
-    def _take(self, part: torch.Tensor, names: tuple[str, ...], first: int = 0) -> torch.Tensor:
-        """Only the drawn positions along the axes from `first` on, which have these names."""
-        for axis, name in enumerate(names, start=first):
-            at = self._drawn.get(name)
-            if at is not None:
-                part = part.index_select(axis, at.to(part.device))
-        return part
+    def _take(self, part: torch.Tensor, names: tuple[str, ...], first: int = 0) -> Array:
+        """Only the drawn positions along the axes from `first` on, which have these names; from an accelerator
+        nothing else travels."""
+        drawn = [(axis, self._drawn[name]) for axis, name in enumerate(names, start=first) if name in self._drawn]
+        if part.device.type != "cpu" or part.dtype not in _NUMPY or part.is_neg():
+            for axis, at in drawn:
+                part = part.index_select(axis, torch.from_numpy(at).to(part.device))
+            return _real(part.cpu())
+        found: Array = part.numpy()
+        for axis, at in drawn:
+            found = found.take(at, axis)
+        return found if found.dtype == np.bool_ else found.astype(np.float64)
 
     def _read(self, tensor: torch.Tensor, layout: Layout) -> Value:
         """The drawn cells, with the rounding of a cast where the run computed in a coarser dtype (autocast)."""
@@ -195,7 +206,7 @@ class _Cells(_Known):
         tensor, layout = self._tensors[table], self._layouts[table]
         rows = torch.from_numpy(index.v.astype(np.int64)).to(tensor.device)
         part = tensor.detach().index_select(0, rows.reshape(-1)).reshape(*rows.shape, *tensor.shape[1:])
-        found = _numpy(self._take(part, layout.names[1:], rows.dim()))
+        found = self._take(part, layout.names[1:], rows.dim())
         return Value(index.dims + layout.names[1:], found, np.zeros(found.shape))
 
     def select(self, name: str, dim: str, index: int) -> Value:
@@ -215,7 +226,7 @@ class _Cells(_Known):
 
     def positions(self, dim: str) -> Array:
         at = self._drawn.get(dim)
-        return np.arange(self._sizes[dim]) if at is None else at.numpy()
+        return np.arange(self._sizes[dim]) if at is None else at
 
 
 def _product_unit(device: str) -> float:
@@ -249,8 +260,7 @@ def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: to
     )
 
 
-def _numpy(tensor: torch.Tensor) -> Array:
-    tensor = tensor.cpu()
+def _real(tensor: torch.Tensor) -> Array:
     found: Array = tensor.numpy() if tensor.dtype is torch.bool else tensor.to(torch.float64).numpy()
     return found
 
