@@ -138,6 +138,27 @@ def test_values_that_are_not_finite_are_not_called_sound() -> None:
     assert row["verdict"] == "unchecked"
 
 
+def test_what_was_read_is_not_what_stands_there_when_it_is_evaluated() -> None:
+    """Cells are evaluated after the forward: by then a model may have overwritten a mask or an input."""
+
+    class Overwriting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Identity(), nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.b(self.a(x))
+            x.zero_()
+            self.b.weight.zero_()
+            return y
+
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        model = Overwriting().to(dtype)
+        with tftrace.record(model) as trace:
+            model(torch.ones(2, 3, dtype=dtype))
+        assert trace.checks["verdict"].to_pylist() == ["holds", "holds"]
+
+
 def test_a_bound_that_allows_anything_is_no_verdict() -> None:
     class Cancelling(nn.Linear):
         """Sums of a few large terms that cancel: nothing but rounding is left."""

@@ -23,15 +23,13 @@ from .references import Unbound
 
 _DRAWN = 2  # positions along an independent dimension …
 _DRAWN_LAST = 4  # … and along the last one
+_NUMPY = {torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.bool}  # seen without a copy
 _UNIT = {
     torch.float64: 2.0**-53,
     torch.float32: 2.0**-24,
     torch.float16: 2.0**-11,
     torch.bfloat16: 2.0**-8,
 }  # unit roundoff
-
-
-_NUMPY = {torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.bool}  # seen without a copy
 
 
 class Outcome(NamedTuple):
@@ -129,10 +127,8 @@ class _Cells(_Known):
     """The symbols of one statement, read on the drawn cells."""
 
     def __init__(self, fit: Fit, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
-        plans = [plan for _, plan in fit.variants] if fit.together else []
-        super().__init__({n: s for p in (*plans, fit.plan) for n, s in p.sizes.items()}, numbers)
-        self._layouts = {n: layout for p in (*plans, fit.plan) for n, layout in p.layouts.items()}
-        self._fit, self._tensors = fit, tensors
+        super().__init__(fit.sizes, numbers)
+        self._fit, self._tensors, self._layouts = fit, tensors, fit.layouts
         self._drawn: dict[str, Array] = {}  # positions along the dimensions that are not read whole
         self._unit = 0.0
         self._values: dict[str, Value] = {}
@@ -147,7 +143,7 @@ class _Cells(_Known):
         units = self._unit, _ = self._units(target, statement.products)
         evaluator = Evaluator(self, *units)
         leaves = {}
-        for leaf in self._fit.leaves(statement.symbol):
+        for leaf in self._fit.leaves[statement.symbol]:
             found = self.value(leaf.id) if isinstance(leaf, Name) else None
             leaves[leaf] = evaluator.evaluate(leaf) if found is None else found
         return Draw(leaves, self._slice(target, layout), target.dtype, units)
@@ -181,11 +177,12 @@ class _Cells(_Known):
         if part.device.type != "cpu" or part.dtype not in _NUMPY or part.is_neg():
             for axis, at in drawn:
                 part = part.index_select(axis, torch.from_numpy(at).to(part.device))
-            return _real(part.cpu())
+            part = part.cpu().resolve_neg()
+            return (part.clone() if part.dtype is torch.bool else part.to(torch.float64, copy=True)).numpy()
         found: Array = part.numpy()
         for axis, at in drawn:
             found = found.take(at, axis)
-        return found if found.dtype == np.bool_ else found.astype(np.float64)
+        return found.astype(np.bool_ if found.dtype == np.bool_ else np.float64)  # always a copy: it is kept
 
     def _read(self, tensor: torch.Tensor, layout: Layout) -> Value:
         """The drawn cells, with the rounding of a cast where the run computed in a coarser dtype (autocast)."""
@@ -258,11 +255,6 @@ def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: to
     return Outcome(
         bool(residual[worst] <= bound[worst]), float(residual[worst]), float(bound[worst]), len(bound), symbol
     )
-
-
-def _real(tensor: torch.Tensor) -> Array:
-    found: Array = tensor.numpy() if tensor.dtype is torch.bool else tensor.to(torch.float64).numpy()
-    return found
 
 
 def _tiny(dtype: torch.dtype) -> float:

@@ -86,7 +86,7 @@ class Checker:
         tensors = {n: v for n, v in symbols.items() if isinstance(v, torch.Tensor)}
         numbers = {n: float(v) for n, v in symbols.items() if isinstance(v, (bool, int, float))}
         fit = self._fitted(match.equation, tensors, numbers)
-        used = {n: t for n, t in tensors.items() if n in fit.plan.layouts or fit.together}
+        used = {n: t for n, t in tensors.items() if n in fit.layouts}
         cells = draw_cells(fit, used, numbers, Random(call.step))
         waiting = _Waiting(call.step, order, match, fit, numbers, cells)
         if not fit.together:
@@ -148,10 +148,9 @@ class Checker:
         self, variant: plan.Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float], step: int
     ) -> list[Outcome | str]:
         """A variant that needs cells of its own, while the tensors are there."""
-        fit = plan.Fit(variant, (), True)
         try:
             used = {n: t for n, t in tensors.items() if n in variant.layouts}
-            return judge(variant, numbers, [draw_cells(fit, used, numbers, Random(step))])
+            return judge(variant, numbers, [draw_cells(plan.join(variant), used, numbers, Random(step))])
         except (Unbound, TraceError) as error:
             return [str(error)]
 

@@ -39,16 +39,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """An equation and its variants fitted to the shapes of one step."""
+    """An equation and its variants fitted to the shapes of one step, and what must be read to evaluate them later."""
 
     plan: Plan
     variants: tuple[tuple[str, Plan], ...]
     together: bool  # whether the cells drawn for the equation serve the variants too
-
-    def leaves(self, symbol: str) -> tuple[Node, ...]:
-        """What must be read for a symbol, so that the equation and its variants can be evaluated later."""
-        plans = (self.plan, *(plan for _, plan in self.variants)) if self.together else (self.plan,)
-        return tuple(dict.fromkeys(n for p in plans for s in p.statements if s.symbol == symbol for n in s.leaves))
+    sizes: Mapping[str, int]
+    layouts: Mapping[str, dims.Layout]
+    leaves: Mapping[str, tuple[Node, ...]]  # of each symbol
 
 
 def fit(equation: Equation, shapes: Shapes, numbers: tuple[tuple[str, float], ...]) -> Fit:
@@ -62,7 +60,24 @@ def fit(equation: Equation, shapes: Shapes, numbers: tuple[tuple[str, float], ..
     for variant in equation.variants:
         with suppress(TraceError):
             variants.append((variant.name, fitted(variant.formula, variant.dims)))
-    return Fit(plan, tuple(variants), all(_serves(plan, other) for _, other in variants))
+    return join(plan, tuple(variants))
+
+
+def join(plan: Plan, variants: tuple[tuple[str, Plan], ...] = ()) -> Fit:
+    """A plan and its variants, to be read with the same cells where these serve all of them."""
+    together = all(_serves(plan, other) for _, other in variants)
+    plans = (*(other for _, other in variants), plan) if together else (plan,)
+    leaves: dict[str, dict[Node, None]] = {}
+    for statement in (s for p in plans for s in p.statements):
+        leaves.setdefault(statement.symbol, {}).update(dict.fromkeys(statement.leaves))
+    return Fit(
+        plan,
+        variants,
+        together,
+        {name: size for p in plans for name, size in p.sizes.items()},
+        {name: layout for p in plans for name, layout in p.layouts.items()},
+        {symbol: tuple(found) for symbol, found in leaves.items()},
+    )
 
 
 def _serves(plan: Plan, other: Plan) -> bool:
