@@ -169,6 +169,14 @@ def test_a_bound_that_allows_anything_is_no_verdict() -> None:
     assert row["verdict"] == "unchecked" and "rounding alone" in row["reason"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_zeros_are_checked_too(dtype: torch.dtype) -> None:
+    model = nn.Linear(64, 4).to(dtype)
+    model.bias.zero_()
+    (row,) = verdicts(model, torch.zeros(2, 64, dtype=dtype), "linear")
+    assert row["verdict"] == "holds"
+
+
 def test_a_check_that_breaks_is_unchecked_and_the_recording_goes_on(monkeypatch: Patch) -> None:
     monkeypatch.setattr(check, "draw_cells", lambda *_: 1 / 0)
     model, inputs = tiny("bert")
