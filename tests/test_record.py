@@ -19,6 +19,7 @@ import tftrace
 from tftrace.capture import identity
 from tftrace.capture.structure import leaves
 from tftrace.models import load
+from tftrace.writer import TraceWriter
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -353,6 +354,42 @@ def test_parameters_stand_with_the_first_call_of_their_module() -> None:
     for step in again:
         assert {t.name: t.shape for t in step.tensors if t.role == "parameter"} == {"weight": (4, 4), "bias": (4,)}
     assert sum(r["role"] == "parameter" for r in trace.tensors.to_pylist()) == 2
+
+
+def test_a_compiled_model_runs_eagerly_while_it_is_recorded_and_stays_compiled() -> None:
+    model = torch.compile(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), backend="eager")
+    x = torch.randn(2, 3)
+    bare = model(x)
+    with pytest.warns(UserWarning, match="runs the compiled model eagerly"), tftrace.record(model) as trace:
+        assert torch.equal(model(x), bare)
+    assert [s.type for s in trace if s.kind == "module"][-2:] == ["Linear", "ReLU"]
+    assert torch.compiler.is_compiling() is False and hasattr(model, "_orig_mod")
+
+
+def test_a_scripted_module_is_named_as_unseen_and_the_rest_is_recorded() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scripted, self.plain = torch.jit.script(nn.Linear(3, 3)), nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.plain(self.scripted(x))
+
+    model = Mixed()
+    with tftrace.record(model) as trace:
+        model(torch.randn(2, 3))
+    assert trace.meta["unseen"] == ["scripted"]
+    assert [s.name for s in trace if s.kind == "module"] == ["", "plain"] and hooks(model.plain) == 0
+
+
+def test_the_end_of_a_trace_that_cannot_be_written_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, complete: bool = True) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(TraceWriter, "close", full)
+    with pytest.warns(UserWarning, match="No space left on device"), tftrace.record(nn.Linear(2, 2)) as trace:
+        pass
+    assert len(trace) == 0
 
 
 # -- where the trace goes ------------------------------------------------------------------------------

@@ -32,8 +32,11 @@ class ModuleHooks:
         self._handles: list[Any] = []
         self._names: dict[int, list[str]] = {}
         self._modules: list[torch.nn.Module] = []  # keeps the ids of _names valid
+        self.unseen: list[str] = []  # compiled by torch.jit, which takes no hooks
         for name, module in model.named_modules(remove_duplicate=False):
-            if id(module) not in self._names:
+            if isinstance(module, torch.jit.ScriptModule):
+                self.unseen.append(name)
+            elif id(module) not in self._names:
                 self._modules.append(module)
             self._names.setdefault(id(module), []).append(name)
 

@@ -7,7 +7,9 @@ import platform
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any
@@ -59,6 +61,11 @@ class Recorder:
             tracer = LineTracer(recording, modeling_files(self._model), lines=self._level == "lines")
             recording.on_root = tracer.switch
         self._hooks = ModuleHooks(recording, self._model, self._advance)
+        self._writer.meta["unseen"] = self._hooks.unseen
+        self._around = ExitStack()
+        if any(_compiled(module) for module in self._model.modules()):
+            warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
+            self._around.enter_context(torch.compiler.set_stance("force_eager"))
         self._hooks.attach()
         self.trace = Trace(folder, keep=keep)
         return self.trace
@@ -66,14 +73,19 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         assert self.recording is not None
         self._hooks.remove()
+        self._around.close()
         self.recording.on_root(False)
         self.recording.guard(self.recording.end)
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"
         if self.recording.failure is not None:
             self._writer.meta["failure"] = self.recording.failure
-        self._writer.close(complete=self.recording.failure is None)
+        complete = self.recording.failure is None
         self.recording = None
+        try:
+            self._writer.close(complete)
+        except OSError as problem:  # the model has run; only the end of its trace is lost
+            warnings.warn(f"tftrace could not write the end of {self.trace.path} ({problem.strerror}).", stacklevel=2)
         self.trace.reload()
 
     def note(self, **entries: Any) -> None:
@@ -127,6 +139,11 @@ def record(
         TraceError: `path` exists or cannot be written, `model` is no module, or `level` is unknown.
     """
     return Recorder(model, path, level, overwrite, meta or {})
+
+
+def _compiled(module: torch.nn.Module) -> bool:
+    """Whether torch.compile was applied, to the module or in place."""
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _versions(*packages: str) -> dict[str, str]:
