@@ -346,6 +346,17 @@ def test_each_level_contains_the_one_above(family: Any) -> None:
     assert calls["functions"]["function"] == calls["lines"]["function"] != []
 
 
+def test_sources_are_kept_at_every_level_and_written_with_the_first_forward(family: Any, tmp_path: Path) -> None:
+    model, inputs = family("bert")
+    with tftrace.record(model, tmp_path / "run", level="modules"):
+        model(**inputs)
+        trace = tftrace.load(tmp_path / "run")  # what a kill at this moment would leave
+        linear = next(s for s in trace if s.type == "Linear")
+        assert "self.query(hidden_states)" in source_line(trace, linear)
+        assert trace.source(linear.def_file)[linear.def_line - 1].strip().startswith("def forward")
+        assert trace.equation("linear")["tex"] == "y=xA^T+b"
+
+
 def test_parameters_stand_with_the_first_call_of_their_module() -> None:
     model = Shared()
     with tftrace.record(model) as trace:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import linecache
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -65,6 +66,8 @@ class TraceWriter:
         self.open_rows: Callable[[], list[tuple[Any, ...]]] = list  # the steps that are running
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in schema.TABLES}
         self._files = {}
+        self._kept: set[str | None] = {None}  # source files that were looked at
+        self._described = 0  # entries of meta.json when it was last written
         self._streams: dict[str, pa.RecordBatchStreamWriter] = {}
         for name, table in schema.TABLES.items():
             self._files[name] = open(self._rank_folder / f"{name}.arrow", "wb")  # noqa: SIM115 - closed in close()
@@ -92,14 +95,18 @@ class TraceWriter:
                 columns = [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), table, strict=True)]
                 self._streams[name].write_batch(pa.RecordBatch.from_arrays(columns, schema=table))
                 self._files[name].flush()
+        if not tables and self._described != len(self.meta["sources"]) + len(self.meta["equations"]):
+            self.write_meta()  # so that rows which name them are not without them after a kill
 
-    def keep_source(self, file: str) -> None:
+    def keep_source(self, file: str | None) -> None:
         """Copy a source file into the trace once, as it is now (also a notebook cell's)."""
-        if file in self.meta["sources"]:
+        if file in self._kept:
             return
-        lines = linecache.getlines(file)
+        self._kept.add(file)
+        if file is None or not (lines := linecache.getlines(file)):
+            return
         taken = set(self.meta["sources"].values())
-        stem = Path(file).stem.strip("<>") or "source"
+        stem = re.sub(r"\W+", "_", Path(file).stem).strip("_") or "source"
         name = next(n for n in (f"{stem}{k or ''}.py" for k in range(len(taken) + 1)) if n not in taken)
         self.meta["sources"][file] = name
         (self.folder / "sources" / name).write_text("".join(lines), encoding="utf-8")
@@ -109,6 +116,7 @@ class TraceWriter:
         part = self.folder / f".meta-{uuid.uuid4().hex}.json"
         part.write_text(json.dumps(self.meta, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
         os.replace(part, self.folder / "meta.json")
+        self._described = len(self.meta["sources"]) + len(self.meta["equations"])
 
     def close(self, complete: bool = True) -> None:
         """Flush everything, end the streams and mark the trace complete."""

@@ -62,13 +62,19 @@ class ModuleHooks:
         while caller is not None and caller.f_code.co_filename.endswith(_CALLING):
             caller = caller.f_back
         stack = self._recording.stack
+        site = NOWHERE
+        if caller is not None and not caller.f_code.co_filename.startswith(_OURS):
+            site = call_site(caller)
+        definition = defined(type(module).forward)
+        self._recording.writer.keep_source(site.file)
+        self._recording.writer.keep_source(definition.file)
         call = self._recording.enter(
             schema.MODULE,
             self.name_of(module, stack[-1] if stack else None),
             type(module).__name__,
             owner=module,
-            site=NOWHERE if caller is None or caller.f_code.co_filename.startswith(_OURS) else call_site(caller),
-            definition=defined(type(module).forward),
+            site=site,
+            definition=definition,
             arguments=bind_arguments(type(module).forward, args, kwargs),
         )
         call.body = code_of(module.forward)
