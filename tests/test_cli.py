@@ -115,6 +115,17 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     assert sorted(p.name for p in tmp_path.rglob("*")) == before  # nothing lost, nothing left
 
 
+def test_a_text_that_the_model_cannot_take_leaves_a_trace_that_shows_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "long.tftrace"
+    assert main(["record", "demo:bert", "--text", "good " * 2000, "-o", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("tftrace: The forward pass failed (") and f"tftrace view {path}" in err
+    raised = [s for s in tftrace.load(path) if s.status == "raised"]
+    assert raised[-1].name.startswith("bert.embeddings") and raised[-1].kind == "line"
+
+
 @pytest.mark.parametrize("damage", ["", "{}", '{"schema": 99}', "not json"])
 def test_a_damaged_trace_gets_one_sentence(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.tftrace"

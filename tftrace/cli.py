@@ -192,8 +192,14 @@ def _run(loaded: Loaded, path: Path, force: bool, level: str, advance: Callable[
     from .capture.recorder import Recorder
 
     recorder = Recorder(loaded.model, path, level, force, loaded.meta, advance)
-    with torch.no_grad(), recorder as trace:
-        recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))
+    try:
+        with torch.no_grad(), recorder as trace:
+            recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
+        why = next(iter(str(error).splitlines()), "")[:200].rstrip(".:")
+        raise TraceError(
+            f"The forward pass failed ({type(error).__name__}: {why}): 'tftrace view {path}' shows where."
+        ) from error
     return trace
 
 

@@ -47,7 +47,11 @@ def load(source: str, texts: Sequence[str]) -> Loaded:
     if config.is_encoder_decoder:
         # Teacher forcing on the model's own answer: one forward shows every decoding step side by side.
         with torch.no_grad():
-            answer = model.generate(**inputs, max_new_tokens=64, num_beams=1, do_sample=False)
+            answer = _attempt(
+                lambda: model.generate(**inputs, max_new_tokens=64, num_beams=1, do_sample=False),
+                f"{source} cannot answer this text",
+                "give it another --text",
+            )
         inputs["decoder_input_ids"] = answer[:, :-1] if answer.shape[1] > 1 else answer
         meta["decoder_tokens"] = _tokens(tokenizer, inputs["decoder_input_ids"])
     return Loaded(model, inputs, meta, lambda output: _describe(model, tokenizer, output))
@@ -80,7 +84,7 @@ def _attempt(work: Callable[[], Any], failed: str, hint: str = "check that the f
     """Run a loader of transformers; its many errors become one sentence."""
     try:
         return work()
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, ImportError, RuntimeError, AttributeError, TypeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = lines[0][:200].rstrip(".:") if lines else type(error).__name__
         raise TraceError(f"{failed} ({why}): {hint}.") from error
