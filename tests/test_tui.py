@@ -163,6 +163,12 @@ def test_a_terminal_that_is_too_small_says_so_and_recovers(trace: Trace) -> None
         await pilot.resize_terminal(79, 40)
         await settle(pilot)
         assert "this one has 79×40" in screen(app)
+        # THEN it says nothing else, also after a search has hidden and shown the status line
+        await pilot.resize_terminal(100, 30)
+        await press(pilot, "slash", "l", "enter")
+        await pilot.resize_terminal(79, 40)
+        await settle(pilot)
+        assert "step " not in screen(app)
 
     play(trace, script, size=(60, 20))
 

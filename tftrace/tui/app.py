@@ -114,7 +114,7 @@ class TraceApp(App[None]):
 
     def action_search(self) -> None:
         self._origin, self._kept = self.position, (self._searched, self._matches)
-        self.query_one(StatusLine).display = False
+        self.screen.add_class("searching")
         self.query_one(SearchBar).open()
 
     async def on_event(self, event: events.Event) -> None:
@@ -133,7 +133,7 @@ class TraceApp(App[None]):
                 self._searched, self._matches = self._kept
                 self.position = self._origin
             bar.close()
-            self.query_one(StatusLine).display = True
+            self.screen.remove_class("searching")
             self.go(self.position)
 
     def _search_typed(self, bar: SearchBar) -> None:
