@@ -8,11 +8,9 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 MODULE, FUNCTION, LINE, OP = "module", "function", "line", "op"
-KINDS = (MODULE, FUNCTION, LINE, OP)
 CALLS = (MODULE, FUNCTION)
 
 INPUT, OUTPUT, LOCAL, PARAMETER = "input", "output", "local", "parameter"
-ROLES = (INPUT, OUTPUT, LOCAL, PARAMETER)
 
 RETURNED, RAISED, OPEN = "returned", "raised", "open"
 

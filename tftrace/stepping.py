@@ -6,15 +6,12 @@ At the first or last step the position stays where it is."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
 from . import schema
 from .trace import Trace
-
-Stepper = Callable[[Trace, int], int]
 
 
 def into(trace: Trace, position: int) -> int:

@@ -35,7 +35,6 @@ class Pane(ScrollView, can_focus=True):
     def __init__(self, title: str, *, id: str) -> None:
         super().__init__(id=id)
         self.lines: Sequence[Text] = ()
-        self.name_of_pane = title
         self.headline(title)
 
     @property
