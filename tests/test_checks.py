@@ -80,6 +80,26 @@ def test_decoding_with_a_cache_holds() -> None:
     assert len(attention) == 8 and {r["verdict"] for r in attention} == {"holds"}
 
 
+def test_fits_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(monkeypatch: Patch) -> None:
+    model, inputs = tiny("gpt2")
+    checkers: list[check.Checker] = []
+    original = check.Checker.begin
+    monkeypatch.setattr(check.Checker, "begin", lambda self, call: (checkers.append(self), original(self, call))[1])
+
+    def generated() -> list[dict[str, Any]]:
+        with tftrace.record(model) as trace:
+            model.generate(inputs["input_ids"][:1], max_new_tokens=3, do_sample=False, pad_token_id=0)
+        rows: list[dict[str, Any]] = trace.checks.to_pylist()
+        return rows
+
+    whole = generated()
+    monkeypatch.setattr(check, "_MOST_FITS", 2)
+    rows = generated()
+    assert len(checkers[0]._fits) > 20 and len(checkers[-1]._fits) <= 2
+    told = [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in rows]
+    assert told == [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in whole]
+
+
 def test_the_cells_are_those_of_the_step_and_few() -> None:
     model, inputs = tiny("bert")
     first, again = (verdicts(model, inputs, "linear") for _ in range(2))

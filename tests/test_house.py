@@ -26,6 +26,7 @@ FLOORS = [
     ["show"],
     ["tui"],
     ["capture"],
+    ["demo"],
     ["models"],
     ["cli"],
     ["__init__", "__main__"],

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from .demo import demo_folder
 from .errors import TraceError
 from .schema import DIFFERS, HOLDS, UNCHECKED
 from .text import visible
@@ -75,12 +76,10 @@ def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force
     force
         Replace an existing trace.
     """
-    if name.removeprefix("demo:") not in ("bert", "gpt2", "transformer"):
-        raise TraceError(f"There is no demo {name!r}: choose bert, gpt2 or transformer.")
+    name = name.removeprefix("demo:")
+    demo_folder(name)  # before torch is loaded: a wrong name should cost no wait
     with TemporaryDirectory(prefix="tftrace-") as folder:
-        trace = _record(
-            f"demo:{name.removeprefix('demo:')}", text or [], output or Path(folder) / f"{name}.tftrace", force
-        )
+        trace = _record(f"demo:{name}", text or [], output or Path(folder) / f"{name}.tftrace", force)
         _present(trace)
     if output is None:
         _say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")

@@ -11,13 +11,8 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from .demo import DEMOS, demo_folder
 from .errors import TraceError
-
-DEMOS = {
-    "bert": "The plot is thin, but I love the actors.",
-    "gpt2": "Once upon a time there was a kind boy named Anko. His mother gave him a golden key. One day Anko",
-    "transformer": "2026-11-22",
-}
 
 
 @dataclass
@@ -61,9 +56,7 @@ def _locate(source: str, texts: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The path or hub id, and the texts: a demo brings its own."""
     if source.startswith("demo:"):
         name = source.removeprefix("demo:")
-        if name not in DEMOS:
-            raise TraceError(f"There is no demo {name!r}: choose {', '.join(DEMOS)}.")
-        return str(Path(__file__).parent / "demo" / name), texts or [DEMOS[name]]
+        return str(demo_folder(name)), texts or [DEMOS[name]]
     folder = Path(source).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():

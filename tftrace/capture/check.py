@@ -19,6 +19,7 @@ from .cells import Draw, Outcome, draw_cells, judge
 from .references import Unbound, applies, find, resolve
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB
+_MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_TOGETHER = 64  # steps evaluated at once
 
 
@@ -108,6 +109,8 @@ class Checker:
                 fit = plan.fit(equation, shapes, tuple(numbers.items()))
             except TraceError as error:
                 fit = error
+            if len(self._fits) >= _MOST_FITS:
+                self._fits.clear()
             self._fits[key] = fit
         if isinstance(fit, TraceError):
             raise fit

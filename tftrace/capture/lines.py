@@ -1,7 +1,7 @@
 """The source lines of modeling code as they run, the locals each one binds, and the functions that code calls.
 
 One `sys.settrace` function per thread, set when a forward begins and put back when it ends; frames of other
-code are turned away at their call event, which keeps the cost to a few per cent on a model of real size."""
+code are turned away at their call event, so that only modeling code pays for its lines."""
 
 from __future__ import annotations
 
