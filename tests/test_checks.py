@@ -18,7 +18,7 @@ from transformers import (
 from transformers.models.llama import modeling_llama
 
 import tftrace
-from tftrace.capture import check
+from tftrace.capture import cells, check
 
 from .conftest import tiny
 
@@ -80,7 +80,7 @@ def test_decoding_with_a_cache_holds() -> None:
     assert len(attention) == 8 and {r["verdict"] for r in attention} == {"holds"}
 
 
-def test_fits_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(monkeypatch: Patch) -> None:
+def test_readings_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(monkeypatch: Patch) -> None:
     model, inputs = tiny("gpt2")
     checkers: list[check.Checker] = []
     original = check.Checker.begin
@@ -95,7 +95,7 @@ def test_fits_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(monk
     whole = generated()
     monkeypatch.setattr(check, "_MOST_FITS", 2)
     rows = generated()
-    assert len(checkers[0]._fits) > 20 and len(checkers[-1]._fits) <= 2
+    assert len(checkers[0]._readings) > 20 and len(checkers[-1]._readings) <= 2
     told = [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in rows]
     assert told == [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in whole]
 
@@ -187,7 +187,7 @@ def test_zeros_are_checked_too(dtype: torch.dtype) -> None:
 
 
 def test_a_check_that_breaks_is_unchecked_and_the_recording_goes_on(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(check, "draw_cells", lambda *_: 1 / 0)
+    monkeypatch.setattr(cells.Reading, "draw", lambda *_: 1 / 0)
     model, inputs = tiny("bert")
     with tftrace.record(model) as trace:
         model(**inputs)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import identity
+from tftrace.capture import summaries
 from tftrace.capture.structure import leaves
 from tftrace.models import load
 from tftrace.writer import TraceWriter
@@ -222,14 +222,14 @@ def test_hooks_of_others_run_before_ours_and_stay(family: Any) -> None:
 def test_a_failure_of_the_recording_never_reaches_the_model(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = family("bert")
     bare = model(**inputs).logits
-    calls, original = iter(range(1000)), identity.summarize
+    calls, original = iter(range(1000)), summaries.summarize
 
     def break_later(tensor: torch.Tensor) -> Any:
         if next(calls) > 20:
             raise MemoryError("no room")
         return original(tensor)
 
-    monkeypatch.setattr(identity, "summarize", break_later)
+    monkeypatch.setattr(summaries, "summarize", break_later)
     with pytest.warns(RuntimeWarning, match="the model runs on"), tftrace.record(model) as trace:
         assert torch.equal(model(**inputs).logits, bare)
     assert len(trace) > 5 and "MemoryError" in trace.meta["failure"] and trace.meta["complete"] is False

@@ -92,7 +92,7 @@ def row(step, status):
     return (step, None if step == 0 else 0, min(step, 1), 0, 0, "module", f"m{step}", "T", 0, *([None] * 7), step, None,
             status, None)
 writer = TraceWriter(create_folder(sys.argv[1], overwrite=False), {})
-writer.open_rows = lambda: [row(0, "open")]
+writer.add("steps", row(0, "open"))
 for step in range(1, 50):
     writer.add("steps", row(step, "returned"))
 writer.flush()

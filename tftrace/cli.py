@@ -190,7 +190,7 @@ def _run(loaded: Loaded, path: Path, force: bool, level: str, advance: Callable[
 
     from .capture.recorder import Recorder
 
-    recorder = Recorder(loaded.model, path, level, force, loaded.meta, advance)
+    recorder = Recorder(loaded.model, path, level, force, loaded.meta, advance=advance)
     try:
         with torch.no_grad(), recorder as trace:
             recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))

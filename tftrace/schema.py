@@ -16,7 +16,7 @@ RETURNED, RAISED, OPEN = "returned", "raised", "open"
 
 HOLDS, DIFFERS, UNCHECKED = "holds", "differs", "unchecked"
 
-LEVELS = ("modules", "functions", "lines")
+LEVELS = ("modules", "functions", "lines", "ops")
 
 _text, _int, _float = pa.string(), pa.int64(), pa.float64()
 

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from . import schema
 from .errors import TraceError
 
 _BATCH_ROWS = 8192
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")  # paths and names repeat: a tenth of the size
 
 
 def check_folder(path: str | os.PathLike[str], overwrite: bool) -> Path:
@@ -63,7 +63,6 @@ class TraceWriter:
         } | meta
         self._rank_folder = folder / f"rank-{rank:05d}"
         self._rank_folder.mkdir(parents=True, exist_ok=True)
-        self.open_rows: Callable[[], list[tuple[Any, ...]]] = list  # the steps that are running
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in schema.TABLES}
         self._files = {}
         self._kept: set[str | None] = {None}  # source files that were looked at
@@ -71,7 +70,7 @@ class TraceWriter:
         self._streams: dict[str, pa.RecordBatchStreamWriter] = {}
         for name, table in schema.TABLES.items():
             self._files[name] = open(self._rank_folder / f"{name}.arrow", "wb")  # noqa: SIM115 - closed in close()
-            self._streams[name] = pa.ipc.new_stream(self._files[name], table)
+            self._streams[name] = pa.ipc.new_stream(self._files[name], table, options=_OPTIONS)
             # The schema goes out with the first batch: an empty one makes the file readable from now on.
             self._streams[name].write_batch(pa.RecordBatch.from_pylist([], schema=table))
             self._files[name].flush()
@@ -88,15 +87,16 @@ class TraceWriter:
         """Write the queued rows of these tables (all, if none is named) and hand them to the system."""
         for name in tables or tuple(schema.TABLES):
             rows, self._rows[name] = self._rows[name], []
-            if name == "steps":
-                rows = rows + self.open_rows()
             if rows:
-                table = schema.TABLES[name]
-                columns = [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), table, strict=True)]
-                self._streams[name].write_batch(pa.RecordBatch.from_arrays(columns, schema=table))
-                self._files[name].flush()
+                kinds = schema.TABLES[name].types
+                self.write(name, [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
         if not tables and self._described != len(self.meta["sources"]) + len(self.meta["equations"]):
             self.write_meta()  # so that rows which name them are not without them after a kill
+
+    def write(self, table: str, columns: list[pa.Array]) -> None:
+        """Write a batch, whose columns are those of the schema, and hand it to the system."""
+        self._streams[table].write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.TABLES[table]))
+        self._files[table].flush()
 
     def keep_source(self, file: str | None) -> None:
         """Copy a source file into the trace once, as it is now (also a notebook cell's)."""

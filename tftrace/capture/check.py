@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import torch
@@ -15,7 +14,8 @@ from ..recipes import plan
 from ..recipes.recipe import Equation, Library, Match
 from ..writer import TraceWriter
 from .calls import Call
-from .cells import Draw, Outcome, draw_cells, judge
+from .cells import Draw, Reading, fetch
+from .judge import Outcome, judge
 from .references import Unbound, applies, find, resolve
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB
@@ -32,7 +32,7 @@ class _Waiting:
     match: Match
     fit: plan.Fit
     numbers: Mapping[str, float]
-    cells: Mapping[str, Draw]
+    cells: dict[str, Draw]
 
 
 class Checker:
@@ -44,7 +44,7 @@ class Checker:
     def __init__(self, library: Library, writer: TraceWriter) -> None:
         self._library, self._writer = library, writer
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
-        self._fits: dict[Any, plan.Fit | TraceError] = {}
+        self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[Any, list[_Waiting]] = {}
         self._held = 0
 
@@ -53,13 +53,15 @@ class Checker:
         kind = type(call.owner)
         found = (
             self._library.for_module(kind)
-            if call.kind is schema.MODULE
-            else self._library.for_function(call.type, kind)
+            if call.direct or call.place.kind is schema.MODULE
+            else self._library.for_function(call.place.type, kind)
         )
-        call.equations = tuple(m for m in found if applies(m, call))
-        if any(m.children for m in call.equations):
-            call.seen = {}
+        if not found:
+            return
+        call.equations = tuple([m for m in found if not m.bind.when or applies(m, call)])
         for match in call.equations:
+            if match.children:
+                call.seen = {}
             self._writer.meta["equations"].setdefault(match.equation.id, match.equation.data)
 
     def finish(self, call: Call) -> None:
@@ -73,52 +75,60 @@ class Checker:
             except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
                 self._unchecked(call.step, order, match, _failure(error))
 
-    def verdicts(self) -> list[tuple[Any, ...]]:
-        """Rows of the checks table since the last time, in order of the steps and of their equations."""
+    def verdicts(self) -> None:
+        """Judge all that waits, and queue rows of the checks table in order of the steps and of their equations."""
         self._evaluate()
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
-        return [row for _, _, row in rows]
+        for _, _, row in rows:
+            self._writer.add("checks", row)
 
     def _read(self, match: Match, call: Call, order: int) -> None:
         for reference in match.bind.random:
             if amount := find(reference, call):
                 raise Unbound(f"random: {reference.source} is {amount}")
-        symbols = {name: resolve(name, binding, call) for name, binding in match.bind.symbols.items()}
-        tensors = {n: v for n, v in symbols.items() if isinstance(v, torch.Tensor)}
-        numbers = {n: float(v) for n, v in symbols.items() if isinstance(v, (bool, int, float))}
-        fit = self._fitted(match.equation, tensors, numbers)
-        used = {n: t for n, t in tensors.items() if n in fit.layouts}
-        cells = draw_cells(fit, used, numbers, Random(call.step))
-        waiting = _Waiting(call.step, order, match, fit, numbers, cells)
-        if not fit.together:
+        tensors: dict[str, torch.Tensor] = {}
+        numbers: dict[str, float] = {}
+        for name, binding in match.bind.symbols.items():
+            value = resolve(name, binding, call)
+            if isinstance(value, torch.Tensor):
+                tensors[name] = value
+            elif value is not None:
+                numbers[name] = float(value)
+        reading = self._reading(match.equation, tensors, numbers)
+        cells = reading.draw(tensors, numbers, call.step)
+        waiting = _Waiting(call.step, order, match, reading.fit, numbers, cells)
+        if not reading.fit.together:
+            fetch(cells.values())
             return self._conclude([waiting], lambda variant, _: self._at_once(variant, tensors, numbers, call.step))
-        kinds = tuple((cell.dtype, cell.units) for cell in cells.values())
-        self._waiting.setdefault((id(fit), kinds), []).append(waiting)
-        self._held += sum(cell.size for cell in cells.values())
+        units = tuple([cell.units for cell in cells.values()])
+        self._waiting.setdefault((reading, units), []).append(waiting)
+        self._held += sum([cell.size for cell in cells.values()])
         if self._held > _MOST_HELD:
             self._evaluate()
 
-    def _fitted(
+    def _reading(
         self, equation: Equation, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]
-    ) -> plan.Fit:
-        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
-        key = (equation.id, shapes, tuple(numbers.items()))
-        fit = self._fits.get(key)
-        if fit is None:
+    ) -> Reading:
+        forms = tuple([(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()])
+        key = (equation.id, forms, tuple(numbers.items()))
+        found = self._readings.get(key)
+        if found is None:
+            if len(self._readings) >= _MOST_FITS:
+                self._readings.clear()
             try:
+                shapes = tuple((name, tuple(shape)) for name, shape, _ in forms)
                 fit = plan.fit(equation, shapes, tuple(numbers.items()))
-            except TraceError as error:
-                fit = error
-            if len(self._fits) >= _MOST_FITS:
-                self._fits.clear()
-            self._fits[key] = fit
-        if isinstance(fit, TraceError):
-            raise fit
-        return fit
+                found = Reading(fit, {name: dtype for name, _, dtype in forms})
+            except (TraceError, Unbound) as error:
+                found = str(error)
+            self._readings[key] = found
+        if isinstance(found, str):
+            raise Unbound(found)
+        return found
 
     def _evaluate(self) -> None:
-        """Judge all that waits."""
         groups, self._waiting, self._held = self._waiting, {}, 0
+        fetch(draw for group in groups.values() for waiting in group for draw in waiting.cells.values())
         for group in groups.values():
             for at in range(0, len(group), _MOST_TOGETHER):
                 self._conclude(group[at : at + _MOST_TOGETHER], _together)
@@ -152,8 +162,10 @@ class Checker:
     ) -> list[Outcome | str]:
         """A variant that needs cells of its own, while the tensors are there."""
         try:
-            used = {n: t for n, t in tensors.items() if n in variant.layouts}
-            return judge(variant, numbers, [draw_cells(plan.join(variant), used, numbers, Random(step))])
+            reading = Reading(plan.join(variant), {name: tensor.dtype for name, tensor in tensors.items()})
+            cells = reading.draw(tensors, numbers, step)
+            fetch(cells.values())
+            return judge(variant, numbers, [cells])
         except (Unbound, TraceError) as error:
             return [str(error)]
 

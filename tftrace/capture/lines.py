@@ -1,152 +1,181 @@
 """The source lines of modeling code as they run, the locals each one binds, and the functions that code calls.
 
-One `sys.settrace` function per thread, set when a forward begins and put back when it ends; frames of other
-code are turned away at their call event, so that only modeling code pays for its lines."""
+Only frames of the files in which the model's forwards are written are followed, and of the functions of transformers
+that compute attention for them. A module's `forward` that is called past its hooks is seen here, as a function."""
 
 from __future__ import annotations
 
 import inspect
 import os
-import threading
 from types import CodeType, FrameType
 from typing import Any
 
 import torch
 
 from .. import schema
-from ..source import Site, Statement, call_site, qualified_name, statements
-from .calls import Call
+from ..source import NOWHERE, Site, Statement, call_site, qualified_name, statements
+from ..writer import TraceWriter
+from .calls import Call, Place, place
+from .hooks import ModuleHooks, own_parameters
 from .recording import Recording
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _INTEGRATIONS = os.path.join("transformers", "integrations", "")
+_INNER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
-def modeling_files(model: torch.nn.Module) -> set[str]:
-    """The files in which the forwards of a model's modules are written, torch's own left out."""
-    found = set()
-    for kind in {type(module) for module in model.modules()}:
-        for base in kind.__mro__:
-            forward = vars(base).get("forward")
-            code = getattr(inspect.unwrap(forward), "__code__", None) if callable(forward) else None
-            if code is not None and not code.co_filename.startswith(_TORCH):
-                found.add(code.co_filename)
-    return found
+class _Line:
+    """A statement as one function of one module runs it."""
+
+    __slots__ = ("binds", "place")
+
+    def __init__(self, where: Place, binds: frozenset[str]) -> None:
+        self.place, self.binds = where, sorted(binds)
 
 
 class LineTracer:
-    """Follows frames of the modeling files; `lines=False` records their calls only."""
+    """Follows frames of the modeling files; without `lines` it records their calls only."""
 
-    def __init__(self, recording: Recording, files: set[str], *, lines: bool = True) -> None:
-        self._recording, self._files, self._lines = recording, files, lines
-        self._wanted: dict[CodeType, bool] = {}
-        self._earlier = threading.local()
+    def __init__(self, recording: Recording, hooks: ModuleHooks, writer: TraceWriter, *, lines: bool) -> None:
+        self._recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
+        self._files: set[str] = set()
+        self._forwards: set[CodeType] = set()  # of torch's own modules
+        self._kinds: set[type] = set()
+        self._places: dict[Any, Place] = {}
+        self._lines: dict[tuple[CodeType, str], dict[int, _Line]] = {}
 
-    def switch(self, on: bool) -> None:
-        """Start following this thread, or stop and put the earlier trace function back."""
-        if on:
-            self._earlier.trace = self._recording.trace
-            self._recording.follow(self._called)
-        elif self._recording.trace == self._called:
-            self._recording.follow(self._earlier.trace)
-
-    def _called(self, frame: FrameType, event: str, arg: Any) -> Any:
-        code = frame.f_code
-        wanted = self._wanted.get(code)
-        if wanted is None:
-            wanted = self._wanted[code] = self._wants(code)
-        if not wanted or event != "call":
-            return None
-        body = self._recording.guard(self._enter, frame, code)
-        return None if body is None else body.event
-
-    def _wants(self, code: CodeType) -> bool:
-        if code.co_name.startswith("<") or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+    def wants(self, code: CodeType) -> bool:
+        """Whether calls of this code are to be followed."""
+        if code.co_name.startswith("<") or code.co_flags & _INNER:
             return False
+        self._look_for_files()
         integration = _INTEGRATIONS in code.co_filename and code.co_name.endswith("_attention_forward")
-        return code.co_filename in self._files or integration
+        return code.co_filename in self._files or code in self._forwards or integration
 
-    def _enter(self, frame: FrameType, code: CodeType) -> _Body | None:
-        stack = self._recording.stack
-        if not stack:
+    def _look_for_files(self) -> None:
+        """Where the forwards of the hooked modules are written, those included that have come since."""
+        for kind in {type(watched.module) for watched in self._hooks.watched.values()} - self._kinds:
+            self._kinds.add(kind)
+            for base in kind.__mro__:
+                forward = vars(base).get("forward")
+                code = getattr(inspect.unwrap(forward), "__code__", None) if callable(forward) else None
+                if code is not None and code.co_filename.startswith(_TORCH):
+                    self._forwards.add(code)
+                elif code is not None:
+                    self._files.add(code.co_filename)
+
+    def called(self, frame: FrameType) -> _Body | None:
+        """Begin to follow a frame, as a step of its own unless it is the forward of the module that was called."""
+        return self._recording.guard(self._called, frame)  # type: ignore[no-any-return]
+
+    def _called(self, frame: FrameType) -> _Body | None:
+        code, stack = frame.f_code, self._recording.stack
+        top = stack[-1] if stack else None
+        if top is None or top.muted:
             return None
-        top = stack[-1]
-        if top.kind is schema.MODULE and top.body is code:
+        torchs = code in self._forwards
+        if top.body is code:
             top.body = None
-            return _Body(self._recording, top, frame, lines=self._lines)
-        above = top.call
+            return None if torchs else self._body(top, frame)
+        call = self._function(frame, code, top, torchs)
+        return None if call is None else self._body(call, frame)
+
+    def _function(self, frame: FrameType, code: CodeType, top: Call, torchs: bool) -> Call | None:
+        """A function step; of torch's own forwards only those that are called past a module's hooks."""
+        above, arguments, path = top.call, dict(frame.f_locals), None
+        running = top.module
+        if code.co_name == "forward":
+            owner = arguments.get("self")
+            watched = self._hooks.watched.get(id(owner))
+            if watched is not None and (running is None or owner is not running.owner):
+                path = watched.names[0]
+        if path is None and torchs:
+            return None
+        name = f"{above.name if path is None else path}.{code.co_name}".lstrip(".")
         caller = frame.f_back
-        call = self._recording.enter(
-            schema.FUNCTION,
-            f"{above.name}.{code.co_name}".lstrip("."),
-            qualified_name(frame),
-            owner=above.owner,
-            site=call_site(caller) if caller is not None else Site(),
-            definition=Site(code.co_filename, code.co_firstlineno),
-            arguments=_visible(frame.f_locals),
-        )
-        return _Body(self._recording, call, frame, lines=self._lines)
+        key = (name, code, caller and caller.f_code, caller and caller.f_lasti)
+        where = self._places.get(key)
+        if where is None:
+            site = NOWHERE if caller is None else call_site(caller)
+            definition = Site(code.co_filename, code.co_firstlineno)
+            where = self._places[key] = place(schema.FUNCTION, name, qualified_name(frame), site, definition)
+            self._writer.keep_source(site.file)
+        arguments = {name: value for name, value in arguments.items() if not name.startswith("__")}
+        if path is None:
+            return self._recording.enter(where, above.owner, arguments)
+        call = self._recording.enter(where, arguments["self"], arguments, direct=True)
+        if not watched.described:
+            watched.described = True
+            self._recording.see(call, schema.PARAMETER, own_parameters(arguments["self"]))
+        return call
+
+    def _body(self, call: Call, frame: FrameType) -> _Body:
+        key = (frame.f_code, call.name)
+        lines = self._lines.get(key)
+        if lines is None:
+            lines = self._lines[key] = {}
+            self._writer.keep_source(frame.f_code.co_filename)
+        return _Body(self._recording, call, lines)
 
 
 class _Body:
-    """The frame of one call as it runs: which line it is on and what its names were bound to before."""
+    """The frame of one call as it runs: which line it is on."""
 
-    def __init__(self, recording: Recording, call: Call, frame: FrameType, *, lines: bool) -> None:
-        self._recording, self._call = recording, call
-        self._line: Call | None = None
-        self._binds: frozenset[str] = frozenset()
-        self._raised = False
-        self._names: dict[str, Any] = dict(frame.f_locals)
-        self._type = qualified_name(frame)
-        self._statements = statements(frame.f_code.co_filename)
-        recording.writer.keep_source(frame.f_code.co_filename)
-        self._follow = lines
+    __slots__ = ("_at", "_call", "_lines", "_recording", "_step")
 
-    def event(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if self._recording.failure is not None:
-            return None
-        if event == "line":
-            self._raised = False
-            if self._follow:
-                self._recording.guard(self._advance, frame)
-        elif event == "exception":
-            self._raised = True
-        elif event == "return":
-            self._recording.guard(self._return, frame, arg)
-        return self.event
+    def __init__(self, recording: Recording, call: Call, lines: dict[int, _Line]) -> None:
+        self._recording, self._call, self._lines = recording, call, lines
+        self._at: _Line | None = None
+        self._step: Call | None = None
+
+    def line(self, frame: FrameType) -> None:
+        """Another line begins."""
+        self._recording.guard(self._advance, frame)
+
+    def leave(self, frame: FrameType, value: Any, raised: bool) -> None:
+        """The frame ends."""
+        self._recording.guard(self._return, frame, value, raised)
 
     def _advance(self, frame: FrameType) -> None:
-        number = frame.f_lineno
-        site, binds = self._statements.get(number) or Statement(Site(frame.f_code.co_filename, number, number))
-        line = self._line
-        if line is not None and line.site.line == site.line:
-            return  # the same statement goes on over its next line
-        self._end_line(frame)
-        definition = Site(frame.f_code.co_filename, frame.f_code.co_firstlineno)
-        self._binds = binds
-        self._line = self._recording.enter(
-            schema.LINE, self._call.name, self._type, owner=self._call.owner, site=site, definition=definition
-        )
-
-    def _end_line(self, frame: FrameType, raised: bool = False) -> None:
-        """Close the line that ran and record the locals it bound."""
-        line, self._line = self._line, None
+        line = self._lines.get(frame.f_lineno)
         if line is None:
+            line = self._new(frame)
+        if line is self._at:
+            return  # the same statement goes on over its next line
+        if self._step is not None:
+            self._end(frame, False)
+        self._at = line
+        self._step = self._recording.enter(line.place, self._call.owner)
+
+    def _end(self, frame: FrameType, raised: bool) -> None:
+        """Close the line that ran and record the locals it bound."""
+        step, line = self._step, self._at
+        self._step = self._at = None
+        if step is None or line is None:
             return
-        now = dict(frame.f_locals)
-        bound = {n: v for n, v in now.items() if n in self._binds or self._names.get(n) is not v}
-        self._names = now
-        self._recording.see(line.step, schema.LOCAL, _visible(bound))
-        self._recording.leave(line, raised=raised)
+        if line.binds and not raised:
+            now = frame.f_locals
+            self._recording.see(step, schema.LOCAL, {name: now[name] for name in line.binds if name in now})
+        self._recording.leave(step, raised=raised)
 
-    def _return(self, frame: FrameType, result: Any) -> None:
-        self._end_line(frame, self._raised)
-        if self._call.equations:
-            self._call.values = self._names
-        self._names = {}
-        if self._call.kind is schema.FUNCTION:
-            self._recording.leave(self._call, result, raised=self._raised and result is None)
+    def _return(self, frame: FrameType, value: Any, raised: bool) -> None:
+        self._end(frame, raised)
+        call = self._call
+        if call.equations and any(match.locals for match in call.equations):
+            call.values = dict(frame.f_locals)
+        if call.place.kind is schema.FUNCTION:
+            self._recording.leave(call, value, raised)
 
-
-def _visible(names: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in names.items() if not name.startswith("__")}
+    def _new(self, frame: FrameType) -> _Line:
+        """The statement of a line that runs for the first time."""
+        code, number = frame.f_code, frame.f_lineno
+        found = statements(code.co_filename).get(number)
+        site, binds = found or Statement(Site(code.co_filename, number, number))
+        for line in self._lines.values():
+            if line.place.line == site.line:
+                self._lines[number] = line
+                return line
+        definition = Site(code.co_filename, code.co_firstlineno)
+        where = place(schema.LINE, self._call.name, qualified_name(frame), site, definition)
+        self._lines[number] = line = _Line(where, binds)
+        return line

@@ -8,11 +8,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -22,68 +22,128 @@ from ..recipes.recipe import library
 from ..trace import Trace
 from ..writer import TraceWriter, create_folder
 from .check import Checker
+from .frames import source_of_frames
 from .hooks import ModuleHooks
-from .lines import LineTracer, modeling_files
+from .identity import Identities
+from .lines import LineTracer
+from .ops import OpMode
 from .recording import Recording
+from .rows import Rows
+from .select import Patterns, selection
+from .summaries import Summaries
+from .values import Values, check_wanted
+
+Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]
+
+
+class Watcher(Protocol):
+    """Something that is told when a forward begins and ends in a thread."""
+
+    def start(self) -> bool: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+
 
 
 class Recorder:
-    """Records every forward of `model` between enter and exit. Use it through `tftrace.record`."""
+    """Records every forward of some models between enter and exit. Use it through `tftrace.record`."""
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Models,
         path: str | os.PathLike[str] | None,
         level: str,
         overwrite: bool,
         meta: dict[str, Any],
+        *,
+        include: Patterns = None,
+        exclude: Patterns = None,
+        layers: Iterable[int] | None = None,
+        values: str | Sequence[str] = "none",
         advance: Callable[[], None] | None = None,
     ) -> None:
-        if not isinstance(model, torch.nn.Module):
-            raise TraceError(f"record() takes a torch.nn.Module, not a {type(model).__name__}: pass the model itself.")
+        self._models = _named(model)
         if level not in schema.LEVELS:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
-        self._model, self._path, self._level, self._overwrite, self._meta = model, path, level, overwrite, meta
-        self._advance = advance
-        self.recording: Recording | None = None
+        self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
+        paths = [below for name, m in self._models.items() for below, _ in m.named_modules(prefix=name)]
+        self._selected = selection(paths, include, exclude, layers)
+        self._wanted, self._advance = values, advance
+        check_wanted(values)
+        self._recording: Recording | None = None
 
     def __enter__(self) -> Trace:
-        if self.recording is not None:
+        if self._recording is not None:
             raise TraceError("This recording is running already: call record() again for another one.")
-        keep = None
+        holder = None
         if self._path is None:
-            keep = tempfile.TemporaryDirectory(prefix="tftrace-", suffix=".tftrace")
-        folder = create_folder(keep.name if keep else self._path or "", self._overwrite)
-        self._writer = TraceWriter(folder, self._describe())
-        self.recording = recording = Recording(self._writer, Checker(library(), self._writer))
-        self._writer.open_rows = recording.open_rows
-        if self._level != "modules":
-            tracer = LineTracer(recording, modeling_files(self._model), lines=self._level == "lines")
-            recording.on_root = tracer.switch
-        self._hooks = ModuleHooks(recording, self._model, self._advance)
-        self._writer.meta["unseen"] = self._hooks.unseen
+            holder = tempfile.TemporaryDirectory(prefix="tftrace-", suffix=".tftrace")
+        folder = create_folder(holder.name if holder else self._path or "", self._overwrite)
+        self._writer = writer = TraceWriter(folder, self._describe())
+        self._values = None if self._wanted == "none" else Values(folder, 0, self._wanted)
+        summaries = Summaries()
+        self._recording = recording = Recording(
+            Rows(writer, 0, summaries),
+            Identities(summaries.of),
+            Checker(library(), writer),
+            self._write,
+            self._values and self._values.keep,
+        )
+        self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
+        self._watchers = self._watch(recording)
+        self._hooks.attach()
+        writer.meta["unseen"] = self._hooks.unseen
         self._around = ExitStack()
-        if any(_compiled(module) for module in self._model.modules()):
+        if any(_compiled(module) for model in self._models.values() for module in model.modules()):
             warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
             self._around.enter_context(torch.compiler.set_stance("force_eager"))
-        self._hooks.attach()
-        self.trace = Trace(folder, keep=keep)
+        self.trace = Trace(folder, keep=holder)
         return self.trace
 
+    def _watch(self, recording: Recording) -> list[Watcher]:
+        """What follows the code between the modules' hooks."""
+        if self._level == "modules":
+            return []
+        tracer = LineTracer(recording, self._hooks, self._writer, lines=self._level != "functions")
+        frames, lost = source_of_frames(tracer)
+        watchers: list[Watcher] = [frames] if frames is not None else []
+        if self._level == "ops":
+            watchers.append(OpMode(recording, self._writer))
+        recording.tracing = getattr(frames, "function", None)
+
+        def switch(entering: bool) -> None:
+            for watcher in watchers:
+                if entering and not watcher.start() and not lost:
+                    lost.append("A tool took the interpreter's trace function while the model ran: steps are missing.")
+                elif not entering:
+                    watcher.stop()
+
+        recording.on_root = switch
+        self._writer.meta["lost"] = lost
+        if lost:
+            warnings.warn(lost[0], stacklevel=3)
+        return watchers
+
+    def _write(self) -> None:
+        if self._values is not None:
+            self._values.write()
+        self._writer.flush()
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        assert self.recording is not None
+        recording = self._recording
+        assert recording is not None
         self._hooks.remove()
         self._around.close()
-        self.recording.on_root(False)
-        self.recording.guard(self.recording.end)
+        for watcher in self._watchers:
+            watcher.close()
+        recording.guard(recording.end, error is not None)
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"
-        if self.recording.failure is not None:
-            self._writer.meta["failure"] = self.recording.failure
-        complete = self.recording.failure is None
-        self.recording = None
+        if recording.failure is not None:
+            self._writer.meta["failure"] = recording.failure
+        self._recording = None
         try:
-            self._writer.close(complete)
+            self._writer.close(complete=recording.failure is None)
         except OSError as problem:  # the model has run; only the end of its trace is lost
             warnings.warn(f"tftrace could not write the end of {self.trace.path} ({problem.strerror}).", stacklevel=2)
         self.trace.reload()
@@ -93,11 +153,12 @@ class Recorder:
         self._writer.meta.update(entries)
 
     def _describe(self) -> dict[str, Any]:
-        config = getattr(self._model, "config", None)
-        first = next(iter(self._model.parameters()), None)
+        model = next(iter(self._models.values()))
+        config = getattr(model, "config", None)
+        first = next(iter(model.parameters()), None)
         return {
             "command": sys.argv,
-            "model": type(self._model).__name__,
+            "model": ", ".join(type(m).__name__ for m in self._models.values()),
             "config": config.to_dict() if config is not None and hasattr(config, "to_dict") else None,
             "versions": {"python": platform.python_version()} | _versions("tftrace", "torch", "transformers"),
             "device": str(first.device) if first is not None else None,
@@ -109,10 +170,14 @@ class Recorder:
 
 
 def record(
-    model: torch.nn.Module,
+    model: Models,
     path: str | os.PathLike[str] | None = None,
     *,
     level: str = "lines",
+    include: Patterns = None,
+    exclude: Patterns = None,
+    layers: Iterable[int] | None = None,
+    values: str | Sequence[str] = "none",
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder:
@@ -125,10 +190,15 @@ def record(
     The model's outputs, its hooks and its random numbers stay as they are without the recording.
 
     Args:
-        model: any `torch.nn.Module`.
+        model: any `torch.nn.Module`, a list of them, or a dict from the name to show to the module.
         path: folder to write; without one the trace lives as long as the `Trace` object.
-        level: `"modules"` (module calls), `"functions"` (and the functions that modeling code calls) or
-            `"lines"` (and each source line with the locals it binds).
+        level: `"modules"` (module calls), `"functions"` (and the functions that modeling code calls), `"lines"`
+            (and each source line with the locals it binds) or `"ops"` (and the torch functions that lines call).
+        include: glob pattern(s) of module paths: only these modules, and all below them, are recorded.
+        exclude: glob pattern(s) of module paths that are left out, with all below them.
+        layers: numbers of the layers to record, from the end if negative; what is in no layer stays.
+        values: tensors to keep whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or glob
+            patterns of the steps' names.
         overwrite: replace an existing trace at `path`.
         meta: further entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -136,9 +206,29 @@ def record(
         A context manager; its value is the `Trace`, complete once the block has ended.
 
     Raises:
-        TraceError: `path` exists or cannot be written, `model` is no module, or `level` is unknown.
+        TraceError: `path` exists or cannot be written, `model` is no module, `level` or `values` is unknown, or a
+            pattern or layer selects nothing.
     """
-    return Recorder(model, path, level, overwrite, meta or {})
+    return Recorder(
+        model, path, level, overwrite, meta or {}, include=include, exclude=exclude, layers=layers, values=values
+    )
+
+
+def _named(model: Models) -> dict[str, torch.nn.Module]:
+    """Models by the name that their paths begin with; a single one has none."""
+    if isinstance(model, torch.nn.Module):
+        return {"": model}
+    if isinstance(model, Mapping):
+        named = dict(model)
+    elif isinstance(model, (list, tuple)):
+        named = {str(at): m for at, m in enumerate(model)}
+    else:
+        named = {}
+    wrong = [m for m in named.values() if not isinstance(m, torch.nn.Module)]
+    if wrong or not named:
+        kind = type(wrong[0] if wrong else model).__name__
+        raise TraceError(f"record() takes a torch.nn.Module, not a {kind}: pass the model itself.")
+    return named
 
 
 def _compiled(module: torch.nn.Module) -> bool:

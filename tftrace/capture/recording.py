@@ -1,7 +1,8 @@
 """The recording itself: which step runs inside which, and the rows that are written when one ends.
 
-Hooks and the line tracer call `enter` and `leave`; nothing here knows how they found out. Each thread has a
-stack of its own. A failure in here must never reach the model: it ends the recording, with one warning."""
+Hooks, the line tracer and the op mode call `enter` and `leave`, each through `hook`; nothing here knows how they
+found out. Each thread has a stack of its own. A failure in here must never reach the model: it ends the recording,
+with one warning."""
 
 from __future__ import annotations
 
@@ -11,21 +12,25 @@ import sys
 import threading
 import traceback
 import warnings
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from time import perf_counter_ns
 from typing import Any, Protocol
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import schema
-from ..source import NOWHERE, Site
-from ..writer import TraceWriter
-from .calls import Call
-from .identity import Identities
-from .stats import Summary
+from .calls import Call, Place, place
+from .identity import Identities, Record
+from .rows import Rows
 from .structure import leaves
+
+_FORWARDS, _NANOSECONDS = 8, 250_000_000  # what may wait in memory, once something has been written
+_modes = torch._C._len_torch_dispatch_stack
+_PLAIN = (str, int, float, torch.nn.Module)
+RECOMPUTE = place(schema.FUNCTION, "recompute", "torch.utils.checkpoint")
 
 
 class Equations(Protocol):
@@ -33,235 +38,281 @@ class Equations(Protocol):
 
     def begin(self, call: Call) -> None: ...
     def finish(self, call: Call) -> None: ...
-    def verdicts(self) -> list[tuple[Any, ...]]: ...
+    def verdicts(self) -> None: ...
 
 
 class _Thread(threading.local):
     """What the recording keeps for each thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, stacks: list[list[Call]]) -> None:
         self.stack: list[Call] = []
-        self.counts: Counter[Any] = Counter()  # calls of each name in this forward
+        self.counts: dict[Any, int] = {}  # calls of each name in this forward
         self.own = 0  # nanoseconds that the recording itself has taken
         self.began = 0  # when the piece of recording that runs now began
-        self.trace: Any = None  # the function that sys.settrace has while the model's own code runs
+        self.busy = False  # whether a piece of the recording runs now
+        self.collecting = 0  # calls on the stack whose recipes ask for calls below them
+        stacks.append(self.stack)
 
 
 class Recording:
-    """Rows of one rank, in the making."""
+    """Steps and tensors of one rank, in the making."""
 
-    def __init__(self, writer: TraceWriter, equations: Equations | None = None, rank: int = 0) -> None:
-        self.writer, self.rank = writer, rank
-        self.equations = equations
-        self.identities = Identities()
+    def __init__(
+        self,
+        rows: Rows,
+        identities: Identities,
+        equations: Equations,
+        write: Callable[[], None],
+        keep: Callable[[Record, torch.Tensor, str, str], None] | None = None,
+    ) -> None:
+        self._rows, self._identities, self._equations, self._write = rows, identities, equations, write
+        self._keep = keep
         self.failure: str | None = None
         self.on_root: Callable[[bool], None] = lambda entering: None
+        self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
         self.steps = 0
         self._numbers, self._forwards = itertools.count(), itertools.count()
-        self._threads = _Thread()
-        self._roots: list[Call] = []
-        self._start = perf_counter_ns()
-        self._parameters: set[int] = set()  # modules whose parameters have been written
+        self._stacks: list[list[Call]] = []
+        self._threads = _Thread(self._stacks)
+        self._lock = threading.RLock()
+        self._start = self._written = perf_counter_ns()
+        self._unwritten = _FORWARDS  # forwards that ended since; the first one is written at once
 
-    # -- the running stack ------------------------------------------------------------------------
+    # -- a piece of the recording -----------------------------------------------------------------
 
     @property
     def stack(self) -> list[Call]:
         """The steps this thread is inside, outermost first."""
         return self._threads.stack
 
-    def from_hook(self, work: Callable[..., Any], *args: Any) -> Any:
-        """`guard`, with line tracing off: following our own code would double the cost."""
-        self._threads.trace = sys.gettrace()
+    @property
+    def busy(self) -> bool:
+        """Whether this thread is in the recording's own code, of which nothing is to be recorded."""
+        return self._threads.busy
+
+    def hook(self, work: Callable[..., Any], *args: Any) -> Any:
+        """`guard` for what runs in the midst of the model's code: the line tracer does not follow it."""
+        tracing = self.tracing
+        if tracing is None or sys.gettrace() is not tracing:
+            return self.guard(work, *args)
         sys.settrace(None)
         try:
             return self.guard(work, *args)
         finally:
-            sys.settrace(self._threads.trace)
-
-    @property
-    def trace(self) -> Any:
-        """This thread's trace function, as it is outside our hooks."""
-        return sys.gettrace() or self._threads.trace
-
-    def follow(self, trace: Any) -> None:
-        """Set this thread's trace function, also when called from within a hook."""
-        self._threads.trace = trace
-        sys.settrace(trace)
+            if self._threads.stack and self.failure is None:
+                sys.settrace(tracing)
 
     def guard(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone."""
-        if self.failure is not None:
+        """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone.
+
+        Modes that watch torch are off meanwhile: our own code is nobody's business."""
+        thread = self._threads
+        if self.failure is not None or thread.busy:
             return None
-        stack = self.stack
-        began = self._threads.began = perf_counter_ns()
+        began = thread.began = perf_counter_ns()
+        thread.busy = True
         try:
-            return work(*args)
+            with self._lock:
+                if _modes():
+                    with _disable_current_modes():  # type: ignore[no-untyped-call]
+                        return work(*args)
+                return work(*args)
         except Exception as error:
-            self.failure = f"{type(error).__name__}: {error}"
-            stack.clear()
-            self.on_root(False)
-            with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
-                warnings.warn(
-                    f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
-                    f"Please report this:\n{traceback.format_exc()}",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
+            self._fail(error)
             return None
         finally:
-            self._threads.own += perf_counter_ns() - began
+            thread.busy = False
+            thread.own += perf_counter_ns() - began
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = f"{type(error).__name__}: {error}"
+        self.stack.clear()
+        self.on_root(False)
+        with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
+            warnings.warn(
+                f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
+                f"Please report this:\n{traceback.format_exc()}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    # -- the running stack ------------------------------------------------------------------------
 
     def enter(
         self,
-        kind: str,
-        name: str,
-        type_name: str,
-        *,
+        where: Place,
         owner: Any = None,
-        site: Site = NOWHERE,
-        definition: Site = NOWHERE,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        forward: int | None = None,
+        direct: bool = False,
     ) -> Call:
-        """Begin a step below the one that runs in this thread."""
-        stack = self.stack
-        parent = stack[-1] if stack else None
-        if parent is None:
-            forward = next(self._forwards)
-            self._threads.counts.clear()
+        """Begin a step below the one that runs in this thread, or the first of a forward (of `forward` again).
+
+        `direct`: it is a module's forward, called past the module's hooks."""
+        thread = self._threads
+        stack = thread.stack
+        call = Call(where)
+        if stack:
+            parent: Call | None = stack[-1]
+            if parent is not None and parent.muted:
+                parent = parent.parent
+            if parent is not None:
+                call.parent, call.depth, call.forward = parent, parent.depth + 1, parent.forward
         else:
-            forward = parent.forward
-        counts = self._threads.counts
-        if kind is schema.LINE:
-            occurrence = counts[(name, site.line)]
-            counts[(name, site.line)] += 1
-        else:
-            occurrence = counts[name]
-            counts[name] += 1
-        depth = 0 if parent is None else parent.depth + 1
-        call = Call(next(self._numbers), kind, name, type_name, parent, forward, occurrence, depth, site, definition)
+            parent = None
+            if forward is None:
+                call.forward = next(self._forwards)
+                thread.counts = {}
+            else:
+                call.forward = forward
+        key: Any = (where.name, where.line) if where.kind is schema.LINE else where.name
+        call.occurrence = thread.counts.get(key, 0)
+        thread.counts[key] = call.occurrence + 1
+        call.step = next(self._numbers)
         self.steps += 1
-        stack.append(call)
-        if parent is None:
-            self._roots.append(call)
-        call.owner = owner
+        call.owner, call.direct = owner, direct
         call.error = sys.exc_info()[1]
+        stack.append(call)
         if arguments is not None:
             call.arguments = arguments
-            self.see(call.step, schema.INPUT, arguments)
-            if self.equations is not None:
-                self.equations.begin(call)
-                remember_versions(call, arguments)
+            self.see(call, schema.INPUT, arguments)
+            if where.kind is not schema.OP:
+                self._equations.begin(call)
+                if call.equations:
+                    call.versions = versions(arguments)
+                    thread.collecting += call.seen is not None
         if parent is None:
             self.on_root(True)
         now = perf_counter_ns()
-        call.own_ns = self._threads.own + now - self._threads.began
+        call.own_ns = thread.own + now - thread.began
         call.start_ns = now - self._start
         return call
 
+    def recompute(self, forward: int) -> None:
+        """Begin a step for what a backward pass runs again of an earlier forward; it ends with the call below it."""
+        self.enter(RECOMPUTE, forward=forward)
+
+    def mute(self, owner: Any) -> None:
+        """Go into a module of which nothing is to be recorded."""
+        stack = self.stack
+        call = Call(RECOMPUTE)
+        call.muted, call.owner, call.parent = True, owner, stack[-1].parent if stack[-1].muted else stack[-1]
+        stack.append(call)
+
     def leave(self, call: Call, result: Any = None, raised: bool = False) -> None:
         """End a step, and whatever an exception left open below it."""
-        now = perf_counter_ns() - self._start
-        stack = self.stack
+        thread = self._threads
+        stack, now = thread.stack, thread.began - self._start
         if call not in stack:
             return
         while stack[-1] is not call:
             self._close(stack[-1], None, now, schema.RAISED if raised else schema.OPEN)
-        if call.kind is not schema.LINE and not raised:
-            self.see(call.step, schema.OUTPUT, {"": result})
+        if not raised and not call.muted and call.place.kind is not schema.LINE:
+            self._see(call, schema.OUTPUT, "", result)
         self._close(call, result, now, schema.RAISED if raised else schema.RETURNED)
-        if call.parent is None:
-            self.settle()
+        if stack and stack[-1].place is RECOMPUTE and not stack[-1].muted:
+            self._close(stack[-1], None, now, schema.RAISED if raised else schema.RETURNED)
 
     def _close(self, call: Call, result: Any, now: int, status: str) -> None:
-        stack = self.stack
-        stack.pop()
+        thread = self._threads
+        thread.stack.pop()
+        if call.muted:
+            return
         equation = None
-        if status is schema.RETURNED and call.equations and self.equations is not None:
-            call.result = result
-            equation = call.equations[0].equation.id
-            self.equations.finish(call)
-        own = self._threads.own - call.own_ns
-        self.writer.add("steps", call.row(self.rank, max(now - call.start_ns - own, 0), status, equation))
+        if call.equations:
+            thread.collecting -= call.seen is not None
+            if status is schema.RETURNED:
+                call.result = result
+                equation = call.equations[0].equation.id
+                self._equations.finish(call)
+        self._rows.step(call, max(now - call.start_ns - thread.own + call.own_ns, 0), status, equation)
+        if thread.collecting and status is schema.RETURNED and call.place.kind in schema.CALLS:
+            self._collect(call, result)
         if call.parent is None:
-            self._roots.remove(call)
+            call.frame = None
             self.on_root(False)
-        if status is schema.RETURNED and call.kind in schema.CALLS and self._kept(call):
-            call.result, call.seen, call.equations = result, None, ()
-            remember_versions(call, result)
-        else:
-            call.release()
+            self._unwritten += 1
+        ended = call.parent is None and self._unwritten >= _FORWARDS
+        if ended or self._rows.full or now + self._start - self._written > _NANOSECONDS:
+            self.settle(waiting=call.parent is not None)
 
-    def _kept(self, call: Call) -> bool:
+    def _collect(self, call: Call, result: Any) -> None:
         """Hand a finished call to those above whose recipes ask for it."""
-        kept = False
         above = call.parent
         while above is not None:
             if above.seen is not None:
                 relative = call.name[len(above.scope) :].lstrip(".")
-                if any(fnmatchcase(relative, pattern) for match in above.equations for pattern in match.children):
+                if any(_asked(relative, match.children) for match in above.equations):
                     above.seen[relative] = call
-                    kept = True
+                    call.result, call.versions = result, {**call.versions, **versions({"": result})}
             above = above.parent
-        return kept
+
+    def settle(self, waiting: bool = False) -> None:
+        """Write out what has gathered; while a forward runs not what an accelerator still computes."""
+        if waiting and not self._rows.ready and not self._rows.overfull:
+            return
+        for stack in self._stacks:
+            for call in stack:
+                if not call.muted:
+                    self._rows.step(call, None, schema.OPEN, None)  # so that a batch is readable without its end
+        self._equations.verdicts()
+        self._identities.forget_freed()
+        self._rows.flush()
+        self._write()
+        self._written, self._unwritten = perf_counter_ns(), 0
+
+    def drop_stale(self, frame: Any) -> None:
+        """Close what an exception that hooks are not told of (KeyboardInterrupt) left open in this thread, as seen
+        when a root is entered again: its frame runs no more."""
+        stack = self.stack
+        if not stack or stack[0].frame is None:
+            return
+        while frame is not None:
+            if frame is stack[0].frame:
+                return
+            frame = frame.f_back
+        now = perf_counter_ns() - self._start
+        while stack:
+            self._close(stack[-1], None, now, schema.RAISED)
+
+    def end(self, raised: bool = False) -> None:
+        """Close what never returned and write everything out."""
+        now = perf_counter_ns() - self._start
+        while self.stack:
+            self._close(self.stack[-1], None, now, schema.RAISED if raised else schema.OPEN)
+        self.settle()
 
     # -- rows -------------------------------------------------------------------------------------
 
-    def see(self, step: int, role: str, values: dict[str, Any]) -> None:
-        """Write a row for each tensor in these values, with its statistics at this moment."""
+    def see(self, call: Call, role: str, values: Mapping[str, Any]) -> None:
+        """Queue a row for each tensor in these values, with its statistics at this moment."""
         for name, value in values.items():
+            self._see(call, role, name, value)
+
+    def _see(self, call: Call, role: str, name: str, value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            self._tensor(call, role, name, value)
+        elif value is not None and not isinstance(value, _PLAIN):
             for path, tensor in leaves(value, name):
-                number, summary = self.identities.of(tensor)
-                self.writer.add("tensors", _tensor_row(step, role, path, number, tensor, summary))
+                self._tensor(call, role, path, tensor)
 
-    def see_parameters(self, call: Call, module: torch.nn.Module) -> None:
-        """Write a row for each parameter that is the module's own, at the module's first call."""
-        if id(module) not in self._parameters:
-            self._parameters.add(id(module))
-            own = {name: p for name, p in module._parameters.items() if p is not None}
-            self.see(call.step, schema.PARAMETER, own)
-
-    def settle(self) -> None:
-        """Evaluate the checks that wait, forget tensors that are gone, and write everything out."""
-        if self.equations is not None:
-            for row in self.equations.verdicts():
-                self.writer.add("checks", row)
-        self.identities.forget_freed()
-        self.writer.flush()
-
-    def open_rows(self) -> list[tuple[Any, ...]]:
-        """Rows of the steps that are running, so that a batch is readable without their end."""
-        running = dict.fromkeys([*self._roots, *self.stack])
-        return [call.row(self.rank, None, schema.OPEN, None) for call in running]
-
-    def end(self) -> None:
-        """Close what never returned and settle."""
-        now = perf_counter_ns() - self._start
-        while self.stack:
-            self._close(self.stack[-1], None, now, schema.OPEN)
-        self.settle()
+    def _tensor(self, call: Call, role: str, name: str, tensor: torch.Tensor) -> None:
+        record = self._identities.of(tensor)
+        if self._keep is not None and record.value is None:
+            self._keep(record, tensor, call.place.name, role)
+        self._rows.tensor((call.step, role, name, record))
 
 
-def remember_versions(call: Call, value: Any) -> None:
-    """Note how often each tensor had been written to, to know later whether it still holds what it held."""
-    for _, tensor in leaves(value):
-        if not tensor.is_inference():
-            call.versions.setdefault(id(tensor), tensor._version)
+def versions(values: Mapping[str, Any]) -> dict[int, int]:
+    """How often each tensor had been written to, to know later whether it still holds what it held."""
+    found = {}
+    for value in values.values():
+        for _, tensor in leaves(value):
+            with contextlib.suppress(RuntimeError):  # an inference tensor does not count
+                found[id(tensor)] = tensor._version
+    return found
 
 
-def _tensor_row(
-    step: int, role: str, name: str, number: int, tensor: torch.Tensor, summary: Summary
-) -> tuple[Any, ...]:
-    return (
-        step,
-        role,
-        name,
-        number,
-        list(tensor.shape),
-        str(tensor.dtype).removeprefix("torch."),
-        str(tensor.device),
-        tensor.numel(),
-        tensor.numel() * tensor.element_size(),
-        *summary,
-        None,
-    )
+@lru_cache(maxsize=4096)
+def _asked(relative: str, patterns: frozenset[str]) -> bool:
+    return any(fnmatchcase(relative, pattern) for pattern in patterns)

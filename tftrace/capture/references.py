@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def applies(match: Match, call: Call) -> bool:
 def resolve(name: str, binding: Binding, call: Call) -> Any:
     """A symbol's tensor or number; None where it is optional and absent."""
     for source in binding.sources:
-        value = source if isinstance(source, float) else find(source, call)
+        value = source if source.__class__ is float else find(source, call)  # type: ignore[arg-type]
         if value is not None:
             if not isinstance(value, (torch.Tensor, bool, int, float)):
                 raise Unbound(f"{name} is a {type(value).__name__}, neither tensor nor number")
@@ -47,22 +48,22 @@ def find(reference: Reference, call: Call) -> Any:
             return None
         at = found[-1]
     assert at is not None
-    match reference.kind:
-        case "arg":
-            start: Any = at.arguments
-        case "return":
-            start = at.result
-        case "local":
-            start = at.values
-        case "config":
-            while at is not None and _static(at.owner, "config") is None:
-                at = at.parent
-            start = None if at is None else _static(at.owner, "config")
-        case _:  # param, attr
-            start = at.owner
+    kind = reference.kind
+    if kind == "arg":
+        start: Any = at.arguments
+    elif kind == "return":
+        start = at.result
+    elif kind == "local":
+        start = at.values
+    elif kind == "config":
+        while at is not None and _static(at.owner, "config") is None:
+            at = at.parent
+        start = None if at is None else _static(at.owner, "config")
+    else:  # param, attr
+        start = at.owner
     for key in reference.path:
         start = _item(start, key)
-    if isinstance(start, torch.Tensor) and _changed(start, call, at):
+    if isinstance(start, torch.Tensor) and (_changed(start, call) or (at is not None and _changed(start, at))):
         raise Unbound(f"{reference.source} was changed in place before the step ended")
     return start
 
@@ -71,7 +72,7 @@ def _item(value: Any, key: str | int) -> Any:
     if isinstance(key, int):
         indexable = isinstance(value, (list, tuple)) or (isinstance(value, torch.Tensor) and value.dim() > 0)
         return value[key] if indexable and key < len(value) else None
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return value.get(key)
     return _static(value, key)
 
@@ -85,10 +86,19 @@ def _static(value: Any, name: str) -> Any:
             if name in store:
                 return store[name]
     own = getattr(value, "__dict__", {})
-    found = own[name] if name in own else inspect.getattr_static(type(value), name, None)
+    if name in own:
+        found = own[name]
+        return None if hasattr(type(found), "__get__") else found
+    return _of_class(type(value), name)
+
+
+@lru_cache(maxsize=4096)
+def _of_class(kind: type, name: str) -> Any:
+    found = inspect.getattr_static(kind, name, None)
     return None if hasattr(type(found), "__get__") else found
 
 
-def _changed(tensor: torch.Tensor, *calls: Call | None) -> bool:
-    noted = (c.versions[id(tensor)] for c in calls if c is not None and id(tensor) in c.versions)
-    return any(version != tensor._version for version in noted)
+def _changed(tensor: torch.Tensor, call: Call) -> bool:
+    """Whether a tensor was written to since it was noted; an inference tensor does not tell."""
+    noted = call.versions.get(id(tensor))
+    return noted is not None and noted != tensor._version

@@ -75,8 +75,16 @@ class Bind:
     @property
     def children(self) -> frozenset[str]:
         """Names of the calls below the step that the symbols need."""
-        references = (r for b in self.symbols.values() for r in b.sources if isinstance(r, Reference))
-        return frozenset(r.child for r in references if r.child)
+        return frozenset(r.child for r in self._references if r.child)
+
+    @property
+    def locals(self) -> bool:
+        """Whether a symbol is a local of the step's own function."""
+        return any(r.kind == "local" for r in self._references)
+
+    @property
+    def _references(self) -> list[Reference]:
+        return [r for b in self.symbols.values() for r in b.sources if isinstance(r, Reference)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,7 @@ class Match:
     equation: Equation
     bind: Bind
     children: frozenset[str]
+    locals: bool  # whether a symbol is a local of the step's function
 
 
 class Library:
@@ -141,7 +150,7 @@ class Library:
         for equation in self.equations.values():
             for bind in equation.binds:
                 if bind.matcher == matcher:
-                    yield Match(equation, bind, bind.children)
+                    yield Match(equation, bind, bind.children, bind.locals)
 
     def _all(self, matcher: str, kind: type) -> Iterator[Match]:
         # A base class counts only while its forward is the one that runs.

@@ -1,0 +1,100 @@
+"""Evaluates the drawn cells of several steps at once, and says whether what was returned is what the equation gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..recipes.analysis import BATCH
+from ..recipes.evaluate import Array, Evaluator, Value, reorder
+from ..recipes.plan import Plan
+from .cells import UNIT, Draw, Known, Leaf
+
+
+class Outcome(NamedTuple):
+    """The worst cell of a check."""
+
+    holds: bool
+    residual: float
+    bound: float
+    cells: int
+    symbol: str
+
+
+def judge(plan: Plan, numbers: Mapping[str, float], steps: Sequence[Mapping[str, Draw]]) -> list[Outcome | str]:
+    """Evaluate a plan for several steps at once and compare with what each returned; a text says why one cannot be."""
+    found: list[list[Outcome | str]] = []
+    for statement in plan.statements:
+        drawn = [step[statement.symbol] for step in steps]
+        read = {leaf: _stacked([d.leaves[leaf] for d in drawn]) for leaf in statement.leaves}
+        returned = np.stack([d.returned for d in drawn]).astype(np.float64)
+        dtype, units = drawn[0].dtype, drawn[0].units
+        result = Evaluator(Known(plan.sizes, numbers), *units, read).evaluate(statement.body)
+        result = reorder(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
+        bound = result.e + UNIT.get(dtype, 0.0) * np.abs(result.v) + _tiny(dtype)
+        found.append(_compare(statement.symbol, returned, result.v, bound, dtype))
+    return [_worst(outcomes) for outcomes in zip(*found, strict=True)]
+
+
+def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
+    """One statement that differs decides; else one that could not be checked; else the largest share of the bound."""
+    judged = [o for o in outcomes if isinstance(o, Outcome)]
+    unchecked = [o for o in outcomes if isinstance(o, str)]
+    if unchecked and all(o.holds for o in judged):
+        return unchecked[0]
+    cells = sum(o.cells for o in judged)
+    if not cells:
+        return f"the drawn cells of {judged[0].symbol} are all zero"
+    worst = max(judged, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
+    return worst if len(judged) == 1 else worst._replace(cells=cells)
+
+
+def _stacked(values: list[Leaf]) -> Value:
+    """The leaves of several steps as one value, in float64 and with the rounding of a cast."""
+    v = np.stack([x.v for x in values])
+    v = v if v.dtype == np.bool_ else v.astype(np.float64, copy=False)
+    first = values[0]
+    if any(x.e is not None for x in values):
+        e = np.stack([np.zeros(x.v.shape) if x.e is None else x.e for x in values])
+    else:
+        e = np.zeros(v.shape)
+    return Value((BATCH, *first.dims), v, e + first.cast * np.abs(v, dtype=np.float64) if first.cast else e)
+
+
+def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> list[Outcome | str]:
+    """For each step the worst of its cells that say something: where rounding could explain any value, nothing was
+    checked."""
+    steps = len(returned)
+    returned, exact, bound = (x.reshape(steps, -1) for x in (returned, exact, bound))
+    with np.errstate(all="ignore"):
+        residual = np.abs(returned - exact)
+        if not np.isfinite(residual).all():
+            same = (returned == exact) | (np.isnan(returned) & np.isnan(exact))
+            same |= np.isinf(returned) & (np.abs(exact) + bound >= torch.finfo(dtype).max)
+            residual = np.where(same, 0.0, np.where(np.isnan(residual), np.inf, residual))
+        known = np.isfinite(exact) & np.isfinite(bound)
+        size = np.sqrt(np.where(known, np.square(exact), 0.0).sum(1) / np.maximum(known.sum(1), 1))
+        # where all is zero only underflow is left
+        telling = known & (bound <= np.maximum(size, 64 * _tiny(dtype))[:, None])
+        share = np.where(residual > 0, residual / bound, 0.0)  # whole numbers have a bound of 0
+    wrong = known & (residual > bound)
+    worst = np.argmax(np.where(telling | wrong, share, -1.0), 1)
+    nothing = (known & (exact == 0) & (returned == 0)).all(1)  # what a ReLU cut off says nothing, and is no obstacle
+    cells = np.where(wrong.any(1), known.sum(1), telling.sum(1)).tolist()
+    off, most = (x[np.arange(steps), worst].tolist() for x in (residual, bound))
+    return [
+        Outcome(off[at] <= most[at], off[at], most[at], cells[at], symbol)
+        if cells[at] or nothing[at]
+        else f"rounding alone could explain any value of {symbol}"
+        for at in range(steps)
+    ]
+
+
+def _tiny(dtype: torch.dtype) -> float:
+    """What underflow may cost, as the evaluator counts it."""
+    if dtype in (torch.float16, torch.bfloat16):
+        return 2.0**-24
+    return torch.finfo(dtype).tiny if dtype.is_floating_point else 0.0

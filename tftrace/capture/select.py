@@ -1,0 +1,79 @@
+"""Which modules of a model are recorded: `include`, `exclude` and `layers`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+
+from ..errors import TraceError
+
+Patterns = str | Iterable[str] | None
+_LAYER = re.compile(r"(?:^|\.)(\d+)(?=\.|$)")
+
+
+def selection(
+    paths: Iterable[str], include: Patterns, exclude: Patterns, layers: Iterable[int] | None
+) -> Callable[[str], bool]:
+    """Says of a module's path whether it is recorded.
+
+    A pattern means the modules that it names and all below them. `layers` are numbers in the outermost numbered
+    container of modules that have parts, from the end if negative; what is in none is recorded. Raises TraceError where a pattern or
+    a number selects nothing in `paths`."""
+    known = list(paths)
+    wanted, unwanted = _list(include), _list(exclude)
+    for pattern in (*(wanted or ()), *(unwanted or ())):
+        if not any(_below(path, pattern) for path in known):
+            raise TraceError(f"No module's path fits {pattern!r}: {_some(known)}.")
+    counts = _counts(known)
+    chosen = None if layers is None else _layers(counts, layers)
+
+    def selected(path: str) -> bool:
+        if wanted is not None and not any(_below(path, pattern) for pattern in wanted):
+            return False
+        if unwanted is not None and any(_below(path, pattern) for pattern in unwanted):
+            return False
+        layer = None if chosen is None else _LAYER.search(path)
+        if layer is None or chosen is None or path[: layer.start()] not in counts:
+            return True
+        return (path[: layer.start()], int(layer[1])) in chosen
+
+    return selected
+
+
+def _counts(paths: list[str]) -> dict[str, int]:
+    """The containers of layers, and how many each holds."""
+    counts: dict[str, int] = {}
+    for path in paths:
+        layer = _LAYER.search(path)
+        if layer is not None and layer.end() < len(path):
+            container = path[: layer.start()]
+            counts[container] = max(counts.get(container, 0), int(layer[1]) + 1)
+    return counts
+
+
+def _layers(counts: dict[str, int], layers: Iterable[int]) -> set[tuple[str, int]]:
+    chosen = set()
+    for number in layers:
+        found = {(name, number + count if number < 0 else number) for name, count in counts.items()}
+        found = {(name, at) for name, at in found if 0 <= at < counts[name]}
+        if not found:
+            most = max(counts.values(), default=0)
+            raise TraceError(f"There is no layer {number}: the model has {most} numbered layers.")
+        chosen |= found
+    return chosen
+
+
+def _below(path: str, pattern: str) -> bool:
+    """Whether a pattern names the module or one above it."""
+    parts = path.split(".")
+    return any(fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
+
+
+def _list(patterns: Patterns) -> list[str] | None:
+    return [patterns] if isinstance(patterns, str) else None if patterns is None else list(patterns)
+
+
+def _some(paths: list[str]) -> str:
+    named = [path for path in paths if path]
+    return "there are " + ", ".join(named[:4]) + (", …" if len(named) > 4 else "") if named else "it has none below it"
