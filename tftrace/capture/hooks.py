@@ -98,6 +98,8 @@ class ModuleHooks:
         def after(module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
             if self._on:
                 self._recording.hook(self._leave, module, result)
+                if self._recording.failure is not None and id(module) in self._roots:
+                    self._recording.on_root(False)
 
         module = watched.module
         watched.handles = [

@@ -127,7 +127,8 @@ class Recording:
     def _fail(self, error: Exception) -> None:
         self.failure = f"{type(error).__name__}: {error}"
         self.stack.clear()
-        self.on_root(False)
+        with contextlib.suppress(Exception):  # what was seen before is not lost
+            self._rows.flush()
         with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
             warnings.warn(
                 f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
