@@ -14,7 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from tftrace.capture.identity import Identities
+from tftrace.capture.identity import NUMBER, SUMMARY, Identities
 from tftrace.capture.stats import NO_NUMBERS, summarize
 from tftrace.capture.structure import leaves
 
@@ -28,27 +28,27 @@ def test_the_same_values_have_the_same_number() -> None:
     for same in (tensor.detach(), tensor.view(3, 4), tensor.reshape(3, 4), tensor.t().t(), tensor[:]):
         assert known.of(same) == first
     # AND a copy is another tensor
-    assert known.of(tensor.clone()).number != first[0]
+    assert known.of(tensor.clone())[NUMBER] != first[NUMBER]
 
 
 def test_views_of_one_storage_differ() -> None:
     known = Identities()
     base = torch.arange(16.0)
     views = [base, base[1:], base[:15], base.view(4, 4), base.view(4, 4).t(), base.view(2, 8), base.view(torch.int32)]
-    assert len({known.of(v).number for v in views}) == len(views)
-    assert known.of(base[1:]).summary.min == 1.0
+    assert len({known.of(v)[NUMBER] for v in views}) == len(views)
+    assert known.of(base[1:])[SUMMARY].min == 1.0
 
 
 def test_a_write_in_place_gives_a_new_number_and_new_statistics() -> None:
     known = Identities()
     tensor, view = torch.zeros(4), None
     view = tensor.view(2, 2)
-    numbers = [known.of(tensor).number, known.of(view).number]
+    numbers = [known.of(tensor)[NUMBER], known.of(view)[NUMBER]]
     for write in (lambda: tensor.add_(1), lambda: view.mul_(5), lambda: tensor.__setitem__(0, 7.0)):
         write()
-        assert known.of(tensor).summary.max == float(tensor.max())
-        assert known.of(view).summary.max == float(tensor.max())
-        numbers += [known.of(tensor).number, known.of(view).number]
+        assert known.of(tensor)[SUMMARY].max == float(tensor.max())
+        assert known.of(view)[SUMMARY].max == float(tensor.max())
+        numbers += [known.of(tensor)[NUMBER], known.of(view)[NUMBER]]
     assert len(set(numbers)) == len(numbers)
 
 
@@ -59,9 +59,9 @@ def test_a_pending_sign_is_part_of_the_identity() -> None:
     plain, negative = numbers.imag, numbers.conj().imag
     assert (plain.stride(), plain.storage_offset()) == (negative.stride(), negative.storage_offset())
     # THEN they are not taken for each other
-    assert known.of(plain).summary.max == 3.0
-    assert known.of(negative).summary.max == -1.0
-    assert known.of(numbers).number != known.of(numbers.conj()).number
+    assert known.of(plain)[SUMMARY].max == 3.0
+    assert known.of(negative)[SUMMARY].max == -1.0
+    assert known.of(numbers)[NUMBER] != known.of(numbers.conj())[NUMBER]
 
 
 def test_a_reused_address_has_a_new_number() -> None:
@@ -70,8 +70,8 @@ def test_a_reused_address_has_a_new_number() -> None:
     for i in range(2000):
         tensor = torch.full((64,), float(i))
         record = known.of(tensor)
-        assert record.summary.mean == i
-        numbers.add(record.number)
+        assert record[SUMMARY].mean == i
+        numbers.add(record[NUMBER])
         addresses.add(tensor.data_ptr())
         del tensor
         if i % 100 == 0:
@@ -93,12 +93,12 @@ def test_memory_is_not_kept() -> None:
     gc.collect()
     assert all(s.expired() for s in storages) and all(o() is None for o in objects)
     # AND what is known of them goes when asked, while what lives stays known
-    number = known.of(kept).number
+    number = known.of(kept)[NUMBER]
     known.forget_freed()
     assert len(known._storages) > 1  # not each time: looking costs more than a few dead entries
     known._most = 0
     known.forget_freed()
-    assert len(known._storages) == len(known._objects) == 1 and known.of(kept).number == number
+    assert len(known._storages) == len(known._views) == 1 and known.of(kept)[NUMBER] == number
 
 
 def test_an_inference_tensor_is_known_by_what_it_holds() -> None:
@@ -112,8 +112,8 @@ def test_an_inference_tensor_is_known_by_what_it_holds() -> None:
         second = known.of(tensor)
         tensor[6] += 1
         third = known.of(tensor)
-    assert len({first.number, second.number, third.number}) == 3
-    assert (first.summary.max, second.summary.max, third.summary.max) == (6.0, 6.0, 7.0)
+    assert len({first[NUMBER], second[NUMBER], third[NUMBER]}) == 3
+    assert (first[SUMMARY].max, second[SUMMARY].max, third[SUMMARY].max) == (6.0, 6.0, 7.0)
 
 
 def test_a_transposed_view_shares_the_statistics_and_a_part_does_not() -> None:
@@ -122,7 +122,7 @@ def test_a_transposed_view_shares_the_statistics_and_a_part_does_not() -> None:
     base = torch.arange(24.0).view(2, 3, 4)
     views = [base, base.transpose(1, 2), base.permute(2, 0, 1), base.reshape(6, 4)]
     records = [known.of(view) for view in views]
-    assert len({r.number for r in records}) == 4 and len({r.summary for r in records}) == 1
+    assert len({r[NUMBER] for r in records}) == 4 and len({r[SUMMARY] for r in records}) == 1
     assert asked == [(2, 3, 4)]
     # AND what leaves elements out, or has some twice, is another sum
     known.of(base[:, :, ::2]), known.of(base[:1].expand(2, 3, 4)), known.of(base[0, 0].as_strided((2, 4), (1, 1)))
@@ -134,8 +134,8 @@ def test_a_transposed_view_shares_the_statistics_and_a_part_does_not() -> None:
 )
 def test_tensors_without_numbers_still_have_one(tensor: torch.Tensor) -> None:
     known = Identities()
-    assert known.of(tensor).summary == NO_NUMBERS
-    assert known.of(tensor).number != known.of(torch.ones(1)).number
+    assert known.of(tensor)[SUMMARY] == NO_NUMBERS
+    assert known.of(tensor)[NUMBER] != known.of(torch.ones(1))[NUMBER]
 
 
 # -- structure ------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_views(view: str) -> None:
 def test_a_view_is_copied_a_block_at_a_time(view: str) -> None:
     base = torch.randn(40, 50, 100)
     tensor = VIEWS[view](base).detach().resolve_neg()
-    blocks = list(stats._blocks(tensor, 1024))
+    blocks = list(stats.flat_parts(tensor, 1024))
     assert all(b.dim() == 1 and b.numel() <= 1024 for b in blocks)
     assert len(blocks) <= 4 * max(tensor.numel() // 1024, 1) + 1  # and they are not crumbs
     assert torch.equal(torch.cat(blocks).sort().values, tensor.reshape(-1).sort().values)
@@ -205,17 +205,9 @@ def test_squares_that_overflow_or_vanish() -> None:
     assert_right(torch.tensor([3e38, -3e38, 1.0]))
     assert_right(torch.tensor([1e-45, 0.0, 3e-45]))
     # … float64 itself must be scaled before it is squared.
-    for size in (1e200, 1e-200, 1e308, 5e-324):
+    for size in (1e200, 1e-161, 1e-200, 1e308, 5e-324):
         assert_right(torch.tensor([1.0, -2.0, 0.5, 0.0], dtype=torch.float64) * size)
     assert_right(torch.tensor([1e300, 1.0, math.nan, math.inf], dtype=torch.float64))
     # AND where the norm itself is beyond float64 it says so, while mean and std are right
     found = summarize(torch.full((4,), 1.7e308, dtype=torch.float64))
     assert (found.l2, found.mean, found.std) == (math.inf, 1.7e308, 0.0)
-
-
-def test_on_a_device_the_same_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    tensors = [torch.randn(3, 5000) + 100, torch.tensor([1.0, math.nan, -math.inf, 0.0]), torch.tensor([True, False])]
-    here = [summarize(t) for t in tensors]
-    monkeypatch.setattr(stats, "_reduce", stats._reduce_on_device)
-    for tensor, wanted in zip(tensors, here, strict=True):
-        assert summarize(tensor) == pytest.approx(wanted, rel=1e-9)

@@ -1,62 +1,96 @@
-"""What recording costs, as a ratio to the bare forward measured in the same run: `python tests/benchmarks/overhead.py`.
+"""What looking into a forward costs, as a ratio to the bare forward: `python -m tests.benchmarks.overhead`.
 
-Bare and recorded blocks alternate, and the medians are compared, because the speed of a machine drifts."""
+`steady` is what one forward more costs, its share of everything written included: the time of a recording of n + 1
+forwards less that of one forward, a n-th of it. `once` is a whole recording of one forward, from opening to closing,
+with the weights that are read once. Each way runs in a process of its own, where bare and traced blocks alternate."""
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-import torch
-from transformers import BertConfig, BertModel
+from .measure import Cost, compare, in_fresh_process, timed
+from .models import MODELS, build
+from .report import TARGETS, Results, against, arguments, ratio
+from .ways import WAYS, short
 
-import tftrace
-from tftrace.schema import LEVELS
-
-MODELS = {
-    "small": (BertConfig(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512), 64),
-    "base": (BertConfig(), 128),
-}
+_USUAL = ("bert-base", "bert-small", "gpt2")
+_COLUMNS = ("model", "way", "steady", "half lies in", "once", "target")
 
 
-def seconds(model: torch.nn.Module, ids: torch.Tensor, times: int) -> float:
-    """Median time of one forward."""
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        model(ids)
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
+def measure(model_name: str, way_name: str, seconds: float) -> Cost | str:
+    """One way on one model, or why it does not run there."""
+    model, ids = build(model_name)
+    way = WAYS[way_name]
+
+    def bare(forwards: int) -> None:
+        for _ in range(forwards):
+            model(ids)
+
+    def traced(forwards: int) -> float:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            return timed(_recording, forwards, Path(folder))
+
+    def _recording(forwards: int, folder: Path) -> None:
+        with way.open(model, folder) as forward:
+            for _ in range(forwards):
+                forward(ids)
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # some ways print as they go
+            return compare(bare, traced, seconds)
+    except Exception as error:
+        return short(error)
+
+
+def collect(models: Sequence[str] = _USUAL, ways: Sequence[str] = tuple(WAYS), seconds: float = 20) -> Results:
+    """The table of these models and ways."""
+    results = Results("overhead", "Time of a forward, as a ratio to the bare one", _COLUMNS)
+    bare: dict[str, str] = {}
+    failed: list[str] = []
+    for name in models:
+        title = MODELS[name].title
+        for way in ways:
+            if not WAYS[way].installed:
+                results.rows.append((title, way, "not installed", "", "", ""))
+                continue
+            try:
+                cost = in_fresh_process(measure, name, way, seconds)
+            except subprocess.SubprocessError as error:  # it took the whole process down
+                cost = short(error)
+            if isinstance(cost, str):
+                _progress(title, way, cost)
+                results.rows.append((title, way, "does not run", "", "", ""))
+                failed.append(f"{way} does not run on {title}: {cost}")
+                continue
+            bare.setdefault(name, f"{title} {cost.bare_ms:.1f} ms ({MODELS[name].tokens} tokens)")
+            spread = f"{ratio(cost.low)}–{ratio(cost.high)}"
+            target = against(cost.steady, TARGETS.get((name, way)))
+            results.rows.append((title, way, ratio(cost.steady), spread, ratio(cost.once), target))
+            _progress(*results.rows[-1][:4])
+    kept = "; ".join(f"{way}: {WAYS[way].keeps}" for way in ways)
+    results.notes += [*failed, f"What is kept. {kept}.", f"Bare forwards: {', '.join(bare.values())}."]
+    return results
+
+
+def _progress(*words: str) -> None:
+    """A line as soon as something is known: the table comes after minutes."""
+    print("overhead:", *words, file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Print a row a model and level."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--levels", nargs="+", default=LEVELS, choices=LEVELS)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--forwards", type=int, default=4, help="forwards a block")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    for name in arguments.models:
-        config, length = MODELS[name]
-        model, ids = BertModel(config).eval(), torch.randint(0, 1000, (1, length))
-        for level in arguments.levels:
-            bare, recorded = [], []
-            with torch.no_grad():
-                for _ in range(arguments.rounds):
-                    bare.append(seconds(model, ids, arguments.forwards))
-                    with tftrace.record(model, level=level):
-                        model(ids)  # the first forward also reads the weights once
-                        recorded.append(seconds(model, ids, arguments.forwards))
-            ratio = statistics.median(r / b for r, b in zip(recorded, bare, strict=True))
-            print(
-                f"{name:6} {level:10} bare {1e3 * statistics.median(bare):7.1f} ms   "
-                f"recorded {1e3 * statistics.median(recorded):7.1f} ms   ratio {ratio:.2f}",
-                flush=True,
-            )
+    """Print the table, and write it where --markdown says."""
+    parser = arguments(__doc__)
+    parser.add_argument("--models", nargs="+", default=_USUAL, choices=list(MODELS), metavar="NAME")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="WAY")
+    parser.add_argument("--seconds", type=float, default=20, help="for each way on each model")
+    chosen = parser.parse_args()
+    collect(chosen.models, chosen.ways, chosen.seconds).deliver(chosen.markdown)
 
 
 if __name__ == "__main__":

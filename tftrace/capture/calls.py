@@ -44,8 +44,6 @@ class Call:
     parent: Call | None = None  # the recorded step that this one runs in
     owner: Any = None  # the running nn.Module; for a function or line the module it runs in
     body: CodeType | None = None  # the code that a module's frame will run, until that frame was seen
-    frame: Any = None  # of a root: the frame it runs in, to know whether it still does
-    error: BaseException | None = None  # the exception that was already being handled at entry
     arguments: Mapping[str, Any] = {}
     result: Any = None
     values: Mapping[str, Any] = {}  # locals at the return

@@ -7,21 +7,29 @@ waits for it once."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from numkong import from_pointer
 
 from ..recipes.dims import Layout
 from ..recipes.evaluate import Array, Evaluator, Value, constant
-from ..recipes.formula import Lookup, Name, Node
+from ..recipes.formula import Lookup, Name, Node, Select
 from ..recipes.plan import Fit, Statement
 from .references import Unbound
 
 _DRAWN = 2  # positions along an independent dimension …
 _DRAWN_LAST = 4  # … and along the last one
-_NUMPY = {torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.bool}  # seen without a copy
+# dtypes that are read where they lie: name for numkong, for NumPy, bytes of an element
+_KINDS: dict[torch.dtype, tuple[str, Any, int]] = {
+    torch.float64: ("float64", np.float64, 8),
+    torch.float32: ("float32", np.float32, 4),
+    torch.float16: ("float16", np.float16, 2),
+    torch.int64: ("int64", np.int64, 8),
+    torch.int32: ("int32", np.int32, 4),
+    torch.bool: ("uint8", np.bool_, 1),
+}
 _BITS = (1 << 64) - 1
 UNIT = {
     torch.float64: 2.0**-53,
@@ -31,29 +39,7 @@ UNIT = {
 }  # unit roundoff
 
 
-class Leaf(NamedTuple):
-    """What was read for one leaf of an expression: numbers with named dimensions, which may be on their way from an
-    accelerator still, and the unit roundoff of a cast where the run computed in a coarser dtype (autocast)."""
-
-    dims: tuple[str, ...]
-    v: Any
-    cast: float = 0.0
-    e: Array | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Draw:
-    """What was read for one symbol of one step: the leaves of its expression and the cells that were returned."""
-
-    leaves: dict[Node, Leaf]
-    returned: Any
-    dtype: torch.dtype
-    units: tuple[float, float]  # unit roundoff of single operations, and of sums
-
-    @property
-    def size(self) -> int:
-        """Number of cells held."""
-        return sum(int(np.prod(leaf.v.shape)) for leaf in self.leaves.values())
+Units = tuple[float, float]  # unit roundoff of single operations, and of sums
 
 
 class Known:
@@ -81,46 +67,72 @@ class Known:
 class Reading:
     """How the cells of an equation are read: what its fit and the dtypes of its tensors settle, once for many steps."""
 
-    def __init__(self, fit: Fit, dtypes: Mapping[str, torch.dtype]) -> None:
-        self.fit = fit
+    def __init__(self, fit: Fit, numbers: Mapping[str, float], dtypes: Mapping[str, torch.dtype]) -> None:
+        self.fit, self.numbers = fit, numbers
         for name in fit.layouts:
-            if dtypes[name].is_complex or dtypes[name] not in _READABLE:
+            if dtypes[name] not in _READABLE:
                 raise Unbound(f"{name} is a tensor whose numbers cannot be read ({dtypes[name]})")
         if empty := [name for name, layout in fit.layouts.items() if any(fit.sizes[n] == 0 for n in layout.names)]:
             raise Unbound(f"{empty[0]} is empty")
         self.slices = {name: _Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
-        self.drawn = {s.symbol: _drawn(s, fit.sizes) for s in fit.plan.statements}
+        self.statements = [_Statement(self, statement, dtypes) for statement in fit.plan.statements]
         kinds = {kind for name, kind in dtypes.items() if name in fit.layouts and kind.is_floating_point}
-        units = [UNIT[k] for k in kinds if k in UNIT]
-        if len(units) < len(kinds):
-            raise Unbound(f"there is no rounding bound for {', '.join(str(k) for k in kinds if k not in UNIT)}")
+        if unbounded := [kind for kind in kinds if kind not in UNIT]:
+            raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
         # The coarsest dtype that took part; sums of half precision every backend accumulates in float32.
-        self.unit = max(units, default=2.0**-24)
+        self._unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
+        self._products = [s.symbol for s in self.statements if s.single_products]
 
-    def draw(
-        self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float], seed: int
-    ) -> dict[str, Draw]:
-        """Read a few cells of every symbol that the equation gives; raises Unbound where there are no numbers."""
-        return {s.symbol: _Cells(self, tensors, numbers).draw(s, seed) for s in self.fit.plan.statements}
+    def units(self, tensors: Mapping[str, torch.Tensor]) -> Units:
+        """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""
+        unit = self._unit
+        for symbol in self._products:
+            unit = max(unit, _product_unit(tensors[symbol].device.type))
+        return unit, min(unit, 2.0**-24)
+
+    def draw(self, tensors: Mapping[str, torch.Tensor], seed: int, units: Units) -> list[Any]:
+        """Read a few cells of every symbol that the equation gives, in the order of `statements`: what its expression
+        needs, and what was returned. What is on an accelerator is a tensor, which nobody has waited for."""
+        found: list[Any] = []
+        for statement in self.statements:
+            _Cells(self, tensors, units).draw(statement, seed, found)
+        return found
+
+
+class _Statement:
+    """A symbol to compare, and what is read for it."""
+
+    def __init__(self, reading: Reading, statement: Statement, dtypes: Mapping[str, torch.dtype]) -> None:
+        self.symbol, self.dtype = statement.symbol, dtypes[statement.symbol]
+        self.single_products = statement.products and self.dtype is torch.float32
+        sizes, last = reading.fit.sizes, statement.independent[-1:]
+        drawn = [(dim, sizes[dim], _DRAWN_LAST if dim in last else _DRAWN) for dim in statement.independent]
+        self.drawn = [(dim, size, count) for dim, size, count in drawn if size > count]
+        self.leaves = reading.fit.leaves[statement.symbol]
+        self.units = [UNIT.get(dtypes.get(_base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
+        self.dims: list[tuple[str, ...]] = [()] * len(self.leaves)  # known when a leaf is first read
+
+
+def _base(leaf: Node) -> str:
+    """The tensor that a leaf reads."""
+    match leaf:
+        case Name(name) | Lookup(Name(name), _) | Select(Name(name), _, _):
+            return name
+    return ""
 
 
 _READABLE = {*UNIT, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
 
-def _drawn(statement: Statement, sizes: Mapping[str, int]) -> list[tuple[str, int, int]]:
-    """The dimensions that are not read whole: name, size, and how many positions are drawn."""
-    last = statement.independent[-1:]
-    most = [(dim, sizes[dim], _DRAWN_LAST if dim in last else _DRAWN) for dim in statement.independent]
-    return [(dim, size, count) for dim, size, count in most if size > count]
-
-
 def _positions(seed: int, size: int, count: int) -> Array:
     """Sorted distinct positions, one in each of `count` equal stretches (by a linear congruential generator)."""
     found = []
-    for part in range(count):
+    low = 0
+    for part in range(1, count + 1):
         seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
-        low, high = size * part // count, size * (part + 1) // count
+        high = size * part // count
         found.append(low + (seed >> 33) % (high - low))
+        low = high
     return np.array(found)
 
 
@@ -142,49 +154,42 @@ class _Slice:
 class _Cells(Known):
     """The symbols of one statement, read on the drawn cells."""
 
-    def __init__(self, reading: Reading, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
-        super().__init__(reading.fit.sizes, numbers)
-        self._reading, self._tensors = reading, tensors
+    def __init__(self, reading: Reading, tensors: Mapping[str, torch.Tensor], units: Units) -> None:
+        self._sizes, self._numbers = reading.fit.sizes, reading.numbers
+        self._slices, self._tensors, self._units = reading.slices, tensors, units
         self._drawn: dict[str, Array] = {}  # positions along the dimensions that are not read whole
-        self._unit = reading.unit
-        self._leaves: dict[str, Leaf] = {}
+        self._read: dict[str, Any] = {}
 
-    def draw(self, statement: Statement, seed: int) -> Draw:
-        """Draw positions, and read there what the symbol's expression needs and what was returned."""
-        target = self._tensors[statement.symbol]
-        for number, (dim, size, count) in enumerate(self._reading.drawn[statement.symbol]):
-            self._drawn[dim] = _positions(seed * 31 + number, size, count)
-        if statement.products and target.dtype is torch.float32:
-            self._unit = max(self._unit, _product_unit(target.device.type))
-        units = self._unit, min(self._unit, 2.0**-24)
-        leaves, evaluator = {}, None
-        for leaf in self._reading.fit.leaves[statement.symbol]:
-            if isinstance(leaf, Name):
-                leaves[leaf] = self._leaf(leaf.id)
-            elif isinstance(leaf, Lookup) and isinstance(leaf.index, Name) and leaf.index.id in self._tensors:
-                leaves[leaf] = self._rows(leaf.table.id, leaf.index.id)
+    def draw(self, statement: _Statement, seed: int, found: list[Any]) -> None:
+        """Draw positions, and put there what the symbol's expression needs and what was returned."""
+        for dim, size, count in statement.drawn:
+            seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
+            self._drawn[dim] = _positions(seed, size, count)
+        for at, leaf in enumerate(statement.leaves):
+            if leaf.__class__ is Name:
+                statement.dims[at] = self._slices[leaf.id].names
+                found.append(self._cells(leaf.id))
+            elif isinstance(leaf, Lookup) and isinstance(leaf.index, Name) and leaf.index.id in self._slices:
+                dims, rows = self._rows(leaf.table.id, leaf.index.id)
+                statement.dims[at] = dims
+                found.append(rows)
             else:
-                evaluator = evaluator or Evaluator(self, *units)
-                found = evaluator.evaluate(leaf)
-                leaves[leaf] = Leaf(found.dims, found.v, 0.0, found.e)
-        return Draw(leaves, self._leaf(statement.symbol).v, target.dtype, units)
+                value = Evaluator(self, *self._units).evaluate(leaf)
+                statement.dims[at] = value.dims
+                found.append(value.v)
+        found.append(self._cells(statement.symbol))
 
-    def _leaf(self, name: str) -> Leaf:
-        found = self._leaves.get(name)
+    def _cells(self, name: str) -> Any:
+        found = self._read.get(name)
         if found is None:
-            tensor, slice_ = self._tensors[name], self._reading.slices[name]
-            found = self._leaves[name] = Leaf(slice_.names, self._take(tensor, slice_), self._cast(tensor))
+            found = self._read[name] = self._take(self._tensors[name], self._slices[name])
         return found
 
-    def _cast(self, tensor: torch.Tensor) -> float:
-        return self._unit if UNIT.get(tensor.dtype, self._unit) < self._unit else 0.0
-
-    def _take(self, tensor: torch.Tensor, slice_: _Slice, first: int = 0) -> Any:
-        """A copy of the drawn positions along the axes from `first` on."""
-        found = _numbers(tensor)
+    def _take(self, tensor: torch.Tensor, slice_: _Slice) -> Any:
+        """A copy of the drawn positions."""
+        found = slice_(_numbers(tensor))
         whole = True
-        found = slice_(found)
-        for axis, name in enumerate(slice_.names[first:], start=first):
+        for axis, name in enumerate(slice_.names):
             at = self._drawn.get(name)
             if at is not None:
                 found, whole = _along(found, at, axis), False
@@ -192,80 +197,72 @@ class _Cells(Known):
             found = found.copy() if isinstance(found, np.ndarray) else found.clone()
         return found
 
-    def _rows(self, table: str, index: str) -> Leaf:
+    def _rows(self, table: str, index: str) -> tuple[tuple[str, ...], Any]:
         """The rows of a table that the drawn cells of an index name."""
-        tensor, slice_ = self._tensors[table], self._reading.slices[table]
-        at = self._leaf(index)
-        dims, rows, found = at.dims + slice_.names[1:], at.v, _numbers(tensor)
+        rows, found = self._cells(index), _numbers(self._tensors[table])
+        dims = self._slices[index].names
         if isinstance(found, torch.Tensor):
             rows = torch.from_numpy(rows).to(found.device) if isinstance(rows, np.ndarray) else rows
             found = found[rows.long()]
         else:
             found = found[host(rows).astype(np.int64)]
-        for axis, name in enumerate(slice_.names[1:], start=len(at.dims)):
+        for name in self._slices[table].names[1:]:
             if name in self._drawn:
-                found = _along(found, self._drawn[name], axis)
-        return Leaf(dims, found, self._cast(tensor))
+                found = _along(found, self._drawn[name], len(dims))
+            dims = (*dims, name)
+        return dims, found
 
     # -- what the evaluator asks for ---------------------------------------------------------------
 
     def value(self, name: str) -> Value | None:
-        return value_of(self._leaf(name)) if name in self._reading.slices else super().value(name)
+        return _value(self._slices[name].names, self._cells(name)) if name in self._slices else super().value(name)
 
     def lookup(self, table: str, index: Value) -> Value:
-        tensor, slice_ = self._tensors[table], self._reading.slices[table]
+        tensor, slice_ = self._tensors[table], self._slices[table]
         rows = torch.from_numpy(index.v.astype(np.int64)).to(tensor.device)
         part = tensor.detach().index_select(0, rows.reshape(-1)).reshape(*rows.shape, *tensor.shape[1:])
-        names = index.dims + slice_.names[1:]
-        layout = Layout(tuple((n,) for n in names))
-        found = self._take(part, _Slice(layout, {}), rows.dim())
-        return value_of(Leaf(names, found))
+        found: Any = part
+        for axis, name in enumerate(slice_.names[1:], start=rows.dim()):
+            if name in self._drawn:
+                found = _along(found, self._drawn[name], axis)
+        return _value(index.dims + slice_.names[1:], found)
 
     def select(self, name: str, dim: str, index: int) -> Value:
-        tensor, slice_ = self._tensors[name], self._reading.slices[name]
-        axis = slice_.names.index(dim)
-        part = slice_(tensor.detach()).select(axis, index)
+        slice_ = self._slices[name]
+        part = slice_(self._tensors[name].detach()).select(slice_.names.index(dim), index)
         rest = Layout(tuple((n,) for n in slice_.names if n != dim))
-        return value_of(Leaf(rest.names, self._take(part, _Slice(rest, {})), self._cast(tensor)))
+        return _value(rest.names, self._take(part, _Slice(rest, {})))
 
     def positions(self, dim: str) -> Array:
         at = self._drawn.get(dim)
         return np.arange(self._sizes[dim]) if at is None else at
 
 
-def value_of(leaf: Leaf) -> Value:
-    """A leaf as the evaluator takes it, in float64 and with the rounding of its cast."""
-    v = host(leaf.v)
+def _value(dims: tuple[str, ...], found: Any) -> Value:
+    v = host(found)
     v = v if v.dtype == np.bool_ else v.astype(np.float64)
-    e = np.zeros(v.shape) if leaf.e is None else leaf.e
-    return Value(leaf.dims, v, e + leaf.cast * np.abs(v, dtype=np.float64) if leaf.cast else e)
+    return Value(dims, v, np.zeros(v.shape))
 
 
-def fetch(draws: Iterable[Draw]) -> None:
-    """Bring what is still on accelerators to the host, waiting for each device and dtype once."""
-    waiting: dict[Any, list[tuple[Draw, Node | None, torch.Tensor]]] = {}
-    for draw in draws:
-        for key, leaf in draw.leaves.items():
-            if isinstance(leaf.v, torch.Tensor):
-                waiting.setdefault((leaf.v.device, leaf.v.dtype), []).append((draw, key, leaf.v))
-        if isinstance(draw.returned, torch.Tensor):
-            waiting.setdefault((draw.returned.device, draw.returned.dtype), []).append((draw, None, draw.returned))
+def fetch(columns: Iterable[list[Any]]) -> None:
+    """Bring what is still on accelerators to the host, in place, waiting for each device and dtype once."""
+    waiting: dict[Any, list[tuple[list[Any], int, torch.Tensor]]] = {}
+    for column in columns:
+        for at, cells in enumerate(column):
+            if isinstance(cells, torch.Tensor):
+                waiting.setdefault((cells.device, cells.dtype), []).append((column, at, cells))
     for parts in waiting.values():
-        whole, at = host(torch.cat([tensor.reshape(-1) for _, _, tensor in parts])), 0
-        for draw, key, tensor in parts:
-            part = whole[at : at + tensor.numel()].reshape(tuple(tensor.shape))
-            at += tensor.numel()
-            if key is None:
-                draw.returned = part
-            else:
-                draw.leaves[key] = draw.leaves[key]._replace(v=part)
+        whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
+        for column, at, cells in parts:
+            column[at] = whole[first : first + cells.numel()].reshape(tuple(cells.shape))
+            first += cells.numel()
 
 
 def host(found: Any) -> Array:
     """An array of the numbers, copied from a device if need be."""
     if isinstance(found, torch.Tensor):
         found = found.cpu()
-        found = (found if found.dtype in _NUMPY else found.to(torch.float64)).numpy()
+        found = (found if found.dtype in _KINDS else found.to(torch.float64)).numpy()
     array: Array = np.asarray(found)
     return array
 
@@ -276,13 +273,22 @@ def on_host(tensor: torch.Tensor) -> bool:
 
 
 def _numbers(tensor: torch.Tensor) -> Any:
-    """An array that shares the tensor's memory where it can; elsewhere the tensor."""
+    """An array over the tensor's memory, to be read at once; where that cannot be had, the tensor.
+
+    By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
     if tensor.layout is not torch.strided or tensor.is_meta:
         raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
-    found = tensor.detach() if tensor.requires_grad else tensor
-    if found.is_neg():
-        found = found.resolve_neg()
-    return found.numpy() if found.dtype in _NUMPY and on_host(found) else found
+    if not on_host(tensor) or tensor.dtype not in _KINDS or tensor.is_neg():
+        return tensor.detach().resolve_neg()
+    address = tensor.data_ptr()
+    if not address:
+        raise Unbound("there are no numbers to read in a wrapper or a freed storage")
+    name, kind, width = _KINDS[tensor.dtype]
+    shape, stride = tensor.shape, tensor.stride()
+    if tensor.is_contiguous():
+        return np.ndarray(shape, kind, from_pointer(address, tensor.numel(), name))
+    span = 1 + sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
+    return np.ndarray(shape, kind, from_pointer(address, span, name), 0, [step * width for step in stride])
 
 
 def _along(found: Any, at: Array, axis: int) -> Any:

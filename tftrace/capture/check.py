@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from ..recipes import plan
 from ..recipes.recipe import Equation, Library, Match
 from ..writer import TraceWriter
 from .calls import Call
-from .cells import Draw, Reading, fetch
+from .cells import Reading, Units, fetch
 from .judge import Outcome, judge
 from .references import Unbound, applies, find, resolve
 
@@ -23,16 +23,22 @@ _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its ow
 _MOST_TOGETHER = 64  # steps evaluated at once
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A check whose cells have been read."""
+class _Group:
+    """Steps of one equation that wait to be judged together: flat lists, as in `rows`."""
 
-    step: int
-    order: int  # of the equation among those of the step
-    match: Match
-    fit: plan.Fit
-    numbers: Mapping[str, float]
-    cells: dict[str, Draw]
+    def __init__(self, reading: Reading, match: Match, units: Units) -> None:
+        self.reading, self.match, self.units = reading, match, units
+        self.steps: list[int] = []
+        self.orders: list[int] = []  # of the equation among those of the step
+        self.columns: list[list[Any]] = []
+
+    def add(self, step: int, order: int, cells: list[Any]) -> None:
+        self.steps.append(step)
+        self.orders.append(order)
+        if not self.columns:
+            self.columns = [[] for _ in cells]
+        for column, part in zip(self.columns, cells, strict=True):
+            column.append(part)
 
 
 class Checker:
@@ -45,7 +51,7 @@ class Checker:
         self._library, self._writer = library, writer
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
-        self._waiting: dict[Any, list[_Waiting]] = {}
+        self._waiting: dict[tuple[Reading, Units], _Group] = {}
         self._held = 0
 
     def begin(self, call: Call) -> None:
@@ -59,10 +65,12 @@ class Checker:
         if not found:
             return
         call.equations = tuple([m for m in found if not m.bind.when or applies(m, call)])
+        described = self._writer.meta["equations"]
         for match in call.equations:
             if match.children:
                 call.seen = {}
-            self._writer.meta["equations"].setdefault(match.equation.id, match.equation.data)
+            if match.equation.id not in described:
+                described[match.equation.id] = match.equation.data
 
     def finish(self, call: Call) -> None:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
@@ -86,23 +94,21 @@ class Checker:
         for reference in match.bind.random:
             if amount := find(reference, call):
                 raise Unbound(f"random: {reference.source} is {amount}")
-        tensors: dict[str, torch.Tensor] = {}
-        numbers: dict[str, float] = {}
-        for name, binding in match.bind.symbols.items():
-            value = resolve(name, binding, call)
-            if isinstance(value, torch.Tensor):
-                tensors[name] = value
-            elif value is not None:
-                numbers[name] = float(value)
+        tensors, numbers = resolve(match, call)
         reading = self._reading(match.equation, tensors, numbers)
-        cells = reading.draw(tensors, numbers, call.step)
-        waiting = _Waiting(call.step, order, match, reading.fit, numbers, cells)
+        units = reading.units(tensors)
+        cells = reading.draw(tensors, call.step, units)
         if not reading.fit.together:
-            fetch(cells.values())
-            return self._conclude([waiting], lambda variant, _: self._at_once(variant, tensors, numbers, call.step))
-        units = tuple([cell.units for cell in cells.values()])
-        self._waiting.setdefault((reading, units), []).append(waiting)
-        self._held += sum([cell.size for cell in cells.values()])
+            alone = _Group(reading, match, units)
+            alone.add(call.step, order, cells)
+            fetch(alone.columns)
+            return self._conclude(alone, lambda variant, _: self._at_once(variant, tensors, numbers, call.step))
+        group = self._waiting.get((reading, units))
+        if group is None:
+            group = self._waiting[(reading, units)] = _Group(reading, match, units)
+        group.add(call.step, order, cells)
+        for part in cells:
+            self._held += math.prod(part.shape)
         if self._held > _MOST_HELD:
             self._evaluate()
 
@@ -118,7 +124,7 @@ class Checker:
             try:
                 shapes = tuple((name, tuple(shape)) for name, shape, _ in forms)
                 fit = plan.fit(equation, shapes, tuple(numbers.items()))
-                found = Reading(fit, {name: dtype for name, _, dtype in forms})
+                found = Reading(fit, numbers, {name: dtype for name, _, dtype in forms})
             except (TraceError, Unbound) as error:
                 found = str(error)
             self._readings[key] = found
@@ -127,45 +133,46 @@ class Checker:
         return found
 
     def _evaluate(self) -> None:
+        """Judge all that waits."""
         groups, self._waiting, self._held = self._waiting, {}, 0
-        fetch(draw for group in groups.values() for waiting in group for draw in waiting.cells.values())
+        fetch(column for group in groups.values() for column in group.columns)
         for group in groups.values():
-            for at in range(0, len(group), _MOST_TOGETHER):
-                self._conclude(group[at : at + _MOST_TOGETHER], _together)
+            self._conclude(group, lambda variant, columns, group=group: _judged(group, variant, columns))
 
-    def _conclude(
-        self, group: list[_Waiting], judged: Callable[[plan.Plan, list[_Waiting]], list[Outcome | str]]
-    ) -> None:
+    def _conclude(self, group: _Group, judged: Callable[[plan.Plan, list[list[Any]]], list[Outcome | str]]) -> None:
         """Judge steps of one equation, and for those that differ look for the variant that fits."""
-        fit = group[0].fit
-        outcomes = _together(fit.plan, group)
+        fit = group.reading.fit
+        outcomes = _judged(group, fit.plan, group.columns)
         differs = [at for at, o in enumerate(outcomes) if isinstance(o, Outcome) and not o.holds]
         fitting: dict[int, str] = {}
         for name, variant in fit.variants:
             open_ones = [at for at in differs if at not in fitting]
             if not open_ones:
                 break
-            for at, found in zip(open_ones, judged(variant, [group[at] for at in open_ones]), strict=True):
+            columns = [[column[at] for at in open_ones] for column in group.columns]
+            for at, found in zip(open_ones, judged(variant, columns), strict=True):
                 if isinstance(found, Outcome) and found.holds:
                     fitting[at] = name
-        for at, (waiting, outcome) in enumerate(zip(group, outcomes, strict=True)):
+        for at, (step, order, outcome) in enumerate(zip(group.steps, group.orders, outcomes, strict=True)):
             if isinstance(outcome, str):
-                self._unchecked(waiting.step, waiting.order, waiting.match, outcome)
+                self._unchecked(step, order, group.match, outcome)
                 continue
             verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
             reason = None if outcome.holds else f"{outcome.symbol} is not what the equation gives"
             measured = (outcome.residual, outcome.bound, outcome.cells, fitting.get(at), reason)
-            self._row(waiting.step, waiting.order, waiting.match, verdict, *measured)
+            self._row(step, order, group.match, verdict, *measured)
 
     def _at_once(
         self, variant: plan.Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float], step: int
     ) -> list[Outcome | str]:
         """A variant that needs cells of its own, while the tensors are there."""
         try:
-            reading = Reading(plan.join(variant), {name: tensor.dtype for name, tensor in tensors.items()})
-            cells = reading.draw(tensors, numbers, step)
-            fetch(cells.values())
-            return judge(variant, numbers, [cells])
+            fit = plan.join(variant)
+            reading = Reading(fit, numbers, {name: tensor.dtype for name, tensor in tensors.items()})
+            units = reading.units(tensors)
+            columns = [[cells] for cells in reading.draw(tensors, step, units)]
+            fetch(columns)
+            return judge(reading, variant, units, columns)
         except (Unbound, TraceError) as error:
             return [str(error)]
 
@@ -176,13 +183,19 @@ class Checker:
         self._rows.append((step, order, (step, match.equation.id, *verdict)))
 
 
-def _together(fitted: plan.Plan, group: list[_Waiting]) -> list[Outcome | str]:
-    try:
-        return judge(fitted, group[0].numbers, [waiting.cells for waiting in group])
-    except TraceError as error:
-        return [str(error).rstrip(".")] * len(group)
-    except Exception as error:
-        return [_failure(error)] * len(group)
+def _judged(group: _Group, fitted: plan.Plan, columns: list[list[Any]]) -> list[Outcome | str]:
+    """`judge`, so many at a time that what it makes stays small."""
+    found: list[Outcome | str] = []
+    steps = len(columns[0])
+    for at in range(0, steps, _MOST_TOGETHER):
+        part = [column[at : at + _MOST_TOGETHER] for column in columns]
+        try:
+            found += judge(group.reading, fitted, group.units, part)
+        except TraceError as error:
+            found += [str(error).rstrip(".")] * len(part[0])
+        except Exception as error:
+            found += [_failure(error)] * len(part[0])
+    return found
 
 
 def _failure(error: Exception) -> str:

@@ -10,7 +10,6 @@ import threading
 from types import CodeType, FrameType
 from typing import Any, Protocol
 
-
 _PLACES = (4, 3, 5, 2)  # of sys.monitoring; 0, 1, 2 and 5 are meant for debuggers, coverage, profilers, optimizers
 
 

@@ -1,8 +1,10 @@
-"""Forward hooks on every submodule: enter and leave of each module call.
+"""Enter and leave of every module call.
 
-They are registered last, so that they see what the next module gets, are always called, also when the forward
-raises, and belong to one recording: removing them leaves the model as it was. They are plain functions, which a
-deep copy of the model shares instead of copying the recording."""
+While a recording lasts, `torch.nn.Module._call_impl` is ours: the one place through which each call goes, with all
+hooks that a module has. A hook registered on each module would see the same, but less surely and not for nothing:
+torch's fused encoder layers take another path, with other roundings, as soon as a module has a hook; modules that
+come later, and copies, would have none or keep ours; and hooks are not told of a KeyboardInterrupt. The modules
+themselves stay untouched."""
 
 from __future__ import annotations
 
@@ -23,27 +25,27 @@ from .calls import Call, Place, bind_arguments, place
 from .recording import Recording
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_CALLING = torch_module.__file__
-_CONTAINERS = (torch.nn.ModuleList, torch.nn.ModuleDict)  # never called, so that nobody else looks into them
+_BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
+_original = torch.nn.Module._call_impl
 
 
 class Watched:
-    """A module with our hooks, and what is settled before it is called."""
+    """A module of a recorded model, and what is settled before it is called."""
 
     def __init__(self, module: torch.nn.Module, name: str, muted: bool) -> None:
         self.module = module  # keeps its id from being used again
         self.names, self.muted = [name], muted
-        self.type, self.forward = type(module).__name__, type(module).forward
-        self.definition = defined(self.forward)
+        self.scripted = isinstance(module, torch.jit.ScriptModule)
+        self.type = getattr(module, "original_name", None) if self.scripted else type(module).__name__
+        self.forward = _forward if self.scripted else type(module).forward
+        self.definition, self.body = defined(self.forward), code_of(self.forward)
         self.places: dict[tuple[CodeType | None, int, str], Place] = {}
         self.last_forward = 0
         self.described = False  # whether its parameters have been written
-        self.handles: list[Any] = []
-        self.reach = _reach(module)
 
 
 class ModuleHooks:
-    """Hooks on models and all modules below them, for as long as the recording lasts."""
+    """Watches the calls of models and of all modules below them, for as long as the recording lasts."""
 
     def __init__(
         self,
@@ -58,101 +60,92 @@ class ModuleHooks:
         self._models = models
         self._roots = {id(model) for model in models.values()}
         self.watched: dict[int, Watched] = {}
-        self.unseen: list[str] = []  # compiled by torch.jit, which takes no hooks
-        self._scripted: dict[int, torch.nn.Module] = {}
-        self._on = False
+        self._by_hooks: dict[int, Watched] = {}  # shallow copies (of DataParallel) share their dicts of hooks
+        self._compiled: list[tuple[torch.nn.Module, Any]] = []
+        self.unseen: list[str] = []  # compiled by torch.jit: only their outermost calls are seen
+        self.on_module: Callable[[torch.nn.Module, bool], None] | None = None  # told of each call's begin and end
 
     def attach(self) -> None:
-        """Register the hooks."""
-        self._on = True
+        """Begin to watch."""
         for name, model in self._models.items():
             self.adopt(name, model)
+        for watched in self.watched.values():
+            compiled = getattr(watched.module, "_compiled_call_impl", None)
+            if compiled is not None and not watched.scripted:  # `module.compile()`: it runs eagerly meanwhile
+                self._compiled.append((watched.module, compiled))
+                watched.module._compiled_call_impl = None
+        _active.append(self)
+        torch.nn.Module._call_impl = _call_impl  # type: ignore[method-assign]
 
     def remove(self) -> None:
-        """Take every hook off again."""
-        self._on = False
-        while self.watched:
-            for handle in self.watched.popitem()[1].handles:
-                handle.remove()
+        """End, and leave torch and the modules as they were."""
+        _active.remove(self)
+        if not _active and torch.nn.Module._call_impl is _call_impl:
+            torch.nn.Module._call_impl = _original  # type: ignore[method-assign]
+        while self._compiled:
+            module, compiled = self._compiled.pop()
+            module._compiled_call_impl = compiled
+        self.watched.clear()
+        self._by_hooks.clear()
 
     def adopt(self, name: str, module: torch.nn.Module) -> None:
-        """Hook a module and all below it, of which the model may get new ones while it runs."""
+        """Watch a module and all below it, of which the model may get new ones while it runs."""
         for path, below in _walk(name, module, ()):
             watched = self.watched.get(id(below))
-            if isinstance(below, torch.jit.ScriptModule):
-                if path not in self.unseen:
-                    self.unseen.append(path)
-                    self._scripted[id(below)] = below
-            elif watched is None:
+            if watched is None:
                 muted = id(below) not in self._roots and not self._selected(path)
                 watched = self.watched[id(below)] = Watched(below, path, muted)
-                self._hook(watched)
+                if watched.scripted:
+                    self.unseen.append(path)
+                else:
+                    self._by_hooks[id(below._forward_hooks)] = watched
             elif path not in watched.names:
                 watched.names.append(path)
 
-    def _hook(self, watched: Watched) -> None:
-        def before(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self._on:
-                self._recording.hook(self._enter, watched, module, args, kwargs, sys._getframe(1))
+    def find(self, module: torch.nn.Module) -> Watched | None:
+        """What is known of a module that is called; one that is in no recorded model is not recorded."""
+        watched = self._by_hooks.get(id(module.__dict__.get("_forward_hooks")))
+        if watched is not None:
+            return watched
+        stack = self._recording.stack
+        running = stack[-1].owner if stack else None
+        for path, below in _walk("", running, ()) if isinstance(running, torch.nn.Module) else ():
+            if below is module:
+                above = self.watched.get(id(running))
+                for name in above.names if above is not None else ():
+                    self.adopt(f"{name}.{path}".lstrip("."), module)
+        return self.watched.get(id(module))
 
-        def after(module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-            if self._on:
-                self._recording.hook(self._leave, module, result)
-                if self._recording.failure is not None and id(module) in self._roots:
-                    self._recording.on_root(False)
+    # -- a call: both run inside Recording.hook --------------------------------------------------------
 
-        module = watched.module
-        watched.handles = [
-            module.register_forward_pre_hook(before, with_kwargs=True),
-            module.register_forward_hook(after, with_kwargs=True, always_call=True),
-        ]
-
-    def _enter(
-        self,
-        watched: Watched,
-        module: torch.nn.Module,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        frame: FrameType,
-    ) -> None:
+    def enter(
+        self, watched: Watched, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType
+    ) -> Call | None:
+        """Begin the step of a module call."""
         recording = self._recording
         stack = recording.stack
-        root = id(module) in self._roots
-        if stack and (root or stack[0].owner is module):
-            recording.drop_stale(frame)
-        for children in watched.reach:
-            for child in children.values():
-                if id(child) not in self.watched and self._new(watched, module, child):
-                    break
         if watched.muted:
-            if stack:
-                recording.mute(module)
-            return
-        if not stack and not root and torch._C._current_graph_task_id() != -1:
+            return recording.mute(module) if stack else None
+        if not stack and id(module) not in self._roots and torch._C._current_graph_task_id() != -1:
             recording.recompute(watched.last_forward)
         caller: FrameType | None = frame
-        while caller is not None and caller.f_code.co_filename == _CALLING:
+        while caller is not None and caller.f_code.co_filename in _BETWEEN:
             caller = caller.f_back
-        name = watched.names[0] if len(watched.names) == 1 else self._name(watched.names, stack[-1] if stack else None)
+        names = watched.names
+        name = names[0] if len(names) == 1 else _name(names, stack[-1] if stack else None)
         key = (None, 0, name) if caller is None else (caller.f_code, caller.f_lasti, name)
         where = watched.places.get(key) or self._place(watched, key, caller)
-        arguments = bind_arguments(watched.forward, args, kwargs)
-        call = recording.enter(where, module, arguments)
-        call.body = code_of(module.forward) if "forward" in module.__dict__ else code_of(watched.forward)
+        call = recording.enter(where, module, bind_arguments(watched.forward, args, kwargs))
+        call.body = code_of(module.forward) if "forward" in module.__dict__ else watched.body
         watched.last_forward = call.forward
-        if call.parent is None:
-            call.frame = frame
         if not watched.described:
             watched.described = True
             recording.see(call, schema.PARAMETER, own_parameters(module))
+        return call
 
-    def _leave(self, module: torch.nn.Module, result: Any) -> None:
-        recording = self._recording
-        for call in reversed(recording.stack):
-            if call.owner is module and (call.muted or call.place.kind is schema.MODULE):
-                error = sys.exc_info()[1] if result is None else None
-                recording.leave(call, result, error is not None and error is not call.error)
-                break
+    def leave(self, call: Call, result: Any, raised: bool) -> None:
+        """End the step of a module call."""
+        self._recording.leave(call, result, raised)
         if self._advance is not None:
             self._advance()
 
@@ -165,25 +158,95 @@ class ModuleHooks:
         watched.places[key] = where
         return where
 
-    def _new(self, watched: Watched, module: torch.nn.Module, child: torch.nn.Module | None) -> bool:
-        """Hook a module that was not there when the recording began; copies of modules have the hooks already."""
-        if child is None or id(child) in self._scripted or module is not watched.module:
-            return False
-        for name in tuple(watched.names):
-            self.adopt(name, watched.module)
-        watched.reach = _reach(watched.module)
-        return True
+    def run(
+        self, inner: Callable[..., Any], module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a module's call as a step."""
+        recording = self._recording
+        if recording.failure is not None or recording.busy:
+            return inner(module, *args, **kwargs)
+        watched = self.watched.get(id(module)) or self.find(module)
+        if watched is None:
+            return inner(module, *args, **kwargs)
+        if module._forward_pre_hooks:
+            return self._after_pre_hooks(watched, inner, module, args, kwargs)
+        call = recording.hook(self.enter, watched, module, args, kwargs, sys._getframe(1))
+        if call is None:
+            return inner(module, *args, **kwargs)
+        if self.on_module is not None:
+            return self._told(call, inner, module, args, kwargs)
+        try:
+            result = inner(module, *args, **kwargs)
+        except BaseException:
+            recording.hook(self.leave, call, None, True)
+            raise
+        recording.hook(self.leave, call, result, False)
+        return result
 
-    @staticmethod
-    def _name(names: list[str], caller: Call | None) -> str:
-        """Of several paths, the one below the module that is calling."""
-        above = None if caller is None else caller.module
-        while above is not None:
-            below = [n for n in names if n.startswith(f"{above.name}." if above.name else "") and n != above.name]
-            if below:
-                return min(below, key=len)
-            above = above.parent.module if above.parent is not None else None
-        return names[0]
+    def _after_pre_hooks(
+        self, watched: Watched, inner: Callable[..., Any], module: torch.nn.Module, args: Any, kwargs: Any
+    ) -> Any:
+        """A module's own pre-hooks may change its arguments: what its forward gets is seen by a last one of ours."""
+        calls: list[Call | None] = []
+        frame = sys._getframe(2)
+
+        def last(hooked: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if hooked is module and not calls:
+                calls.append(self._recording.hook(self.enter, watched, module, args, kwargs, frame))
+
+        handle = module.register_forward_pre_hook(last, with_kwargs=True)
+        try:
+            result = inner(module, *args, **kwargs)
+        except BaseException:
+            if calls and calls[0] is not None:
+                self._recording.hook(self.leave, calls[0], None, True)
+            raise
+        finally:
+            handle.remove()
+        if calls and calls[0] is not None:
+            self._recording.hook(self.leave, calls[0], result, False)
+        return result
+
+    def _told(self, call: Call, inner: Callable[..., Any], module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+        assert self.on_module is not None
+        self.on_module(module, True)
+        try:
+            result = inner(module, *args, **kwargs)
+        except BaseException:
+            self.on_module(module, False)
+            self._recording.hook(self.leave, call, None, True)
+            raise
+        self.on_module(module, False)
+        self._recording.hook(self.leave, call, result, False)
+        return result
+
+
+_active: list[ModuleHooks] = []
+
+
+def _call_impl(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """What runs in the place of torch's own: its own, as a step of each recording."""
+    if len(_active) == 1:
+        return _active[0].run(_original, module, args, kwargs)
+    inner: Callable[..., Any] = _original
+    for hooks in _active:
+        inner = _nested(hooks, inner)
+    return inner(module, *args, **kwargs)
+
+
+def _nested(hooks: ModuleHooks, inner: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda module, *args, **kwargs: hooks.run(inner, module, args, kwargs)
+
+
+def _name(names: list[str], caller: Call | None) -> str:
+    """Of several paths, the one below the module that is calling."""
+    above = None if caller is None else caller.module
+    while above is not None:
+        below = [n for n in names if n.startswith(f"{above.name}." if above.name else "") and n != above.name]
+        if below:
+            return min(below, key=len)
+        above = above.parent.module if above.parent is not None else None
+    return names[0]
 
 
 @lru_cache(maxsize=4096)
@@ -193,27 +256,23 @@ def defined(function: Callable[..., Any]) -> Site:
     return NOWHERE if code is None else Site(code.co_filename, code.co_firstlineno)
 
 
+def _forward(self: Any, *args: Any) -> None:
+    """Stands for a forward that is not Python."""
+
+
 def _walk(
     name: str, module: torch.nn.Module, above: tuple[torch.nn.Module, ...]
 ) -> Iterator[tuple[str, torch.nn.Module]]:
     """Every path to every module below; a module may stand under several, and even below itself."""
     yield name, module
-    for key, child in module._modules.items():
+    children = module._modules if not isinstance(module, torch.jit.ScriptModule) else dict(module.named_children())
+    for key, child in children.items():
         if child is not None and child is not module and all(child is not a for a in above):
             yield from _walk(f"{name}.{key}" if name else key, child, (*above, module))
 
 
-def _reach(module: torch.nn.Module) -> list[dict[str, torch.nn.Module | None]]:
-    """Where the modules stand that a module may call, those in containers of its own included."""
-    found, waiting = [], [module]
-    while waiting:
-        at = waiting.pop()
-        if at._modules:
-            found.append(at._modules)
-            waiting += [child for child in at._modules.values() if isinstance(child, _CONTAINERS)]
-    return found
-
-
 def own_parameters(module: torch.nn.Module) -> dict[str, Any]:
     """The parameters that stand in the module itself."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return dict(module.named_parameters(recurse=False))
     return {name: parameter for name, parameter in module._parameters.items() if parameter is not None}

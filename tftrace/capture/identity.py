@@ -1,38 +1,29 @@
 """Which tensor is which: the same storage, view and version is the same record.
 
 A tensor that leaves several nested modules is then summarised once, and the flow of data between steps is known
-exactly. A weak reference to the storage keeps its address from being used again, but not its memory."""
+exactly. A weak reference to the storage keeps its address from being used again, but not its memory.
+
+What is remembered are plain tuples of plain values, which Python's garbage collector leaves alone: objects that it
+must look at would cost more than the statistics."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
 from typing import Any
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
 
 from .fingerprint import fingerprint
 from .stats import summarize
 
-_FEW = 4096  # tensors remembered before the first look at which of them are gone
-_VIEWS = 256  # of one storage, with its versions: one that is written to again and again has no end of them
+_FEW = 1024  # storages remembered before the first look at which of them are gone
+_VERSIONS = 1 << 16  # views and versions remembered: a buffer that is written to again and again has no end of them
 
-
-class Record:
-    """One tensor: its number, its form, its statistics, and where it is kept whole, if it is."""
-
-    __slots__ = ("device", "dtype", "nbytes", "number", "numel", "shape", "summary", "value")
-
-    def __init__(self, number: int, tensor: torch.Tensor, summary: Any) -> None:
-        self.number, self.summary = number, summary
-        self.value: str | None = None
-        self.shape = _shape(tensor)
-        self.dtype, self.device = _text(tensor.dtype), _text(tensor.device)
-        self.numel = tensor.numel()
-        self.nbytes = self.numel * tensor.element_size()
+# (number, shape, dtype, device, elements, bytes, statistics or what stands for them)
+Record = tuple[int, tuple[int, ...], str, str, int, int, Any]
+NUMBER, NBYTES, SUMMARY = 0, 5, 6
 
 
 class Identities:
@@ -40,81 +31,87 @@ class Identities:
 
     def __init__(self, summary: Callable[[torch.Tensor], Any] = summarize) -> None:
         self._summary = summary
-        # id of a tensor object -> (weak reference, version, address, record): most are seen again as the same object
-        self._objects: dict[int, tuple[Callable[[], Any], int, int, Record]] = {}
-        # storage -> (weak reference, view and version -> record, stretch and version -> statistics)
-        self._storages: dict[int, tuple[StorageWeakRef, dict[Hashable, Record], dict[Hashable, Any]]] = {}
+        self._storages: dict[int, int] = {}  # address of a storage -> weak reference to it
+        self._views: dict[Any, Record] = {}  # a view of a storage at a version
+        self._stretches: dict[Any, Any] = {}  # statistics of the elements that fill a stretch of a storage
         self._next = count()
         self._most = _FEW
 
     def of(self, tensor: torch.Tensor) -> Record:
         """The tensor's record: its number and its statistics at this moment."""
-        known = self._objects.get(id(tensor))
         try:
-            version, address = tensor._version, tensor.data_ptr()
-            if known is not None and known[0]() is tensor and known[1] == version and known[2] == address:
-                return known[3]
-            storage = tensor.untyped_storage()
+            storage = tensor.untyped_storage()._cdata
+            view = (
+                storage,
+                tensor._version,
+                tensor.storage_offset(),
+                tensor.shape,
+                tensor.stride(),
+                tensor.dtype,
+                tensor.is_neg(),  # a pending sign: the storage holds the numbers without it
+            )
         except (RuntimeError, NotImplementedError):
             return self._without_version(tensor)
-        record = self._viewed(tensor, storage, version)
-        self._objects[id(tensor)] = (weakref.ref(tensor), version, address, record)
-        return record
+        if tensor.is_complex() and tensor.is_conj():
+            view = (*view, True)  # type: ignore[assignment]
+        return self._views.get(view) or self._new(tensor, view)
 
-    def _viewed(self, tensor: torch.Tensor, storage: Any, version: int, content: Hashable = None) -> Record:
-        """The record of a view of a storage at a version."""
-        known = self._storages.get(storage._cdata)
-        if known is None:
-            known = self._storages[storage._cdata] = (StorageWeakRef(storage), {}, {})  # type: ignore[no-untyped-call]
-        _, views, stretches = known
-        if len(views) > _VIEWS:
-            views.clear()
-            stretches.clear()
-        # A pending sign: the storage holds the numbers without it.
-        signs = tensor.is_neg(), tensor.dtype.is_complex and tensor.is_conj()
-        shape, stride, dtype, offset = tensor.shape, tensor.stride(), tensor.dtype, tensor.storage_offset()
-        view = (offset, shape, stride, dtype, version, signs, content)
-        record = views.get(view)
-        if record is None:
-            if _dense(shape, stride):  # a transposed or reshaped view has the same elements
-                stretch = (offset, tensor.numel(), dtype, version, signs, content)
-                summary = stretches.get(stretch)
-                if summary is None:
-                    summary = stretches[stretch] = self._summary(tensor)
-            else:
-                summary = self._summary(tensor)
-            record = views[view] = self._made(tensor, summary)
+    def _new(self, tensor: torch.Tensor, view: tuple[Any, ...]) -> Record:
+        """The record of a view that was not seen before; a transposed or reshaped view has the same elements."""
+        storage, version, offset, shape, stride, *kind = view
+        if storage not in self._storages:
+            self._storages[storage] = tensor.untyped_storage()._weak_ref()
+        if len(self._views) >= _VERSIONS:
+            self._views.clear()
+            self._stretches.clear()
+        shape = tuple(shape)
+        if _dense(shape, stride):
+            stretch = (storage, version, offset, tensor.numel(), *kind)
+            summary = self._stretches.get(stretch)
+            if summary is None:
+                summary = self._stretches[stretch] = self._summary(tensor)
+        else:
+            summary = self._summary(tensor)
+        record = self._views[(storage, version, offset, shape, stride, *kind)] = self._made(tensor, shape, summary)
         return record
 
     def _without_version(self, tensor: torch.Tensor) -> Record:
         """An inference tensor does not count its writes: it is the same while its storage holds the same numbers.
-
-        The numbers are compared by their statistics and by a sum that depends on their order. What has no storage
-        at all, such as a wrapper, is known as long as the object lives."""
-        if not tensor.is_inference():
-            known = self._objects.get(id(tensor))
-            if known is not None and known[0]() is tensor:
-                return known[3]
-            record = self._made(tensor, self._summary(tensor))
-            self._objects[id(tensor)] = (weakref.ref(tensor), -1, -1, record)
-            return record
+        What has no storage at all, such as a wrapper, is new at each sight."""
         try:
-            storage = tensor.untyped_storage()
+            storage, offset = tensor.untyped_storage()._cdata, tensor.storage_offset()
+            content = ("content", fingerprint(tensor))
+            view = (storage, content, offset, tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg())
         except (RuntimeError, NotImplementedError):
-            return self._made(tensor, self._summary(tensor))
-        return self._viewed(tensor, storage, -1, fingerprint(tensor))
+            return self._made(tensor, _shape(tensor), self._summary(tensor))
+        return self._views.get(view) or self._new(tensor, view)
 
-    def _made(self, tensor: torch.Tensor, summary: Any) -> Record:
-        return Record(next(self._next), tensor, summary)
+    def _made(self, tensor: torch.Tensor, shape: tuple[int, ...], summary: Any) -> Record:
+        numel = tensor.numel()
+        dtype, device = _text(tensor.dtype), _text(tensor.device)
+        return (next(self._next), shape, dtype, device, numel, numel * tensor.element_size(), summary)
 
     def forget_freed(self) -> None:
-        """Drop what is known of tensors and storages that are gone, once they have become many."""
-        if len(self._objects) + len(self._storages) < self._most:
+        """Drop what is known of storages that are gone, once they have become many."""
+        if len(self._storages) < self._most:
             return
-        self._objects = {key: known for key, known in self._objects.items() if known[0]() is not None}
-        live = [(key, known) for key, known in self._storages.items() if not known[0].expired()]  # type: ignore[no-untyped-call]
-        self._storages = dict(live)
-        self._most = max(_FEW, 2 * (len(self._objects) + len(self._storages)))
+        gone = {address for address, weak in self._storages.items() if _expired(weak)}
+        self._views = {view: record for view, record in self._views.items() if view[0] not in gone}
+        self._stretches = {part: found for part, found in self._stretches.items() if part[0] not in gone}
+        for address in gone:
+            _free(self._storages.pop(address))
+        self._most = max(_FEW, 2 * len(self._storages))
+
+    def close(self) -> None:
+        """Give the weak references back."""
+        self._views.clear()
+        self._stretches.clear()
+        while self._storages:
+            _free(self._storages.popitem()[1])
+
+
+_expired = torch.UntypedStorage._expired  # type: ignore[attr-defined]
+_free = torch.UntypedStorage._free_weak_ref  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=4096)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ..recipes.analysis import BATCH
 from ..recipes.evaluate import Array, Evaluator, Value, reorder
+from ..recipes.formula import Node
 from ..recipes.plan import Plan
-from .cells import UNIT, Draw, Known, Leaf
+from .cells import UNIT, Known, Reading, Units
 
 
 class Outcome(NamedTuple):
@@ -24,18 +25,27 @@ class Outcome(NamedTuple):
     symbol: str
 
 
-def judge(plan: Plan, numbers: Mapping[str, float], steps: Sequence[Mapping[str, Draw]]) -> list[Outcome | str]:
-    """Evaluate a plan for several steps at once and compare with what each returned; a text says why one cannot be."""
+def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Sequence[Any]]) -> list[Outcome | str]:
+    """Evaluate a plan for several steps at once and compare with what each returned; a text says why one cannot be.
+
+    `columns` are what `reading.draw` gave for each step, turned about."""
     found: list[list[Outcome | str]] = []
+    given: dict[str, tuple[Any, dict[Node, Value], Array]] = {}
+    at = 0
+    for read in reading.statements:
+        parts = columns[at : at + len(read.leaves) + 1]
+        at += len(parts)
+        leaves = {
+            leaf: _stacked(cells, dims, units[0] if unit is not None and unit < units[0] else 0.0)
+            for leaf, dims, unit, cells in zip(read.leaves, read.dims, read.units, parts, strict=False)
+        }
+        given[read.symbol] = read, leaves, np.stack(parts[-1]).astype(np.float64)
     for statement in plan.statements:
-        drawn = [step[statement.symbol] for step in steps]
-        read = {leaf: _stacked([d.leaves[leaf] for d in drawn]) for leaf in statement.leaves}
-        returned = np.stack([d.returned for d in drawn]).astype(np.float64)
-        dtype, units = drawn[0].dtype, drawn[0].units
-        result = Evaluator(Known(plan.sizes, numbers), *units, read).evaluate(statement.body)
+        read, leaves, returned = given[statement.symbol]
+        result = Evaluator(Known(plan.sizes, reading.numbers), *units, leaves).evaluate(statement.body)
         result = reorder(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
-        bound = result.e + UNIT.get(dtype, 0.0) * np.abs(result.v) + _tiny(dtype)
-        found.append(_compare(statement.symbol, returned, result.v, bound, dtype))
+        bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(result.v) + _tiny(read.dtype)
+        found.append(_compare(statement.symbol, returned, result.v, bound, read.dtype))
     return [_worst(outcomes) for outcomes in zip(*found, strict=True)]
 
 
@@ -52,16 +62,11 @@ def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
     return worst if len(judged) == 1 else worst._replace(cells=cells)
 
 
-def _stacked(values: list[Leaf]) -> Value:
-    """The leaves of several steps as one value, in float64 and with the rounding of a cast."""
-    v = np.stack([x.v for x in values])
+def _stacked(cells: Sequence[Any], dims: tuple[str, ...], cast: float) -> Value:
+    """A leaf of several steps as one value, in float64 and with the rounding of a cast (autocast), if there was one."""
+    v = np.stack(cells)
     v = v if v.dtype == np.bool_ else v.astype(np.float64, copy=False)
-    first = values[0]
-    if any(x.e is not None for x in values):
-        e = np.stack([np.zeros(x.v.shape) if x.e is None else x.e for x in values])
-    else:
-        e = np.zeros(v.shape)
-    return Value((BATCH, *first.dims), v, e + first.cast * np.abs(v, dtype=np.float64) if first.cast else e)
+    return Value((BATCH, *dims), v, cast * np.abs(v, dtype=np.float64) if cast else np.zeros(v.shape))
 
 
 def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> list[Outcome | str]:

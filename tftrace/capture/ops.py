@@ -33,9 +33,12 @@ _BETWEEN = {
 }
 # Questions about a tensor's form, which compute nothing.
 _QUESTIONS = frozenset(
-    "size dim ndimension nelement numel stride storage_offset is_contiguous is_floating_point is_complex is_signed "
-    "is_inference is_conj is_neg element_size get_device data_ptr untyped_storage __len__ __hash__ __repr__ "
-    "__format__ __dir__ __reduce_ex__ __deepcopy__ requires_grad_ register_hook result_type".split()
+    (
+        *("size", "dim", "ndimension", "nelement", "numel", "stride", "storage_offset", "element_size", "get_device"),
+        *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_inference", "is_conj", "is_neg"),
+        *("data_ptr", "untyped_storage", "requires_grad_", "register_hook", "result_type"),
+        *("__len__", "__hash__", "__repr__", "__format__", "__dir__", "__reduce_ex__", "__deepcopy__"),
+    )
 )
 _VIEWS = ("T", "H", "mT", "mH", "real", "imag")  # properties that give a tensor
 

@@ -44,7 +44,6 @@ class Watcher(Protocol):
     def close(self) -> None: ...
 
 
-
 class Recorder:
     """Records every forward of some models between enter and exit. Use it through `tftrace.record`."""
 
@@ -83,7 +82,7 @@ class Recorder:
         self._values = None if self._wanted == "none" else Values(folder, 0, self._wanted)
         summaries = Summaries()
         self._recording = recording = Recording(
-            Rows(writer, 0, summaries),
+            Rows(writer, 0, summaries, {} if self._values is None else self._values.places),
             Identities(summaries.of),
             Checker(library(), writer),
             self._write,
@@ -91,10 +90,11 @@ class Recorder:
         )
         self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
         self._watchers = self._watch(recording)
+        compiled = any(_compiled(module) for model in self._models.values() for module in model.modules())
         self._hooks.attach()
         writer.meta["unseen"] = self._hooks.unseen
         self._around = ExitStack()
-        if any(_compiled(module) for model in self._models.values() for module in model.modules()):
+        if compiled:
             warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
             self._around.enter_context(torch.compiler.set_stance("force_eager"))
         self.trace = Trace(folder, keep=holder)

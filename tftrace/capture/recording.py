@@ -172,7 +172,6 @@ class Recording:
         call.step = next(self._numbers)
         self.steps += 1
         call.owner, call.direct = owner, direct
-        call.error = sys.exc_info()[1]
         stack.append(call)
         if arguments is not None:
             call.arguments = arguments
@@ -193,12 +192,13 @@ class Recording:
         """Begin a step for what a backward pass runs again of an earlier forward; it ends with the call below it."""
         self.enter(RECOMPUTE, forward=forward)
 
-    def mute(self, owner: Any) -> None:
+    def mute(self, owner: Any) -> Call:
         """Go into a module of which nothing is to be recorded."""
         stack = self.stack
         call = Call(RECOMPUTE)
         call.muted, call.owner, call.parent = True, owner, stack[-1].parent if stack[-1].muted else stack[-1]
         stack.append(call)
+        return call
 
     def leave(self, call: Call, result: Any = None, raised: bool = False) -> None:
         """End a step, and whatever an exception left open below it."""
@@ -230,7 +230,6 @@ class Recording:
         if thread.collecting and status is schema.RETURNED and call.place.kind in schema.CALLS:
             self._collect(call, result)
         if call.parent is None:
-            call.frame = None
             self.on_root(False)
             self._unwritten += 1
         ended = call.parent is None and self._unwritten >= _FORWARDS
@@ -262,26 +261,13 @@ class Recording:
         self._write()
         self._written, self._unwritten = perf_counter_ns(), 0
 
-    def drop_stale(self, frame: Any) -> None:
-        """Close what an exception that hooks are not told of (KeyboardInterrupt) left open in this thread, as seen
-        when a root is entered again: its frame runs no more."""
-        stack = self.stack
-        if not stack or stack[0].frame is None:
-            return
-        while frame is not None:
-            if frame is stack[0].frame:
-                return
-            frame = frame.f_back
-        now = perf_counter_ns() - self._start
-        while stack:
-            self._close(stack[-1], None, now, schema.RAISED)
-
     def end(self, raised: bool = False) -> None:
         """Close what never returned and write everything out."""
         now = perf_counter_ns() - self._start
         while self.stack:
             self._close(self.stack[-1], None, now, schema.RAISED if raised else schema.OPEN)
         self.settle()
+        self._identities.close()
 
     # -- rows -------------------------------------------------------------------------------------
 
@@ -299,18 +285,21 @@ class Recording:
 
     def _tensor(self, call: Call, role: str, name: str, tensor: torch.Tensor) -> None:
         record = self._identities.of(tensor)
-        if self._keep is not None and record.value is None:
+        if self._keep is not None:
             self._keep(record, tensor, call.place.name, role)
-        self._rows.tensor((call.step, role, name, record))
+        self._rows.tensor(call.step, role, name, record)
 
 
 def versions(values: Mapping[str, Any]) -> dict[int, int]:
     """How often each tensor had been written to, to know later whether it still holds what it held."""
     found = {}
     for value in values.values():
-        for _, tensor in leaves(value):
-            with contextlib.suppress(RuntimeError):  # an inference tensor does not count
-                found[id(tensor)] = tensor._version
+        if value is not None and not isinstance(value, _PLAIN):
+            for tensor in [value] if isinstance(value, torch.Tensor) else [t for _, t in leaves(value)]:
+                try:
+                    found[id(tensor)] = tensor._version
+                except RuntimeError:  # an inference tensor does not count
+                    continue
     return found
 
 

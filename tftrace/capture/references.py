@@ -5,14 +5,14 @@ Nothing of the model's is executed on the way: only plain attributes and items a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 
-from ..recipes.recipe import Binding, Match, Reference
+from ..recipes.recipe import Bind, Match, Reference
 from .calls import Call
 
 
@@ -25,18 +25,59 @@ def applies(match: Match, call: Call) -> bool:
     return all(find(reference, call) == value for reference, value in match.bind.when)
 
 
-def resolve(name: str, binding: Binding, call: Call) -> Any:
-    """A symbol's tensor or number; None where it is optional and absent."""
-    for source in binding.sources:
-        value = source if source.__class__ is float else find(source, call)  # type: ignore[arg-type]
-        if value is not None:
-            if not isinstance(value, (torch.Tensor, bool, int, float)):
-                raise Unbound(f"{name} is a {type(value).__name__}, neither tensor nor number")
+Getter = Callable[[Call], Any]
+
+
+def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    """The tensors and the numbers that an equation's symbols stand for; optional ones may be absent."""
+    tensors: dict[str, torch.Tensor] = {}
+    numbers: dict[str, float] = {}
+    for name, getters, optional in _getters(match.bind):
+        for getter in getters:
+            value = getter(call)
+            if value is not None:
+                if isinstance(value, torch.Tensor):
+                    tensors[name] = value
+                elif isinstance(value, (bool, int, float)):
+                    numbers[name] = float(value)
+                else:
+                    raise Unbound(f"{name} is a {type(value).__name__}, neither tensor nor number")
+                break
+        else:
+            if not optional:
+                wanted = " | ".join(s.source for s in match.bind.symbols[name].sources if isinstance(s, Reference))
+                raise Unbound(f"{name} was not there ({wanted})")
+    return tensors, numbers
+
+
+_known: dict[int, tuple[Bind, list[tuple[str, list[Getter], bool]]]] = {}
+
+
+def _getters(bind: Bind) -> list[tuple[str, list[Getter], bool]]:
+    """For each symbol how its sources are read, in order; settled once, as this runs for every step."""
+    known = _known.get(id(bind))
+    if known is None:
+        found = [(n, [_getter(s) for s in b.sources], b.optional) for n, b in bind.symbols.items()]
+        known = _known[id(bind)] = bind, found  # the bind is kept, so that its id stays its own
+    return known[1]
+
+
+def _getter(source: Reference | float) -> Getter:
+    if not isinstance(source, Reference):
+        return lambda call: source
+    if source.child is None and source.kind == "arg" and len(source.path) == 1:
+        name = source.path[0]
+
+        def argument(call: Call) -> Any:
+            value = call.arguments.get(name)  # type: ignore[arg-type]
+            if isinstance(value, torch.Tensor) and _changed(value, call):
+                raise Unbound(f"{source.source} was changed in place before the step ended")
             return value
-    if binding.optional:
-        return None
-    wanted = " | ".join(s.source for s in binding.sources if isinstance(s, Reference))
-    raise Unbound(f"{name} was not there ({wanted})")
+
+        return argument
+    if source.child is None and source.kind == "return" and not source.path:
+        return lambda call: call.result
+    return partial(find, source)
 
 
 def find(reference: Reference, call: Call) -> Any:

@@ -1,7 +1,8 @@
 """The rows of steps and tensors on their way to disk.
 
-Hundreds arrive in a forward of a few milliseconds, so that one is a short tuple that points to what it shares with
-others (its place, its tensor's record); the columns are put together when a batch goes out."""
+Hundreds arrive in a forward of a few milliseconds. They gather in flat lists, as a few numbers each and a reference
+to what they share with others (a place, a tensor's record): no object is made for a row, so that there is nothing
+for Python's garbage collector to look at. Columns are put together when a batch goes out."""
 
 from __future__ import annotations
 
@@ -19,39 +20,42 @@ from .summaries import Summaries
 
 _MANY = 8192  # rows of a batch
 _KEPT_BACK = 65536  # rows that may wait for an accelerator's statistics
+_STEP, _TENSOR = 10, 4  # entries of a row
 
 
 class Rows:
-    """Queues of steps and tensors. `summaries` gives the statistics of records, which an accelerator may still owe."""
+    """Queues of steps and tensors. `summaries` gives the statistics, which an accelerator may still owe; `kept` says
+    where tensors, by their numbers, are kept whole."""
 
-    def __init__(self, writer: TraceWriter, rank: int, summaries: Summaries) -> None:
-        self._writer, self._rank, self._summaries = writer, rank, summaries
-        self._steps: list[tuple[Any, ...]] = []
-        self._tensors: list[tuple[int, str, str, Record]] = []
-        self.tensor = self._tensors.append  # (step, role, name, record)
+    def __init__(self, writer: TraceWriter, rank: int, summaries: Summaries, kept: dict[int, str]) -> None:
+        self._writer, self._rank, self._summaries, self._kept = writer, rank, summaries, kept
+        self._steps: list[Any] = []
+        self._tensors: list[Any] = []
 
     def step(self, call: Call, duration_ns: int | None, status: str, equation: str | None) -> None:
         """Queue the row of a step that ended, or of one that still runs."""
         parent = call.parent
-        self._steps.append(
-            (
-                call.place,
-                call.step,
-                None if parent is None else parent.step,
-                call.depth,
-                call.forward,
-                call.occurrence,
-                call.start_ns,
-                duration_ns,
-                status,
-                equation,
-            )
+        self._steps += (
+            call.place,
+            call.step,
+            None if parent is None else parent.step,
+            call.depth,
+            call.forward,
+            call.occurrence,
+            call.start_ns,
+            duration_ns,
+            status,
+            equation,
         )
+
+    def tensor(self, step: int, role: str, name: str, record: Record) -> None:
+        """Queue the row of a tensor that a step saw."""
+        self._tensors += (step, role, name, record)
 
     @property
     def full(self) -> bool:
         """Whether there is a batch's worth of rows."""
-        return len(self._steps) >= _MANY or len(self._tensors) >= _MANY
+        return len(self._steps) >= _MANY * _STEP or len(self._tensors) >= _MANY * _TENSOR
 
     @property
     def ready(self) -> bool:
@@ -61,35 +65,33 @@ class Rows:
     @property
     def overfull(self) -> bool:
         """Whether there are more rows than should wait in memory, whatever they wait for."""
-        return len(self._steps) >= _KEPT_BACK or len(self._tensors) >= _KEPT_BACK
+        return len(self._steps) >= _KEPT_BACK * _STEP or len(self._tensors) >= _KEPT_BACK * _TENSOR
 
     def flush(self) -> None:
         """Hand all rows to the writer."""
         steps, self._steps = self._steps, []
         tensors, self._tensors = self._tensors, []
-        self.tensor = self._tensors.append
         if steps:
             self._writer.write("steps", _step_columns(steps, self._rank))
         if tensors:
             self._writer.write("tensors", self._tensor_columns(tensors))
 
-    def _tensor_columns(self, rows: list[tuple[int, str, str, Record]]) -> list[Any]:
-        step, role, name, records = zip(*rows, strict=True)
-        distinct, index = _distinct(records)
-        numbers = np.array([_numbers(s) for s in self._summaries(distinct)], np.float64).reshape(-1, 8)
-        shared: list[Any] = [[r.number for r in distinct], [r.shape for r in distinct]]
-        shared += [[getattr(r, column) for r in distinct] for column in ("dtype", "device", "numel", "nbytes")]
-        shared += [pa.array(column, from_pandas=True) for column in numbers.T]
-        shared += [[r.value for r in distinct]]
-        own = [pa.array(column, field.type) for column, field in zip((step, role, name), schema.TENSORS, strict=False)]
+    def _tensor_columns(self, rows: list[Any]) -> list[Any]:
+        records, index = _distinct(rows[3::_TENSOR])
+        numbers, *form, summaries = zip(*records, strict=True)
+        statistics = np.array([_numbers(s) for s in self._summaries(summaries)], np.float64).reshape(-1, 8)
+        shared: list[Any] = [numbers, *form, *(pa.array(column, from_pandas=True) for column in statistics.T)]
+        shared.append([self._kept.get(number) for number in numbers])
+        own = [pa.array(rows[at::_TENSOR], schema.TENSORS.types[at]) for at in range(3)]
         return own + [
-            _typed(column, field.type).take(index)
-            for column, field in zip(shared, list(schema.TENSORS)[3:], strict=True)
+            _typed(column, kind).take(index) for column, kind in zip(shared, schema.TENSORS.types[3:], strict=True)
         ]
 
 
-def _step_columns(rows: list[tuple[Any, ...]], rank: int) -> list[Any]:
-    places, step, parent, depth, forward, occurrence, start, duration, status, equation = zip(*rows, strict=True)
+def _step_columns(rows: list[Any], rank: int) -> list[Any]:
+    places, step, parent, depth, forward, occurrence, start, duration, status, equation = (
+        rows[at::_STEP] for at in range(_STEP)
+    )
     distinct, index = _distinct(places)
     shared = dict(zip(Place._fields, zip(*distinct, strict=True), strict=True))
     own = {
@@ -97,7 +99,7 @@ def _step_columns(rows: list[tuple[Any, ...]], rank: int) -> list[Any]:
         "parent": parent,
         "depth": depth,
         "forward": forward,
-        "rank": [rank] * len(rows),
+        "rank": [rank] * len(step),
         "occurrence": occurrence,
         "start_ns": start,
         "duration_ns": duration,
@@ -114,16 +116,10 @@ def _step_columns(rows: list[tuple[Any, ...]], rank: int) -> list[Any]:
 
 def _distinct(objects: Sequence[Any]) -> tuple[list[Any], pa.Array]:
     """The distinct objects in order of first sight, and for each object its position among them."""
-    position: dict[int, int] = {}
-    found: list[Any] = []
-    index = np.empty(len(objects), np.int32)
-    for at, item in enumerate(objects):
-        place = position.get(id(item))
-        if place is None:
-            place = position[id(item)] = len(found)
-            found.append(item)
-        index[at] = place
-    return found, pa.array(index)
+    ids = [id(item) for item in objects]
+    found = dict(zip(ids, objects, strict=True))
+    position = dict(zip(found, range(len(found)), strict=True))
+    return list(found.values()), pa.array([position[key] for key in ids], pa.int32())
 
 
 def _numbers(summary: tuple[Any, ...]) -> tuple[float, ...]:

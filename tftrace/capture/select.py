@@ -18,8 +18,8 @@ def selection(
     """Says of a module's path whether it is recorded.
 
     A pattern means the modules that it names and all below them. `layers` are numbers in the outermost numbered
-    container of modules that have parts, from the end if negative; what is in none is recorded. Raises TraceError where a pattern or
-    a number selects nothing in `paths`."""
+    container of modules that have parts, from the end if negative; what is in none is recorded. Raises
+    TraceError where a pattern or a number selects nothing in `paths`."""
     known = list(paths)
     wanted, unwanted = _list(include), _list(exclude)
     for pattern in (*(wanted or ()), *(unwanted or ())):

@@ -1,19 +1,23 @@
-"""`summarize(tensor)`: the only place that reduces a tensor, block by block, so that each element is fetched from
-memory once and the result is right to float64 rounding."""
+"""`summarize(tensor)`: statistics of a tensor, block by block, so that each element is fetched from memory once and the
+result is right to float64 rounding. It runs for every tensor of a forward pass, so a small tensor is read through its
+address: `Tensor.numpy()` takes longer than all of the sums, and leaves a storage that its owner cannot resize."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numkong import astype, from_pointer, minmax, moments
+from numkong import sum as sum_of
 
-_SMALL, _BLOCK = 1 << 13, 1 << 16  # elements: where calls cost more than work; 512 KiB in float64
-_DEVICE_BLOCK = 1 << 22  # on a device what counts is how seldom the host waits for it
+_BLOCK = 1 << 17  # elements: 512 KiB of float32 stay in a core's own cache from the first reduction to the last
 _CANCELLED = 1e-5  # variance / mean square below which the squares alone have lost too many digits
-_SQUARABLE = 1e-140, 1e140  # the square of what lies between is neither 0 nor infinite, nor is a sum of such squares
+_VANISHING = 1e-275  # a sum of squares below this has lost some of them to underflow
+_ZERO = np.zeros((), np.float32)  # compared with an array, quicker than a Python number
 
 
 class Summary(NamedTuple):
@@ -31,112 +35,170 @@ class Summary(NamedTuple):
 
 
 NO_NUMBERS = Summary()
-_EMPTY = Summary(nan=0, inf=0, zero=0)
+EMPTY = Summary(nan=0, inf=0, zero=0)
+_make = Summary._make
+
+# dtype -> its name in numkong, and where moments of that are not float64 sums, the type that holds each of its numbers
+_KINDS: dict[torch.dtype, tuple[str, str | None]] = {
+    torch.float32: ("float32", None),
+    torch.float64: ("float64", None),
+    torch.float16: ("float16", "float32"),
+    torch.bfloat16: ("bf16", "float32"),
+    torch.float8_e4m3fn: ("e4m3", "float32"),
+    torch.float8_e5m2: ("e5m2", "float32"),
+    torch.bool: ("uint8", "float32"),
+    torch.uint8: ("uint8", "float32"),
+    torch.int8: ("int8", "float32"),
+    torch.uint16: ("uint16", "float32"),
+    torch.int16: ("int16", "float32"),
+    torch.uint32: ("uint32", "float64"),
+    torch.int32: ("int32", "float64"),
+    torch.uint64: ("uint64", "float64"),
+    torch.int64: ("int64", "float64"),
+}
+_BY_TORCH = {
+    dtype for name, dtype in vars(torch).items() if name.startswith("float8_") and isinstance(dtype, torch.dtype)
+} - _KINDS.keys()
+REAL = _KINDS.keys() | _BY_TORCH
 
 
 def summarize(tensor: torch.Tensor) -> Summary:
     """Statistics of one tensor of any real dtype, integers and booleans included."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type == "meta":
-        return NO_NUMBERS
-    if tensor.numel() == 0:
-        return _EMPTY
     try:
-        with np.errstate(all="ignore"):
-            return _summarize(tensor.detach().resolve_neg())
-    except (RuntimeError, TypeError):
+        if tensor.is_contiguous() and tensor.is_cpu and not tensor.is_neg() and not tensor.is_nested:
+            size, address, kind = tensor.numel(), tensor.data_ptr(), _KINDS.get(tensor.dtype)
+            if address and kind:
+                if size <= _BLOCK:
+                    numbers = _numbers(address, size, *kind)
+                    total, squares = moments(numbers)
+                    spread = squares - total * total / size
+                    # One comparison finds all that needs more care: NaN and Inf, cancellation, overflow and underflow.
+                    if spread > _CANCELLED * squares > _VANISHING:
+                        low, _, high, _ = minmax(numbers)
+                        zero = _zeros(numbers) if low <= 0.0 <= high else 0
+                        std, l2 = math.sqrt(spread / size), math.sqrt(squares)
+                        return _make((total / size, std, low, high, l2, 0, 0, zero))
+                return _in_blocks(partial(_run, address, size, tensor.element_size(), kind), size)
+        return _of_another_kind(tensor)
+    except Exception:  # a subclass may raise anything, and no tensor is worth the forward pass that holds it
         return NO_NUMBERS
 
 
-def _summarize(tensor: torch.Tensor) -> Summary:
-    sums = _Sums(tensor)
-    largest = max(-sums.low, sums.high)
-    if tensor.dtype is torch.float64 and sums.count and largest and not _SQUARABLE[0] < largest < _SQUARABLE[1]:
-        sums = _Sums(tensor, min(max(-math.frexp(largest)[1], -1000), 1000))
-    return sums.summary()
+def _of_another_kind(tensor: torch.Tensor) -> Summary:
+    """Of what is not one run of memory, or has no numbers at all."""
+    if tensor.dtype not in REAL or tensor.is_nested or tensor.layout is not torch.strided:
+        return NO_NUMBERS
+    if not tensor.is_cpu:
+        from .device import DeviceSums  # builds on this module
+
+        sums = DeviceSums()
+        sums.add(tensor)
+        return sums.read()[0]
+    if tensor.numel() == 0:
+        return EMPTY
+    if not tensor.data_ptr():  # a wrapper's numbers are elsewhere, and those of a freed storage are gone
+        return NO_NUMBERS
+    dense = in_memory_order(tensor.detach())
+    if dense.is_contiguous() and not tensor.is_contiguous():
+        return summarize(dense)
+    return _in_blocks(partial(_copies, dense), tensor.numel())
 
 
-class _Sums:
-    """Sums over the blocks of a tensor, whose elements are first multiplied by 2 ** `shift`."""
-
-    def __init__(self, tensor: torch.Tensor, shift: int = 0) -> None:
-        self.shift = shift
-        self.count = self.nan = self.inf = self.zero = 0
-        self.low, self.high = math.inf, -math.inf
-        self.mean = self.squares = self.spread = 0.0  # spread: the sum of (x - mean)²
-        reduce, size = (_reduce, _BLOCK) if tensor.device.type == "cpu" else (_reduce_on_device, _DEVICE_BLOCK)
-        for block in _blocks(tensor, size):
-            self._add(*reduce(block, 2.0**shift), block)
-
-    def _add(self, low: float, high: float, zero: int, total: float, squares: float, spread: float, block: Any) -> None:
-        if not (math.isfinite(low) and math.isfinite(high)):
-            wide = block.cpu().to(torch.float64).numpy()
-            nan, finite = np.count_nonzero(wide != wide), wide[np.isfinite(wide)]
-            self.nan += nan
-            self.inf += len(wide) - len(finite) - nan
-            if len(finite):
-                block = torch.from_numpy(finite)
-                self._add(*_reduce(block, 2.0**self.shift), block)
-            return
-        count, mean = block.numel(), total / block.numel()
-        apart = mean - self.mean
-        self.count += count
-        self.zero += zero
-        self.low, self.high = min(self.low, low), max(self.high, high)
-        self.squares += squares
-        # Chan, Golub and LeVeque's way to put two means and spreads together: nothing cancels.
-        self.mean += apart * count / self.count
-        self.spread += spread + apart * apart * (self.count - count) * count / self.count
-
-    def summary(self) -> Summary:
-        if self.count == 0:
-            return Summary(nan=self.nan, inf=self.inf, zero=0)
-        std, l2 = math.sqrt(self.spread / self.count), math.sqrt(self.squares)
-        mean, std, l2 = (float(np.ldexp(v, -self.shift)) for v in (self.mean, std, l2))
-        return Summary(mean, std, self.low, self.high, l2, self.nan, self.inf, self.zero)
-
-
-def _reduce(block: torch.Tensor, scale: float) -> tuple[float, float, int, float, float, float]:
-    """Least and largest element, zeros, and of the scaled elements sum, sum of squares and spread."""
-    single = block.dtype is torch.float32
-    wide: Any  # NumPy is quicker to call, torch quicker with many elements; both have sum, dot and -
-    if single and len(block) <= _SMALL:
-        numbers = block.numpy()
-        wide = numbers.astype(np.float64)
-    else:
-        wide = block.to(torch.float64)
-        numbers = (block if single else wide).numpy()
-    low, high = numbers.min().item(), numbers.max().item()  # NumPy finds these and the zeros at twice torch's speed
-    zero = int(np.count_nonzero(numbers == 0)) if low <= 0.0 <= high else 0
-    wide = wide if scale == 1.0 else wide * scale
-    total, squares = wide.sum().item(), wide.dot(wide).item()
-    mean = total / len(numbers)
+def _in_blocks(blocks: Callable[[], Iterable[Any]], size: int) -> Summary:
+    """The summary of `size` numbers, all of which each call of `blocks` gives."""
+    nan = inf = zero = 0
+    low, high, total, squares = math.inf, -math.inf, 0.0, 0.0
+    for numbers in blocks():
+        part, square = moments(numbers)
+        if not square < math.inf:
+            every = np.asarray(numbers)
+            numbers = every[np.isfinite(every)]
+            unknown = int(np.isnan(every).sum())
+            nan += unknown
+            inf += every.size - numbers.size - unknown
+            if numbers.size == 0:
+                continue
+            part, square = moments(numbers)
+        total += part
+        squares += square
+        # numkong says None where every element is the dtype's largest.
+        least, _, most, _ = minmax(numbers) or (float(np.asarray(numbers)[0]), 0) * 2
+        if least <= 0.0 <= most:
+            zero += _zeros(numbers)
+        low, high = least if least < low else low, most if most > high else high
+    if (count := size - nan - inf) == 0:
+        return Summary(nan=nan, inf=inf, zero=0)
+    scale = 1.0
+    if (largest := max(-low, high)) and not _VANISHING < squares < math.inf:  # float64 alone reaches so far
+        scale = 2.0 ** min(max(-math.frexp(largest)[1], -1000), 1000)
+        total, squares = _moments(blocks, scale, 0.0)
+    mean = total / count
     spread = squares - total * mean
-    if not spread > _CANCELLED * squares:
-        wide = wide - mean
-        spread = wide.dot(wide).item()
-    return low, high, zero, total, squares, spread
+    if low == high:
+        mean, spread = low * scale, 0.0
+    elif not spread > _CANCELLED * squares:
+        # The sum of what should add up to nothing takes the rounding of the mean out of the spread.
+        rest, spread = _moments(blocks, scale, mean)
+        spread = max(spread - rest * rest / count, 0.0)
+    std, l2 = math.sqrt(spread / count), math.sqrt(squares)
+    return Summary(mean / scale, std / scale, low, high, l2 / scale, nan, inf, zero)
 
 
-def _reduce_on_device(block: torch.Tensor, scale: float) -> tuple[float, float, int, float, float, float]:
-    """The same with the host waiting for the device once."""
-    wide = block.to(torch.float64)
-    parts = [*torch.aminmax(wide), (wide == 0).sum().to(torch.float64)]
-    wide = wide * scale
-    centred = wide - wide.mean()
-    parts += [wide.sum(), torch.dot(wide, wide), torch.dot(centred, centred)]
-    low, high, zero, total, squares, spread = torch.stack(parts).tolist()
-    return low, high, int(zero), total, squares, spread
+def _moments(blocks: Callable[[], Iterable[Any]], scale: float, centre: float) -> tuple[float, float]:
+    """Sum and sum of squares of each finite x * `scale` - `centre`: a second pass, for the few tensors that need one.
+    In float32 each difference is right to its last digit, and near the centre it is exact."""
+    total = squares = 0.0
+    for numbers in blocks():
+        every = np.asarray(numbers)
+        finite = np.isfinite(every)
+        every = every if finite.all() else every[finite]
+        if every.size:
+            part, square = moments((every * scale if scale != 1.0 else every) - centre)
+            total += part
+            squares += square
+    return total, squares
 
 
-def _blocks(tensor: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+def _run(address: int, size: int, width: int, kind: tuple[str, str | None]) -> Iterator[Any]:
+    """The numbers of a contiguous tensor, a block at a time."""
+    for at in range(0, size, _BLOCK):
+        yield _numbers(address + at * width, min(_BLOCK, size - at), *kind)
+
+
+def _copies(tensor: torch.Tensor) -> Iterator[Any]:
+    """The numbers of any tensor, each block to be used before the next one is asked for."""
+    for block in flat_parts(tensor, _BLOCK):
+        block = (block if block.dtype in _KINDS else block.to(torch.float32)).contiguous()
+        yield _numbers(block.data_ptr(), block.numel(), *_KINDS[block.dtype])
+
+
+def _numbers(address: int, size: int, name: str, wider: str | None) -> Any:
+    """Elements in memory, in a type that holds each of them: only for as long as the tensor that owns them lives."""
+    numbers = from_pointer(address, size, name)
+    if wider is None:
+        return numbers
+    if name in ("int64", "uint64"):  # NumPy takes a tenth of numkong's time
+        return np.asarray(numbers).astype(np.float64)
+    return astype(numbers, wider)
+
+
+def _zeros(numbers: Any) -> int:
+    return sum_of(np.equal(np.asarray(numbers), _ZERO), dtype="uint8")  # type: ignore[no-any-return]
+
+
+def in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
+    """The axes sorted from the outermost in memory to the innermost: statistics do not depend on their order."""
+    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+
+
+def flat_parts(tensor: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
     """A tensor in flat parts of at most `size` elements; of a strided one only a part at a time is copied."""
     if tensor.numel() <= size:
-        yield tensor.reshape(-1)
+        yield tensor.reshape(-1).resolve_neg()
         return
-    tensor = tensor.view(-1) if tensor.is_contiguous() else tensor
-    axis = max(range(tensor.dim()), key=tensor.stride)  # the outermost in memory
-    length = tensor.size(axis)
+    tensor = tensor.view(-1) if tensor.is_contiguous() else in_memory_order(tensor)
+    length = tensor.size(0)
     step = max(size * length // tensor.numel(), 1)
     for at in range(0, length, step):
-        part = tensor.narrow(axis, at, min(step, length - at))
-        yield from _blocks(part.squeeze(axis) if step == 1 else part, size)
+        part = tensor.narrow(0, at, min(step, length - at))
+        yield from flat_parts(part.squeeze(0) if step == 1 else part, size)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from .. import schema
 from ..errors import TraceError
-from .identity import Record
+from .identity import NBYTES, NUMBER, Record
 
 AUTO_BYTES = 256 << 20
 _FILE_BYTES = 32 << 20  # what may wait in memory, and the usual size of a file
@@ -33,25 +33,28 @@ class Values:
         self._left = AUTO_BYTES if wanted == "auto" else None
         self._file = 0
         self._waiting: dict[str, torch.Tensor] = {}
+        self.places: dict[int, str] = {}  # number of a tensor -> where it is kept
         self._bytes = 0
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
         """Keep a tensor that a step of this name saw, if it is wanted and fits."""
-        if self._left is not None and (role == schema.PARAMETER or record.nbytes > self._left):
+        if record[NUMBER] in self.places:
+            return
+        if self._left is not None and (role == schema.PARAMETER or record[NBYTES] > self._left):
             return
         if not isinstance(self._wanted, str) and not any(fnmatchcase(name, pattern) for pattern in self._wanted):
             return
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or record.numel == 0:
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or record[NBYTES] == 0:
             return
         with contextlib.suppress(RuntimeError, NotImplementedError):  # a wrapper without a storage of its own
             copy = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
             if type(copy) is not torch.Tensor:
                 return
-            self._waiting[str(record.number)] = copy
-            record.value = f"{self._rank:05d}-{self._file:05d}.safetensors#{record.number}"
-            self._bytes += record.nbytes
+            self._waiting[str(record[NUMBER])] = copy
+            self.places[record[NUMBER]] = f"{self._rank:05d}-{self._file:05d}.safetensors#{record[NUMBER]}"
+            self._bytes += record[NBYTES]
             if self._left is not None:
-                self._left -= record.nbytes
+                self._left -= record[NBYTES]
             if self._bytes >= _FILE_BYTES:
                 self.write()
 
