@@ -1173,7 +1173,8 @@ def test_two_threads_call_one_model(level: str, times: int) -> None:
 
 def test_the_tree_of_a_trace_of_two_threads_is_that_of_its_table() -> None:
     trace = threaded("lines", 5)
-    assert (trace.column("forward")[1:] < trace.column("forward")[:-1]).any()  # they were interleaved
+    assert (trace.column("step")[1:] < trace.column("step")[:-1]).any()  # they were interleaved …
+    assert (trace.column("forward")[1:] >= trace.column("forward")[:-1]).all()  # … and each stands in one piece
     for step in trace:
         assert (None if step.parent is None else step.parent.step) == step.parent_step
         assert [child.parent_step for child in step.children] == [step.step] * len(step.children)
@@ -1326,8 +1327,8 @@ def test_a_scripted_part_is_named_as_unseen() -> None:
     bare = model(x)
     with tftrace.record(model) as trace:
         assert torch.equal(model(x), bare)
-    assert names(whole(trace)) == ["", "plain"]
-    assert trace.meta["unseen"][0] == "scripted"
+    assert names(whole(trace)) == ["", "plain", "scripted"]  # of what is compiled, the outermost call
+    assert trace.meta["unseen"][0] == "scripted.0"
     assert all(name.split(".")[0] == "scripted" for name in trace.meta["unseen"])
 
 
@@ -1450,7 +1451,8 @@ def test_an_earlier_tracer_or_profiler_goes_on(kind: str, level: str) -> None:
     if any(seen[key] < n for key, n in inside.items()):
         assert any(kind in text for text in lost), (inside, seen)
     if level != "modules":
-        assert {step.kind for step in trace} >= {"module", "line" if level == "lines" else "module"}
+        followed = level == "lines" and not any("lines are not recorded" in text for text in lost)
+        assert {step.kind for step in trace} >= {"module", "line" if followed else "module"}
 
 
 def test_nothing_is_lost_in_an_ordinary_recording() -> None:

@@ -381,7 +381,7 @@ def test_a_scripted_module_is_named_as_unseen_and_the_rest_is_recorded() -> None
     class Mixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.scripted, self.plain = torch.jit.script(nn.Linear(3, 3)), nn.Linear(3, 2)
+            self.scripted, self.plain = torch.jit.script(nn.Sequential(nn.Linear(3, 3))), nn.Linear(3, 2)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.plain(self.scripted(x))
@@ -389,8 +389,8 @@ def test_a_scripted_module_is_named_as_unseen_and_the_rest_is_recorded() -> None
     model = Mixed()
     with tftrace.record(model) as trace:
         model(torch.randn(2, 3))
-    assert trace.meta["unseen"] == ["scripted"]
-    assert [s.name for s in trace if s.kind == "module"] == ["", "plain"] and hooks(model.plain) == 0
+    assert trace.meta["unseen"] == ["scripted.0"]
+    assert [s.name for s in trace if s.kind == "module"] == ["", "scripted", "plain"] and hooks(model.plain) == 0
 
 
 def test_the_end_of_a_trace_that_cannot_be_written_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

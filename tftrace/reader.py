@@ -45,13 +45,17 @@ def read_tables(folder: Path) -> dict[str, Any]:
     for rank in ranks:
         steps = _sorted_steps(_read_stream(rank / "steps.arrow", schema.STEPS))
         numbers = steps["step"].to_numpy()
-        parts.setdefault("steps", []).append(steps)
+        order = _one_forward_after_the_other(steps, numbers)
+        position = np.empty_like(order)
+        position[order] = np.arange(len(order))
+        parts.setdefault("steps", []).append(steps.take(pa.array(order)))
         for name in ("tensors", "checks"):
             table = _read_stream(rank / f"{name}.arrow", schema.TABLES[name])
             owner = table["step"].to_numpy()
             place = np.searchsorted(numbers, owner)
             known = place < len(numbers)
             known[known] = numbers[place[known]] == owner[known]
+            place[known] = position[place[known]]
             order = np.flatnonzero(known)[np.argsort(place[known], kind="stable")]
             parts.setdefault(name, []).append(table.take(pa.array(order)))
             parts.setdefault(f"{name}_position", []).append(place[order] + offset)
@@ -78,6 +82,17 @@ def _sorted_steps(steps: pa.Table) -> pa.Table:
     order = np.argsort(numbers, kind="stable")
     last = np.append(np.diff(numbers[order]) != 0, True) if len(order) else np.zeros(0, bool)
     return steps.take(pa.array(order[last]))
+
+
+def _one_forward_after_the_other(steps: pa.Table, numbers: np.ndarray) -> np.ndarray:
+    """The order in which each tree stands in one piece: models that ran in several threads entered steps in turn."""
+    parents = steps["parent"].fill_null(-1).to_numpy()
+    place = np.searchsorted(numbers, parents).clip(max=max(len(numbers) - 1, 0))
+    own = np.arange(len(numbers))
+    root = np.where(numbers[place] == parents, np.minimum(place, own), own) if len(numbers) else own
+    while not np.array_equal(root, root[root]):
+        root = root[root]
+    return np.argsort(root, kind="stable")
 
 
 def _read_stream(file: Path, table: pa.Schema) -> pa.Table:

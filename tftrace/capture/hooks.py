@@ -40,7 +40,6 @@ class Watched:
         self.forward = _forward if self.scripted else type(module).forward
         self.definition, self.body = defined(self.forward), code_of(self.forward)
         self.places: dict[tuple[CodeType | None, int, str], Place] = {}
-        self.last_forward = 0
         self.described = False  # whether its parameters have been written
 
 
@@ -62,7 +61,7 @@ class ModuleHooks:
         self.watched: dict[int, Watched] = {}
         self._by_hooks: dict[int, Watched] = {}  # shallow copies (of DataParallel) share their dicts of hooks
         self._compiled: list[tuple[torch.nn.Module, Any]] = []
-        self.unseen: list[str] = []  # compiled by torch.jit: only their outermost calls are seen
+        self.unseen: list[str] = []  # inside what torch.jit compiled: only the calls from outside are seen
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None  # told of each call's begin and end
 
     def attach(self) -> None:
@@ -90,13 +89,16 @@ class ModuleHooks:
 
     def adopt(self, name: str, module: torch.nn.Module) -> None:
         """Watch a module and all below it, of which the model may get new ones while it runs."""
+        compiled: set[str] = set()
         for path, below in _walk(name, module, ()):
             watched = self.watched.get(id(below))
             if watched is None:
                 muted = id(below) not in self._roots and not self._selected(path)
                 watched = self.watched[id(below)] = Watched(below, path, muted)
                 if watched.scripted:
-                    self.unseen.append(path)
+                    compiled.add(path)
+                    if path.rpartition(".")[0] in compiled:
+                        self.unseen.append(path)
                 else:
                     self._by_hooks[id(below._forward_hooks)] = watched
             elif path not in watched.names:
@@ -126,8 +128,6 @@ class ModuleHooks:
         stack = recording.stack
         if watched.muted:
             return recording.mute(module) if stack else None
-        if not stack and id(module) not in self._roots and torch._C._current_graph_task_id() != -1:
-            recording.recompute(watched.last_forward)
         caller: FrameType | None = frame
         while caller is not None and caller.f_code.co_filename in _BETWEEN:
             caller = caller.f_back
@@ -137,7 +137,6 @@ class ModuleHooks:
         where = watched.places.get(key) or self._place(watched, key, caller)
         call = recording.enter(where, module, bind_arguments(watched.forward, args, kwargs))
         call.body = code_of(module.forward) if "forward" in module.__dict__ else watched.body
-        watched.last_forward = call.forward
         if not watched.described:
             watched.described = True
             recording.see(call, schema.PARAMETER, own_parameters(module))

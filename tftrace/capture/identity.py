@@ -8,6 +8,7 @@ must look at would cost more than the statistics."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
@@ -34,6 +35,8 @@ class Identities:
         self._storages: dict[int, int] = {}  # address of a storage -> weak reference to it
         self._views: dict[Any, Record] = {}  # a view of a storage at a version
         self._stretches: dict[Any, Any] = {}  # statistics of the elements that fill a stretch of a storage
+        # what has no storage: id of the tensor object -> (weak reference, version, record)
+        self._objects: dict[int, tuple[Callable[[], Any], int, Record]] = {}
         self._next = count()
         self._most = _FEW
 
@@ -50,7 +53,7 @@ class Identities:
                 tensor.dtype,
                 tensor.is_neg(),  # a pending sign: the storage holds the numbers without it
             )
-        except (RuntimeError, NotImplementedError):
+        except (RuntimeError, NotImplementedError, TypeError):
             return self._without_version(tensor)
         if tensor.is_complex() and tensor.is_conj():
             view = (*view, True)  # type: ignore[assignment]
@@ -58,6 +61,8 @@ class Identities:
 
     def _new(self, tensor: torch.Tensor, view: tuple[Any, ...]) -> Record:
         """The record of a view that was not seen before; a transposed or reshaped view has the same elements."""
+        if tensor.is_nested:
+            return self._without_version(tensor)
         storage, version, offset, shape, stride, *kind = view
         if storage not in self._storages:
             self._storages[storage] = tensor.untyped_storage()._weak_ref()
@@ -77,7 +82,15 @@ class Identities:
 
     def _without_version(self, tensor: torch.Tensor) -> Record:
         """An inference tensor does not count its writes: it is the same while its storage holds the same numbers.
-        What has no storage at all, such as a wrapper, is new at each sight."""
+        What has no storage of its own (sparse, nested, a wrapper) is known as long as the object lives."""
+        if not tensor.is_inference():
+            version = _version(tensor)
+            known = self._objects.get(id(tensor))
+            if known is not None and known[0]() is tensor and known[1] == version:
+                return known[2]
+            record = self._made(tensor, _shape(tensor), self._summary(tensor))
+            self._objects[id(tensor)] = (weakref.ref(tensor), version, record)
+            return record
         try:
             storage, offset = tensor.untyped_storage()._cdata, tensor.storage_offset()
             content = ("content", fingerprint(tensor))
@@ -87,12 +100,17 @@ class Identities:
         return self._views.get(view) or self._new(tensor, view)
 
     def _made(self, tensor: torch.Tensor, shape: tuple[int, ...], summary: Any) -> Record:
-        numel = tensor.numel()
+        try:
+            numel = int(tensor.numel())
+        except (RuntimeError, TypeError):
+            numel = 0
         dtype, device = _text(tensor.dtype), _text(tensor.device)
-        return (next(self._next), shape, dtype, device, numel, numel * tensor.element_size(), summary)
+        return (next(self._next), shape, dtype, device, numel, numel * tensor.dtype.itemsize, summary)
 
     def forget_freed(self) -> None:
         """Drop what is known of storages that are gone, once they have become many."""
+        if len(self._objects) > _FEW:
+            self._objects = {key: known for key, known in self._objects.items() if known[0]() is not None}
         if len(self._storages) < self._most:
             return
         gone = {address for address, weak in self._storages.items() if _expired(weak)}
@@ -104,6 +122,7 @@ class Identities:
 
     def close(self) -> None:
         """Give the weak references back."""
+        self._objects.clear()
         self._views.clear()
         self._stretches.clear()
         while self._storages:
@@ -112,6 +131,13 @@ class Identities:
 
 _expired = torch.UntypedStorage._expired  # type: ignore[attr-defined]
 _free = torch.UntypedStorage._free_weak_ref  # type: ignore[attr-defined]
+
+
+def _version(tensor: torch.Tensor) -> int:
+    try:
+        return tensor._version
+    except RuntimeError:
+        return -1
 
 
 @lru_cache(maxsize=4096)
@@ -126,11 +152,15 @@ def _dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    """Sizes as plain numbers; -1 where a nested tensor's rows differ."""
-    try:
-        return tuple([int(size) for size in tensor.shape])
-    except (RuntimeError, TypeError):
-        return tuple([-1] * tensor.dim())
+    """Sizes as plain numbers; -1 where the rows of a nested tensor differ."""
+    found = []
+    for axis in range(tensor.dim()):
+        try:
+            size = tensor.size(axis)
+            found.append(size if type(size) is int else -1)
+        except RuntimeError:
+            found.append(-1)
+    return tuple(found)
 
 
 @lru_cache(maxsize=256)

@@ -22,6 +22,7 @@ from ..recipes.recipe import library
 from ..trace import Trace
 from ..writer import TraceWriter, create_folder
 from .check import Checker
+from .checkpoints import Checkpoints
 from .frames import source_of_frames
 from .hooks import ModuleHooks
 from .identity import Identities
@@ -92,6 +93,8 @@ class Recorder:
         self._watchers = self._watch(recording)
         compiled = any(_compiled(module) for model in self._models.values() for module in model.modules())
         self._hooks.attach()
+        self._checkpoints = Checkpoints(recording)
+        self._checkpoints.attach()
         writer.meta["unseen"] = self._hooks.unseen
         self._around = ExitStack()
         if compiled:
@@ -133,6 +136,7 @@ class Recorder:
         recording = self._recording
         assert recording is not None
         self._hooks.remove()
+        self._checkpoints.remove()
         self._around.close()
         for watcher in self._watchers:
             watcher.close()

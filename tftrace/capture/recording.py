@@ -30,7 +30,7 @@ from .structure import leaves
 _FORWARDS, _NANOSECONDS = 8, 250_000_000  # what may wait in memory, once something has been written
 _modes = torch._C._len_torch_dispatch_stack
 _PLAIN = (str, int, float, torch.nn.Module)
-RECOMPUTE = place(schema.FUNCTION, "recompute", "torch.utils.checkpoint")
+_NOWHERE = place(schema.MODULE, "", "")
 
 
 class Equations(Protocol):
@@ -188,14 +188,10 @@ class Recording:
         call.start_ns = now - self._start
         return call
 
-    def recompute(self, forward: int) -> None:
-        """Begin a step for what a backward pass runs again of an earlier forward; it ends with the call below it."""
-        self.enter(RECOMPUTE, forward=forward)
-
     def mute(self, owner: Any) -> Call:
         """Go into a module of which nothing is to be recorded."""
         stack = self.stack
-        call = Call(RECOMPUTE)
+        call = Call(_NOWHERE)
         call.muted, call.owner, call.parent = True, owner, stack[-1].parent if stack[-1].muted else stack[-1]
         stack.append(call)
         return call
@@ -211,8 +207,6 @@ class Recording:
         if not raised and not call.muted and call.place.kind is not schema.LINE:
             self._see(call, schema.OUTPUT, "", result)
         self._close(call, result, now, schema.RAISED if raised else schema.RETURNED)
-        if stack and stack[-1].place is RECOMPUTE and not stack[-1].muted:
-            self._close(stack[-1], None, now, schema.RAISED if raised else schema.RETURNED)
 
     def _close(self, call: Call, result: Any, now: int, status: str) -> None:
         thread = self._threads
