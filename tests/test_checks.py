@@ -113,7 +113,7 @@ def test_random_and_unseen_values_are_unchecked_with_the_reason() -> None:
         model(**inputs)
     reasons = {r["reason"] for r in trace.checks.to_pylist() if r["equation"] in ("attention", "dropout")}
     assert reasons == {"random: arg:dropout is 0.1", "random: attr:training is True"}
-    with tftrace.record(model.eval(), level="modules") as trace:
+    with tftrace.record(model.eval(), level="modules", check=True) as trace:
         model(**inputs)
     rows = [r for r in trace.checks.to_pylist() if r["equation"] == "bert-multi-head"]
     assert {r["reason"] for r in rows} == {"q was not there (arg:query of *_attention_forward)"}

@@ -348,7 +348,7 @@ def test_each_level_contains_the_one_above(family: Any) -> None:
 
 def test_sources_are_kept_at_every_level_and_written_with_the_first_forward(family: Any, tmp_path: Path) -> None:
     model, inputs = family("bert")
-    with tftrace.record(model, tmp_path / "run", level="modules"):
+    with tftrace.record(model, tmp_path / "run", level="modules", check=True):
         model(**inputs)
         trace = tftrace.load(tmp_path / "run")  # what a kill at this moment would leave
         linear = next(s for s in trace if s.type == "Linear")

@@ -95,7 +95,18 @@ class Reading:
         needs, and what was returned. What is on an accelerator is a tensor, which nobody has waited for."""
         found: list[Any] = []
         for statement in self.statements:
-            _Cells(self, tensors, units).draw(statement, seed, found)
+            drawn: dict[str, Array] = {}
+            for dim, size, count in statement.drawn:
+                seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
+                drawn[dim] = _positions(seed, size, count)
+            cells = None
+            for at, name, slice_ in statement.reads:
+                if slice_ is not None:
+                    found.append(_take(tensors[name], slice_, drawn))
+                    continue
+                cells = cells or _Cells(self, tensors, units, drawn)
+                statement.dims[at], part = cells.read(statement.leaves[at])
+                found.append(part)
         return found
 
 
@@ -110,7 +121,13 @@ class _Statement:
         self.drawn = [(dim, size, count) for dim, size, count in drawn if size > count]
         self.leaves = reading.fit.leaves[statement.symbol]
         self.units = [UNIT.get(dtypes.get(_base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
-        self.dims: list[tuple[str, ...]] = [()] * len(self.leaves)  # known when a leaf is first read
+        # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
+        self.reads: list[tuple[int, str, _Slice | None]] = [
+            (at, _base(leaf), reading.slices[_base(leaf)] if isinstance(leaf, Name) else None)
+            for at, leaf in enumerate(self.leaves)
+        ]
+        self.reads.append((len(self.leaves), self.symbol, reading.slices[self.symbol]))
+        self.dims = [() if slice_ is None else slice_.names for _, _, slice_ in self.reads]  # else when first read
 
 
 def _base(leaf: Node) -> str:
@@ -141,61 +158,47 @@ class _Slice:
 
     def __init__(self, layout: Layout, sizes: Mapping[str, int]) -> None:
         self.names = layout.names
+        self.axes = tuple(enumerate(layout.names))
         index = tuple(0 if names is None else slice(None) for names in layout.axes)
         self.index = index if 0 in index else None
         self.shape = tuple(sizes[n] for n in layout.names) if any(len(a or ()) > 1 for a in layout.axes) else None
 
-    def __call__(self, found: Any) -> Any:
-        if self.index is not None:
-            found = found[self.index]
-        return found if self.shape is None else found.reshape(self.shape)  # only takes axes apart: a view
+
+def _take(tensor: torch.Tensor, slice_: _Slice, drawn: Mapping[str, Array]) -> Any:
+    """A copy of the drawn positions."""
+    found = _numbers(tensor)
+    if slice_.index is not None:
+        found = found[slice_.index]
+    if slice_.shape is not None:
+        found = found.reshape(slice_.shape)  # only takes axes apart: a view
+    whole = True
+    for axis, name in slice_.axes:
+        at = drawn.get(name)
+        if at is not None:
+            found, whole = found.take(at, axis) if found.__class__ is np.ndarray else _along(found, at, axis), False
+    if whole:
+        found = found.copy() if isinstance(found, np.ndarray) else found.clone()
+    return found
 
 
 class _Cells(Known):
-    """The symbols of one statement, read on the drawn cells."""
+    """What of a statement is more than a tensor as it is."""
 
-    def __init__(self, reading: Reading, tensors: Mapping[str, torch.Tensor], units: Units) -> None:
-        self._sizes, self._numbers = reading.fit.sizes, reading.numbers
-        self._slices, self._tensors, self._units = reading.slices, tensors, units
-        self._drawn: dict[str, Array] = {}  # positions along the dimensions that are not read whole
-        self._read: dict[str, Any] = {}
+    def __init__(
+        self, reading: Reading, tensors: Mapping[str, torch.Tensor], units: Units, drawn: Mapping[str, Array]
+    ) -> None:
+        super().__init__(reading.fit.sizes, reading.numbers)
+        self._slices, self._tensors, self._units, self._drawn = reading.slices, tensors, units, drawn
 
-    def draw(self, statement: _Statement, seed: int, found: list[Any]) -> None:
-        """Draw positions, and put there what the symbol's expression needs and what was returned."""
-        for dim, size, count in statement.drawn:
-            seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
-            self._drawn[dim] = _positions(seed, size, count)
-        for at, leaf in enumerate(statement.leaves):
-            if leaf.__class__ is Name:
-                statement.dims[at] = self._slices[leaf.id].names
-                found.append(self._cells(leaf.id))
-            elif isinstance(leaf, Lookup) and isinstance(leaf.index, Name) and leaf.index.id in self._slices:
-                dims, rows = self._rows(leaf.table.id, leaf.index.id)
-                statement.dims[at] = dims
-                found.append(rows)
-            else:
-                value = Evaluator(self, *self._units).evaluate(leaf)
-                statement.dims[at] = value.dims
-                found.append(value.v)
-        found.append(self._cells(statement.symbol))
+    def read(self, leaf: Node) -> tuple[tuple[str, ...], Any]:
+        """The cells of a leaf that is not a tensor as it is, and their dimensions."""
+        if isinstance(leaf, Lookup) and isinstance(leaf.index, Name) and leaf.index.id in self._slices:
+            return self._rows(leaf.table.id, leaf.index.id)
+        value = Evaluator(self, *self._units).evaluate(leaf)
+        return value.dims, value.v
 
     def _cells(self, name: str) -> Any:
-        found = self._read.get(name)
-        if found is None:
-            found = self._read[name] = self._take(self._tensors[name], self._slices[name])
-        return found
-
-    def _take(self, tensor: torch.Tensor, slice_: _Slice) -> Any:
-        """A copy of the drawn positions."""
-        found = slice_(_numbers(tensor))
-        whole = True
-        for axis, name in enumerate(slice_.names):
-            at = self._drawn.get(name)
-            if at is not None:
-                found, whole = _along(found, at, axis), False
-        if whole:
-            found = found.copy() if isinstance(found, np.ndarray) else found.clone()
-        return found
+        return _take(self._tensors[name], self._slices[name], self._drawn)
 
     def _rows(self, table: str, index: str) -> tuple[tuple[str, ...], Any]:
         """The rows of a table that the drawn cells of an index name."""
@@ -229,9 +232,12 @@ class _Cells(Known):
 
     def select(self, name: str, dim: str, index: int) -> Value:
         slice_ = self._slices[name]
-        part = slice_(self._tensors[name].detach()).select(slice_.names.index(dim), index)
+        part = self._tensors[name].detach()
+        part = part if slice_.index is None else part[slice_.index]
+        part = part if slice_.shape is None else part.reshape(slice_.shape)
+        part = part.select(slice_.names.index(dim), index)
         rest = Layout(tuple((n,) for n in slice_.names if n != dim))
-        return _value(rest.names, self._take(part, _Slice(rest, {})))
+        return _value(rest.names, _take(part, _Slice(rest, {}), self._drawn))
 
     def positions(self, dim: str) -> Array:
         at = self._drawn.get(dim)
@@ -276,17 +282,19 @@ def _numbers(tensor: torch.Tensor) -> Any:
     """An array over the tensor's memory, to be read at once; where that cannot be had, the tensor.
 
     By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
-    if tensor.layout is not torch.strided or tensor.is_meta:
-        raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
-    if not on_host(tensor) or tensor.dtype not in _KINDS or tensor.is_neg():
+    form = _KINDS.get(tensor.dtype)
+    if form is None or not on_host(tensor) or tensor.layout is not torch.strided or tensor.is_neg():
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
         return tensor.detach().resolve_neg()
     address = tensor.data_ptr()
     if not address:
         raise Unbound("there are no numbers to read in a wrapper or a freed storage")
-    name, kind, width = _KINDS[tensor.dtype]
-    shape, stride = tensor.shape, tensor.stride()
+    name, kind, width = form
+    shape = tensor.shape
     if tensor.is_contiguous():
         return np.ndarray(shape, kind, from_pointer(address, tensor.numel(), name))
+    stride = tensor.stride()
     span = 1 + sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
     return np.ndarray(shape, kind, from_pointer(address, span, name), 0, [step * width for step in stride])
 

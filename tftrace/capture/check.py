@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from .references import Unbound, applies, find, resolve
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_TOGETHER = 64  # steps evaluated at once
+_SECONDS = 2.0  # that verdicts may wait for
 
 
 class _Group:
@@ -53,6 +55,7 @@ class Checker:
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[tuple[Reading, Units], _Group] = {}
         self._held = 0
+        self._judged = time.monotonic()
 
     def begin(self, call: Call) -> None:
         """Find the call's equations, and note what must be kept for them."""
@@ -83,9 +86,15 @@ class Checker:
             except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
                 self._unchecked(call.step, order, match, _failure(error))
 
-    def verdicts(self) -> None:
-        """Judge all that waits, and queue rows of the checks table in order of the steps and of their equations."""
-        self._evaluate()
+    def verdicts(self, ended: bool) -> None:
+        """Judge what waits, if there is enough of it or it has waited for long, and queue rows of the checks table.
+
+        The more steps are judged together the less each costs."""
+        if ended or time.monotonic() - self._judged > _SECONDS:
+            self._evaluate()
+        elif full := {key: group for key, group in self._waiting.items() if len(group.steps) >= _MOST_TOGETHER}:
+            self._waiting = {key: group for key, group in self._waiting.items() if key not in full}
+            self._judge(full.values())
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
         for _, _, row in rows:
             self._writer.add("checks", row)
@@ -135,8 +144,12 @@ class Checker:
     def _evaluate(self) -> None:
         """Judge all that waits."""
         groups, self._waiting, self._held = self._waiting, {}, 0
-        fetch(column for group in groups.values() for column in group.columns)
-        for group in groups.values():
+        self._judged = time.monotonic()
+        self._judge(groups.values())
+
+    def _judge(self, groups: Collection[_Group]) -> None:
+        fetch(column for group in groups for column in group.columns)
+        for group in groups:
             self._conclude(group, lambda variant, columns, group=group: _judged(group, variant, columns))
 
     def _conclude(self, group: _Group, judged: Callable[[plan.Plan, list[list[Any]]], list[Outcome | str]]) -> None:

@@ -21,7 +21,7 @@ from torch.nn.modules import module as torch_module
 from .. import schema
 from ..source import NOWHERE, Site, call_site, code_of
 from ..writer import TraceWriter
-from .calls import Call, Place, bind_arguments, place
+from .calls import Call, Place, bind_arguments, parameters, place
 from .recording import Recording
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -39,6 +39,7 @@ class Watched:
         self.type = getattr(module, "original_name", None) if self.scripted else type(module).__name__
         self.forward = _forward if self.scripted else type(module).forward
         self.definition, self.body = defined(self.forward), code_of(self.forward)
+        self.parameters, _ = parameters(self.forward)
         self.places: dict[tuple[CodeType | None, int, str], Place] = {}
         self.described = False  # whether its parameters have been written
 
@@ -135,7 +136,11 @@ class ModuleHooks:
         name = names[0] if len(names) == 1 else _name(names, stack[-1] if stack else None)
         key = (None, 0, name) if caller is None else (caller.f_code, caller.f_lasti, name)
         where = watched.places.get(key) or self._place(watched, key, caller)
-        call = recording.enter(where, module, bind_arguments(watched.forward, args, kwargs))
+        if kwargs or len(args) > len(watched.parameters):
+            arguments = bind_arguments(watched.forward, args, kwargs)
+        else:
+            arguments = dict(zip(watched.parameters, args, strict=False))
+        call = recording.enter(where, module, arguments)
         call.body = code_of(module.forward) if "forward" in module.__dict__ else watched.body
         if not watched.described:
             watched.described = True

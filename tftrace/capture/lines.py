@@ -66,7 +66,7 @@ class LineTracer:
 
     def called(self, frame: FrameType) -> _Body | None:
         """Begin to follow a frame, as a step of its own unless it is the forward of the module that was called."""
-        return self._recording.guard(self._called, frame)  # type: ignore[no-any-return]
+        return self._recording.hook(self._called, frame)  # type: ignore[no-any-return]
 
     def _called(self, frame: FrameType) -> _Body | None:
         code, stack = frame.f_code, self._recording.stack
@@ -129,37 +129,44 @@ class _Body:
         self._step: Call | None = None
 
     def line(self, frame: FrameType) -> None:
-        """Another line begins."""
-        self._recording.guard(self._advance, frame)
+        """Another line begins, unless the same statement goes on over its next line."""
+        line = self._lines.get(frame.f_lineno)
+        if line is None or line is not self._at:
+            self._recording.hook(self._advance, frame, line)
 
     def leave(self, frame: FrameType, value: Any, raised: bool) -> None:
         """The frame ends."""
-        self._recording.guard(self._return, frame, value, raised)
+        self._recording.hook(self._return, frame, value, raised)
 
-    def _advance(self, frame: FrameType) -> None:
-        line = self._lines.get(frame.f_lineno)
+    def _advance(self, frame: FrameType, line: _Line | None) -> None:
         if line is None:
             line = self._new(frame)
-        if line is self._at:
-            return  # the same statement goes on over its next line
-        if self._step is not None:
-            self._end(frame, False)
+            if line is self._at:
+                return
+        if self._at is not None:
+            self._end(frame)
         self._at = line
-        self._step = self._recording.enter(line.place, self._call.owner)
+        self._step = self._recording.next_line(self._step, line.place, line, self._call.owner)
 
-    def _end(self, frame: FrameType, raised: bool) -> None:
-        """Close the line that ran and record the locals it bound."""
+    def _end(self, frame: FrameType) -> None:
+        """Write the line that ran, with the locals it bound."""
         step, line = self._step, self._at
-        self._step = self._at = None
-        if step is None or line is None:
-            return
-        if line.binds and not raised:
+        assert step is not None and line is not None
+        if line.binds:
             now = frame.f_locals
-            self._recording.see(step, schema.LOCAL, {name: now[name] for name in line.binds if name in now})
-        self._recording.leave(step, raised=raised)
+            for name in line.binds:
+                if name in now:
+                    self._recording.see_one(step, schema.LOCAL, name, now[name])
+        self._recording.end_line(step)
 
     def _return(self, frame: FrameType, value: Any, raised: bool) -> None:
-        self._end(frame, raised)
+        if self._step is not None:
+            if not raised:
+                self._end(frame)
+                self._recording.drop(self._step)
+            else:
+                self._recording.leave(self._step, raised=True)
+            self._step = self._at = None
         call = self._call
         if call.equations and any(match.locals for match in call.equations):
             call.values = dict(frame.f_locals)

@@ -60,6 +60,7 @@ class Recorder:
         exclude: Patterns = None,
         layers: Iterable[int] | None = None,
         values: str | Sequence[str] = "none",
+        check: bool | None = None,
         advance: Callable[[], None] | None = None,
     ) -> None:
         self._models = _named(model)
@@ -69,6 +70,7 @@ class Recorder:
         paths = [below for name, m in self._models.items() for below, _ in m.named_modules(prefix=name)]
         self._selected = selection(paths, include, exclude, layers)
         self._wanted, self._advance = values, advance
+        self._check = level != "modules" if check is None else check
         check_wanted(values)
         self._recording: Recording | None = None
 
@@ -85,7 +87,7 @@ class Recorder:
         self._recording = recording = Recording(
             Rows(writer, 0, summaries, {} if self._values is None else self._values.places),
             Identities(summaries.of),
-            Checker(library(), writer),
+            Checker(library(), writer) if self._check else None,
             self._write,
             self._values and self._values.keep,
         )
@@ -140,7 +142,7 @@ class Recorder:
         self._around.close()
         for watcher in self._watchers:
             watcher.close()
-        recording.guard(recording.end, error is not None)
+        recording.hook(recording.end, error is not None)
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"
         if recording.failure is not None:
@@ -182,6 +184,7 @@ def record(
     exclude: Patterns = None,
     layers: Iterable[int] | None = None,
     values: str | Sequence[str] = "none",
+    check: bool | None = None,
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder:
@@ -203,6 +206,7 @@ def record(
         layers: numbers of the layers to record, from the end if negative; what is in no layer stays.
         values: tensors to keep whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or glob
             patterns of the steps' names.
+        check: whether the papers' equations are checked; if not said, at every level but `"modules"`.
         overwrite: replace an existing trace at `path`.
         meta: further entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -214,7 +218,16 @@ def record(
             pattern or layer selects nothing.
     """
     return Recorder(
-        model, path, level, overwrite, meta or {}, include=include, exclude=exclude, layers=layers, values=values
+        model,
+        path,
+        level,
+        overwrite,
+        meta or {},
+        include=include,
+        exclude=exclude,
+        layers=layers,
+        values=values,
+        check=check,
     )
 
 

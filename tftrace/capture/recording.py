@@ -27,7 +27,7 @@ from .identity import Identities, Record
 from .rows import Rows
 from .structure import leaves
 
-_FORWARDS, _NANOSECONDS = 8, 250_000_000  # what may wait in memory, once something has been written
+_FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 250_000_000  # what may wait in memory, once something has been written
 _modes = torch._C._len_torch_dispatch_stack
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")
@@ -38,20 +38,30 @@ class Equations(Protocol):
 
     def begin(self, call: Call) -> None: ...
     def finish(self, call: Call) -> None: ...
-    def verdicts(self) -> None: ...
+    def verdicts(self, ended: bool) -> None: ...
 
 
-class _Thread(threading.local):
-    """What the recording keeps for each thread."""
+class _State:
+    """What the recording keeps for a thread."""
 
-    def __init__(self, stacks: list[list[Call]]) -> None:
+    __slots__ = ("began", "busy", "collecting", "counts", "entered", "own", "stack")
+
+    def __init__(self) -> None:
         self.stack: list[Call] = []
         self.counts: dict[Any, int] = {}  # calls of each name in this forward
         self.own = 0  # nanoseconds that the recording itself has taken
         self.began = 0  # when the piece of recording that runs now began
+        self.entered: Call | None = None  # the step that it began
         self.busy = False  # whether a piece of the recording runs now
         self.collecting = 0  # calls on the stack whose recipes ask for calls below them
-        stacks.append(self.stack)
+
+
+class _Local(threading.local):
+    """Each thread's state; `states` has those of all threads."""
+
+    def __init__(self, states: list[_State]) -> None:
+        self.state = _State()
+        states.append(self.state)
 
 
 class Recording:
@@ -61,7 +71,7 @@ class Recording:
         self,
         rows: Rows,
         identities: Identities,
-        equations: Equations,
+        equations: Equations | None,
         write: Callable[[], None],
         keep: Callable[[Record, torch.Tensor, str, str], None] | None = None,
     ) -> None:
@@ -71,11 +81,12 @@ class Recording:
         self.on_root: Callable[[bool], None] = lambda entering: None
         self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
         self.steps = 0
-        self._numbers, self._forwards = itertools.count(), itertools.count()
-        self._stacks: list[list[Call]] = []
-        self._threads = _Thread(self._stacks)
+        self._forwards = itertools.count()
+        self._states: list[_State] = []
+        self._local = _Local(self._states)
         self._lock = threading.RLock()
         self._start = self._written = perf_counter_ns()
+        self._settled = 0  # steps that had been entered when rows were last written
         self._unwritten = _FORWARDS  # forwards that ended since; the first one is written at once
 
     # -- a piece of the recording -----------------------------------------------------------------
@@ -83,34 +94,27 @@ class Recording:
     @property
     def stack(self) -> list[Call]:
         """The steps this thread is inside, outermost first."""
-        return self._threads.stack
+        return self._local.state.stack
 
     @property
     def busy(self) -> bool:
         """Whether this thread is in the recording's own code, of which nothing is to be recorded."""
-        return self._threads.busy
+        return self._local.state.busy
 
     def hook(self, work: Callable[..., Any], *args: Any) -> Any:
-        """`guard` for what runs in the midst of the model's code: the line tracer does not follow it."""
-        tracing = self.tracing
-        if tracing is None or sys.gettrace() is not tracing:
-            return self.guard(work, *args)
-        sys.settrace(None)
-        try:
-            return self.guard(work, *args)
-        finally:
-            if self._threads.stack and self.failure is None:
-                sys.settrace(tracing)
-
-    def guard(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone.
 
-        Modes that watch torch are off meanwhile: our own code is nobody's business."""
-        thread = self._threads
-        if self.failure is not None or thread.busy:
+        Neither the line tracer nor modes that watch torch see it: our own code is nobody's business. The step that
+        it enters begins at its end, so that no step's duration holds what the recording takes."""
+        state = self._local.state
+        if state.busy or self.failure is not None:
             return None
-        began = thread.began = perf_counter_ns()
-        thread.busy = True
+        state.busy = True
+        tracing = self.tracing
+        traced = tracing is not None and sys.gettrace() is tracing
+        if traced:
+            sys.settrace(None)
+        state.began = began = perf_counter_ns()
         try:
             with self._lock:
                 if _modes():
@@ -121,8 +125,15 @@ class Recording:
             self._fail(error)
             return None
         finally:
-            thread.busy = False
-            thread.own += perf_counter_ns() - began
+            state.busy = False
+            ended = perf_counter_ns()
+            state.own += ended - began
+            entered = state.entered
+            if entered is not None:
+                state.entered = None
+                entered.start_ns, entered.own_ns = ended - self._start, state.own
+            if traced and state.stack and self.failure is None:
+                sys.settrace(tracing)
 
     def _fail(self, error: Exception) -> None:
         self.failure = f"{type(error).__name__}: {error}"
@@ -150,8 +161,51 @@ class Recording:
         """Begin a step below the one that runs in this thread, or the first of a forward (of `forward` again).
 
         `direct`: it is a module's forward, called past the module's hooks."""
-        thread = self._threads
-        stack = thread.stack
+        state = self._local.state
+        call = self._begin(state, where, where.name, forward)
+        call.owner, call.direct = owner, direct
+        if arguments is not None:
+            call.arguments = arguments
+            self.see(call, schema.INPUT, arguments)
+            if self._equations is not None and where.kind is not schema.OP:
+                self._equations.begin(call)
+                if call.equations:
+                    call.versions = versions(arguments)
+                    state.collecting += call.seen is not None
+        if call.parent is None:
+            self.on_root(True)
+        return call
+
+    def next_line(self, call: Call | None, where: Place, key: Any, owner: Any) -> Call:
+        """Begin the step of a line, `key` of which counts its occurrences, in the place of the one that ended.
+
+        The call of the ended line is used again: all that ran on it has been written."""
+        state = self._local.state
+        if call is None:
+            call = self._begin(state, where, key)
+            call.owner = owner
+            return call
+        call.place = where
+        counts = state.counts
+        call.occurrence = occurrence = counts.get(key, 0)
+        counts[key] = occurrence + 1
+        call.step = self.steps
+        self.steps += 1
+        state.entered = call
+        return call
+
+    def end_line(self, call: Call) -> None:
+        """Write the step of a line that ended, and leave its call on the stack for the next one."""
+        state = self._local.state
+        if state.stack[-1] is not call:
+            now = state.began - self._start
+            while state.stack and state.stack[-1] is not call:
+                self._close(state, None, now, schema.OPEN)
+        took = state.began - self._start - call.start_ns - state.own + call.own_ns
+        self._rows.step(call, took if took > 0 else 0, schema.RETURNED, None)
+
+    def _begin(self, state: _State, where: Place, key: Any, forward: int | None = None) -> Call:
+        stack = state.stack
         call = Call(where)
         if stack:
             parent: Call | None = stack[-1]
@@ -159,76 +213,71 @@ class Recording:
                 parent = parent.parent
             if parent is not None:
                 call.parent, call.depth, call.forward = parent, parent.depth + 1, parent.forward
+        elif forward is None:
+            call.forward = next(self._forwards)
+            state.counts = {}
         else:
-            parent = None
-            if forward is None:
-                call.forward = next(self._forwards)
-                thread.counts = {}
-            else:
-                call.forward = forward
-        key: Any = (where.name, where.line) if where.kind is schema.LINE else where.name
-        call.occurrence = thread.counts.get(key, 0)
-        thread.counts[key] = call.occurrence + 1
-        call.step = next(self._numbers)
+            call.forward = forward
+        counts = state.counts
+        call.occurrence = occurrence = counts.get(key, 0)
+        counts[key] = occurrence + 1
+        call.step = self.steps
         self.steps += 1
-        call.owner, call.direct = owner, direct
         stack.append(call)
-        if arguments is not None:
-            call.arguments = arguments
-            self.see(call, schema.INPUT, arguments)
-            if where.kind is not schema.OP:
-                self._equations.begin(call)
-                if call.equations:
-                    call.versions = versions(arguments)
-                    thread.collecting += call.seen is not None
-        if parent is None:
-            self.on_root(True)
-        now = perf_counter_ns()
-        call.own_ns = thread.own + now - thread.began
-        call.start_ns = now - self._start
+        state.entered = call
         return call
 
     def mute(self, owner: Any) -> Call:
         """Go into a module of which nothing is to be recorded."""
-        stack = self.stack
+        stack = self._local.state.stack
         call = Call(_NOWHERE)
         call.muted, call.owner, call.parent = True, owner, stack[-1].parent if stack[-1].muted else stack[-1]
         stack.append(call)
         return call
 
+    def drop(self, call: Call) -> None:
+        """Take the call of lines off the stack, the last of which has been written."""
+        stack = self._local.state.stack
+        if stack and stack[-1] is call:
+            stack.pop()
+
     def leave(self, call: Call, result: Any = None, raised: bool = False) -> None:
         """End a step, and whatever an exception left open below it."""
-        thread = self._threads
-        stack, now = thread.stack, thread.began - self._start
-        if call not in stack:
-            return
-        while stack[-1] is not call:
-            self._close(stack[-1], None, now, schema.RAISED if raised else schema.OPEN)
-        if not raised and not call.muted and call.place.kind is not schema.LINE:
-            self._see(call, schema.OUTPUT, "", result)
-        self._close(call, result, now, schema.RAISED if raised else schema.RETURNED)
+        state = self._local.state
+        stack, now = state.stack, state.began - self._start
+        if not stack or stack[-1] is not call:
+            if call not in stack:
+                return
+            while stack[-1] is not call:
+                self._close(state, None, now, schema.RAISED if raised else schema.OPEN)
+        if not raised and not call.muted:
+            self.see_one(call, schema.OUTPUT, "", result)
+        self._close(state, result, now, schema.RAISED if raised else schema.RETURNED)
 
-    def _close(self, call: Call, result: Any, now: int, status: str) -> None:
-        thread = self._threads
-        thread.stack.pop()
+    def _close(self, state: _State, result: Any, now: int, status: str) -> None:
+        call = state.stack.pop()
         if call.muted:
             return
+        if state.entered is call:
+            state.entered = None
         equation = None
         if call.equations:
-            thread.collecting -= call.seen is not None
-            if status is schema.RETURNED:
+            state.collecting -= call.seen is not None
+            if status is schema.RETURNED and self._equations is not None:
                 call.result = result
                 equation = call.equations[0].equation.id
                 self._equations.finish(call)
-        self._rows.step(call, max(now - call.start_ns - thread.own + call.own_ns, 0), status, equation)
-        if thread.collecting and status is schema.RETURNED and call.place.kind in schema.CALLS:
+        took = now - call.start_ns - state.own + call.own_ns
+        self._rows.step(call, took if took > 0 else 0, status, equation)
+        if state.collecting and status is schema.RETURNED and call.place.kind in schema.CALLS:
             self._collect(call, result)
-        if call.parent is None:
+        parent = call.parent
+        if parent is None:
             self.on_root(False)
             self._unwritten += 1
-        ended = call.parent is None and self._unwritten >= _FORWARDS
-        if ended or self._rows.full or now + self._start - self._written > _NANOSECONDS:
-            self.settle(waiting=call.parent is not None)
+        due = self.steps - self._settled > _STEPS or (parent is None and self._unwritten >= _FORWARDS)
+        if due or now + self._start - self._written > _NANOSECONDS:
+            self.settle(waiting=parent is not None)
 
     def _collect(self, call: Call, result: Any) -> None:
         """Hand a finished call to those above whose recipes ask for it."""
@@ -241,26 +290,28 @@ class Recording:
                     call.result, call.versions = result, {**call.versions, **versions({"": result})}
             above = above.parent
 
-    def settle(self, waiting: bool = False) -> None:
+    def settle(self, waiting: bool = False, ended: bool = False) -> None:
         """Write out what has gathered; while a forward runs not what an accelerator still computes."""
         if waiting and not self._rows.ready and not self._rows.overfull:
             return
-        for stack in self._stacks:
-            for call in stack:
+        for state in self._states:
+            for call in state.stack:
                 if not call.muted:
                     self._rows.step(call, None, schema.OPEN, None)  # so that a batch is readable without its end
-        self._equations.verdicts()
+        if self._equations is not None:
+            self._equations.verdicts(ended)
         self._identities.forget_freed()
         self._rows.flush()
         self._write()
-        self._written, self._unwritten = perf_counter_ns(), 0
+        self._written, self._unwritten, self._settled = perf_counter_ns(), 0, self.steps
 
     def end(self, raised: bool = False) -> None:
         """Close what never returned and write everything out."""
         now = perf_counter_ns() - self._start
-        while self.stack:
-            self._close(self.stack[-1], None, now, schema.RAISED if raised else schema.OPEN)
-        self.settle()
+        for state in self._states:
+            while state.stack:
+                self._close(state, None, now, schema.RAISED if raised else schema.OPEN)
+        self.settle(ended=True)
         self._identities.close()
 
     # -- rows -------------------------------------------------------------------------------------
@@ -268,20 +319,19 @@ class Recording:
     def see(self, call: Call, role: str, values: Mapping[str, Any]) -> None:
         """Queue a row for each tensor in these values, with its statistics at this moment."""
         for name, value in values.items():
-            self._see(call, role, name, value)
+            if value is not None:
+                self.see_one(call, role, name, value)
 
-    def _see(self, call: Call, role: str, name: str, value: Any) -> None:
+    def see_one(self, call: Call, role: str, name: str, value: Any) -> None:
+        """`see` of one value."""
         if isinstance(value, torch.Tensor):
-            self._tensor(call, role, name, value)
+            record = self._identities.of(value)
+            if self._keep is not None:
+                self._keep(record, value, call.place.name, role)
+            self._rows.tensors += (call.step, role, name, record)
         elif value is not None and not isinstance(value, _PLAIN):
             for path, tensor in leaves(value, name):
-                self._tensor(call, role, path, tensor)
-
-    def _tensor(self, call: Call, role: str, name: str, tensor: torch.Tensor) -> None:
-        record = self._identities.of(tensor)
-        if self._keep is not None:
-            self._keep(record, tensor, call.place.name, role)
-        self._rows.tensor(call.step, role, name, record)
+                self.see_one(call, role, path, tensor)
 
 
 def versions(values: Mapping[str, Any]) -> dict[int, int]:

@@ -77,6 +77,9 @@ def _getter(source: Reference | float) -> Getter:
         return argument
     if source.child is None and source.kind == "return" and not source.path:
         return lambda call: call.result
+    if source.child is None and source.kind in ("param", "attr") and len(source.path) == 1:
+        attribute = str(source.path[0])
+        return lambda call: _static(call.owner, attribute)
     return partial(find, source)
 
 
@@ -84,11 +87,9 @@ def find(reference: Reference, call: Call) -> Any:
     """What a reference names, or None."""
     at: Call | None = call
     if reference.child is not None:
-        found = [c for name, c in (call.seen or {}).items() if fnmatchcase(name, reference.child)]
-        if not found:
+        at = _child(call.seen or {}, reference.child)
+        if at is None:
             return None
-        at = found[-1]
-    assert at is not None
     kind = reference.kind
     if kind == "arg":
         start: Any = at.arguments
@@ -107,6 +108,13 @@ def find(reference: Reference, call: Call) -> Any:
     if isinstance(start, torch.Tensor) and (_changed(start, call) or (at is not None and _changed(start, at))):
         raise Unbound(f"{reference.source} was changed in place before the step ended")
     return start
+
+
+def _child(seen: dict[str, Call], pattern: str) -> Call | None:
+    """The last call below that has this name."""
+    if pattern in seen or not any(mark in pattern for mark in "*?["):
+        return seen.get(pattern)
+    return next((call for name, call in reversed(seen.items()) if fnmatchcase(name, pattern)), None)
 
 
 def _item(value: Any, key: str | int) -> Any:

@@ -15,10 +15,8 @@ import pyarrow as pa
 from .. import schema
 from ..writer import TraceWriter
 from .calls import Call, Place
-from .identity import Record
 from .summaries import Summaries
 
-_MANY = 8192  # rows of a batch
 _KEPT_BACK = 65536  # rows that may wait for an accelerator's statistics
 _STEP, _TENSOR = 10, 4  # entries of a row
 
@@ -30,7 +28,7 @@ class Rows:
     def __init__(self, writer: TraceWriter, rank: int, summaries: Summaries, kept: dict[int, str]) -> None:
         self._writer, self._rank, self._summaries, self._kept = writer, rank, summaries, kept
         self._steps: list[Any] = []
-        self._tensors: list[Any] = []
+        self.tensors: list[Any] = []  # step, role, name and record of each, one after the other
 
     def step(self, call: Call, duration_ns: int | None, status: str, equation: str | None) -> None:
         """Queue the row of a step that ended, or of one that still runs."""
@@ -48,15 +46,6 @@ class Rows:
             equation,
         )
 
-    def tensor(self, step: int, role: str, name: str, record: Record) -> None:
-        """Queue the row of a tensor that a step saw."""
-        self._tensors += (step, role, name, record)
-
-    @property
-    def full(self) -> bool:
-        """Whether there is a batch's worth of rows."""
-        return len(self._steps) >= _MANY * _STEP or len(self._tensors) >= _MANY * _TENSOR
-
     @property
     def ready(self) -> bool:
         """Whether the rows can be written without waiting for an accelerator."""
@@ -65,12 +54,12 @@ class Rows:
     @property
     def overfull(self) -> bool:
         """Whether there are more rows than should wait in memory, whatever they wait for."""
-        return len(self._steps) >= _KEPT_BACK * _STEP or len(self._tensors) >= _KEPT_BACK * _TENSOR
+        return len(self._steps) >= _KEPT_BACK * _STEP or len(self.tensors) >= _KEPT_BACK * _TENSOR
 
     def flush(self) -> None:
         """Hand all rows to the writer."""
         steps, self._steps = self._steps, []
-        tensors, self._tensors = self._tensors, []
+        tensors, self.tensors = self.tensors, []
         if steps:
             self._writer.write("steps", _step_columns(steps, self._rank))
         if tensors:
