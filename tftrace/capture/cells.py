@@ -19,8 +19,7 @@ from ..recipes.formula import Lookup, Name, Node, Select
 from ..recipes.plan import Fit, Statement
 from .references import Unbound
 
-_DRAWN = 2  # positions along an independent dimension …
-_DRAWN_LAST = 4  # … and along the last one
+_DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
 # dtypes that are read where they lie: name for numkong, for NumPy, bytes of an element
 _KINDS: dict[torch.dtype, tuple[str, Any, int]] = {
     torch.float64: ("float64", np.float64, 8),
@@ -116,9 +115,11 @@ class _Statement:
     def __init__(self, reading: Reading, statement: Statement, dtypes: Mapping[str, torch.dtype]) -> None:
         self.symbol, self.dtype = statement.symbol, dtypes[statement.symbol]
         self.single_products = statement.products and self.dtype is torch.float32
-        sizes, last = reading.fit.sizes, statement.independent[-1:]
-        drawn = [(dim, sizes[dim], _DRAWN_LAST if dim in last else _DRAWN) for dim in statement.independent]
-        self.drawn = [(dim, size, count) for dim, size, count in drawn if size > count]
+        sizes, alone = reading.fit.sizes, statement.independent
+        # Where cells along another dimension of the result are read whole, one row of them is many already.
+        last, others = (1, 1) if len(alone) < len(reading.slices[self.symbol].names) else _DRAWN
+        counts = [(dim, last if dim == alone[-1] else others) for dim in alone]
+        self.drawn = [(dim, sizes[dim], count) for dim, count in counts if sizes[dim] > count]
         self.leaves = reading.fit.leaves[statement.symbol]
         self.units = [UNIT.get(dtypes.get(_base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last

@@ -22,6 +22,7 @@ from .references import Unbound, applies, find, resolve
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_TOGETHER = 64  # steps evaluated at once
+_MOST_CELLS = 1 << 15  # of one leaf, evaluated at once: 256 KiB in float64 stay in a core's own cache
 _SECONDS = 2.0  # that verdicts may wait for
 
 
@@ -199,9 +200,10 @@ class Checker:
 def _judged(group: _Group, fitted: plan.Plan, columns: list[list[Any]]) -> list[Outcome | str]:
     """`judge`, so many at a time that what it makes stays small."""
     found: list[Outcome | str] = []
-    steps = len(columns[0])
-    for at in range(0, steps, _MOST_TOGETHER):
-        part = [column[at : at + _MOST_TOGETHER] for column in columns]
+    steps, largest = len(columns[0]), max(math.prod(column[0].shape) for column in columns)
+    together = max(min(_MOST_TOGETHER, _MOST_CELLS // max(largest, 1)), 1)
+    for at in range(0, steps, together):
+        part = [column[at : at + together] for column in columns]
         try:
             found += judge(group.reading, fitted, group.units, part)
         except TraceError as error:

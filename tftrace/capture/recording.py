@@ -27,7 +27,7 @@ from .identity import Identities, Record
 from .rows import Rows
 from .structure import leaves
 
-_FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 250_000_000  # what may wait in memory, once something has been written
+_FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
 _modes = torch._C._len_torch_dispatch_stack
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")

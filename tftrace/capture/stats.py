@@ -5,6 +5,7 @@ address: `Tensor.numpy()` takes longer than all of the sums, and leaves a storag
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -182,8 +183,19 @@ def _numbers(address: int, size: int, name: str, wider: str | None) -> Any:
     return astype(numbers, wider)
 
 
+class _Room(threading.local):
+    """A thread's room for comparisons: an array of its own for each would cost more than what is done with it."""
+
+    def __init__(self) -> None:
+        self.zero = np.empty(_BLOCK, np.bool_)
+
+
+_room = _Room()
+
+
 def _zeros(numbers: Any) -> int:
-    return sum_of(np.equal(np.asarray(numbers), _ZERO), dtype="uint8")  # type: ignore[no-any-return]
+    array = np.asarray(numbers)
+    return sum_of(np.equal(array, _ZERO, _room.zero[: len(array)]), dtype="uint8")  # type: ignore[no-any-return]
 
 
 def in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
