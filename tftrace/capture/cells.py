@@ -6,6 +6,7 @@ waits for it once."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ _KINDS: dict[torch.dtype, tuple[str, Any, int]] = {
     torch.int32: ("int32", np.int32, 4),
     torch.bool: ("uint8", np.bool_, 1),
 }
+_LONG = 64  # cells along dimensions that are read whole, of which one row is enough
 _BITS = (1 << 64) - 1
 UNIT = {
     torch.float64: 2.0**-53,
@@ -116,8 +118,8 @@ class _Statement:
         self.symbol, self.dtype = statement.symbol, dtypes[statement.symbol]
         self.single_products = statement.products and self.dtype is torch.float32
         sizes, alone = reading.fit.sizes, statement.independent
-        # Where cells along another dimension of the result are read whole, one row of them is many already.
-        last, others = (1, 1) if len(alone) < len(reading.slices[self.symbol].names) else _DRAWN
+        row = math.prod(sizes[dim] for dim in reading.slices[self.symbol].names if dim not in alone)
+        last, others = (1, 1) if row >= _LONG else _DRAWN
         counts = [(dim, last if dim == alone[-1] else others) for dim in alone]
         self.drawn = [(dim, sizes[dim], count) for dim, count in counts if sizes[dim] > count]
         self.leaves = reading.fit.leaves[statement.symbol]
