@@ -22,7 +22,7 @@ from .references import Unbound, applies, find, resolve
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_TOGETHER = 64  # steps evaluated at once
-_MOST_CELLS = 1 << 15  # of one leaf, evaluated at once: 256 KiB in float64 stay in a core's own cache
+_MOST_CELLS = 1 << 17  # of one leaf, evaluated at once: 1 MiB in float64 stays in a core's own cache
 _SECONDS = 2.0  # that verdicts may wait for
 
 
