@@ -13,6 +13,7 @@ import pytest
 
 import tftrace
 from tftrace.cli import main
+from tftrace.writer import TraceWriter
 
 DEMO = Path(tftrace.__file__).parent / "demo"
 
@@ -65,6 +66,73 @@ def test_a_local_folder_is_loaded_as_a_hub_id_would_be(minilm: str, tmp_path: Pa
     assert trace.meta["model"] == "BertModel" and trace.meta["tokens"] == [["[CLS]", "a", "sentence", ".", "[SEP]"]]
 
 
+def recorded(tmp_path: Path, *options: str) -> tftrace.Trace:
+    assert main(["record", "demo:bert", "-o", str(tmp_path / "run"), "--force", *options]) == 0
+    return tftrace.load(tmp_path / "run")
+
+
+def modules(trace: tftrace.Trace) -> list[str]:
+    return [step.name for step in trace if step.kind == "module"]
+
+
+def test_what_is_recorded_can_be_chosen(tmp_path: Path) -> None:
+    everything = modules(recorded(tmp_path, "--level", "modules"))
+    layers = [{n for n in everything if f".layer.{at}" in n} for at in range(2)]
+    assert min(map(len, layers)) > 5
+
+    def without(*names: str) -> list[str]:
+        return [n for n in everything if n not in names]
+
+    trace = recorded(tmp_path, "--level", "modules", "--layers", "-1")
+    assert modules(trace) == without(*layers[0])
+    assert modules(recorded(tmp_path, "--level", "modules", "--layers", "0-1")) == everything
+    assert modules(recorded(tmp_path, "--level", "modules", "--layers=0,-1")) == everything
+    trace = recorded(tmp_path, "--level", "modules", "--include", "classifier", "--include", "bert.embeddings")
+    assert modules(trace) == ["", *(n for n in everything if n.startswith(("bert.embeddings", "classifier")))]
+    trace = recorded(tmp_path, "--level", "modules", "--exclude", "bert.encoder", "--exclude", "*.pooler")
+    assert modules(trace) == [n for n in everything if not n.startswith(("bert.encoder", "bert.pooler"))]
+
+
+def test_levels_and_kept_values(tmp_path: Path) -> None:
+    def kept(trace: tftrace.Trace) -> set[str]:
+        return {row.role for step in trace for row in step.tensors if row.value is not None}
+
+    trace = recorded(tmp_path, "--level", "ops")
+    assert {step.kind for step in trace} == {"module", "function", "line", "op"}
+    assert kept(trace) == {"input", "output", "local"}  # auto is the default
+    assert trace.value(0, "logits").shape == (1, 2)
+    assert kept(recorded(tmp_path, "--level", "modules", "--values", "none")) == set()
+    assert "parameter" in kept(recorded(tmp_path, "--level", "modules", "--values", "all"))
+    trace = recorded(tmp_path, "--level", "modules", "--values", "classifier", "--values", "*.pooler")
+    names = {step.name for step in trace for row in step.tensors if row.value and row.role == "parameter"}
+    assert names == {"classifier"}  # the pooler itself has none
+    assert any(row.value for step in trace if step.name == "bert.pooler" for row in step.tensors)
+
+
+def test_what_is_not_in_the_trace_is_said(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, unseen = "A debugger sits there: lines are not recorded.", [f"head.{n}" for n in range(5)]
+    close = TraceWriter.close
+
+    def told(self: TraceWriter, *args: Any, **options: Any) -> None:
+        self.meta |= {"lost": [lost], "unseen": unseen}
+        close(self, *args, **options)
+
+    monkeypatch.setattr(TraceWriter, "close", told)
+    recorded(tmp_path, "--level", "modules")
+    said = capsys.readouterr().err.splitlines()
+    scripted = "Of modules compiled by torch.jit only the outermost calls are seen: head.0, head.1, head.2, head.3, …."
+    assert said[1:3] == [lost, scripted]
+    assert main(["show", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert f"missing {lost}\n" in shown and f"missing {scripted}\n" in shown
+    # AND nothing, where nothing is missing
+    monkeypatch.setattr(TraceWriter, "close", close)
+    recorded(tmp_path, "--level", "modules")
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert main(["show", str(tmp_path / "run")]) == 0
+    assert "missing" not in capsys.readouterr().out
+
+
 @pytest.fixture
 def bare_folder(tmp_path: Path) -> Path:
     """A model without its tokenizer."""
@@ -90,6 +158,16 @@ def bare_folder(tmp_path: Path) -> Path:
         (["record", "demo:bert", "-o", "{bare}"], "exists already"),
         (["record", "demo:bert", "-o", "{bare}", "--force"], "is not a trace, so it is not overwritten"),
         (["record", "demo:bert", "--level", "atoms"], "atoms"),
+        (["record", "demo:bert", "--include", "decoder.*"], "No module's path fits 'decoder.*': there are bert, "),
+        (["record", "demo:bert", "--exclude", "x", "--exclude", "bert"], "No module's path fits 'x'"),
+        (["record", "demo:bert", "--layers", "9"], "There is no layer 9: the model has 2 numbered layers"),
+        (["record", "demo:bert", "--layers", "-3"], "There is no layer -3"),
+        (["record", "demo:bert", "--layers", "first"], "There are no layers 'first': name them as 0,2,-1 or 0-3"),
+        (["record", "demo:bert", "--layers", "0,,1"], "There are no layers '0,,1'"),
+        (["record", "demo:bert", "--layers", "3-1"], "There are no layers '3-1'"),
+        (["record", "demo:bert", "--layers", "0-99999999999"], "There are no layers '0-99999999999'"),
+        (["record", "demo:bert", "--layers"], "requires an argument"),
+        (["record", "demo:bert", "--values", "all", "--values", "bert.*"], "--values all stands alone"),
         (["view", "{tmp}"], "is not a readable trace"),
         (["show", "{tmp}/missing"], "There is no trace at"),
         (["export", "{bare}", "{tmp}/run.csv"], "is not a readable trace"),
@@ -147,3 +225,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for command in ("demo", "record", "view", "show", "export"):
         assert command in out
+    assert main(["record", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for words in ("modules, functions, lines or ops", "--include", "--exclude", "0,2,-1 or 0-3", "--values"):
+        assert words in said

@@ -17,7 +17,7 @@ PACKAGE = Path(tftrace.__file__).parent
 FLOORS = [
     ["errors", "schema", "text"],
     ["source"],
-    ["writer", "reader"],
+    ["writer", "reader", "values"],
     ["trace"],
     ["stepping"],
     ["recipes"],

@@ -40,6 +40,12 @@ def test_the_tree_says_what_ran_and_what_it_bound(trace: Trace) -> None:
     assert max(map(len, said.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("value", [None, "text", 3, {"a": 1}, [3, None, ["x"]], ["\x1b[2J"]])
+def test_what_a_stranger_says_is_missing_is_harmless(value: object, tmp_path: Path) -> None:
+    said = shown(attention_trace(tmp_path, lost=value, unseen=value))
+    assert "\x1b" not in said and said.count("missing") == (2 if value == ["\x1b[2J"] else 0)
+
+
 def test_an_equation_is_drawn_once_where_it_first_occurs(trace: Trace) -> None:
     said = shown(trace)
     assert said.count("Vaswani et al. 2017, §3.2.1, Eq. (1)") == 1

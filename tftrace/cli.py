@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections import Counter
@@ -15,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from .demo import demo_folder
 from .errors import TraceError
@@ -37,7 +39,9 @@ _VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]
-Level = Literal["modules", "functions", "lines"]
+Level = Literal["modules", "functions", "lines", "ops"]
+Patterns = Annotated[list[str] | None, Parameter(consume_multiple=False, negative=())]
+Layers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
 
 
@@ -79,7 +83,9 @@ def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force
     name = name.removeprefix("demo:")
     demo_folder(name)  # before torch is loaded: a wrong name should cost no wait
     with TemporaryDirectory(prefix="tftrace-") as folder:
-        trace = _record(f"demo:{name}", text or [], output or Path(folder) / f"{name}.tftrace", force)
+        trace = _record(
+            f"demo:{name}", text or [], output or Path(folder) / f"{name}.tftrace", force, {"level": "lines"}
+        )
         _present(trace)
     if output is None:
         _say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")
@@ -87,7 +93,16 @@ def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force
 
 @app.command
 def record(
-    source: str, *, text: Texts = None, output: Output = None, level: Level = "lines", force: Force = False
+    source: str,
+    *,
+    text: Texts = None,
+    output: Output = None,
+    level: Level = "lines",
+    include: Patterns = None,
+    exclude: Patterns = None,
+    layers: Layers = None,
+    values: Patterns = None,
+    force: Force = False,
 ) -> None:
     """Record a forward pass of a model.
 
@@ -100,11 +115,22 @@ def record(
     output
         Folder of the trace; without it a name made from the source, in this folder.
     level
-        modules, functions or lines: how much is recorded.
+        modules, functions, lines or ops: how much is recorded, each with all before it.
+    include
+        Only modules whose path fits this pattern, such as 'encoder.*', and all below them; may be repeated.
+    exclude
+        Not the modules whose path fits this pattern, nor what is below them; may be repeated.
+    layers
+        Only these layers, such as 0,2,-1 or 0-3.
+    values
+        Tensors to keep whole: auto (all but weights, up to 256 MB), all, none, or a pattern of the steps' names,
+        which may be repeated. The default is auto.
     force
         Replace an existing trace.
     """
-    trace = _record(source, text or [], output or _free_name(source), force, level)
+    options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude}
+    options |= {"layers": None if layers is None else _layers(layers), "values": _values(values or ["auto"])}
+    trace = _record(source, text or [], output or _free_name(source), force, options)
     _say(
         f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers."
     )
@@ -159,8 +185,9 @@ def export(trace: Path, file: Path, *, force: Force = False) -> None:
     _say(f"Wrote {file}.")
 
 
-def _record(source: str, texts: Sequence[str], path: Path, force: bool, level: str = "lines") -> Trace:
+def _record(source: str, texts: Sequence[str], path: Path, force: bool, options: dict[str, Any]) -> Trace:
     """Load and record, with a progress line where a person is watching."""
+    from . import describe
     from .writer import check_folder
 
     check_folder(path, force)  # before the model is loaded: a bad path should cost no wait
@@ -171,11 +198,13 @@ def _record(source: str, texts: Sequence[str], path: Path, force: bool, level: s
         loaded = _quietly(lambda: _load(source, texts))
         modules = sum(1 for _ in loaded.model.modules())
         progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
-        trace = _run(loaded, path, force, level, lambda: progress.advance(task))
+        trace = _run(loaded, path, force, options, lambda: progress.advance(task))
     counts = Counter(trace.checks["verdict"].to_pylist())
     verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none known"
     said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
     _say(f"Recorded {len(trace)} steps of {trace.meta['model']} in {path}; equations: {verdicts}.{said}")
+    for sentence in describe.missing(trace):
+        console.print(Text(sentence, "dim"), soft_wrap=True)
     return trace
 
 
@@ -185,12 +214,12 @@ def _load(source: str, texts: Sequence[str]) -> Loaded:
     return load_model(source, texts)
 
 
-def _run(loaded: Loaded, path: Path, force: bool, level: str, advance: Callable[[], None]) -> Trace:
+def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advance: Callable[[], None]) -> Trace:
     import torch
 
     from .capture.recorder import Recorder
 
-    recorder = Recorder(loaded.model, path, level, force, loaded.meta, advance=advance)
+    recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, **options)
     try:
         with torch.no_grad(), recorder as trace:
             recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))
@@ -200,6 +229,26 @@ def _run(loaded: Loaded, path: Path, force: bool, level: str, advance: Callable[
             f"The forward pass failed ({type(error).__name__}: {why}): 'tftrace view {path}' shows where."
         ) from error
     return trace
+
+
+def _layers(said: str) -> list[int]:
+    """The numbers in `0,2,-1` or `0-3`."""
+    found: list[int] = []
+    for part in said.split(","):
+        numbers = re.fullmatch(r"\s*(-?\d{1,4})(?:-(\d{1,4}))?\s*", part, re.ASCII)
+        first, last = (int(numbers[1]), int(numbers[2] or numbers[1])) if numbers else (1, 0)
+        if last < first or (numbers and numbers[2] and first < 0):
+            raise TraceError(f"There are no layers {said!r}: name them as 0,2,-1 or 0-3.")
+        found += range(first, last + 1)
+    return found
+
+
+def _values(said: list[str]) -> str | list[str]:
+    """One of the words that say what is kept, or patterns."""
+    words = [word for word in said if word in ("auto", "all", "none")]
+    if words and len(said) > 1:
+        raise TraceError(f"--values {words[0]} stands alone: leave it out to name patterns.")
+    return words[0] if words else said
 
 
 def _quietly(work: Callable[[], Any]) -> Any:

@@ -33,8 +33,8 @@ STEPS = pa.schema(
         _column("forward", _int, "which root call, from 0; each token of a generation is one"),
         _column("rank", _int, "process of a distributed run"),
         _column("kind", _text, "module | function | line | op"),
-        _column("name", _text, "path of the module; a function adds its own name, a line has its function's"),
-        _column("type", _text, "class of the module, or qualified name of the function"),
+        _column("name", _text, "path of the module; a function or op adds its own name, a line has its function's"),
+        _column("type", _text, "class of the module, or qualified name of the function or op"),
         _column("occurrence", _int, "n-th call of that name within the forward, from 0"),
         _column("file", _text, "source file of the call site"),
         _column("line", _int, "first line of the call site, from 1"),
@@ -69,7 +69,7 @@ TENSORS = pa.schema(
         _column("nan", _int, "count of NaN"),
         _column("inf", _int, "count of +Inf and -Inf"),
         _column("zero", _int, "count of zeros"),
-        _column("value", _text, "where the whole tensor is kept, or null"),
+        _column("value", _text, "where the whole tensor is kept (file in values/ # its key there), or null"),
     ]
 )
 

@@ -97,7 +97,8 @@ class _Paper:
 
 
 def _all(trace: Trace, limit: int | None, width: int, language: str) -> Iterator[list[Part]]:
-    yield from ([(f"{name:<8}", "dim"), (said, "")] for name, said in describe.about(trace))
+    for name, said in describe.about(trace):
+        yield [(f"{name:<8}", "dim"), (said, "dim" if name == "missing" else "")]
     yield []
     kinds, parents = trace.column("kind"), trace.parents
     digits = len(str(max(0, len(trace) - 1)))

@@ -18,6 +18,7 @@ import pyarrow as pa
 from . import schema
 from .errors import TraceError
 from .reader import encoded, read_meta, read_tables
+from .values import kept_row, read_value
 
 if TYPE_CHECKING:
     import pandas
@@ -276,6 +277,15 @@ class Trace:
         if first is not None and first != position:
             rows += [r for r in self._rows("tensors", TensorRow, first) if r.role == schema.PARAMETER]
         return rows
+
+    def value(self, step: int, name: str, role: str | None = None) -> np.ndarray:
+        """The numbers of a tensor that a step saw, if the recording kept them whole.
+
+        Of several tensors of that name the output is meant, else the local, the input, the parameter, unless `role`
+        says which. bfloat16 and eight-bit floats come as float32, which holds them exactly. Raises TraceError if the
+        step has no such tensor or it was not kept, IndexError if there is no such step."""
+        row = kept_row(self.tensors_of(self[step].position), step, name, role)
+        return read_value(self.path, row.value, row.shape)
 
     def checks_of(self, position: int) -> list[CheckRow]:
         """The verdicts on a step's equations."""

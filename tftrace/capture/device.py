@@ -37,14 +37,15 @@ class DeviceSums:
 
     def read(self) -> list[Summary]:
         """The summaries of all tensors added since the last call."""
-        read = [buffer[:, :used].cpu().T.tolist() for buffer, used in zip(self._buffers, self._used, strict=True)]
-        found = [
-            added if isinstance(added, Summary) else _merged([(n, row) for b, i, j, n in added for row in read[b][i:j]])
-            for added in self._added
+        buffers, used, added = self._buffers, self._used, self._added
+        self._buffers, self._used, self._current, self._added = [], [], {}, []
+        for device in {buffer.device for buffer in buffers}:
+            wait(device)
+        read = [buffer[:, :rows].cpu().T.tolist() for buffer, rows in zip(buffers, used, strict=True)]
+        return [
+            one if isinstance(one, Summary) else _merged([(n, row) for b, i, j, n in one for row in read[b][i:j]])
+            for one in added
         ]
-        for kept in (self._buffers, self._used, self._current, self._added):
-            kept.clear()
-        return found
 
     def _enqueue(self, tensor: torch.Tensor) -> Summary | list[_Rows]:
         if tensor.dtype not in REAL or tensor.is_nested or tensor.layout is not torch.strided or tensor.is_meta:
@@ -76,6 +77,13 @@ class DeviceSums:
         self._used[buffer] += len(table)
         _reduce(table, self._buffers[buffer][:, first : first + len(table)])
         return buffer, first, first + len(table), table.size(1)
+
+
+def wait(device: torch.device) -> None:
+    """Wait for all that a device was given to do. A copy to the host waits for the current stream alone, and the model
+    may have run in another one, of another thread or of a `with torch.cuda.stream`."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def _reduce(table: torch.Tensor, out: torch.Tensor) -> None:

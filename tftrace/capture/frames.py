@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from opcode import opmap
 from types import CodeType, FrameType
 from typing import Any, Protocol
 
 _PLACES = (4, 3, 5, 2)  # of sys.monitoring; 0, 1, 2 and 5 are meant for debuggers, coverage, profilers, optimizers
+_RETURNS = {opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opmap}
+_DEBUGGERS = {"set_trace", "settrace"}  # what pdb and its kin are called by to take over a program that runs
 
 
 class Body(Protocol):
@@ -33,7 +36,7 @@ class Settrace:
     """Frames by `sys.settrace`, in each thread that has begun to follow."""
 
     def __init__(self, follower: Follower) -> None:
-        self._follower = follower
+        self._follower, self._closed = follower, False
         self._wanted: dict[CodeType, bool] = {}
         self.function = self._called
 
@@ -49,40 +52,61 @@ class Settrace:
             sys.settrace(None)
 
     def close(self) -> None:
-        """End for all threads."""
+        """End for all threads: another one notices at its next call."""
+        self._closed = True
+        self._wanted.clear()
         self.stop()
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> Any:
-        code = frame.f_code
-        wanted = self._wanted.get(code)
+        wanted = self._wanted.get(frame.f_code)
         if wanted is None:
-            wanted = self._wanted[code] = self._follower.wants(code)
-        if not wanted or event != "call":
+            wanted = self._look_at(frame)
+        if not wanted:
             return None
         body = self._follower.called(frame)
         if body is None:
             return None
-        frame.f_trace_lines = self._follower.lines
+        if not self._follower.lines:
+            frame.f_trace_lines = False
         return _Local(body).event
+
+    def _look_at(self, frame: FrameType) -> bool:
+        """Whether a code that is called for the first time is wanted."""
+        code = frame.f_code
+        if self._closed:
+            self.stop()
+            return False
+        if code.co_name in _DEBUGGERS:
+            above = frame.f_back
+            while above is not None:  # it asks for the lines of frames in which we have switched them off
+                if isinstance(getattr(above.f_trace, "__self__", None), _Local):
+                    above.f_trace_lines = True
+                above = above.f_back
+            return False
+        wanted = self._wanted[code] = self._follower.wants(code)
+        return wanted
 
 
 class _Local:
     """The local trace function of one frame."""
 
-    __slots__ = ("_body", "_raised")
+    __slots__ = ("_body",)
 
     def __init__(self, body: Body) -> None:
-        self._body, self._raised = body, False
+        self._body = body
 
     def event(self, frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
-            self._raised = False
             self._body.line(frame)
         elif event == "return":
-            self._body.leave(frame, arg, self._raised and arg is None)
-        elif event == "exception":
-            self._raised = True
+            self._body.leave(frame, arg, _raised(frame, arg))
         return self.event
+
+
+def _raised(frame: FrameType, value: Any) -> bool:
+    """Whether a frame ends by an exception, of which tracers are told as of `return None`. That an exception was told
+    of before does not say so: it may have been caught since; and one that goes on after `finally` is not told again."""
+    return value is None and frame.f_code.co_code[frame.f_lasti] not in _RETURNS
 
 
 class _Stacks(threading.local):
@@ -91,6 +115,15 @@ class _Stacks(threading.local):
     def __init__(self) -> None:
         self.following = False
         self.frames: list[tuple[FrameType, Body]] = []
+
+    def leave(self, frame: FrameType, value: Any, raised: bool) -> None:
+        """A frame ends, and with it those above it whose end nobody told."""
+        frames = self.frames
+        if frames and frames[-1][0] is not frame and any(followed is frame for followed, _ in frames):
+            while frames[-1][0] is not frame:
+                frames.pop()
+        if frames and frames[-1][0] is frame:
+            frames.pop()[1].leave(frame, value, raised)
 
 
 class Monitoring:
@@ -103,6 +136,7 @@ class Monitoring:
         self._api: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._tool: int | None = None
         self._codes: set[CodeType] = set()
+        self._lock = threading.RLock()  # what other threads run must not meet a place that was given back
 
     @property
     def free(self) -> bool:
@@ -111,8 +145,9 @@ class Monitoring:
 
     def start(self) -> bool:
         """Follow this thread from now on; False where all places for tools are taken."""
-        if self._tool is None:
-            self._register()
+        with self._lock:
+            if self._tool is None:
+                self._tool = self._registered()
         self._threads.following = self._tool is not None
         return self._threads.following
 
@@ -124,16 +159,17 @@ class Monitoring:
     def close(self) -> None:
         """End for all threads, and give the place back."""
         self.stop()
-        if self._tool is None:
-            return
-        for code in self._codes:
-            self._api.set_local_events(self._tool, code, 0)
-        self._codes.clear()
-        self._api.set_events(self._tool, 0)
-        for event in self._handlers():
-            self._api.register_callback(self._tool, event, None)
-        self._api.free_tool_id(self._tool)
-        self._tool = None
+        with self._lock:
+            tool, self._tool = self._tool, None
+            if tool is None:
+                return
+            self._api.set_events(tool, 0)
+            for code in self._codes:
+                self._api.set_local_events(tool, code, 0)
+            self._codes.clear()
+            for event in self._handlers():
+                self._api.register_callback(tool, event, None)
+            self._api.free_tool_id(tool)
 
     def _handlers(self) -> dict[int, Any]:
         events = self._api.events
@@ -144,25 +180,30 @@ class Monitoring:
             events.PY_UNWIND: self._unwound,
         }
 
-    def _register(self) -> None:
-        tool = next((place for place in _PLACES if self._api.get_tool(place) is None), None)
-        if tool is None:
-            return
-        self._tool = tool
-        self._api.use_tool_id(tool, "tftrace")
-        for event, handler in self._handlers().items():
-            self._api.register_callback(tool, event, handler)
-        self._api.set_events(tool, self._api.events.PY_START | self._api.events.PY_UNWIND)
-        self._api.restart_events()
+    def _registered(self) -> int | None:
+        for place in _PLACES:
+            try:
+                self._api.use_tool_id(place, "tftrace")
+            except ValueError:  # it is somebody's
+                continue
+            for event, handler in self._handlers().items():
+                self._api.register_callback(place, event, handler)
+            self._api.set_events(place, self._api.events.PY_START | self._api.events.PY_UNWIND)
+            self._api.restart_events()  # what an earlier recording in this place did not want
+            return place
+        return None
 
     def _begun(self, code: CodeType, offset: int) -> Any:
         if code not in self._codes:
             if not self._follower.wants(code):
                 return self._api.DISABLE
-            self._codes.add(code)
-            events = self._api.events
-            lines = events.LINE if self._follower.lines else 0
-            self._api.set_local_events(self._tool, code, events.PY_RETURN | lines)
+            with self._lock:
+                if self._tool is None:
+                    return None
+                self._codes.add(code)
+                events = self._api.events
+                lines = events.LINE if self._follower.lines else 0
+                self._api.set_local_events(self._tool, code, events.PY_RETURN | lines)
         if self._threads.following:
             frame = sys._getframe(1)
             body = self._follower.called(frame)
@@ -176,24 +217,19 @@ class Monitoring:
             frames[-1][1].line(frames[-1][0])
 
     def _returned(self, code: CodeType, offset: int, value: Any) -> None:
-        self._left(sys._getframe(1), value, False)
+        self._threads.leave(sys._getframe(1), value, False)
 
     def _unwound(self, code: CodeType, offset: int, error: BaseException) -> None:
-        self._left(sys._getframe(1), None, True)
-
-    def _left(self, frame: FrameType, value: Any, raised: bool) -> None:
-        frames = self._threads.frames
-        if frames and frames[-1][0] is frame:
-            frames.pop()[1].leave(frame, value, raised)
+        self._threads.leave(sys._getframe(1), None, True)
 
 
 class Setprofile:
-    """Frames by `sys.setprofile`: calls and returns, no lines, and no telling an exception from `return None`."""
+    """Frames by `sys.setprofile`: calls and returns, no lines."""
 
     function = None
 
     def __init__(self, follower: Follower) -> None:
-        self._follower, self._threads = follower, _Stacks()
+        self._follower, self._threads, self._closed = follower, _Stacks(), False
         self._wanted: dict[CodeType, bool] = {}
 
     def start(self) -> bool:
@@ -209,11 +245,14 @@ class Setprofile:
         self._threads.frames.clear()
 
     def close(self) -> None:
-        """End for all threads."""
+        """End for all threads: another one notices at its next call."""
+        self._closed = True
         self.stop()
 
     def _event(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "call":
+            if self._closed:
+                return self.stop()
             code = frame.f_code
             wanted = self._wanted.get(code)
             if wanted is None:
@@ -222,9 +261,7 @@ class Setprofile:
             if body is not None:
                 self._threads.frames.append((frame, body))
         elif event == "return":
-            frames = self._threads.frames
-            if frames and frames[-1][0] is frame:
-                frames.pop()[1].leave(frame, arg, False)
+            self._threads.leave(frame, arg, _raised(frame, arg))
 
 
 def source_of_frames(follower: Follower) -> tuple[Settrace | Monitoring | Setprofile | None, list[str]]:
@@ -233,16 +270,13 @@ def source_of_frames(follower: Follower) -> tuple[Settrace | Monitoring | Setpro
         frames = Monitoring(follower)
         if frames.free:
             return frames, []
-        return None, ["All places of sys.monitoring are taken: lines and functions are not recorded."]
     tracer, profiler = sys.gettrace(), sys.getprofile()
     if tracer is None:
         return Settrace(follower), []
     taken = f"sys.settrace belongs to {_owner(tracer)}"
     if profiler is not None:
         return None, [f"{taken}, and sys.setprofile to {_owner(profiler)}: lines and functions are not recorded."]
-    if not follower.lines:
-        return Setprofile(follower), [f"{taken}: a function that raised is recorded as returned."]
-    return Setprofile(follower), [f"{taken}: lines are not recorded, and a function that raised as returned."]
+    return Setprofile(follower), [f"{taken}: lines are not recorded."] if follower.lines else []
 
 
 def _owner(function: Any) -> str:

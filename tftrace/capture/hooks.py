@@ -104,6 +104,7 @@ class ModuleHooks:
                     self._by_hooks[id(below._forward_hooks)] = watched
             elif path not in watched.names:
                 watched.names.append(path)
+                watched.muted = watched.muted and not self._selected(path)
 
     def find(self, module: torch.nn.Module) -> Watched | None:
         """What is known of a module that is called; one that is in no recorded model is not recorded."""
@@ -193,22 +194,28 @@ class ModuleHooks:
         """A module's own pre-hooks may change its arguments: what its forward gets is seen by a last one of ours."""
         calls: list[Call | None] = []
         frame = sys._getframe(2)
+        told = self.on_module or (lambda module, entering: None)
 
         def last(hooked: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if hooked is module and not calls:
                 calls.append(self._recording.hook(self.enter, watched, module, args, kwargs, frame))
+                told(module, True)
+
+        def left(result: Any, raised: bool) -> None:
+            if calls:
+                told(module, False)
+                if calls[0] is not None:
+                    self._recording.hook(self.leave, calls[0], result, raised)
 
         handle = module.register_forward_pre_hook(last, with_kwargs=True)
         try:
             result = inner(module, *args, **kwargs)
         except BaseException:
-            if calls and calls[0] is not None:
-                self._recording.hook(self.leave, calls[0], None, True)
+            left(None, True)
             raise
         finally:
             handle.remove()
-        if calls and calls[0] is not None:
-            self._recording.hook(self.leave, calls[0], result, False)
+        left(result, False)
         return result
 
     def _told(self, call: Call, inner: Callable[..., Any], module: torch.nn.Module, args: Any, kwargs: Any) -> Any:

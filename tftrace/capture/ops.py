@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from types import FrameType
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode, _get_current_function_mode, resolve_name
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode, resolve_name
 
 from .. import schema
 from ..source import NOWHERE, Site, call_site
@@ -37,33 +38,74 @@ _QUESTIONS = frozenset(
         *("size", "dim", "ndimension", "nelement", "numel", "stride", "storage_offset", "element_size", "get_device"),
         *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_inference", "is_conj", "is_neg"),
         *("data_ptr", "untyped_storage", "requires_grad_", "register_hook", "result_type"),
+        *("_set_grad_enabled", "_enter_autocast", "_exit_autocast"),  # torch tells modes of these too
         *("__len__", "__hash__", "__repr__", "__format__", "__dir__", "__reduce_ex__", "__deepcopy__"),
     )
 )
-_VIEWS = ("T", "H", "mT", "mH", "real", "imag")  # properties that give a tensor
+_VIEWS = ("T", "H", "mT", "mH", "real", "imag", "data")  # properties that give a tensor
+# With these torch takes a fused path, which rounds differently, unless a mode watches.
+_FUSED = (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer, torch.nn.MultiheadAttention)
+FUSED_LOST = "The ops inside torch's fused encoder layers are not seen: watching them would switch the fused path off."
+
+
+class _Aside(threading.local):
+    """For each module call that runs in this thread, whether the mode stood aside before it."""
+
+    def __init__(self) -> None:
+        self.before: list[bool] = []
 
 
 class OpMode(TorchFunctionMode):
-    """Records each torch function as a step of kind `op`; pushed on the thread's modes while a forward runs."""
+    """Records each torch function as a step of kind `op`; pushed on the thread's modes while a forward runs.
 
-    def __init__(self, recording: Recording, writer: TraceWriter) -> None:
+    `lost` is told, once, of what cannot be seen."""
+
+    def __init__(self, recording: Recording, writer: TraceWriter, lost: list[str]) -> None:
         super().__init__()
-        self._recording, self._writer = recording, writer
+        self._recording, self._writer, self._lost = recording, writer, lost
         self._places: dict[Any, Place] = {}
+        self._aside = _Aside()
+        self._closed = False
 
     def start(self) -> bool:
         """Watch this thread."""
-        self.__enter__()
+        if self not in _modes():
+            _push_mode(self)  # type: ignore[no-untyped-call]
         return True
 
     def stop(self) -> None:
-        """Watch this thread no more, unless a mode that came later still stands above."""
-        if _get_current_function_mode() is self:
-            self.__exit__(None, None, None)
+        """Watch this thread no more; modes that came later stay."""
+        above = _modes()
+        if self not in above:
+            return
+        above = above[above.index(self) + 1 :]
+        for _ in range(len(above) + 1):
+            _pop_mode()  # type: ignore[no-untyped-call]
+        for mode in above:
+            _push_mode(mode)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """End; there is nothing to give back but what `stop` does."""
+        """End for all threads."""
+        self._closed = True
         self.stop()
+
+    def on_module(self, module: torch.nn.Module, entering: bool) -> None:
+        """Stand aside while a module runs that would do other sums under a mode, but not for others inside it."""
+        before = self._aside.before
+        if entering:
+            watching = self in _modes()
+            before.append(not watching)
+            fused = _may_be_fused(module)
+            if watching and fused and all(isinstance(mode, OpMode) for mode in _modes()):
+                self.stop()
+                if FUSED_LOST not in self._lost:
+                    self._lost.append(FUSED_LOST)
+            elif not watching and not fused and self._recording.stack:
+                self.start()
+        elif before and before.pop():
+            self.stop()
+        elif not self._closed and self._recording.stack:
+            self.start()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -80,7 +122,7 @@ class OpMode(TorchFunctionMode):
                 recording.hook(recording.leave, call, None, True)
             raise
         if call is not None:
-            recording.hook(recording.leave, call, result)
+            recording.hook(recording.leave, call, args[0] if func is torch.Tensor.__setitem__ else result)
         return result
 
     def _enter(
@@ -104,6 +146,18 @@ class OpMode(TorchFunctionMode):
     def _place(self, func: Callable[..., Any], above: str, site: Site) -> Place:
         self._writer.keep_source(site.file)
         return place(schema.OP, f"{above}.{_short(func)}".lstrip("."), _full(func), site)
+
+
+def _modes() -> list[Any]:
+    """The modes of this thread, the outermost first."""
+    return [torch._C._get_function_stack_at(at) for at in range(torch._C._len_torch_function_stack())]
+
+
+def _may_be_fused(module: torch.nn.Module) -> bool:
+    """Whether torch might take its fused path: not in training, nor where all of the weights ask for a gradient."""
+    if not isinstance(module, _FUSED) or module.training:
+        return False
+    return not (torch.is_grad_enabled() and all(weight.requires_grad for weight in module.parameters()))
 
 
 def _short(func: Callable[..., Any]) -> str:

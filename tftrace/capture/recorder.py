@@ -68,7 +68,7 @@ class Recorder:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
         self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
         paths = [below for name, m in self._models.items() for below, _ in m.named_modules(prefix=name)]
-        self._selected = selection(paths, include, exclude, layers)
+        self._selected = selection(paths, include, exclude, layers, self._models)
         self._wanted, self._advance = values, advance
         self._check = level != "modules" if check is None else check
         check_wanted(values)
@@ -89,7 +89,7 @@ class Recorder:
             Identities(summaries.of),
             Checker(library(), writer) if self._check else None,
             self._write,
-            self._values and self._values.keep,
+            None if self._values is None else self._values.keep,
         )
         self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
         self._watchers = self._watch(recording)
@@ -113,7 +113,9 @@ class Recorder:
         frames, lost = source_of_frames(tracer)
         watchers: list[Watcher] = [frames] if frames is not None else []
         if self._level == "ops":
-            watchers.append(OpMode(recording, self._writer))
+            ops = OpMode(recording, self._writer, lost)
+            self._hooks.on_module = ops.on_module
+            watchers.append(ops)
         recording.tracing = getattr(frames, "function", None)
 
         def switch(entering: bool) -> None:
@@ -201,7 +203,8 @@ def record(
         path: folder to write; without one the trace lives as long as the `Trace` object.
         level: `"modules"` (module calls), `"functions"` (and the functions that modeling code calls), `"lines"`
             (and each source line with the locals it binds) or `"ops"` (and the torch functions that lines call).
-        include: glob pattern(s) of module paths: only these modules, and all below them, are recorded.
+        include: glob pattern(s) of module paths: only these modules, and all below them, are recorded (and the model
+            itself, as the root).
         exclude: glob pattern(s) of module paths that are left out, with all below them.
         layers: numbers of the layers to record, from the end if negative; what is in no layer stays.
         values: tensors to keep whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or glob

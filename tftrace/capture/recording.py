@@ -28,7 +28,7 @@ from .rows import Rows
 from .structure import leaves
 
 _FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
-_modes = torch._C._len_torch_dispatch_stack
+_dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")
 
@@ -117,8 +117,8 @@ class Recording:
         state.began = began = perf_counter_ns()
         try:
             with self._lock:
-                if _modes():
-                    with _disable_current_modes():  # type: ignore[no-untyped-call]
+                if _dispatch_modes() or _function_modes():
+                    with torch._C.DisableTorchFunction(), _disable_current_modes():  # type: ignore[no-untyped-call]
                         return work(*args)
                 return work(*args)
         except Exception as error:
@@ -138,6 +138,7 @@ class Recording:
     def _fail(self, error: Exception) -> None:
         self.failure = f"{type(error).__name__}: {error}"
         self.stack.clear()
+        self.on_root(False)
         with contextlib.suppress(Exception):  # what was seen before is not lost
             self._rows.flush()
         with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors

@@ -13,19 +13,24 @@ _LAYER = re.compile(r"(?:^|\.)(\d+)(?=\.|$)")
 
 
 def selection(
-    paths: Iterable[str], include: Patterns, exclude: Patterns, layers: Iterable[int] | None
+    paths: Iterable[str],
+    include: Patterns,
+    exclude: Patterns,
+    layers: Iterable[int] | None,
+    models: Iterable[str] = ("",),
 ) -> Callable[[str], bool]:
     """Says of a module's path whether it is recorded.
 
     A pattern means the modules that it names and all below them. `layers` are numbers in the outermost numbered
-    container of modules that have parts, from the end if negative; what is in none is recorded. Raises
-    TraceError where a pattern or a number selects nothing in `paths`."""
-    known = list(paths)
+    container of modules that have parts, from the end if negative; what is in none is recorded. `models` are the
+    names that paths begin with, which may be numbers but are no layers. Raises TraceError where a pattern or a
+    number selects nothing in `paths`."""
+    known, names = list(paths), list(models)
     wanted, unwanted = _list(include), _list(exclude)
     for pattern in (*(wanted or ()), *(unwanted or ())):
         if not any(_below(path, pattern) for path in known):
             raise TraceError(f"No module's path fits {pattern!r}: {_some(known)}.")
-    counts = _counts(known)
+    counts = _counts(known, names)
     chosen = None if layers is None else _layers(counts, layers)
 
     def selected(path: str) -> bool:
@@ -33,28 +38,38 @@ def selection(
             return False
         if unwanted is not None and any(_below(path, pattern) for pattern in unwanted):
             return False
-        layer = None if chosen is None else _LAYER.search(path)
-        if layer is None or chosen is None or path[: layer.start()] not in counts:
-            return True
-        return (path[: layer.start()], int(layer[1])) in chosen
+        layer = None if chosen is None else _layer(path, names)
+        return layer is None or chosen is None or layer[0] not in counts or layer in chosen
 
     return selected
 
 
-def _counts(paths: list[str]) -> dict[str, int]:
-    """The containers of layers, and how many each holds."""
+def _layer(path: str, models: list[str]) -> tuple[str, int] | None:
+    """The outermost container with numbered modules on a path, and the number of the one that the path goes through."""
+    model = max((name for name in models if f"{path}.".startswith(f"{name}.")), key=len, default="")
+    found = _LAYER.search(path, len(model))
+    return None if found is None else (path[: found.start()], int(found[1]))
+
+
+def _counts(paths: list[str], models: list[str]) -> dict[str, int]:
+    """The containers of layers, and how many each holds; one whose modules have no parts holds none."""
     counts: dict[str, int] = {}
+    parts = set()
     for path in paths:
-        layer = _LAYER.search(path)
-        if layer is not None and layer.end() < len(path):
-            container = path[: layer.start()]
-            counts[container] = max(counts.get(container, 0), int(layer[1]) + 1)
-    return counts
+        layer = _layer(path, models)
+        if layer is not None:
+            container, number = layer
+            counts[container] = max(counts.get(container, 0), number + 1)
+            if path != f"{container}.{number}".lstrip("."):
+                parts.add(container)
+    return {container: count for container, count in counts.items() if container in parts}
 
 
 def _layers(counts: dict[str, int], layers: Iterable[int]) -> set[tuple[str, int]]:
     chosen = set()
-    for number in layers:
+    for number in [layers] if isinstance(layers, int) else layers:
+        if not isinstance(number, int):
+            raise TraceError(f"layers holds {number!r}, which is no whole number: name layers as in [0, 2, -1].")
         found = {(name, number + count if number < 0 else number) for name, count in counts.items()}
         found = {(name, at) for name, at in found if 0 <= at < counts[name]}
         if not found:

@@ -12,15 +12,24 @@ from safetensors.torch import save_file
 
 from .. import schema
 from ..errors import TraceError
-from .identity import NBYTES, NUMBER, Record
+from .identity import Record
 
 AUTO_BYTES = 256 << 20
 _FILE_BYTES = 32 << 20  # what may wait in memory, and the usual size of a file
+_DTYPES = frozenset(  # what safetensors files of every version hold and `tftrace.values` reads
+    (
+        *(torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.uint64),
+        *(torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64),
+        *(torch.float8_e4m3fn, torch.float8_e5m2),
+    )
+)
 
 
 def check_wanted(wanted: str | Sequence[str]) -> None:
     """Raises TraceError for what `Values` does not know."""
-    if isinstance(wanted, str) and wanted not in ("all", "auto", "none"):
+    known = ("all", "auto", "none")
+    patterns = isinstance(wanted, Sequence) and all(isinstance(pattern, str) for pattern in wanted)
+    if not patterns or (isinstance(wanted, str) and wanted not in known):
         raise TraceError(f"values={wanted!r} is not known: choose 'auto', 'all', 'none' or a list of patterns.")
 
 
@@ -38,23 +47,27 @@ class Values:
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
         """Keep a tensor that a step of this name saw, if it is wanted and fits."""
-        if record[NUMBER] in self.places:
+        number, _, _, _, _, nbytes, _ = record
+        if number in self.places:
             return
-        if self._left is not None and (role == schema.PARAMETER or record[NBYTES] > self._left):
+        if self._left is not None and (nbytes > self._left or role == schema.PARAMETER or _weight(tensor)):
             return
         if not isinstance(self._wanted, str) and not any(fnmatchcase(name, pattern) for pattern in self._wanted):
             return
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or record[NBYTES] == 0:
+        if tensor.layout is not torch.strided or tensor.dtype not in _DTYPES:
+            return
+        if tensor.is_meta or tensor.is_nested:
             return
         with contextlib.suppress(RuntimeError, NotImplementedError):  # a wrapper without a storage of its own
             copy = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
             if type(copy) is not torch.Tensor:
                 return
-            self._waiting[str(record[NUMBER])] = copy
-            self.places[record[NUMBER]] = f"{self._rank:05d}-{self._file:05d}.safetensors#{record[NUMBER]}"
-            self._bytes += record[NBYTES]
+            copy.untyped_storage()  # which a tensor within torch.vmap has not
+            self._waiting[str(number)] = copy
+            self.places[number] = f"{self._rank:05d}-{self._file:05d}.safetensors#{number}"
+            self._bytes += nbytes
             if self._left is not None:
-                self._left -= record[NBYTES]
+                self._left -= nbytes
             if self._bytes >= _FILE_BYTES:
                 self.write()
 
@@ -68,3 +81,8 @@ class Values:
         tensors = {key: tensor.cpu() for key, tensor in waiting.items()}
         save_file(tensors, folder / f"{self._rank:05d}-{self._file:05d}.safetensors")
         self._file += 1
+
+
+def _weight(tensor: torch.Tensor) -> bool:
+    """Whether this is a parameter, or a view of one, though a function or an op was given it as an input."""
+    return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)

@@ -5,7 +5,7 @@ trace has been through `text.visible`, except the lines of `Code`, whose columns
 
 from .base import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .paper import Equation, equations
-from .run import about, forward_count, totals
+from .run import about, forward_count, missing, totals
 from .site import Code, code, values
 from .table import Line, tensors
 from .tree import Row, path, place, row, span, verdict
@@ -23,6 +23,7 @@ __all__ = [
     "equations",
     "forward_count",
     "integer",
+    "missing",
     "path",
     "place",
     "row",

@@ -9,6 +9,7 @@ from ..trace import Trace
 from .base import MARKS, text
 
 _COUNTED = {schema.HOLDS: "hold", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
+_NAMED = 4  # modules named in a sentence
 
 
 def about(trace: Trace) -> list[tuple[str, str]]:
@@ -32,7 +33,22 @@ def about(trace: Trace) -> list[tuple[str, str]]:
     size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
     cut = "" if meta.get("complete", True) else "the recording did not end: what was written until then"
     found += [("steps", size), ("checks", judged or "none recorded"), ("note", cut)]
+    found += [("missing", sentence) for sentence in missing(trace)]
     return [(name, value) for name, value in found if value]
+
+
+def missing(trace: Trace) -> list[str]:
+    """What of the run is not in the trace, one sentence each."""
+    lost, unseen = (_texts(trace.meta.get(name)) for name in ("lost", "unseen"))
+    if unseen:
+        named = ", ".join(unseen[:_NAMED]) + (", …" if len(unseen) > _NAMED else "")
+        lost.append(f"Of modules compiled by torch.jit only the outermost calls are seen: {named}.")
+    return lost
+
+
+def _texts(found: object) -> list[str]:
+    """Those of a list that are texts; a stranger's trace may hold anything there."""
+    return [said for said in map(text, found) if said] if isinstance(found, list) else []
 
 
 def totals(trace: Trace) -> dict[str, int]:

@@ -1,0 +1,210 @@
+"""A stand-in for an accelerator: the CPU, whose tensors our code takes for a device's. While a model runs nothing may
+wait for them, and what is recorded must be the same."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tftrace
+from tftrace.capture import cells, check, device, recording, rows, summaries
+from tftrace.capture.device import DeviceSums
+from tftrace.capture.stats import summarize
+from tftrace.capture.summaries import Summaries
+
+from .test_device_stats import Calls, Waits
+
+pytestmark = pytest.mark.usefixtures("no_grad")
+FAMILIES = ("bert", "gpt2", "marian")
+NUMBERS = ("mean", "std", "min", "max", "l2")
+COUNTS = ("nan", "inf", "zero")
+
+
+class Watch:
+    """What our code does that waits, and whether that was while a model's forward ran."""
+
+    def __init__(self) -> None:
+        self.during: list[str] = []
+        self.after: list[str] = []
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Around each piece of the recording, in place of what switches the modes of others off."""
+        with Calls() as calls, Waits() as operators:
+            calls.found = operators.found = self  # type: ignore[assignment]
+            yield
+
+    def append(self, name: str) -> None:
+        frame, inside = sys._getframe(1), None
+        while frame is not None and inside is None:
+            inside = frame.f_locals["self"] if frame.f_code.co_name == "settle" else None
+            frame = frame.f_back  # type: ignore[assignment]
+        ended = inside is not None and not inside.stack
+        (self.after if ended else self.during).append(name)
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Tensors seem to be on a device. Nothing is written for the clock's sake."""
+    watch = Watch()
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(recording, "_modes", lambda: 1)
+    monkeypatch.setattr(recording, "_disable_current_modes", watch)
+    monkeypatch.setattr(recording, "_NANOSECONDS", 1 << 62)
+    return watch
+
+
+def record(model: Any, inputs: dict[str, Any], level: str = "lines", forwards: int = 1) -> tftrace.Trace:
+    with tftrace.record(model, level=level) as trace:
+        for _ in range(forwards):
+            model(**inputs)
+    assert "failure" not in trace.meta
+    return trace
+
+
+def assert_same(found: tftrace.Trace, wanted: tftrace.Trace) -> None:
+    own = [name for name in wanted.steps.column_names if name not in ("start_ns", "duration_ns")]
+    assert found.steps.select(own).equals(wanted.steps.select(own))
+    others = [name for name in wanted.tensors.column_names if name not in NUMBERS]
+    assert found.tensors.select(others).equals(wanted.tensors.select(others))
+    root = np.sqrt(wanted.tensors["numel"].to_numpy())
+    size = wanted.tensors["l2"].to_numpy() / np.maximum(root, 1)  # what a mean that cancels is judged by
+    for name in NUMBERS:
+        one, other = (trace.tensors[name].to_numpy() for trace in (found, wanted))
+        close = np.abs(one - other) <= 1e-6 * np.abs(other) + (1e-12 * size if name in ("mean", "std") else 0)
+        assert np.array_equal(np.isnan(one), np.isnan(other)) and (close | np.isnan(other)).all(), name
+    verdicts = ["step", "equation", "verdict", "cells", "variant", "reason"]
+    assert found.checks.select(verdicts).equals(wanted.checks.select(verdicts))
+    assert found.checks["verdict"].to_pylist().count("holds") > 10
+
+
+@pytest.mark.parametrize("level", ["modules", "lines"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nothing_waits_while_the_model_runs(family: Any, name: str, level: str, request: Any) -> None:
+    model, inputs = family(name)
+    wanted = record(model, inputs, level)
+    watch = request.getfixturevalue("accelerator")
+    found = record(model, inputs, level)
+    assert watch.during == []
+    # THEN each copy brought many numbers: one of statistics, and one of cells for each dtype
+    assert 0 < watch.after.count("cpu") < 8
+    assert_same(found, wanted)
+
+
+def summarised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Summaries, "of", lambda self, tensor: tuple(summarize(tensor)))
+
+
+def cells_by_an_index_from_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def along(found: torch.Tensor, at: Any, axis: int) -> torch.Tensor:
+        return found.index_select(axis, torch.from_numpy(np.asarray(at)).to(found.device))
+
+    monkeypatch.setattr(cells, "_along", along)
+
+
+def cells_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = cells._Cells._cells
+    monkeypatch.setattr(cells._Cells, "_cells", lambda self, name: cells.host(original(self, name)))
+
+
+def flushed_in_the_midst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "_NANOSECONDS", 0)
+    monkeypatch.setattr(Summaries, "ready", True)
+
+
+@pytest.mark.parametrize(
+    "breaking", [summarised_at_once, cells_by_an_index_from_the_host, cells_on_the_host, flushed_in_the_midst]
+)
+def test_the_watch_sees_what_waits(
+    family: Any, accelerator: Watch, breaking: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(monkeypatch)
+    record(*family("bert"))
+    assert accelerator.during
+
+
+def test_reads_are_few_over_many_forwards(family: Any, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = family("gpt2")
+    wanted = record(model, inputs, forwards=20)
+    watch, reads, read = request.getfixturevalue("accelerator"), [], DeviceSums.read
+    monkeypatch.setattr(DeviceSums, "read", lambda self: reads.append(len(self._added)) or read(self))
+    found = record(model, inputs, forwards=20)
+    # THEN the first forward was written at once, then each eighth, and the rest at the end
+    assert watch.during == [] and len(reads) == 4
+    assert reads[1] == reads[2] > 8 * 20 and reads[3] * 8 == reads[1] * 3
+    assert_same(found, wanted)
+
+
+def test_the_clock_asks_for_no_read_in_the_midst(
+    family: Any, accelerator: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "_NANOSECONDS", 0)
+    record(*family("bert"), forwards=3)
+    assert accelerator.during == [] and accelerator.after.count("cpu") >= 3
+
+
+def test_too_many_rows_are_written_all_the_same(family: Any, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = family("bert")
+    wanted = record(model, inputs)
+    watch = request.getfixturevalue("accelerator")
+    monkeypatch.setattr(rows, "_MANY", 20)
+    monkeypatch.setattr(rows, "_KEPT_BACK", 100)
+    found = record(model, inputs)
+    assert 2 < watch.during.count("cpu") < 200
+    # THEN steps that were open when they were written came again, and a tensor's numbers are the same in each batch
+    assert_same(found, wanted)
+
+
+def test_many_cells_are_evaluated_all_the_same(
+    family: Any, accelerator: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_MOST_HELD", 1000)
+    trace = record(*family("bert"))
+    assert "cpu" in accelerator.during
+    assert set(trace.checks["verdict"].to_pylist()) >= {"holds"}
+
+
+def test_what_stands_for_statistics_can_be_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    known, tensors = Summaries(), [torch.randn(5), torch.tensor([1.0, 3.0]), torch.empty(2, device="meta")]
+    first, second, third = (known.of(tensor) for tensor in tensors)
+    assert not known.ready
+    assert known([second])[0][0] == 2.0 and known.ready
+    # THEN all were read at once, and later ones do not disturb the earlier
+    more = known.of(torch.tensor([7.0]))
+    found = known([first, second, more, third, second])
+    assert known.ready and [len(one) for one in found] == [8] * 5
+    assert found[0][2] == tensors[0].min().item() and found[2][0] == 7.0 and found[3] == (None,) * 8
+    assert found[1] is found[4] and all(type(one) is tuple for one in found)
+
+
+def test_what_a_device_did_in_any_stream_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[Any] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    monkeypatch.setattr(summaries.DeviceSums, "_enqueue", lambda self, tensor: self._rows(tensor))
+    sums = DeviceSums()
+    sums.add(torch.ones(2))
+    assert sums.read()[0].mean == 1.0 and waited == []
+    device.wait(torch.device("meta"))
+    assert waited == [torch.device("meta")]
+
+
+def test_a_read_that_fails_ends_the_recording_and_leaves_the_model_alone(
+    accelerator: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any) -> Any:
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(DeviceSums, "read", broken)
+    model = nn.Linear(2, 2)
+    with pytest.warns(RuntimeWarning, match="device-side assert"), tftrace.record(model) as trace:
+        assert model(torch.ones(1, 2)).shape == (1, 2)
+        model(torch.ones(1, 2))
+    assert "device-side assert" in trace.meta["failure"]
