@@ -197,6 +197,8 @@ class _Cells(Known):
         """The cells of a leaf that is not a tensor as it is, and their dimensions."""
         if isinstance(leaf, Lookup) and isinstance(leaf.index, Name) and leaf.index.id in self._slices:
             return self._rows(leaf.table.id, leaf.index.id)
+        if isinstance(leaf, Select) and leaf.base.id in self._slices:
+            return self._selected(leaf.base.id, leaf.dim, leaf.index)
         value = Evaluator(self, *self._units).evaluate(leaf)
         return value.dims, value.v
 
@@ -218,6 +220,15 @@ class _Cells(Known):
             dims = (*dims, name)
         return dims, found
 
+    def _selected(self, name: str, dim: str, index: int) -> tuple[tuple[str, ...], Any]:
+        """The drawn cells at one position of a dimension."""
+        slice_ = self._slices[name]
+        part = self._tensors[name].detach()
+        part = part if slice_.index is None else part[slice_.index]
+        part = part if slice_.shape is None else part.reshape(slice_.shape)
+        rest = Layout(tuple((n,) for n in slice_.names if n != dim))
+        return rest.names, _take(part.select(slice_.names.index(dim), index), _Slice(rest, {}), self._drawn)
+
     # -- what the evaluator asks for ---------------------------------------------------------------
 
     def value(self, name: str) -> Value | None:
@@ -234,13 +245,7 @@ class _Cells(Known):
         return _value(index.dims + slice_.names[1:], found)
 
     def select(self, name: str, dim: str, index: int) -> Value:
-        slice_ = self._slices[name]
-        part = self._tensors[name].detach()
-        part = part if slice_.index is None else part[slice_.index]
-        part = part if slice_.shape is None else part.reshape(slice_.shape)
-        part = part.select(slice_.names.index(dim), index)
-        rest = Layout(tuple((n,) for n in slice_.names if n != dim))
-        return _value(rest.names, _take(part, _Slice(rest, {}), self._drawn))
+        return _value(*self._selected(name, dim, index))
 
     def positions(self, dim: str) -> Array:
         at = self._drawn.get(dim)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ..recipes import plan
 from ..recipes.recipe import Equation, Library, Match
 from ..writer import TraceWriter
 from .calls import Call
-from .cells import Reading, Units, fetch
+from .cells import Reading, Units, fetch, on_host
 from .judge import Outcome, judge
 from .references import Unbound, applies, find, resolve
 
@@ -44,6 +45,9 @@ class _Group:
             column.append(part)
 
 
+_Apart = tuple[plan.Plan, _Group]
+
+
 class Checker:
     """The equations of one recording. Cells are drawn by the step's number, so that a run can be repeated.
 
@@ -55,6 +59,8 @@ class Checker:
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[tuple[Reading, Units], _Group] = {}
+        # Those of which each variant needs cells of its own.
+        self._alone: list[tuple[_Group, dict[int, _Apart | str]]] = []
         self._held = 0
         self._judged = time.monotonic()
 
@@ -111,8 +117,12 @@ class Checker:
         if not reading.fit.together:
             alone = _Group(reading, match, units)
             alone.add(call.step, order, cells)
+            if not all(map(on_host, tensors.values())):  # which can be read only now, and judged only later
+                apart = {id(v): _apart(v, alone, tensors, numbers) for _, v in reading.fit.variants}
+                self._alone.append((alone, apart))
+                return
             fetch(alone.columns)
-            return self._conclude(alone, lambda variant, _: self._at_once(variant, tensors, numbers, call.step))
+            return self._conclude(alone, lambda variant, _: _at_once(_apart(variant, alone, tensors, numbers)))
         group = self._waiting.get((reading, units))
         if group is None:
             group = self._waiting[(reading, units)] = _Group(reading, match, units)
@@ -145,13 +155,19 @@ class Checker:
     def _evaluate(self) -> None:
         """Judge all that waits."""
         groups, self._waiting, self._held = self._waiting, {}, 0
+        alone, self._alone = self._alone, []
         self._judged = time.monotonic()
+        every = [*groups.values(), *(group for group, _ in alone)]
+        every += [one[1] for _, apart in alone for one in apart.values() if not isinstance(one, str)]
+        fetch(column for group in every for column in group.columns)
         self._judge(groups.values())
+        for group, apart in alone:
+            self._conclude(group, partial(_of_these, apart))
 
     def _judge(self, groups: Collection[_Group]) -> None:
         fetch(column for group in groups for column in group.columns)
         for group in groups:
-            self._conclude(group, lambda variant, columns, group=group: _judged(group, variant, columns))
+            self._conclude(group, partial(_judged, group))
 
     def _conclude(self, group: _Group, judged: Callable[[plan.Plan, list[list[Any]]], list[Outcome | str]]) -> None:
         """Judge steps of one equation, and for those that differ look for the variant that fits."""
@@ -176,20 +192,6 @@ class Checker:
             measured = (outcome.residual, outcome.bound, outcome.cells, fitting.get(at), reason)
             self._row(step, order, group.match, verdict, *measured)
 
-    def _at_once(
-        self, variant: plan.Plan, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float], step: int
-    ) -> list[Outcome | str]:
-        """A variant that needs cells of its own, while the tensors are there."""
-        try:
-            fit = plan.join(variant)
-            reading = Reading(fit, numbers, {name: tensor.dtype for name, tensor in tensors.items()})
-            units = reading.units(tensors)
-            columns = [[cells] for cells in reading.draw(tensors, step, units)]
-            fetch(columns)
-            return judge(reading, variant, units, columns)
-        except (Unbound, TraceError) as error:
-            return [str(error)]
-
     def _unchecked(self, step: int, order: int, match: Match, reason: str) -> None:
         self._row(step, order, match, schema.UNCHECKED, None, None, 0, None, reason)
 
@@ -211,6 +213,31 @@ def _judged(group: _Group, fitted: plan.Plan, columns: list[list[Any]]) -> list[
         except Exception as error:
             found += [_failure(error)] * len(part[0])
     return found
+
+
+def _apart(
+    variant: plan.Plan, alone: _Group, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]
+) -> _Apart | str:
+    """The cells that a variant needs for itself, read while the tensors are there."""
+    try:
+        reading = Reading(plan.join(variant), numbers, {name: tensor.dtype for name, tensor in tensors.items()})
+        group = _Group(reading, alone.match, reading.units(tensors))
+        group.add(alone.steps[0], alone.orders[0], reading.draw(tensors, alone.steps[0], group.units))
+        return variant, group
+    except (Unbound, TraceError) as error:
+        return str(error)
+
+
+def _at_once(apart: _Apart | str) -> list[Outcome | str]:
+    if isinstance(apart, str):
+        return [apart]
+    variant, group = apart
+    fetch(group.columns)
+    return _judged(group, variant, group.columns)
+
+
+def _of_these(apart: Mapping[int, _Apart | str], variant: plan.Plan, _: list[list[Any]]) -> list[Outcome | str]:
+    return _at_once(apart[id(variant)])
 
 
 def _failure(error: Exception) -> str:

@@ -24,7 +24,7 @@ class Checkpoints:
         self._on = False
         self._frame: Any = getattr(checkpoint, "_CheckpointFrame", None)
         self._begin = None if self._frame is None else self._frame.__init__
-        self._forward = checkpoint.CheckpointFunction.forward
+        self._forward: Any = checkpoint.CheckpointFunction.forward
 
     def attach(self) -> None:
         """Begin to look for checkpoints."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import CodeType, FrameType
@@ -26,7 +27,8 @@ from .recording import Recording
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
-_original = torch.nn.Module._call_impl
+_Module: Any = torch.nn.Module
+_original = _Module._call_impl
 
 
 class Watched:
@@ -36,7 +38,7 @@ class Watched:
         self.module = module  # keeps its id from being used again
         self.names, self.muted = [name], muted
         self.scripted = isinstance(module, torch.jit.ScriptModule)
-        self.type = getattr(module, "original_name", None) if self.scripted else type(module).__name__
+        self.type = str(module.original_name) if self.scripted else type(module).__name__
         self.forward = _forward if self.scripted else type(module).forward
         self.definition, self.body = defined(self.forward), code_of(self.forward)
         self.parameters, _ = parameters(self.forward)
@@ -75,13 +77,13 @@ class ModuleHooks:
                 self._compiled.append((watched.module, compiled))
                 watched.module._compiled_call_impl = None
         _active.append(self)
-        torch.nn.Module._call_impl = _call_impl  # type: ignore[method-assign]
+        _Module._call_impl = _call_impl
 
     def remove(self) -> None:
         """End, and leave torch and the modules as they were."""
         _active.remove(self)
-        if not _active and torch.nn.Module._call_impl is _call_impl:
-            torch.nn.Module._call_impl = _original  # type: ignore[method-assign]
+        if not _active and _Module._call_impl is _call_impl:
+            _Module._call_impl = _original
         while self._compiled:
             module, compiled = self._compiled.pop()
             module._compiled_call_impl = compiled
@@ -168,9 +170,9 @@ class ModuleHooks:
     ) -> Any:
         """Run a module's call as a step."""
         recording = self._recording
-        if recording.failure is not None or recording.busy:
+        if recording.over or recording.busy:
             return inner(module, *args, **kwargs)
-        watched = self.watched.get(id(module)) or self.find(module)
+        watched = self.watched.get(id(module)) or recording.hook(self.find, module)
         if watched is None:
             return inner(module, *args, **kwargs)
         if module._forward_pre_hooks:
@@ -193,12 +195,13 @@ class ModuleHooks:
     ) -> Any:
         """A module's own pre-hooks may change its arguments: what its forward gets is seen by a last one of ours."""
         calls: list[Call | None] = []
-        frame = sys._getframe(2)
+        frame, thread = sys._getframe(2), threading.get_ident()
         told = self.on_module or (lambda module, entering: None)
 
-        def last(hooked: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if hooked is module and not calls:
-                calls.append(self._recording.hook(self.enter, watched, module, args, kwargs, frame))
+        # Another thread may have read it from the module already, and meet it after it was taken away: without kwargs.
+        def last(hooked: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+            if hooked is module and not calls and threading.get_ident() == thread:
+                calls.append(self._recording.hook(self.enter, watched, module, args, kwargs or {}, frame))
                 told(module, True)
 
         def left(result: Any, raised: bool) -> None:

@@ -43,7 +43,7 @@ class Identities:
     def of(self, tensor: torch.Tensor) -> Record:
         """The tensor's record: its number and its statistics at this moment."""
         try:
-            storage = tensor.untyped_storage()._cdata
+            storage: Any = tensor.untyped_storage()._cdata
             view = (
                 storage,
                 tensor._version,
@@ -63,13 +63,14 @@ class Identities:
         """The record of a view that was not seen before; a transposed or reshaped view has the same elements."""
         if tensor.is_nested:
             return self._without_version(tensor)
-        storage, version, offset, shape, stride, *kind = view
+        storage, version, offset, size, stride, *kind = view
         if storage not in self._storages:
-            self._storages[storage] = tensor.untyped_storage()._weak_ref()
+            untyped: Any = tensor.untyped_storage()
+            self._storages[storage] = untyped._weak_ref()
         if len(self._views) >= _VERSIONS:
             self._views.clear()
             self._stretches.clear()
-        shape = tuple(shape)
+        shape = tuple(size)
         if _dense(shape, stride):
             stretch = (storage, version, offset, tensor.numel(), *kind)
             summary = self._stretches.get(stretch)
@@ -77,7 +78,8 @@ class Identities:
                 summary = self._stretches[stretch] = self._summary(tensor)
         else:
             summary = self._summary(tensor)
-        record = self._views[(storage, version, offset, shape, stride, *kind)] = self._made(tensor, shape, summary)
+        known = (storage, version, offset, shape, stride, *kind)  # plain tuples: torch.Size is one of its own
+        record = self._views[known] = self._made(tensor, shape, summary)
         return record
 
     def _without_version(self, tensor: torch.Tensor) -> Record:
@@ -129,8 +131,8 @@ class Identities:
             _free(self._storages.popitem()[1])
 
 
-_expired = torch.UntypedStorage._expired  # type: ignore[attr-defined]
-_free = torch.UntypedStorage._free_weak_ref  # type: ignore[attr-defined]
+_Storage: Any = torch.UntypedStorage
+_expired, _free = _Storage._expired, _Storage._free_weak_ref
 
 
 def _version(tensor: torch.Tensor) -> int:

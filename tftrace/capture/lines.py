@@ -41,6 +41,7 @@ class LineTracer:
         self._files: set[str] = set()
         self._forwards: set[CodeType] = set()  # of torch's own modules
         self._kinds: set[type] = set()
+        self._looked_at = 0  # how many modules there were when their files were looked for
         self._places: dict[Any, Place] = {}
         self._lines: dict[tuple[CodeType, str], dict[int, _Line]] = {}
 
@@ -54,8 +55,10 @@ class LineTracer:
 
     def _look_for_files(self) -> None:
         """Where the forwards of the hooked modules are written, those included that have come since."""
-        for kind in {type(watched.module) for watched in self._hooks.watched.values()} - self._kinds:
-            self._kinds.add(kind)
+        watched = list(self._hooks.watched.values())  # another thread may add to it
+        if len(watched) == self._looked_at:
+            return
+        for kind in {type(one.module) for one in watched} - self._kinds:
             for base in kind.__mro__:
                 forward = vars(base).get("forward")
                 code = getattr(inspect.unwrap(forward), "__code__", None) if callable(forward) else None
@@ -63,6 +66,8 @@ class LineTracer:
                     self._forwards.add(code)
                 elif code is not None:
                     self._files.add(code.co_filename)
+            self._kinds.add(kind)
+        self._looked_at = len(watched)
 
     def called(self, frame: FrameType) -> _Body | None:
         """Begin to follow a frame, as a step of its own unless it is the forward of the module that was called."""
@@ -82,7 +87,8 @@ class LineTracer:
 
     def _function(self, frame: FrameType, code: CodeType, top: Call, torchs: bool) -> Call | None:
         """A function step; of torch's own forwards only those that are called past a module's hooks."""
-        above, arguments, path = top.call, dict(frame.f_locals), None
+        above, arguments = top.call, dict(frame.f_locals)
+        path, watched = None, None
         running = top.module
         if code.co_name == "forward":
             owner = arguments.get("self")
@@ -104,7 +110,7 @@ class LineTracer:
         if path is None:
             return self._recording.enter(where, above.owner, arguments)
         call = self._recording.enter(where, arguments["self"], arguments, direct=True)
-        if not watched.described:
+        if watched is not None and not watched.described:
             watched.described = True
             self._recording.see(call, schema.PARAMETER, own_parameters(arguments["self"]))
         return call

@@ -112,7 +112,7 @@ class OpMode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         recording = self._recording
-        if recording.busy or recording.failure is not None or not _computes(func):
+        if recording.busy or recording.over or not _computes(func):
             return func(*args, **kwargs)
         call = recording.hook(self._enter, func, args, kwargs, sys._getframe(1))
         try:

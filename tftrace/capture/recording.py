@@ -57,11 +57,10 @@ class _State:
 
 
 class _Local(threading.local):
-    """Each thread's state; `states` has those of all threads."""
+    """Each thread's state."""
 
-    def __init__(self, states: list[_State]) -> None:
+    def __init__(self) -> None:
         self.state = _State()
-        states.append(self.state)
 
 
 class Recording:
@@ -78,12 +77,13 @@ class Recording:
         self._rows, self._identities, self._equations, self._write = rows, identities, equations, write
         self._keep = keep
         self.failure: str | None = None
+        self.over = False  # nothing more is recorded, whatever threads may still run
         self.on_root: Callable[[bool], None] = lambda entering: None
         self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
         self.steps = 0
         self._forwards = itertools.count()
-        self._states: list[_State] = []
-        self._local = _Local(self._states)
+        self._running: dict[int, _State] = {}  # of the threads that are in a forward
+        self._local = _Local()
         self._lock = threading.RLock()
         self._start = self._written = perf_counter_ns()
         self._settled = 0  # steps that had been entered when rows were last written
@@ -107,7 +107,7 @@ class Recording:
         Neither the line tracer nor modes that watch torch see it: our own code is nobody's business. The step that
         it enters begins at its end, so that no step's duration holds what the recording takes."""
         state = self._local.state
-        if state.busy or self.failure is not None:
+        if state.busy or self.over:
             return None
         state.busy = True
         tracing = self.tracing
@@ -117,8 +117,10 @@ class Recording:
         state.began = began = perf_counter_ns()
         try:
             with self._lock:
+                if self.over:  # another thread has ended it meanwhile
+                    return None
                 if _dispatch_modes() or _function_modes():
-                    with torch._C.DisableTorchFunction(), _disable_current_modes():  # type: ignore[no-untyped-call]
+                    with torch._C.DisableTorchFunction(), _disable_current_modes():
                         return work(*args)
                 return work(*args)
         except Exception as error:
@@ -132,15 +134,18 @@ class Recording:
             if entered is not None:
                 state.entered = None
                 entered.start_ns, entered.own_ns = ended - self._start, state.own
-            if traced and state.stack and self.failure is None:
+            if traced and state.stack and not self.over and sys.gettrace() is None:
                 sys.settrace(tracing)
 
     def _fail(self, error: Exception) -> None:
-        self.failure = f"{type(error).__name__}: {error}"
-        self.stack.clear()
-        self.on_root(False)
-        with contextlib.suppress(Exception):  # what was seen before is not lost
-            self._rows.flush()
+        with self._lock:
+            if self.over:
+                return
+            self.over, self.failure = True, f"{type(error).__name__}: {error}"
+            self.stack.clear()
+            self.on_root(False)
+            with contextlib.suppress(Exception):  # what was seen before is not lost
+                self._rows.flush()
         with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
             warnings.warn(
                 f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
@@ -214,11 +219,13 @@ class Recording:
                 parent = parent.parent
             if parent is not None:
                 call.parent, call.depth, call.forward = parent, parent.depth + 1, parent.forward
-        elif forward is None:
-            call.forward = next(self._forwards)
-            state.counts = {}
         else:
-            call.forward = forward
+            self._running[id(state)] = state
+            if forward is None:
+                call.forward = next(self._forwards)
+                state.counts = {}
+            else:
+                call.forward = forward
         counts = state.counts
         call.occurrence = occurrence = counts.get(key, 0)
         counts[key] = occurrence + 1
@@ -274,6 +281,7 @@ class Recording:
             self._collect(call, result)
         parent = call.parent
         if parent is None:
+            self._running.pop(id(state), None)
             self.on_root(False)
             self._unwritten += 1
         due = self.steps - self._settled > _STEPS or (parent is None and self._unwritten >= _FORWARDS)
@@ -295,7 +303,7 @@ class Recording:
         """Write out what has gathered; while a forward runs not what an accelerator still computes."""
         if waiting and not self._rows.ready and not self._rows.overfull:
             return
-        for state in self._states:
+        for state in self._running.values():
             for call in state.stack:
                 if not call.muted:
                     self._rows.step(call, None, schema.OPEN, None)  # so that a batch is readable without its end
@@ -309,11 +317,12 @@ class Recording:
     def end(self, raised: bool = False) -> None:
         """Close what never returned and write everything out."""
         now = perf_counter_ns() - self._start
-        for state in self._states:
+        for state in list(self._running.values()):
             while state.stack:
                 self._close(state, None, now, schema.RAISED if raised else schema.OPEN)
         self.settle(ended=True)
         self._identities.close()
+        self.over = True
 
     # -- rows -------------------------------------------------------------------------------------
 

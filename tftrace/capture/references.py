@@ -90,6 +90,7 @@ def find(reference: Reference, call: Call) -> Any:
         at = _child(call.seen or {}, reference.child)
         if at is None:
             return None
+    assert at is not None
     kind = reference.kind
     if kind == "arg":
         start: Any = at.arguments
@@ -138,7 +139,8 @@ def _static(value: Any, name: str) -> Any:
     if name in own:
         found = own[name]
         return None if hasattr(type(found), "__get__") else found
-    return _of_class(type(value), name)
+    kind: Any = type(value)
+    return _of_class(kind, name)
 
 
 @lru_cache(maxsize=4096)
