@@ -55,14 +55,15 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Tensors seem to be on a device. Nothing is written for the clock's sake."""
     watch = Watch()
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
-    monkeypatch.setattr(recording, "_modes", lambda: 1)
+    monkeypatch.setattr(recording, "_dispatch_modes", lambda: 1)
     monkeypatch.setattr(recording, "_disable_current_modes", watch)
+    monkeypatch.setattr(recording, "_disable_function_modes", contextlib.nullcontext)
     monkeypatch.setattr(recording, "_NANOSECONDS", 1 << 62)
     return watch
 
 
 def record(model: Any, inputs: dict[str, Any], level: str = "lines", forwards: int = 1) -> tftrace.Trace:
-    with tftrace.record(model, level=level) as trace:
+    with tftrace.record(model, level=level, check=True) as trace:
         for _ in range(forwards):
             model(**inputs)
     assert "failure" not in trace.meta
@@ -110,8 +111,8 @@ def cells_by_an_index_from_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cells_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = cells._Cells._cells
-    monkeypatch.setattr(cells._Cells, "_cells", lambda self, name: cells.host(original(self, name)))
+    original = cells._take
+    monkeypatch.setattr(cells, "_take", lambda *args: cells.host(original(*args)))
 
 
 def flushed_in_the_midst(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +155,8 @@ def test_too_many_rows_are_written_all_the_same(family: Any, request: Any, monke
     model, inputs = family("bert")
     wanted = record(model, inputs)
     watch = request.getfixturevalue("accelerator")
-    monkeypatch.setattr(rows, "_MANY", 20)
-    monkeypatch.setattr(rows, "_KEPT_BACK", 100)
+    monkeypatch.setattr(recording, "_STEPS", 20)
+    monkeypatch.setattr(rows, "_KEPT_BACK", 40)
     found = record(model, inputs)
     assert 2 < watch.during.count("cpu") < 200
     # THEN steps that were open when they were written came again, and a tensor's numbers are the same in each batch

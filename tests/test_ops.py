@@ -390,7 +390,7 @@ def test_each_level_holds_the_one_before(name: str) -> None:
         bare = model(**inputs)
         for level in ("modules", "functions", "lines", "ops"):
             torch.manual_seed(3)
-            with tftrace.record(model, level=level) as traces[level]:
+            with tftrace.record(model, level=level, check=True) as traces[level]:
                 outs.append(model(**inputs))
             assert traces[level].meta.get("failure") is None
     assert all(same(out, bare) for out in outs)

@@ -47,7 +47,7 @@ def test_a_variant_that_reads_the_shapes_otherwise_still_tells_them(family: Any)
 
 def test_a_recipe_in_a_forged_trace_is_only_shown(family: Any) -> None:
     model, inputs = family("bert")
-    with tftrace.record(model, level="modules") as trace:
+    with tftrace.record(model, level="modules", check=True) as trace:
         model(**inputs)
     step = next(r["step"] for r in trace.checks.to_pylist() if r["equation"] == "linear")
     for forged in ({"formula": "(" * 5000}, {"bind": "x"}, {"bind": [[]]}, {"dims": {"x": "(" * 900}}, {"cite": None}):

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import recording, rows, summaries
+from tftrace.capture import recording, summaries
 
 pytestmark = pytest.mark.usefixtures("often", "no_grad")
 
@@ -118,7 +118,7 @@ def first(model: Any, inputs: dict[str, Any]) -> tftrace.Trace:
 @pytest.mark.parametrize("threads", [2, 4])
 @pytest.mark.parametrize("same", [True, False])
 def test_towers(threads: int, same: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "_MANY", 500)  # written in the midst as well
+    monkeypatch.setattr(recording, "_STEPS", 500)  # written in the midst as well
     monkeypatch.setattr(recording, "_NANOSECONDS", 1 << 62)
     models = [Tower(2)] * threads if same else [Tower(layers + 1) for layers in range(threads)]
     inputs = {"x": torch.randn(3, 8)}

@@ -28,6 +28,7 @@ from .rows import Rows
 from .structure import leaves
 
 _FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
+_disable_function_modes = torch._C.DisableTorchFunction
 _dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")
@@ -120,7 +121,7 @@ class Recording:
                 if self.over:  # another thread has ended it meanwhile
                     return None
                 if _dispatch_modes() or _function_modes():
-                    with torch._C.DisableTorchFunction(), _disable_current_modes():
+                    with _disable_function_modes(), _disable_current_modes():
                         return work(*args)
                 return work(*args)
         except Exception as error:
@@ -209,6 +210,8 @@ class Recording:
                 self._close(state, None, now, schema.OPEN)
         took = state.began - self._start - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, schema.RETURNED, None)
+        if self.steps - self._settled > _STEPS:
+            self.settle(waiting=True)
 
     def _begin(self, state: _State, where: Place, key: Any, forward: int | None = None) -> Call:
         stack = state.stack
