@@ -30,6 +30,7 @@ from .structure import leaves
 _FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
 _disable_function_modes = torch._C.DisableTorchFunction
 _dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+_WRITTEN = -1  # the step of a line's call between one line and the next
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")
 
@@ -210,6 +211,7 @@ class Recording:
                 self._close(state, None, now, schema.OPEN)
         took = state.began - self._start - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, schema.RETURNED, None)
+        call.step = _WRITTEN
         if self.steps - self._settled > _STEPS:
             self.settle(waiting=True)
 
@@ -308,7 +310,7 @@ class Recording:
             return
         for state in self._running.values():
             for call in state.stack:
-                if not call.muted:
+                if not call.muted and call.step != _WRITTEN:
                     self._rows.step(call, None, schema.OPEN, None)  # so that a batch is readable without its end
         if self._equations is not None:
             self._equations.verdicts(ended)
