@@ -88,7 +88,7 @@ class Reading:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""
         unit = self._unit
         for symbol in self._products:
-            unit = max(unit, _product_unit(tensors[symbol].device.type))
+            unit = max(unit, _product_unit("cpu" if tensors[symbol].is_cpu else tensors[symbol].device.type))
         return unit, min(unit, 2.0**-24)
 
     def draw(self, tensors: Mapping[str, torch.Tensor], seed: int, units: Units) -> list[Any]:

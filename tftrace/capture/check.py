@@ -22,7 +22,7 @@ from .references import Unbound, applies, find, resolve
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
-_MOST_TOGETHER = 64  # steps evaluated at once
+_MOST_TOGETHER = 512  # steps evaluated at once
 _MOST_CELLS = 1 << 17  # of one leaf, evaluated at once: 1 MiB in float64 stays in a core's own cache
 _SECONDS = 2.0  # that verdicts may wait for
 
@@ -86,8 +86,7 @@ class Checker:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
         for order, match in enumerate(call.equations):
             try:
-                with torch.no_grad():
-                    self._read(match, call, order)
+                self._read(match, call, order)
             except (Unbound, TraceError) as error:
                 self._unchecked(call.step, order, match, str(error).rstrip("."))
             except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
