@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import cells, check, device, recording, rows, summaries
+from tftrace.capture import cells, check, device, guard, recording, rows, summaries
 from tftrace.capture.device import DeviceSums
 from tftrace.capture.stats import summarize
 from tftrace.capture.summaries import Summaries
@@ -55,9 +55,9 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Tensors seem to be on a device. Nothing is written for the clock's sake."""
     watch = Watch()
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
-    monkeypatch.setattr(recording, "_dispatch_modes", lambda: 1)
-    monkeypatch.setattr(recording, "_disable_current_modes", watch)
-    monkeypatch.setattr(recording, "_disable_function_modes", contextlib.nullcontext)
+    monkeypatch.setattr(guard, "_dispatch_modes", lambda: 1)
+    monkeypatch.setattr(guard, "_disable_current_modes", watch)
+    monkeypatch.setattr(guard, "_disable_function_modes", contextlib.nullcontext)
     monkeypatch.setattr(recording, "_NANOSECONDS", 1 << 62)
     return watch
 
@@ -107,7 +107,7 @@ def cells_by_an_index_from_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     def along(found: torch.Tensor, at: Any, axis: int) -> torch.Tensor:
         return found.index_select(axis, torch.from_numpy(np.asarray(at)).to(found.device))
 
-    monkeypatch.setattr(cells, "_along", along)
+    monkeypatch.setattr(cells, "along", along)
 
 
 def cells_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,29 +7,20 @@ waits for it once."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numkong import from_pointer
 
 from ..recipes.dims import Layout
 from ..recipes.evaluate import Array, Evaluator, Value, constant
 from ..recipes.formula import Lookup, Name, Node, Select
 from ..recipes.plan import Fit, Statement
+from .numbers import along, host, numbers_of
 from .references import Unbound
 
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
-# dtypes that are read where they lie: name for numkong, for NumPy, bytes of an element
-_KINDS: dict[torch.dtype, tuple[str, Any, int]] = {
-    torch.float64: ("float64", np.float64, 8),
-    torch.float32: ("float32", np.float32, 4),
-    torch.float16: ("float16", np.float16, 2),
-    torch.int64: ("int64", np.int64, 8),
-    torch.int32: ("int32", np.int32, 4),
-    torch.bool: ("uint8", np.bool_, 1),
-}
 _LONG = 64  # cells along dimensions that are read whole, of which one row is enough
 _BITS = (1 << 64) - 1
 UNIT = {
@@ -169,7 +160,7 @@ class _Slice:
 
 def _take(tensor: torch.Tensor, slice_: _Slice, drawn: Mapping[str, Array]) -> Any:
     """A copy of the drawn positions."""
-    found = _numbers(tensor)
+    found = numbers_of(tensor)
     if slice_.index is not None:
         found = found[slice_.index]
     if slice_.shape is not None:
@@ -178,7 +169,7 @@ def _take(tensor: torch.Tensor, slice_: _Slice, drawn: Mapping[str, Array]) -> A
     for axis, name in slice_.axes:
         at = drawn.get(name)
         if at is not None:
-            found, whole = found.take(at, axis) if found.__class__ is np.ndarray else _along(found, at, axis), False
+            found, whole = found.take(at, axis) if found.__class__ is np.ndarray else along(found, at, axis), False
     if whole:
         found = found.copy() if isinstance(found, np.ndarray) else found.clone()
     return found
@@ -207,7 +198,7 @@ class _Cells(Known):
 
     def _rows(self, table: str, index: str) -> tuple[tuple[str, ...], Any]:
         """The rows of a table that the drawn cells of an index name."""
-        rows, found = self._cells(index), _numbers(self._tensors[table])
+        rows, found = self._cells(index), numbers_of(self._tensors[table])
         dims = self._slices[index].names
         if isinstance(found, torch.Tensor):
             rows = torch.from_numpy(rows).to(found.device) if isinstance(rows, np.ndarray) else rows
@@ -216,7 +207,7 @@ class _Cells(Known):
             found = found[host(rows).astype(np.int64)]
         for name in self._slices[table].names[1:]:
             if name in self._drawn:
-                found = _along(found, self._drawn[name], len(dims))
+                found = along(found, self._drawn[name], len(dims))
             dims = (*dims, name)
         return dims, found
 
@@ -241,7 +232,7 @@ class _Cells(Known):
         found: Any = part
         for axis, name in enumerate(slice_.names[1:], start=rows.dim()):
             if name in self._drawn:
-                found = _along(found, self._drawn[name], axis)
+                found = along(found, self._drawn[name], axis)
         return _value(index.dims + slice_.names[1:], found)
 
     def select(self, name: str, dim: str, index: int) -> Value:
@@ -256,62 +247,6 @@ def _value(dims: tuple[str, ...], found: Any) -> Value:
     v = host(found)
     v = v if v.dtype == np.bool_ else v.astype(np.float64)
     return Value(dims, v, np.zeros(v.shape))
-
-
-def fetch(columns: Iterable[list[Any]]) -> None:
-    """Bring what is still on accelerators to the host, in place, waiting for each device and dtype once."""
-    waiting: dict[Any, list[tuple[list[Any], int, torch.Tensor]]] = {}
-    for column in columns:
-        for at, cells in enumerate(column):
-            if isinstance(cells, torch.Tensor):
-                waiting.setdefault((cells.device, cells.dtype), []).append((column, at, cells))
-    for parts in waiting.values():
-        whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
-        for column, at, cells in parts:
-            column[at] = whole[first : first + cells.numel()].reshape(tuple(cells.shape))
-            first += cells.numel()
-
-
-def host(found: Any) -> Array:
-    """An array of the numbers, copied from a device if need be."""
-    if isinstance(found, torch.Tensor):
-        found = found.cpu()
-        found = (found if found.dtype in _KINDS else found.to(torch.float64)).numpy()
-    array: Array = np.asarray(found)
-    return array
-
-
-def on_host(tensor: torch.Tensor) -> bool:
-    """Whether reading the tensor's numbers waits for no device."""
-    return tensor.is_cpu
-
-
-def _numbers(tensor: torch.Tensor) -> Any:
-    """An array over the tensor's memory, to be read at once; where that cannot be had, the tensor.
-
-    By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
-    form = _KINDS.get(tensor.dtype)
-    if form is None or not on_host(tensor) or tensor.layout is not torch.strided or tensor.is_neg():
-        if tensor.layout is not torch.strided or tensor.is_meta:
-            raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
-        return tensor.detach().resolve_neg()
-    address = tensor.data_ptr()
-    if not address:
-        raise Unbound("there are no numbers to read in a wrapper or a freed storage")
-    name, kind, width = form
-    shape = tensor.shape
-    if tensor.is_contiguous():
-        return np.ndarray(shape, kind, from_pointer(address, tensor.numel(), name))
-    stride = tensor.stride()
-    span = 1 + sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
-    return np.ndarray(shape, kind, from_pointer(address, span, name), 0, [step * width for step in stride])
-
-
-def _along(found: Any, at: Array, axis: int) -> Any:
-    """The positions `at` along an axis; on a device without sending them there, for which the host would wait."""
-    if isinstance(found, np.ndarray):
-        return found.take(at, axis)
-    return torch.stack([found.select(axis, int(i)) for i in at], axis)
 
 
 def _product_unit(device: str) -> float:

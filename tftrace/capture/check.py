@@ -16,8 +16,9 @@ from ..recipes import plan
 from ..recipes.recipe import Equation, Library, Match
 from ..writer import TraceWriter
 from .calls import Call
-from .cells import Reading, Units, fetch, on_host
+from .cells import Reading, Units
 from .judge import Outcome, judge
+from .numbers import fetch, on_host
 from .references import Unbound, applies, find, resolve
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB

@@ -1,17 +1,12 @@
 """The recording itself: which step runs inside which, and the rows that are written when one ends.
 
 Hooks, the line tracer and the op mode call `enter` and `leave`, each through `hook`; nothing here knows how they
-found out. Each thread has a stack of its own. A failure in here must never reach the model: it ends the recording,
-with one warning."""
+found out. Each thread has a stack of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
-import threading
-import traceback
-import warnings
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -19,17 +14,15 @@ from time import perf_counter_ns
 from typing import Any, Protocol
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import schema
 from .calls import Call, Place, place
+from .guard import Guard, State
 from .identity import Identities, Record
 from .rows import Rows
 from .structure import leaves
 
 _FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
-_disable_function_modes = torch._C.DisableTorchFunction
-_dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 _WRITTEN = -1  # the step of a line's call between one line and the next
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")
@@ -43,29 +36,7 @@ class Equations(Protocol):
     def verdicts(self, ended: bool) -> None: ...
 
 
-class _State:
-    """What the recording keeps for a thread."""
-
-    __slots__ = ("began", "busy", "collecting", "counts", "entered", "own", "stack")
-
-    def __init__(self) -> None:
-        self.stack: list[Call] = []
-        self.counts: dict[Any, int] = {}  # calls of each name in this forward
-        self.own = 0  # nanoseconds that the recording itself has taken
-        self.began = 0  # when the piece of recording that runs now began
-        self.entered: Call | None = None  # the step that it began
-        self.busy = False  # whether a piece of the recording runs now
-        self.collecting = 0  # calls on the stack whose recipes ask for calls below them
-
-
-class _Local(threading.local):
-    """Each thread's state."""
-
-    def __init__(self) -> None:
-        self.state = _State()
-
-
-class Recording:
+class Recording(Guard):
     """Steps and tensors of one rank, in the making."""
 
     def __init__(
@@ -76,85 +47,26 @@ class Recording:
         write: Callable[[], None],
         keep: Callable[[Record, torch.Tensor, str, str], None] | None = None,
     ) -> None:
+        super().__init__()
         self._rows, self._identities, self._equations, self._write = rows, identities, equations, write
         self._keep = keep
-        self.failure: str | None = None
-        self.over = False  # nothing more is recorded, whatever threads may still run
         self.on_root: Callable[[bool], None] = lambda entering: None
-        self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
-        self.steps = 0
         self._forwards = itertools.count()
-        self._running: dict[int, _State] = {}  # of the threads that are in a forward
-        self._local = _Local()
-        self._lock = threading.RLock()
-        self._start = self._written = perf_counter_ns()
+        self._running: dict[int, State] = {}  # of the threads that are in a forward
+        self._written = self._start
         self._settled = 0  # steps that had been entered when rows were last written
         self._unwritten = _FORWARDS  # forwards that ended since; the first one is written at once
-
-    # -- a piece of the recording -----------------------------------------------------------------
 
     @property
     def stack(self) -> list[Call]:
         """The steps this thread is inside, outermost first."""
         return self._local.state.stack
 
-    @property
-    def busy(self) -> bool:
-        """Whether this thread is in the recording's own code, of which nothing is to be recorded."""
-        return self._local.state.busy
-
-    def hook(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone.
-
-        Neither the line tracer nor modes that watch torch see it: our own code is nobody's business. The step that
-        it enters begins at its end, so that no step's duration holds what the recording takes."""
-        state = self._local.state
-        if state.busy or self.over:
-            return None
-        state.busy = True
-        tracing = self.tracing
-        traced = tracing is not None and sys.gettrace() is tracing
-        if traced:
-            sys.settrace(None)
-        state.began = began = perf_counter_ns()
-        try:
-            with self._lock:
-                if self.over:  # another thread has ended it meanwhile
-                    return None
-                if _dispatch_modes() or _function_modes():
-                    with _disable_function_modes(), _disable_current_modes():
-                        return work(*args)
-                return work(*args)
-        except Exception as error:
-            self._fail(error)
-            return None
-        finally:
-            state.busy = False
-            ended = perf_counter_ns()
-            state.own += ended - began
-            entered = state.entered
-            if entered is not None:
-                state.entered = None
-                entered.start_ns, entered.own_ns = ended - self._start, state.own
-            if traced and state.stack and not self.over and sys.gettrace() is None:
-                sys.settrace(tracing)
-
-    def _fail(self, error: Exception) -> None:
-        with self._lock:
-            if self.over:
-                return
-            self.over, self.failure = True, f"{type(error).__name__}: {error}"
-            self.stack.clear()
-            self.on_root(False)
-            with contextlib.suppress(Exception):  # what was seen before is not lost
-                self._rows.flush()
-        with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
-            warnings.warn(
-                f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
-                f"Please report this:\n{traceback.format_exc()}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+    def failed(self) -> None:
+        """Watch no more, and write what was seen before."""
+        self.on_root(False)
+        with contextlib.suppress(Exception):
+            self._rows.flush()
 
     # -- the running stack ------------------------------------------------------------------------
 
@@ -215,7 +127,7 @@ class Recording:
         if self.steps - self._settled > _STEPS:
             self.settle(waiting=True)
 
-    def _begin(self, state: _State, where: Place, key: Any, forward: int | None = None) -> Call:
+    def _begin(self, state: State, where: Place, key: Any, forward: int | None = None) -> Call:
         stack = state.stack
         call = Call(where)
         if stack:
@@ -267,7 +179,7 @@ class Recording:
             self.see_one(call, schema.OUTPUT, "", result)
         self._close(state, result, now, schema.RAISED if raised else schema.RETURNED)
 
-    def _close(self, state: _State, result: Any, now: int, status: str) -> None:
+    def _close(self, state: State, result: Any, now: int, status: str) -> None:
         call = state.stack.pop()
         if call.muted:
             return

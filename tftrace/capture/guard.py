@@ -1,0 +1,116 @@
+"""A piece of the recording, run in the midst of the model's code: alone, unseen, timed, and never to its harm."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from .calls import Call
+
+_disable_function_modes = torch._C.DisableTorchFunction
+_dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+
+
+class State:
+    """What the recording keeps for a thread."""
+
+    __slots__ = ("began", "busy", "collecting", "counts", "entered", "own", "stack")
+
+    def __init__(self) -> None:
+        self.stack: list[Call] = []
+        self.counts: dict[Any, int] = {}  # calls of each name in this forward
+        self.own = 0  # nanoseconds that the recording itself has taken
+        self.began = 0  # when the piece of recording that runs now began
+        self.entered: Call | None = None  # the step that it began
+        self.busy = False  # whether a piece of the recording runs now
+        self.collecting = 0  # calls on the stack whose recipes ask for calls below them
+
+
+class _Local(threading.local):
+    """Each thread's state."""
+
+    def __init__(self) -> None:
+        self.state = State()
+
+
+class Guard:
+    """Runs pieces of a recording. A failure in one must never reach the model: it ends the recording, with one
+    warning."""
+
+    def __init__(self) -> None:
+        self.failure: str | None = None
+        self.over = False  # nothing more is recorded, whatever threads may still run
+        self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
+        self.steps = 0
+        self._local = _Local()
+        self._lock = threading.RLock()
+        self._start = perf_counter_ns()
+
+    def failed(self) -> None:
+        """Called once, when a failure has ended the recording."""
+        raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        """Whether this thread is in the recording's own code, of which nothing is to be recorded."""
+        return self._local.state.busy
+
+    def hook(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone.
+
+        Neither the line tracer nor modes that watch torch see it: our own code is nobody's business. The step that
+        it enters begins at its end, so that no step's duration holds what the recording takes."""
+        state = self._local.state
+        if state.busy or self.over:
+            return None
+        state.busy = True
+        tracing = self.tracing
+        traced = tracing is not None and sys.gettrace() is tracing
+        if traced:
+            sys.settrace(None)
+        state.began = began = perf_counter_ns()
+        try:
+            with self._lock:
+                if self.over:  # another thread has ended it meanwhile
+                    return None
+                if _dispatch_modes() or _function_modes():
+                    with _disable_function_modes(), _disable_current_modes():
+                        return work(*args)
+                return work(*args)
+        except Exception as error:
+            self._fail(error)
+            return None
+        finally:
+            state.busy = False
+            ended = perf_counter_ns()
+            state.own += ended - began
+            entered = state.entered
+            if entered is not None:
+                state.entered = None
+                entered.start_ns, entered.own_ns = ended - self._start, state.own
+            if traced and state.stack and not self.over and sys.gettrace() is None:
+                sys.settrace(tracing)
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            if self.over:
+                return
+            self.over, self.failure = True, f"{type(error).__name__}: {error}"
+            self._local.state.stack.clear()
+            self.failed()
+        with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
+            warnings.warn(
+                f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
+                f"Please report this:\n{traceback.format_exc()}",
+                RuntimeWarning,
+                stacklevel=4,
+            )

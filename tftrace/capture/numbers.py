@@ -1,0 +1,80 @@
+"""Where a tensor's numbers are read: as an array over its memory on the host, and on an accelerator as a tensor, for
+which nobody waits until `fetch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numkong import from_pointer
+
+from ..recipes.evaluate import Array
+from .references import Unbound
+
+# dtypes that are read where they lie: name for numkong, for NumPy, bytes of an element
+_KINDS: dict[torch.dtype, tuple[str, Any, int]] = {
+    torch.float64: ("float64", np.float64, 8),
+    torch.float32: ("float32", np.float32, 4),
+    torch.float16: ("float16", np.float16, 2),
+    torch.int64: ("int64", np.int64, 8),
+    torch.int32: ("int32", np.int32, 4),
+    torch.bool: ("uint8", np.bool_, 1),
+}
+
+
+def fetch(columns: Iterable[list[Any]]) -> None:
+    """Bring what is still on accelerators to the host, in place, waiting for each device and dtype once."""
+    waiting: dict[Any, list[tuple[list[Any], int, torch.Tensor]]] = {}
+    for column in columns:
+        for at, cells in enumerate(column):
+            if isinstance(cells, torch.Tensor):
+                waiting.setdefault((cells.device, cells.dtype), []).append((column, at, cells))
+    for parts in waiting.values():
+        whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
+        for column, at, cells in parts:
+            column[at] = whole[first : first + cells.numel()].reshape(tuple(cells.shape))
+            first += cells.numel()
+
+
+def host(found: Any) -> Array:
+    """An array of the numbers, copied from a device if need be."""
+    if isinstance(found, torch.Tensor):
+        found = found.cpu()
+        found = (found if found.dtype in _KINDS else found.to(torch.float64)).numpy()
+    array: Array = np.asarray(found)
+    return array
+
+
+def on_host(tensor: torch.Tensor) -> bool:
+    """Whether reading the tensor's numbers waits for no device."""
+    return tensor.is_cpu
+
+
+def numbers_of(tensor: torch.Tensor) -> Any:
+    """An array over the tensor's memory, to be read at once; where that cannot be had, the tensor.
+
+    By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
+    form = _KINDS.get(tensor.dtype)
+    if form is None or not on_host(tensor) or tensor.layout is not torch.strided or tensor.is_neg():
+        if tensor.layout is not torch.strided or tensor.is_meta:
+            raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
+        return tensor.detach().resolve_neg()
+    address = tensor.data_ptr()
+    if not address:
+        raise Unbound("there are no numbers to read in a wrapper or a freed storage")
+    name, kind, width = form
+    shape = tensor.shape
+    if tensor.is_contiguous():
+        return np.ndarray(shape, kind, from_pointer(address, tensor.numel(), name))
+    stride = tensor.stride()
+    span = 1 + sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
+    return np.ndarray(shape, kind, from_pointer(address, span, name), 0, [step * width for step in stride])
+
+
+def along(found: Any, at: Array, axis: int) -> Any:
+    """The positions `at` along an axis; on a device without sending them there, for which the host would wait."""
+    if isinstance(found, np.ndarray):
+        return found.take(at, axis)
+    return torch.stack([found.select(axis, int(i)) for i in at], axis)
