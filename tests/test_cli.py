@@ -229,3 +229,12 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for words in ("modules, functions, lines or ops", "--include", "--exclude", "0,2,-1 or 0-3", "--values"):
         assert words in said
+
+
+def test_equations_are_checked_unless_the_level_or_the_user_says_otherwise(tmp_path: Path) -> None:
+    found = {}
+    for at, options in enumerate((["--level", "modules"], ["--level", "modules", "--check"], [], ["--no-check"])):
+        folder = tmp_path / f"{at}"
+        assert main(["record", "demo:bert", "-o", str(folder), "--text", "good", *options]) == 0
+        found[at] = len(tftrace.load(folder).checks)
+    assert found[0] == found[3] == 0 and found[1] > 20 and found[2] > 20

@@ -102,6 +102,7 @@ def record(
     exclude: Patterns = None,
     layers: Layers = None,
     values: Patterns = None,
+    check: bool | None = None,
     force: Force = False,
 ) -> None:
     """Record a forward pass of a model.
@@ -125,10 +126,12 @@ def record(
     values
         Tensors to keep whole: auto (all but weights, up to 256 MB), all, none, or a pattern of the steps' names,
         which may be repeated. The default is auto.
+    check
+        Check the papers' equations; if neither is said, at every level but modules.
     force
         Replace an existing trace.
     """
-    options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude}
+    options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude, "check": check}
     options |= {"layers": None if layers is None else _layers(layers), "values": _values(values or ["auto"])}
     trace = _record(source, text or [], output or _free_name(source), force, options)
     _say(

@@ -94,13 +94,14 @@ class Recorder:
         self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
         self._watchers = self._watch(recording)
         compiled = any(_compiled(module) for model in self._models.values() for module in model.modules())
+        if compiled:
+            warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
         self._hooks.attach()
         self._checkpoints = Checkpoints(recording)
         self._checkpoints.attach()
         writer.meta["unseen"] = self._hooks.unseen
         self._around = ExitStack()
         if compiled:
-            warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
             self._around.enter_context(torch.compiler.set_stance("force_eager"))
         self.trace = Trace(folder, keep=holder)
         return self.trace
