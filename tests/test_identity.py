@@ -116,6 +116,17 @@ def test_an_inference_tensor_is_known_by_what_it_holds() -> None:
     assert (first[SUMMARY].max, second[SUMMARY].max, third[SUMMARY].max) == (6.0, 6.0, 7.0)
 
 
+def test_a_storage_stays_resizable() -> None:
+    for make in (lambda: torch.ones(8), lambda: torch.ones(8, dtype=torch.bfloat16)):
+        with torch.inference_mode():
+            tensor = make()
+            Identities().of(tensor)
+            tensor.untyped_storage().resize_(0)
+        other = make()
+        Identities().of(other)
+        other.untyped_storage().resize_(0)
+
+
 def test_a_transposed_view_shares_the_statistics_and_a_part_does_not() -> None:
     asked: list[tuple[int, ...]] = []
     known = Identities(lambda tensor: asked.append(tuple(tensor.shape)) or summarize(tensor))

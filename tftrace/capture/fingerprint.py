@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numkong import from_pointer
 
 _BLOCK = 1 << 15  # words of 8 bytes
 
@@ -16,12 +17,17 @@ def fingerprint(tensor: torch.Tensor) -> Hashable:
     """A sum over the tensor's words of 64 bits, each times an odd number that belongs to its place: one changed word
     always changes it, and so does a change of order. What cannot be read without waiting for a device is never
     the same twice."""
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         return object()
     try:
-        flat = tensor.detach().resolve_neg().resolve_conj().contiguous().view(-1).view(torch.uint8).numpy()
-    except (RuntimeError, TypeError):
+        dense = tensor.detach().resolve_neg().resolve_conj().contiguous()
+        # by its address: `Tensor.numpy()` would leave a storage that its owner cannot resize
+        address, size = dense.data_ptr(), dense.numel() * dense.element_size()
+    except (RuntimeError, TypeError, NotImplementedError):
         return object()
+    if not address or not size:
+        return size if not size else object()
+    flat = np.asarray(from_pointer(address, size, "uint8"))
     whole = len(flat) // 8 * 8
     words = flat[:whole].view(np.uint64)
     total = hash(flat[whole:].tobytes())
