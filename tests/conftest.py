@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -29,6 +30,15 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _tracers() -> Iterator[None]:
+    """What one test leaves behind does not reach the next."""
+    trace, profile = sys.gettrace(), sys.getprofile()
+    yield
+    sys.settrace(trace)
+    sys.setprofile(profile)
 
 
 @pytest.fixture

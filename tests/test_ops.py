@@ -19,7 +19,7 @@ import tftrace
 
 from .bits import same, same_bits, surroundings
 from .conftest import tiny
-from .test_odd_cases import encoder, padding
+from .test_odd_fast_paths import encoder, padding
 from .zoo_models import build
 
 FUSED = "torch's fused encoder layers are not seen"
