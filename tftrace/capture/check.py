@@ -21,7 +21,7 @@ from .judge import Outcome, judge
 from .numbers import fetch, on_host
 from .references import Unbound, applies, find, resolve
 
-_MOST_HELD = 1 << 22  # cells that wait to be evaluated; 32 MiB
+_MOST_HELD = 1 << 20  # cells that wait to be evaluated; 4 to 8 MB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_TOGETHER = 512  # steps evaluated at once
 _MOST_CELLS = 1 << 17  # of one leaf, evaluated at once: 1 MiB in float64 stays in a core's own cache
