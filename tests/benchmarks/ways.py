@@ -135,7 +135,10 @@ WAYS = {
     "empty hooks": Way(_empty, "nothing"),
     "naive hooks": Way(_naive, "seven statistics of each module's output, in memory"),
     **{
-        f"tftrace {level}": Way(functools.partial(_tftrace, level=level), "statistics and checks, on disk")
+        f"tftrace {level}": Way(
+            functools.partial(_tftrace, level=level),
+            "statistics, on disk" if level == "modules" else "statistics and checks, on disk",
+        )
         for level in LEVELS
     },
     "transformers' debugger": Way(
