@@ -101,6 +101,7 @@ class Checker:
             self._evaluate()
         elif full := {key: group for key, group in self._waiting.items() if len(group.steps) >= _MOST_TOGETHER}:
             self._waiting = {key: group for key, group in self._waiting.items() if key not in full}
+            fetch(column for group in full.values() for column in group.columns)
             self._judge(full.values())
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
         for _, _, row in rows:
@@ -165,7 +166,7 @@ class Checker:
             self._conclude(group, partial(_of_these, apart))
 
     def _judge(self, groups: Collection[_Group]) -> None:
-        fetch(column for group in groups for column in group.columns)
+        """Judge groups whose cells are on the host."""
         for group in groups:
             self._conclude(group, partial(_judged, group))
 

@@ -265,12 +265,11 @@ def versions(values: Mapping[str, Any]) -> dict[int, int]:
     """How often each tensor had been written to, to know later whether it still holds what it held."""
     found = {}
     for value in values.values():
-        if value is not None and not isinstance(value, _PLAIN):
-            for tensor in [value] if isinstance(value, torch.Tensor) else [t for _, t in leaves(value)]:
-                try:
-                    found[id(tensor)] = tensor._version
-                except RuntimeError:  # an inference tensor does not count
-                    continue
+        for _, tensor in leaves(value):
+            try:
+                found[id(tensor)] = tensor._version
+            except RuntimeError:  # an inference tensor does not count
+                continue
     return found
 
 
