@@ -28,6 +28,7 @@ FLOORS = [
     ["capture"],
     ["demo"],
     ["models"],
+    ["commands"],
     ["cli"],
     ["__init__", "__main__"],
 ]

@@ -1,0 +1,82 @@
+"""Loading and recording what a user names, with a progress line where a person is watching."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from ..errors import TraceError
+from ..schema import DIFFERS, HOLDS, UNCHECKED
+from ..text import visible
+from ..trace import Trace
+from ._shared import say
+
+if TYPE_CHECKING:
+    from ..models import Loaded
+
+_VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
+
+
+def record_source(source: str, texts: Sequence[str], path: Path, force: bool, options: dict[str, Any]) -> Trace:
+    """Load and record, with a progress line where a person is watching."""
+    from .. import describe
+    from ..writer import check_folder
+
+    check_folder(path, force)  # before the model is loaded: a bad path should cost no wait
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(f"Loading {visible(source)}"), total=None)
+        loaded = _quietly(lambda: _load(source, texts))
+        modules = sum(1 for _ in loaded.model.modules())
+        progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
+        trace = _run(loaded, path, force, options, lambda: progress.advance(task))
+    counts = Counter(trace.checks["verdict"].to_pylist())
+    verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none known"
+    said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
+    say(f"Recorded {len(trace)} steps of {trace.meta['model']} in {path}; equations: {verdicts}.{said}")
+    for sentence in describe.missing(trace):
+        console.print(Text(sentence, "dim"), soft_wrap=True)
+    return trace
+
+
+def _load(source: str, texts: Sequence[str]) -> Loaded:
+    from ..models import load as load_model
+
+    return load_model(source, texts)
+
+
+def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advance: Callable[[], None]) -> Trace:
+    import torch
+
+    from ..capture.recorder import Recorder
+
+    recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, **options)
+    try:
+        with torch.no_grad(), recorder as trace:
+            recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
+        why = next(iter(str(error).splitlines()), "")[:200].rstrip(".:")
+        raise TraceError(
+            f"The forward pass failed ({type(error).__name__}: {why}): 'tftrace view {path}' shows where."
+        ) from error
+    return trace
+
+
+def _quietly(work: Callable[[], Any]) -> Any:
+    """Run a loader without the notices of the libraries below: the progress line is ours."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return work()
