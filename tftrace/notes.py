@@ -1,0 +1,84 @@
+"""Notes on steps: what a reader found, kept in the trace as `notes.json` beside the tables.
+
+A note belongs to a step's rank and number, which stay the same whatever else is recorded or merged into the trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .errors import TraceError
+from .text import visible
+from .trace import Trace
+
+_FILE = "notes.json"
+_LIMIT = 16 << 20  # bytes; a file of notes beyond this is not one of ours
+_LONGEST = 20_000  # characters of a note
+
+
+def read(trace: Trace) -> dict[int, str]:
+    """The notes by the position of their step, in order. A damaged file of notes gives a warning and no notes."""
+    try:
+        entries = _entries(trace)
+    except TraceError as error:
+        warnings.warn(visible(str(error)), stacklevel=2)
+        return {}
+    if not entries:
+        return {}
+    noted = {(entry["rank"], entry["step"]): entry["text"] for entry in entries}
+    ranks, steps = trace.column("rank"), trace.column("step")
+    candidates = np.flatnonzero(np.isin(steps, np.array([step for _, step in noted], np.int64)))
+    found = ((at, noted.get((int(ranks[at]), int(steps[at])))) for at in candidates.tolist())
+    return {at: text for at, text in found if text is not None}
+
+
+def write(trace: Trace, position: int, text: str) -> None:
+    """Put a note on the step at `position`, in place of the one it has; an empty text takes it away.
+
+    Raises TraceError for a step that is not there, a note that is too long, or a trace that cannot be written to."""
+    if not 0 <= position < len(trace):
+        has = f"its steps are 0 to {len(trace) - 1}" if len(trace) else "it has no steps"
+        raise TraceError(f"There is no step {position} in {trace.path}: {has}.")
+    text = text.encode("utf-8", "replace").decode("utf-8").strip()
+    if len(text) > _LONGEST:
+        raise TraceError(f"A note may have {_LONGEST:,} characters, this one has {len(text):,}: shorten it.")
+    place = {name: int(trace.column(name)[position]) for name in ("rank", "step")}
+    entries = [entry for entry in _entries(trace) if (entry["rank"], entry["step"]) != tuple(place.values())]
+    if text:
+        entries.append({**place, "text": text})
+    entries.sort(key=lambda entry: (entry["rank"], entry["step"]))
+    part = trace.path / f".notes-{uuid.uuid4().hex}.json"
+    try:
+        part.write_text(json.dumps({"notes": entries}, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(part, trace.path / _FILE)
+    except OSError as error:
+        raise TraceError(f"The note cannot be kept in {trace.path} ({error.strerror}): copy the trace.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _entries(trace: Trace) -> list[dict[str, Any]]:
+    """What the file holds, as far as it is notes; the file may be a stranger's."""
+    file = trace.path / _FILE
+    try:
+        if file.is_symlink():
+            raise TraceError(f"{file} is a link, which a trace may not hold: copy the file itself.")
+        if not file.exists():
+            return []
+        if not file.is_file() or file.stat().st_size > _LIMIT:
+            raise TraceError(f"{file} is not a file of notes: remove it.")
+        data = json.loads(file.read_text(encoding="utf-8"))
+        return [entry for entry in data["notes"] if _is_note(entry)]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise TraceError(f"{file} is damaged, and the notes in it cannot be read: mend or remove it.") from error
+
+
+def _is_note(entry: Any) -> bool:
+    numbers = (entry.get("rank"), entry.get("step")) if isinstance(entry, dict) else ()
+    whole = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+    return bool(numbers) and whole and isinstance(entry.get("text"), str)
