@@ -16,7 +16,8 @@ PACKAGE = Path(tftrace.__file__).parent
 # Each room may import from the rooms before it, and from its own.
 FLOORS = [
     ["errors", "schema", "text"],
-    ["source"],
+    ["source", "inside", "messages"],
+    ["stream"],
     ["writer", "reader", "values"],
     ["trace"],
     ["stepping", "flow", "notes"],

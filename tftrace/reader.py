@@ -1,8 +1,13 @@
-"""Reads the files of a trace folder, which may be cut off by a kill, or a stranger's: what is read is checked."""
+"""Reads the files of a trace folder, which may be cut off by a kill, or a stranger's: what is read is checked.
+
+The rows of all ranks are one table, in the order in which steps were entered. Nothing is decoded before it is asked
+for: opening a trace reads who is whose parent, and no more."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,77 +16,149 @@ import pyarrow as pa
 
 from . import schema
 from .errors import TraceError
+from .inside import read_bytes
+from .stream import Stream
 
-_NEVER_NULL = ("step", "depth", "rank")  # the rest may be; without these there is no tree
 _META_LIMIT = 64 << 20  # bytes; a meta.json beyond this is not one of ours
+_RANK = re.compile(r"rank-\d{5,9}", re.ASCII)
+_ROWS_AT_ONCE = 65536
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
     """The description of a trace, with the parts that readers rely on in place."""
     file = folder / "meta.json"
     try:
-        if file.stat().st_size > _META_LIMIT:
-            raise TraceError(f"{file} is too large to be the description of a trace: record it again.")
-        meta = json.loads(file.read_text(encoding="utf-8"))
+        meta = json.loads(read_bytes(folder, "meta.json", limit=_META_LIMIT))
     except OSError as error:
         raise TraceError(f"{folder} is not a readable trace (no meta.json): check the path.") from error
     except (ValueError, RecursionError) as error:
         raise TraceError(f"{file} is damaged: record the trace again, or restore the file.") from error
-    if not isinstance(meta, dict) or not isinstance(meta.get("schema"), int):
+    version = meta.get("schema") if isinstance(meta, dict) else None
+    if type(version) is not int:
         raise TraceError(f"{folder} is not a trace (meta.json names no schema): check the path.")
-    if meta["schema"] > schema.SCHEMA_VERSION:
-        raise TraceError(f"{folder} was written by a newer tftrace (schema {meta['schema']}): upgrade tftrace.")
+    if version > schema.SCHEMA_VERSION:
+        raise TraceError(f"{folder} was written by a newer tftrace (schema {version}): upgrade tftrace.")
+    if version < schema.OLDEST_READ:
+        raise TraceError(f"{folder} was written by an older tftrace (schema {version}): record the trace again.")
     for key in ("sources", "equations"):
         if not isinstance(meta.get(key), dict):
             meta[key] = {}
-    return meta
+    described: dict[str, Any] = meta
+    return described
 
 
-def read_tables(folder: Path) -> dict[str, Any]:
-    """All ranks as one: steps in order of rank and entry, the other tables by the position of their step."""
-    ranks = sorted(p for p in folder.glob("rank-[0-9]*") if p.is_dir() and not p.is_symlink())
-    parts: dict[str, list[Any]] = {}
-    offset = 0
-    for rank in ranks:
-        steps = _sorted_steps(_read_stream(rank / "steps.arrow", schema.STEPS))
-        numbers = steps["step"].to_numpy()
-        order = _one_forward_after_the_other(steps, numbers)
-        position = np.empty_like(order)
-        position[order] = np.arange(len(order))
-        parts.setdefault("steps", []).append(steps.take(pa.array(order)))
-        for name in ("tensors", "checks"):
-            table = _read_stream(rank / f"{name}.arrow", schema.TABLES[name])
-            owner = table["step"].to_numpy()
-            place = np.searchsorted(numbers, owner)
-            known = place < len(numbers)
-            known[known] = numbers[place[known]] == owner[known]
-            place[known] = position[place[known]]
-            order = np.flatnonzero(known)[np.argsort(place[known], kind="stable")]
-            parts.setdefault(name, []).append(table.take(pa.array(order)))
-            parts.setdefault(f"{name}_position", []).append(place[order] + offset)
-        offset += len(numbers)
-    if not parts:
-        raise TraceError(f"{folder} holds no recorded steps (no rank folder): record the trace again.")
-    return {
-        name: np.concatenate(p) if isinstance(p[0], np.ndarray) else pa.concat_tables(p) for name, p in parts.items()
-    }
+class Rank:
+    """The three tables of one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._streams = {name: Stream(folder, name, table) for name, table in schema.TABLES.items()}
+        written = self._streams["steps"].columns(["step", "parent"])
+        last = _last_rows(written["step"].to_numpy())
+        tree = written.take(pa.array(last))
+        self._numbers = tree["step"].to_numpy()
+        order = _one_forward_after_the_other(tree, self._numbers)
+        self._position = np.empty_like(order)
+        self._position[order] = np.arange(len(order))
+        self._owned = {"steps": (last[order], np.arange(len(order)))}
+
+    def owned(self, table: str) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of a table as they are read: their places in the file, and the positions of their steps within the
+        rank. What belongs to no step is left out."""
+        if table not in self._owned:
+            owner = self._streams[table].columns(["step"])["step"].to_numpy()
+            place = np.searchsorted(self._numbers, owner)
+            known = place < len(self._numbers)
+            known[known] = self._numbers[place[known]] == owner[known]
+            position = self._position[place[known]]
+            order = np.argsort(position, kind="stable")
+            self._owned[table] = (np.flatnonzero(known)[order], position[order])
+        return self._owned[table]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def column(self, table: str, name: str) -> pa.ChunkedArray:
+        """A column, whole."""
+        return self._streams[table].columns([name])[name].take(pa.array(self.owned(table)[0]))
+
+    def codes(self, table: str, name: str) -> tuple[np.ndarray, list[str]]:
+        """A text column as codes into its distinct texts, -1 for null."""
+        codes, words = self._streams[table].codes(name)
+        return codes[self.owned(table)[0]], words
+
+    def part(self, table: str, start: int, stop: int, names: Sequence[str]) -> pa.Table:
+        """Some rows of some columns."""
+        return self._streams[table].take(self.owned(table)[0][start:stop], names)
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Bytes at the end of each table's file that are no whole batch."""
+        return {name: stream.lost for name, stream in self._streams.items() if stream.lost}
 
 
-def encoded(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """A text column as codes into its distinct texts, -1 for null."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.string())
-    encoded = array.dictionary_encode()
-    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
+class Tables:
+    """The tables of all ranks as one: in order of rank and entry, what belongs to steps in the order of these."""
+
+    def __init__(self, folder: Path) -> None:
+        found = sorted(path for path in folder.glob("rank-*") if _RANK.fullmatch(path.name))
+        linked = [path for path in found if path.is_symlink()]
+        if linked:
+            raise TraceError(f"{linked[0]} is a link, which a trace may not hold: copy the folder itself.")
+        self.ranks = {int(path.name[5:]): Rank(path) for path in found if path.is_dir()}
+        if not self.ranks:
+            raise TraceError(f"{folder} holds no recorded steps (no rank folder): record the trace again.")
+
+    def __len__(self) -> int:
+        return sum(map(len, self.ranks.values()))
+
+    def positions(self, table: str) -> np.ndarray:
+        """For each row of a table the position of its step."""
+        before = np.cumsum([0, *map(len, self.ranks.values())])
+        return np.concatenate([r.owned(table)[1] + n for r, n in zip(self.ranks.values(), before, strict=False)])
+
+    def count(self, table: str) -> int:
+        """The number of rows of a table."""
+        return sum(len(rank.owned(table)[0]) for rank in self.ranks.values())
+
+    def column(self, table: str, name: str) -> pa.ChunkedArray:
+        """A column, whole."""
+        found = [rank.column(table, name) for rank in self.ranks.values()]
+        return pa.chunked_array([chunk for column in found for chunk in column.chunks], found[0].type)
+
+    def codes(self, table: str, name: str) -> tuple[np.ndarray, list[str]]:
+        """A text column as codes into its distinct texts, -1 for null: a million steps name a few hundred modules."""
+        found: dict[str, int] = {}
+        parts = []
+        for rank in self.ranks.values():
+            codes, words = rank.codes(table, name)
+            parts.append(np.array([*(found.setdefault(word, len(found)) for word in words), -1], np.int32)[codes])
+        return np.concatenate(parts), list(found)
+
+    def part(self, table: str, start: int, stop: int, names: Sequence[str] | None = None) -> pa.Table:
+        """Some rows of a table (of some of its columns), for which only the batches that hold them are decoded."""
+        wanted = schema.TABLES[table].names if names is None else names
+        parts: list[pa.Table] = []
+        before = 0
+        for rank in self.ranks.values():
+            size = len(rank.owned(table)[0])
+            first, last = max(start - before, 0), min(stop - before, size)
+            if first < last or not parts:
+                parts.append(rank.part(table, first, max(first, last), wanted))
+            before += size
+        return pa.concat_tables(parts)
+
+    def table(self, name: str) -> pa.Table:
+        """A table, whole."""
+        starts = range(0, max(1, self.count(name)), _ROWS_AT_ONCE)
+        return pa.concat_tables(self.part(name, start, start + _ROWS_AT_ONCE) for start in starts)
 
 
-def _sorted_steps(steps: pa.Table) -> pa.Table:
+def _last_rows(numbers: np.ndarray) -> np.ndarray:
     """In order of entry, one row a step: a step is written when it ends, after an `open` row if a flush came before."""
-    numbers = steps["step"].to_numpy()
     order = np.argsort(numbers, kind="stable")
     last = np.append(np.diff(numbers[order]) != 0, True) if len(order) else np.zeros(0, bool)
-    return steps.take(pa.array(order[last]))
+    found: np.ndarray = order[last]
+    return found
 
 
 def _one_forward_after_the_other(steps: pa.Table, numbers: np.ndarray) -> np.ndarray:
@@ -93,28 +170,3 @@ def _one_forward_after_the_other(steps: pa.Table, numbers: np.ndarray) -> np.nda
     while not np.array_equal(root, root[root]):
         root = root[root]
     return np.argsort(root, kind="stable")
-
-
-def _read_stream(file: Path, table: pa.Schema) -> pa.Table:
-    """Every whole batch of an Arrow stream; a tail cut off by a kill is left out."""
-    batches = []
-    try:
-        if file.is_symlink():
-            raise TraceError(f"{file} is a link, which a trace may not hold: copy the file itself.")
-        if file.stat().st_size == 0:  # killed before its first row
-            return table.empty_table()
-        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
-            if not reader.schema.equals(table):
-                raise TraceError(f"{file} does not have the columns of a trace: record the trace again.")
-            while True:
-                try:
-                    batch = reader.read_next_batch()
-                except (StopIteration, pa.ArrowException, OSError):
-                    break
-                batch.validate(full=True)  # the file may be a stranger's
-                if any(batch.column(name).null_count for name in _NEVER_NULL if name in batch.schema.names):
-                    raise pa.ArrowInvalid("a value is missing")
-                batches.append(batch)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TraceError(f"{file} cannot be read as part of a trace: check the folder, or record it again.") from error
-    return pa.Table.from_batches(batches, table)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+OLDEST_READ = 1
 
 MODULE, FUNCTION, LINE, OP = "module", "function", "line", "op"
 CALLS = (MODULE, FUNCTION)

@@ -228,15 +228,15 @@ def _short(said: str, width: int) -> str:
 
 def _json(trace: Trace, step: int | None, limit: int | None) -> Iterator[str]:
     if step is not None:
-        row = trace.steps.slice(step, 1).to_pylist()[0]
+        row = trace.part("steps", step, step + 1).to_pylist()[0]
         yield _dumps(_step(trace, step, row), indent=1) + "\n"
         return
     yield '{"meta": ' + _dumps(trace.meta) + ',\n"steps": ['
-    at = 0
-    for batch in trace.steps.slice(0, limit).to_batches(max_chunksize=_ROWS_AT_ONCE):
-        for row in batch.to_pylist():
+    count = len(trace) if limit is None else min(limit, len(trace))
+    for start in range(0, count, _ROWS_AT_ONCE):
+        rows = trace.part("steps", start, min(start + _ROWS_AT_ONCE, count)).to_pylist()
+        for at, row in enumerate(rows, start):
             yield (",\n" if at else "\n") + _dumps(_step(trace, at, row))
-            at += 1
     yield "\n]}\n"
 
 

@@ -67,11 +67,10 @@ def _stops(trace: Trace, size: int) -> np.ndarray:
     found = np.zeros(size, bool)
     found |= trace.column("depth") == 0
     found |= trace.column("status") != schema.RETURNED
-    checks, tensors = trace.checks, trace.tensors
-    differs = checks["verdict"].to_numpy() == schema.DIFFERS
+    differs = trace.column("verdict", "checks") == schema.DIFFERS
     found[trace.check_positions[differs]] = True
-    broken = (tensors["nan"].to_numpy() > 0) | (tensors["inf"].to_numpy() > 0)
-    role = tensors["role"].to_numpy()
+    broken = (trace.column("nan", "tensors") > 0) | (trace.column("inf", "tensors") > 0)
+    role = trace.column("role", "tensors")
     made, given = np.zeros(size, bool), np.zeros(size, bool)
     made[trace.tensor_positions[broken & (role == schema.OUTPUT)]] = True
     given[trace.tensor_positions[broken & ((role == schema.INPUT) | (role == schema.PARAMETER))]] = True

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from . import schema
 from .errors import TraceError
-from .reader import encoded, read_meta, read_tables
+from .reader import Tables, read_meta
 from .values import kept_row, read_value
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Trace:
         if not self.path.is_dir():
             raise TraceError(f"There is no trace at {self.path}: record one with 'tftrace record', or check the path.")
         self.meta = read_meta(self.path)
-        self._tables: dict[str, pa.Table] | None = None
+        self._tables: Tables | None = None
 
     def __repr__(self) -> str:
         return f"<Trace {str(self.path)!r}: {len(self)} steps>"
@@ -141,17 +141,17 @@ class Trace:
     @property
     def steps(self) -> pa.Table:
         """One row a step, in order of entry; columns and units in `tftrace.schema.STEPS`."""
-        return self._read()["steps"]
+        return self._whole("steps")
 
     @property
     def tensors(self) -> pa.Table:
         """One row a tensor seen by a step; columns and units in `tftrace.schema.TENSORS`."""
-        return self._read()["tensors"]
+        return self._whole("tensors")
 
     @property
     def checks(self) -> pa.Table:
         """One row an equation checked on a step; columns in `tftrace.schema.CHECKS`."""
-        return self._read()["checks"]
+        return self._whole("checks")
 
     def reload(self) -> None:
         """Forget what was read, so that the next look sees what the recording has written since."""
@@ -170,7 +170,7 @@ class Trace:
             return to_frame(joined(self))
         if table not in schema.TABLES:
             raise TraceError(f"There is no table {table!r}: ask for one of {', '.join(schema.TABLES)}.")
-        return to_frame(self._read()[table])
+        return to_frame(self._whole(table))
 
     def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one row a (step, tensor) as CSV. Raises TraceError if the file exists, unless `overwrite`."""
@@ -181,7 +181,7 @@ class Trace:
     # -- steps as a tree --------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return int(self.steps.num_rows)
+        return len(self._read())
 
     @overload
     def __getitem__(self, index: int) -> Step: ...
@@ -194,35 +194,63 @@ class Trace:
         at = index + size if index < 0 else index
         if not 0 <= at < size:
             raise IndexError(f"there is no step {index}: the trace has {size} steps")
-        return Step(self, at, *(column[at].as_py() for column in self.steps.itercolumns()))
+        step: Step = self._block("steps", at // _BLOCK_ROWS)[at % _BLOCK_ROWS]
+        return step
 
     def __iter__(self) -> Iterator[Step]:
         return (self[i] for i in range(len(self)))
 
-    def column(self, name: str) -> np.ndarray:
-        """A column of the steps table as a numpy array (text as objects), cached: cheap to index."""
-        if name not in self._columns:
-            if pa.types.is_string(self.steps.schema.field(name).type):
-                codes, words = self.words(name)
-                self._columns[name] = np.array([*words, None], dtype=object)[codes]
+    def column(self, name: str, table: str = "steps") -> np.ndarray:
+        """A column as a numpy array (text as objects), cached: cheap to index, and no other column is read."""
+        found = self._columns.get((table, name))
+        if found is None:
+            if pa.types.is_string(schema.TABLES[table].field(name).type):
+                codes, words = self.words(name, table)
+                found = np.array([*words, None], dtype=object)[codes]
             else:
-                self._columns[name] = self.steps[name].to_numpy()
-        return self._columns[name]
+                found = self._read().column(table, name).to_numpy()
+            self._columns[table, name] = found
+        return found
 
-    def words(self, name: str) -> tuple[np.ndarray, list[str]]:
-        """A text column of the steps table as codes into its distinct texts (-1 for null), cached: a million steps
-        name but a few hundred modules."""
-        if name not in self._words:
-            self._words[name] = encoded(self.steps[name])
-        return self._words[name]
+    def words(self, name: str, table: str = "steps") -> tuple[np.ndarray, list[str]]:
+        """A text column as codes into its distinct texts (-1 for null), cached: a million steps name but a few hundred
+        modules."""
+        if (table, name) not in self._words:
+            self._words[table, name] = self._read().codes(table, name)
+        return self._words[table, name]
+
+    def part(self, table: str, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows `start` to `stop` of a table (only these columns), as the table has them: of what lies on disk no more
+        is decoded, so that a trace of any size can be gone through in little memory."""
+        return self._read().part(table, start, stop, columns)
+
+    def bounds(self, table: str) -> np.ndarray:
+        """For each step its first row in `"tensors"` or `"checks"`, and one past the last row: the rows of step `i` are
+        `bounds[i]` to `bounds[i + 1]`."""
+        if table not in self._bounds:
+            self._bounds[table] = np.searchsorted(self._read().positions(table), np.arange(len(self) + 1))
+        return self._bounds[table]
 
     @cached_property
-    def _words(self) -> dict[str, tuple[np.ndarray, list[str]]]:
+    def _words(self) -> dict[tuple[str, str], tuple[np.ndarray, list[str]]]:
         return {}
 
     @cached_property
-    def _columns(self) -> dict[str, np.ndarray]:
+    def _columns(self) -> dict[tuple[str, str], np.ndarray]:
         return {}
+
+    @cached_property
+    def _bounds(self) -> dict[str, np.ndarray]:
+        return {}
+
+    @cached_property
+    def _wholes(self) -> dict[str, pa.Table]:
+        return {}
+
+    def _whole(self, table: str) -> pa.Table:
+        if table not in self._wholes:
+            self._wholes[table] = self._read().table(table)
+        return self._wholes[table]
 
     @property
     def ends(self) -> np.ndarray:
@@ -272,10 +300,11 @@ class Trace:
 
     def tensors_of(self, position: int) -> list[TensorRow]:
         """The tensors a step saw. A module's parameters are recorded at its first call and shown at each."""
-        rows = self._rows("tensors", TensorRow, position)
-        first = self._first_call.get(self.column("name")[position]) if self._is_module(position) else None
+        rows = self._rows("tensors", position)
+        called = (int(self.column("rank")[position]), self.column("name")[position])
+        first = self._first_call.get(called) if self._is_module(position) else None
         if first is not None and first != position:
-            rows += [r for r in self._rows("tensors", TensorRow, first) if r.role == schema.PARAMETER]
+            rows += [r for r in self._rows("tensors", first) if r.role == schema.PARAMETER]
         return rows
 
     def value(self, step: int, name: str, role: str | None = None) -> np.ndarray:
@@ -289,7 +318,7 @@ class Trace:
 
     def checks_of(self, position: int) -> list[CheckRow]:
         """The verdicts on a step's equations."""
-        return self._rows("checks", CheckRow, position)
+        return self._rows("checks", position)
 
     def source(self, file: str | None) -> list[str]:
         """The lines of a source file as they were when they ran; empty if the trace has no copy."""
@@ -318,44 +347,47 @@ class Trace:
     @property
     def tensor_positions(self) -> np.ndarray:
         """For each row of the tensors table the position of its step."""
-        found: np.ndarray = self._read()["tensors_position"]
-        return found
+        return self._read().positions("tensors")
 
     @property
     def check_positions(self) -> np.ndarray:
         """For each row of the checks table the position of its step."""
-        found: np.ndarray = self._read()["checks_position"]
-        return found
+        return self._read().positions("checks")
 
     def _is_module(self, position: int) -> bool:
         return bool(self.column("kind")[position] == schema.MODULE)
 
     @cached_property
-    def _first_call(self) -> dict[str, int]:
+    def _first_call(self) -> dict[tuple[int, str], int]:
         codes, names = self.words("name")
         modules = np.flatnonzero(self.column("kind") == schema.MODULE)
-        found, index = np.unique(codes[modules], return_index=True)
-        return {names[code]: int(modules[at]) for code, at in zip(found.tolist(), index.tolist(), strict=True)}
+        rank = self.column("rank")[modules].astype(np.int64)
+        first = np.unique(np.stack([rank, codes[modules]]), axis=1, return_index=True)[1] if len(modules) else modules
+        return {(int(rank[at]), names[codes[modules[at]]]): int(modules[at]) for at in first.tolist()}
 
-    def _rows(self, table: str, kind: type, position: int) -> list[Any]:
-        bounds = self._bounds[table]
+    def _rows(self, table: str, position: int) -> list[Any]:
+        bounds = self.bounds(table)
         rows: list[Any] = []
         at, end = int(bounds[position]), int(bounds[position + 1])
         while at < end:
             block, offset = divmod(at, _BLOCK_ROWS)
-            rows += self._block(table, kind, block)[offset : offset + end - at]
+            rows += self._block(table, block)[offset : offset + end - at]
             at = (block + 1) * _BLOCK_ROWS
         return rows
 
-    def _block(self, table: str, kind: type, block: int) -> list[Any]:
+    def _block(self, table: str, block: int) -> list[Any]:
         """Rows of a table as objects, decoded a block at a time: neighbours are looked at together."""
         found = self._blocks.get((table, block))
         if found is None:
-            rows = self._read()[table].slice(block * _BLOCK_ROWS, _BLOCK_ROWS).to_pylist()
-            if kind is TensorRow:
-                for row in rows:
-                    row["shape"] = tuple(row["shape"] or ())
-            found = [kind(**row) for row in rows]
+            start = block * _BLOCK_ROWS
+            columns = self.part(table, start, start + _BLOCK_ROWS).to_pydict()
+            if table == "steps":
+                found = [Step(self, at, *row) for at, row in enumerate(zip(*columns.values(), strict=True), start)]
+            else:
+                if table == "tensors":
+                    columns["shape"] = [tuple(sizes or ()) for sizes in columns["shape"]]
+                kind = TensorRow if table == "tensors" else CheckRow
+                found = [kind(*row) for row in zip(*columns.values(), strict=True)]
             if len(self._blocks) >= _BLOCKS_KEPT:
                 self._blocks.clear()
             self._blocks[table, block] = found
@@ -365,25 +397,16 @@ class Trace:
     def _blocks(self) -> dict[tuple[str, int], list[Any]]:
         return {}
 
-    @cached_property
-    def _bounds(self) -> dict[str, np.ndarray]:
-        """For each table the first row of every step, and one past the end."""
-        tables = self._read()
-        return {
-            name: np.searchsorted(tables[f"{name}_position"], np.arange(tables["steps"].num_rows + 1))
-            for name in ("tensors", "checks")
-        }
-
     # -- reading --------------------------------------------------------------------------------
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> Tables:
         if self._tables is None:
-            self._tables = read_tables(self.path)
+            self._tables = Tables(self.path)
         return self._tables
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
     """Open a trace folder. Raises TraceError with a sentence if it is not one."""
     trace = Trace(path)
-    trace.steps  # noqa: B018 - a broken table is better named here than at the first key
+    len(trace)  # a broken table is better named here than at the first key
     return trace

@@ -53,8 +53,8 @@ def _texts(found: object) -> list[str]:
 
 def totals(trace: Trace) -> dict[str, int]:
     """How many checks came to each verdict."""
-    given = trace.checks["verdict"].value_counts().to_pylist()
-    counts = {found["values"]: int(found["counts"]) for found in given}
+    codes, words = trace.words("verdict", "checks")
+    counts = dict(zip(words, np.bincount(codes[codes >= 0], minlength=len(words)).tolist(), strict=True))
     return {name: counts.get(name, 0) for name in MARKS}
 
 

@@ -121,7 +121,7 @@ def verdict(trace: Trace, position: int) -> str | None:
 @lru_cache(maxsize=4)
 def _verdicts(trace: Trace, size: int) -> np.ndarray:
     found = np.full(size, len(_VERDICTS), np.int8)
-    given = trace.checks["verdict"].to_numpy()
+    given = trace.column("verdict", "checks")
     for code, name in enumerate(_VERDICTS):
         positions = trace.check_positions[given == name]
         found[positions] = np.minimum(found[positions], code)

@@ -1,0 +1,33 @@
+"""Files inside a trace, maybe a stranger's: reading one never leaves the folder, waits or takes memory unasked."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from .errors import TraceError
+
+
+def regular(folder: Path, *parts: str) -> Path:
+    """The path of a plain file inside `folder`. Raises TraceError if it or a folder on the way is a link or something
+    else, and FileNotFoundError if it is not there."""
+    path = folder
+    for at, part in enumerate(parts, 1):
+        path = path / part
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            raise TraceError(f"{path} is a link, which a trace may not hold: copy the file itself.")
+        if not (stat.S_ISREG if at == len(parts) else stat.S_ISDIR)(mode):  # opening a pipe would wait for ever
+            raise TraceError(f"{path} is not a plain file, so it is no part of a trace: record the trace again.")
+    return path
+
+
+def read_bytes(folder: Path, *parts: str, limit: int) -> bytes:
+    """The content of a plain file inside `folder`. Raises TraceError also if it is larger than `limit` bytes."""
+    path = regular(folder, *parts)
+    size = path.stat().st_size
+    if size > limit:
+        raise TraceError(f"{path} is too large to be part of a trace ({size} bytes): record the trace again.")
+    with open(path, "rb") as file:
+        return file.read(limit)

@@ -1,0 +1,126 @@
+"""One table of one rank: an Arrow stream in a file, mapped into memory, of which only what is asked for is decoded."""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from .errors import TraceError
+from .inside import regular
+from .messages import Batch, scan
+
+_NEVER_NULL = ("step", "depth", "rank")  # the rest may be; without these there is no tree
+_CONTINUATION, _SCHEMA_LIMIT = 0xFFFFFFFF, 1 << 16
+_KEPT = 16  # batches that stay decoded: neighbours are asked for together
+
+
+class Stream:
+    """The rows of a file in the order in which they were written; `lost` is the bytes at its end that are no rows."""
+
+    def __init__(self, folder: Path, name: str, table: pa.Schema) -> None:
+        self._table, self._what = table, str(folder / f"{name}.arrow")
+        self._batches: list[Batch] = []
+        self.lost = 0
+        self._kept: OrderedDict[tuple[int, tuple[str, ...]], pa.RecordBatch] = OrderedDict()
+        try:
+            file = regular(folder, f"{name}.arrow")
+            if file.stat().st_size == 0:  # killed before its first row
+                return
+            with pa.memory_map(str(file)) as source:
+                self._data = source.read_buffer()
+            if _cut(self._data):
+                self.lost = len(self._data)
+                return
+            message = pa.ipc.read_message(self._data)
+            if not pa.ipc.read_schema(message).equals(table):
+                raise TraceError(f"{file} does not have the columns of a trace: record the trace again.")
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged() from error
+        self._start = 8 + message.metadata.size
+        self._batches, end = scan(memoryview(self._data), self._start, self._what)
+        self.lost = len(self._data) - end
+        self._firsts = np.array([batch.row for batch in self._batches])
+
+    def __len__(self) -> int:
+        return self._batches[-1].row + self._batches[-1].rows if self._batches else 0
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """These columns, whole."""
+        return pa.Table.from_batches(list(self._decoded(0, len(self._batches), names)), self._part(names))
+
+    def codes(self, name: str) -> tuple[np.ndarray, list[str]]:
+        """A text column as codes into its distinct texts, -1 for null: a million steps name a few hundred modules."""
+        found: dict[str, int] = {}
+        codes = np.empty(len(self), np.int32)
+        for batch, decoded in zip(self._batches, self._decoded(0, len(self._batches), [name]), strict=True):
+            column = decoded.column(0).dictionary_encode()
+            own = [found.setdefault(word, len(found)) for word in column.dictionary.to_pylist()]
+            index = column.indices.fill_null(len(own)).to_numpy(zero_copy_only=False)
+            codes[batch.row : batch.row + batch.rows] = np.array([*own, -1], np.int32)[index]
+        return codes, list(found)
+
+    def take(self, rows: np.ndarray, names: Sequence[str]) -> pa.Table:
+        """These columns of these rows, by decoding the batches that hold them."""
+        key = tuple(names)
+        where = np.searchsorted(self._firsts, rows, side="right") - 1 if len(rows) else rows
+        needed = np.unique(where).tolist()
+        found = {at: self._kept.pop((at, key), None) for at in needed}
+        for first, end in _runs([at for at in needed if found[at] is None]):
+            found.update(enumerate(self._decoded(first, end, names), first))
+        self._kept.update({(at, key): batch for at, batch in found.items()})
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        sizes = [self._batches[at].rows for at in needed]
+        shift = np.cumsum([0, *sizes])[:-1] - self._firsts[needed] if needed else rows
+        index = rows + shift[np.searchsorted(needed, where)]
+        return pa.Table.from_batches([found[at] for at in needed], self._part(names)).take(pa.array(index))
+
+    def _part(self, names: Sequence[str]) -> pa.Schema:
+        return pa.schema([self._table.field(name) for name in names])
+
+    def _decoded(self, first: int, end: int, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns of some batches in a row, each looked through before it is handed out."""
+        if first >= end:
+            return
+        begin, stop = self._batches[first].offset, self._batches[end - 1].end
+        data = self._data.slice(0, stop)
+        if first:
+            data = pa.py_buffer(b"".join((self._data.slice(0, self._start), self._data.slice(begin, stop - begin))))
+        fields = sorted(self._table.get_field_index(name) for name in names)
+        options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+        try:
+            with pa.ipc.open_stream(pa.BufferReader(data), options=options) as reader:
+                for at in range(first, end):
+                    batch = reader.read_next_batch()
+                    batch.validate(full=True)  # the file may be a stranger's
+                    nulls = any(batch.column(name).null_count for name in _NEVER_NULL if name in batch.schema.names)
+                    if nulls or batch.num_rows != self._batches[at].rows:
+                        raise pa.ArrowInvalid("a value is missing")
+                    yield batch.select(list(names))
+        except (StopIteration, pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> TraceError:
+        return TraceError(f"{self._what} cannot be read as part of a trace: check the folder, or record it again.")
+
+
+def _cut(data: pa.Buffer) -> bool:
+    """Whether a file ends before its schema does."""
+    continuation, size = struct.unpack("<II", data[:8]) if len(data) >= 8 else (_CONTINUATION, 0)
+    return len(data) < 8 or (continuation == _CONTINUATION and len(data) < 8 + size <= _SCHEMA_LIMIT)
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """Numbers in ascending order as runs without a gap: first and one past the last."""
+    at = 0
+    while at < len(numbers):
+        end = at + 1
+        while end < len(numbers) and numbers[end] == numbers[end - 1] + 1:
+            end += 1
+        yield numbers[at], numbers[end - 1] + 1
+        at = end
