@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from rich.cells import cell_len
 
 from .. import schema
-from ..recipes import mathtext
-from ..recipes.bound import bound
+from ..recipes import mathtext, signs
+from ..recipes.bound import Bound, bound
 from ..text import visible
 from ..trace import CheckRow, TensorRow, Trace
 from .base import LANGUAGES, MARKS, integer, text, wrapped
@@ -30,6 +31,14 @@ class Equation:
     judgement: str
     note: str
     within: str  # the call it belongs to, where that is not the step's own
+    tensors: dict[str, int] = field(default_factory=dict)  # symbol -> identity of the tensor it stood for
+    spelling: dict[str, str] = field(default_factory=dict)  # symbol -> how the TeX writes it
+
+    def spans(self, width: int) -> list[list[signs.Span]]:
+        """Where symbols stand in each row of `drawn`."""
+        if self.tex and max(map(cell_len, mathtext.render(self.tex, width)), default=0) <= width:
+            return signs.drawn(self.tex, width, self.spelling)[1]
+        return [[] for _ in self.drawn(width)]
 
     def drawn(self, width: int) -> list[str]:
         """As the paper prints it, in two dimensions; as its formula on lines where that is wider than `width` cells."""
@@ -62,14 +71,17 @@ def _names(trace: Trace, call: int) -> list[tuple[str, CheckRow | None]]:
 
 def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, language: str, within: str) -> Equation:
     recipe = trace.equation(name) or {}
-    found = bound(trace, call, name)
+    found = _bound(trace, len(trace), call, name)
     notes = recipe.get("note")
     note = (notes.get(language) or notes.get(LANGUAGES[0])) if isinstance(notes, dict) else notes
     given = recipe.get("tex")
+    tex = given if isinstance(given, str) else ""
+    written = recipe.get("signs")
+    spelling = {k: v for k, v in written.items() if isinstance(v, str)} if isinstance(written, dict) else {}
     return Equation(
         id=visible(name),
         cite=text(recipe.get("cite")) or visible(name),
-        tex=given if isinstance(given, str) else "",
+        tex=tex,
         formula=text(recipe.get("formula")),
         dims="  ".join(f"{visible(symbol)}={size}" for symbol, size in found.dims.items()),
         legend=[(visible(symbol), _named(trace, call, tensor)) for symbol, tensor in found.tensors.items()],
@@ -77,7 +89,25 @@ def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, langua
         judgement=judgement(check),
         note=text(note),
         within=within,
+        tensors={visible(symbol): tensor.tensor for symbol, tensor in found.tensors.items()},
+        spelling=signs.spelled(found.tensors, tex, spelling),
     )
+
+
+@lru_cache(maxsize=256)
+def _bound(trace: Trace, size: int, call: int, name: str) -> Bound:
+    """Remembered, for equation and tensors ask alike; `size` because a trace that is being written grows."""
+    return bound(trace, call, name)
+
+
+def ties(trace: Trace, position: int) -> dict[int, tuple[str, int]]:
+    """For each tensor that an equation of the step's call names: its symbol, and the number of its colour. A tensor of
+    two equations keeps the first's."""
+    found: dict[int, tuple[str, int]] = {}
+    for equation in equations(trace, position):
+        for symbol, tensor in equation.tensors.items():
+            found.setdefault(tensor, (symbol, len(found)))
+    return found
 
 
 def _named(trace: Trace, call: int, tensor: TensorRow) -> str:

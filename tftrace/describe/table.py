@@ -25,6 +25,8 @@ class Line:
     min: str
     max: str
     odd: str
+    row: TensorRow
+    at: int  # position of the step that saw it
     fresh: bool = True
 
 
@@ -33,7 +35,7 @@ def tensors(trace: Trace, position: int) -> list[Line]:
     if trace.column("kind")[position] != schema.LINE:
         order = {schema.INPUT: 0, schema.PARAMETER: 1, schema.LOCAL: 2, schema.OUTPUT: 3}
         rows = sorted(trace.tensors_of(position), key=lambda found: order.get(found.role, 9))
-        return [tensor_line(found) for found in rows]
+        return [tensor_line(found, position) for found in rows]
     call = trace.call_of(position)
     names = {found.name: (found, call) for found in trace.tensors_of(call) if found.role == schema.INPUT}
     kinds = trace.column("kind")
@@ -42,10 +44,10 @@ def tensors(trace: Trace, position: int) -> list[Line]:
         for found in trace.tensors_of(at):
             names.pop(found.name, None)  # what was bound last stands last
             names[found.name] = (found, at)
-    return [tensor_line(found, fresh=at == position) for found, at in names.values()]
+    return [tensor_line(found, at, fresh=at == position) for found, at in names.values()]
 
 
-def tensor_line(tensor: TensorRow, fresh: bool = True) -> Line:
+def tensor_line(tensor: TensorRow, at: int = -1, fresh: bool = True) -> Line:
     """One tensor's columns as text; what is odd about it (NaN, Inf, mostly zeros) in words."""
     odd = [f"{count} {name}" for count, name in ((tensor.nan, "NaN"), (tensor.inf, "Inf")) if count]
     if tensor.zero and tensor.numel and tensor.dtype.startswith(("float", "bfloat")):
@@ -61,6 +63,8 @@ def tensor_line(tensor: TensorRow, fresh: bool = True) -> Line:
         min=_three(tensor.min),
         max=_three(tensor.max),
         odd=" ".join(odd),
+        row=tensor,
+        at=at,
         fresh=fresh,
     )
 

@@ -23,6 +23,7 @@ class Bound:
 
     dims: dict[str, int] = field(default_factory=dict)
     tensors: dict[str, TensorRow] = field(default_factory=dict)
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # symbol -> a name an axis, `H·D` where it holds two
 
 
 def bound(trace: Trace, position: int, equation: str) -> Bound:
@@ -49,12 +50,19 @@ def _bound(step: Step, recipe: Equation, bind: Bind) -> Bound:
             tensors[symbol] = row
     for patterns in (recipe.dims, *(v.dims for v in recipe.variants)):
         try:
-            sizes, _ = dims.solve(patterns, {n: r.shape for n, r in tensors.items()})
+            sizes, layouts = dims.solve(patterns, {n: r.shape for n, r in tensors.items()})
         except TraceError:
             continue
         named = dict.fromkeys(name for p in patterns.values() for axis in p.axes for name in axis.names)
-        return Bound({n: sizes[n] for n in named if n in sizes and _telling(n, sizes[n], patterns)}, tensors)
+        axes = {n: tuple(_axis(names, sizes) for names in layout.axes) for n, layout in layouts.items()}
+        return Bound({n: sizes[n] for n in named if n in sizes and _telling(n, sizes[n], patterns)}, tensors, axes)
     return Bound({}, tensors)
+
+
+def _axis(names: tuple[str, ...] | None, sizes: Mapping[str, int]) -> str:
+    """`H·D` for an axis that holds two dimensions, without parts of size 1 and without the names of a `*`."""
+    told = [n for n in names or () if not n.startswith(dims.STAR) and (sizes.get(n) != 1 or len(names or ()) == 1)]
+    return "·".join(told)
 
 
 def _telling(name: str, size: int, patterns: Mapping[str, dims.Pattern]) -> bool:

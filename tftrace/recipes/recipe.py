@@ -5,6 +5,7 @@ dimensions; how the names are bound to what a step saw; known variants; a note i
 
     [[equation]]
     id, cite, tex, formula, dims = { Q = "B H Tq D", … }, note.en, note.zh
+    signs = { g = '\\gamma' }     how the TeX writes a symbol, where that is another letter
     [[equation.bind]]            which steps: class | function | module = "name" (or a list), within = "class around it"
     when = { "attr:approximate" = "tanh" }      only where these hold
     random = ["arg:dropout"]                    not checkable where one of these is not zero

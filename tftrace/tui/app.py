@@ -17,7 +17,7 @@ from ..trace import Trace
 from .equationpane import EquationPane
 from .keymap import bindings
 from .overlays import SMALLEST, HelpScreen, TooSmall
-from .palette import DARK, LIGHT
+from .palette import DARK, PALETTES
 from .pane import Pane
 from .searchbar import SearchBar
 from .sourcepane import SourcePane
@@ -46,8 +46,8 @@ class TraceApp(App[None]):
         self._searched = ""
         self._origin = 0
         self._kept: tuple[str, list[int]] = ("", [])
-        self.register_theme(DARK.theme())
-        self.register_theme(LIGHT.theme())
+        for palette in PALETTES.values():
+            self.register_theme(palette.theme())
         self.theme = DARK.name
 
     def compose(self) -> ComposeResult:
@@ -184,6 +184,9 @@ class TraceApp(App[None]):
     def _clear_only(self) -> None:
         self.screen.remove_class("only-steps", "only-source", "only-equation", "only-tensors")
 
+    def action_tensor(self, rows: int) -> None:
+        self.query_one(TensorPane).action_choose(rows)
+
     def action_language(self) -> None:
         pane = self.query_one(EquationPane)
         languages = describe.LANGUAGES
@@ -191,7 +194,8 @@ class TraceApp(App[None]):
         pane.show(self.position)
 
     def action_theme(self) -> None:
-        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+        names = list(PALETTES)
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
         self.go(self.position)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

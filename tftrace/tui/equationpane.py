@@ -22,6 +22,7 @@ class EquationPane(Pane):
         self._trace = trace
         self._position = 0
         self.language = describe.LANGUAGES[0]
+        self._ties: dict[int, tuple[str, int]] = {}
 
     def on_resize(self) -> None:
         self.show(self._position)
@@ -30,6 +31,7 @@ class EquationPane(Pane):
         """Show the equations of the step at `position`."""
         self._position = position
         found = describe.equations(self._trace, position, self.language)
+        self._ties = describe.ties(self._trace, position)
         lines = self._about() if self._trace.parent(position) is None else []
         if lines:
             self.headline("This run")
@@ -71,8 +73,7 @@ class EquationPane(Pane):
         judgement = self._wrapped(equation.judgement, judged, hang=2)
         gap = [] if self._tight else [Text("")]
         out += judgement if self._tight else gap  # in a low pane the verdict must not scroll out below the drawing
-        bold = style(palette.text, bold=True)
-        out += [Text(f"  {row}", bold, no_wrap=True) for row in equation.drawn(max(8, width - 3))]
+        out += self._drawing(equation, max(8, width - 3))
         out += gap
         if equation.dims:
             out += self._wrapped(equation.dims, style(palette.blue))
@@ -82,12 +83,26 @@ class EquationPane(Pane):
             symbols = max(cell_len(symbol) for symbol, _ in equation.legend)
             for symbol, said in equation.legend:
                 line = Text(no_wrap=True)
-                line.append(f"  {symbol:<{symbols}}  ", style(palette.warm, bold=True))
+                line.append(f"  {symbol:<{symbols}}  ", style(self._hue(equation, symbol), bold=True))
                 line.append(short(said, max(1, width - symbols - 5)), style(palette.soft))
                 out.append(line)
         if equation.note:
             out += [*gap, *self._wrapped(equation.note, style(palette.soft, italic=True))]
         return out
+
+    def _drawing(self, equation: describe.Equation, width: int) -> list[Text]:
+        """As the paper prints it; each symbol in the colour that its tensor has in the table of tensors."""
+        out = []
+        for row, spans in zip(equation.drawn(width), equation.spans(width), strict=True):
+            line = Text(f"  {row}", style(self.palette.text, bold=True), no_wrap=True)
+            for first, last, symbol in spans:
+                line.stylize(style(self._hue(equation, symbol), bold=True), first + 2, last + 2)
+            out.append(line)
+        return out
+
+    def _hue(self, equation: describe.Equation, symbol: str) -> str:
+        tie = self._ties.get(equation.tensors.get(symbol, -1))
+        return self.palette.hue(tie[1]) if tie else self.palette.warm
 
     def _wrapped(self, said: str, look: Style, hang: int = 0, indent: int = 0) -> list[Text]:
         width = max(8, self.space.width - 4 - hang - indent)

@@ -1,4 +1,5 @@
-"""The colours of the screen, dark and light. No meaning is carried by a colour alone: each has a mark or a word."""
+"""The colours of the screen: dark, light and high contrast. No meaning is carried by a colour alone: each
+has a mark or a word."""
 
 from __future__ import annotations
 
@@ -30,6 +31,13 @@ class Palette:
     blue: str
     violet: str
     string: str
+    hues: tuple[str, ...]  # of an equation's symbols and their tensors
+    ramp: tuple[str, ...]  # from nothing to much, each brighter (on light: darker) than the one before
+    cold: tuple[str, ...]  # from nothing to much below zero
+
+    def hue(self, number: int) -> str:
+        """The colour of the n-th symbol."""
+        return self.hues[number % len(self.hues)]
 
     @property
     def verdicts(self) -> dict[str | None, str]:
@@ -91,6 +99,9 @@ DARK = Palette(
     blue="#82b4ff",
     violet="#c5a3f5",
     string="#c9b38c",
+    hues=("#82b4ff", "#ffab70", "#c5a3f5", "#8fcf8a", "#f78fb3", "#5fd0d6", "#e6d36a", "#b0bfd4"),
+    ramp=("#11151c", "#16313f", "#1b5063", "#257782", "#4aa08f", "#93c68f", "#f4e9a6"),
+    cold=("#11151c", "#1d2447", "#2b3678", "#4353a8", "#6b7fd0", "#a3b4ec", "#e0e6ff"),
 )
 LIGHT = Palette(
     name="tftrace-light",
@@ -108,8 +119,31 @@ LIGHT = Palette(
     blue="#1d55b5",
     violet="#6a3fae",
     string="#7a5a1e",
+    hues=("#1d55b5", "#a34400", "#6a3fae", "#2d6a24", "#a8235f", "#0b6e75", "#6d5a00", "#4c5563"),
+    ramp=("#fbfaf7", "#d9ebe4", "#a6d3cb", "#6bb3b4", "#348d99", "#176478", "#0a3a52"),
+    cold=("#fbfaf7", "#e4e4f3", "#c0c3e6", "#9499d2", "#6a6fb9", "#464a99", "#272a6b"),
 )
-PALETTES = {palette.name: palette for palette in (DARK, LIGHT)}
+CONTRAST = Palette(
+    name="tftrace-contrast",
+    dark=True,
+    ground="#000000",
+    raised="#00356b",
+    frame="#9a9a9a",
+    text="#ffffff",
+    soft="#ffffff",
+    faint="#d0d0d0",
+    accent="#00ffff",
+    warm="#ffff00",
+    good="#5cff5c",
+    bad="#ff9090",
+    blue="#8cc8ff",
+    violet="#e7b3ff",
+    string="#ffd9a0",
+    hues=("#8cc8ff", "#ffb366", "#e7b3ff", "#5cff5c", "#ff9ecb", "#00ffff", "#ffff00", "#ffffff"),
+    ramp=("#000000", "#202020", "#484848", "#787878", "#a8a8a8", "#d4d4d4", "#ffffff"),
+    cold=("#000000", "#001c40", "#003a80", "#0060c8", "#3c90ff", "#8cc0ff", "#d8eaff"),
+)
+PALETTES = {palette.name: palette for palette in (DARK, LIGHT, CONTRAST)}
 
 
 @lru_cache(maxsize=512)
