@@ -3,7 +3,7 @@
 The screen and the plain output both draw from here, so that they say the same; every text that came from the
 trace has been through `text.visible`, except the lines of `Code`, whose columns must stay true."""
 
-from .axes import axes, token, tokens_along, tokens_of
+from .axes import axes, tokens_along
 from .base import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .numbers import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
 from .paper import Equation, equations, ties
@@ -44,9 +44,7 @@ __all__ = [
     "tall_bars",
     "tensors",
     "ties",
-    "token",
     "tokens_along",
-    "tokens_of",
     "totals",
     "values",
     "verdict",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
+from .. import tokens
 from ..recipes.bound import bound
 from ..text import visible
 from ..trace import TensorRow, Trace
-from .base import integer
 
 _AROUND = 4  # calls around a step whose equations may name the axes
 _SIZES = {  # how configurations call a size that tells what an axis is
@@ -42,53 +39,21 @@ def axes(trace: Trace, position: int, row: TensorRow) -> tuple[str, ...]:
 def _guessed(trace: Trace, shape: tuple[int, ...]) -> tuple[str, ...]:
     config = trace.meta.get("config")
     sizes = config if isinstance(config, dict) else {}
-    tokens = tokens_of(trace)
+    texts = tokens.of(trace)
     known: dict[int, str] = {}
     for name, keys in _SIZES.items():
         for key in keys:
             if isinstance(size := sizes.get(key), int):
                 known.setdefault(size, name)
-    if tokens:
-        known |= {len(row): "T" for row in tokens}
+    known |= {len(row): "T" for row in texts}
     names: list[str] = []
     for at, size in enumerate(shape):
-        name = "B" if at == 0 and len(shape) > 1 and size == max(1, len(tokens)) else known.get(size, f"d{at}")
+        name = "B" if at == 0 and len(shape) > 1 and size == max(1, len(texts)) else known.get(size, f"d{at}")
         names.append("Tk" if name == "T" and "T" in names else name if name not in names else f"d{at}")
     return tuple(names)
 
 
-def tokens_of(trace: Trace, key: str = "tokens") -> list[list[str]]:
-    """The tokens of each text of the batch, safe to show; empty where the trace has none."""
-    given = trace.meta.get(key)
-    if not isinstance(given, list):
-        return []
-    return [[token(one) for one in row] for row in given if isinstance(row, list)]
-
-
-def token(given: Any) -> str:
-    """A token as people read it: what stands for a space before a word, `Ġ` or `▁`, as `␣`."""
-    said = visible(given) if isinstance(given, str) else "?"
-    return "␣" + said[1:] if said[:1] in ("Ġ", "▁") else said
-
-
 def tokens_along(trace: Trace, position: int, name: str, size: int, batch: int = 0) -> list[str]:
-    """The tokens along an axis of this name and size, or nothing: those of the text, or of the decoder, whichever has
-    as many; later forwards of a generation see the last ones."""
-    if name not in TOKENS:
-        return []
-    keys = ["tokens", "decoder_tokens"]
-    if "decoder" in str(trace.column("name")[position] or ""):
-        keys.reverse()
-    for row in _rows(trace, keys, batch):
-        if len(row) == size:
-            return row
-    forward = integer(trace, "forward", position)
-    longer = next((row for row in _rows(trace, keys, batch) if forward and len(row) > size), None)
-    return longer[-size:] if longer and size else []
-
-
-def _rows(trace: Trace, keys: Iterable[str], batch: int) -> Iterable[list[str]]:
-    for key in keys:
-        rows = tokens_of(trace, key)
-        if batch < len(rows):
-            yield rows[batch]
+    """The tokens along an axis of this name and size, or nothing."""
+    module = str(trace.column("name")[position] or "")
+    return tokens.along(trace, module, size, batch, keys=name == "Tk") if name in TOKENS else []

@@ -94,10 +94,6 @@ def _series(
 
 def _statistic(trace: Trace, position: int, row: TensorRow, statistic: str) -> float | None:
     """Read from the column: to decode whole rows of a hundred layers would take longer than a key may."""
-    first, last = np.searchsorted(trace.tensor_positions, [position, position + 1])
-    tensors = trace.tensors
-    for at in range(int(first), int(last)):
-        if tensors["role"][at].as_py() == row.role and tensors["name"][at].as_py() == row.name:
-            found: float | None = tensors[statistic][at].as_py()
-            return found
-    return None
+    start, stop = trace.bounds("tensors")[position : position + 2].tolist()
+    seen = trace.part("tensors", start, stop, ["role", "name", statistic]).to_pylist()
+    return next((one[statistic] for one in seen if one["role"] == row.role and one["name"] == row.name), None)

@@ -1,0 +1,157 @@
+"""The attention weights that a fused kernel never gives away, rebuilt from the kept query, key, mask and result.
+
+What is not in the trace (the scale, whether later keys are hidden) is tried, the paper's way first; only weights that
+give the recorded result when they mix the values are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from . import schema, tokens
+from .errors import TraceError
+from .recipes.bound import bound
+from .trace import TensorRow, Trace
+from .values import read_value
+
+_LARGEST = 1 << 26  # weights that are held at once
+_NAMES = {"Q": "query", "K": "key", "V": "value", "M": "attention_mask", "p": "position_bias"}
+_TOLERANCE = 2e-2  # of the result's spread: low precision is allowed for, another mask or scale is not
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """One call of an attention function; `B H Tq Tk` are batch, heads, queries and keys.
+
+    `scores` are Q K^T as they are, `scale` multiplies them, `mask` is added (minus infinity hides). Where
+    `probabilities` is None, `reason` says in a sentence why. `rebuilt` is False where the run itself kept them."""
+
+    probabilities: np.ndarray | None
+    scores: np.ndarray | None
+    mask: np.ndarray | None
+    scale: float
+    query_tokens: list[list[str]]
+    key_tokens: list[list[str]]
+    rebuilt: bool
+    reason: str
+
+
+def attention(trace: Trace, position: int) -> Attention | None:
+    """The attention of the call at `position`, or None where that is no attention function."""
+    rows = _rows(trace, position)
+    if not {"Q", "K", "V"} <= rows.keys():
+        return None
+    known = {symbol: values for symbol, row in rows.items() if (values := _kept(trace, row)) is not None}
+    if missing := [rows[symbol].name for symbol in ("Q", "K") if symbol not in known]:
+        return _nothing(f"{' and '.join(missing)} not kept: record with --values all, or fewer tokens.")
+    query, key = (known[symbol].astype(np.float64) for symbol in ("Q", "K"))
+    if query.ndim != 4 or key.ndim != 4 or query.shape[-1] != key.shape[-1] or query.shape[1] % max(1, key.shape[1]):
+        return _nothing("The shapes of query and key are not those of attention in heads.")
+    if query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2] > _LARGEST:
+        return _nothing("The weights are too many to rebuild at once: record fewer tokens.")
+    groups = query.shape[1] // max(1, key.shape[1])
+    scores = query @ np.repeat(key, groups, axis=1).swapaxes(-1, -2)
+    name = str(trace.column("name")[position] or "")
+    batch = range(query.shape[0])
+    named = (
+        [tokens.along(trace, name, query.shape[2], at) for at in batch],
+        [tokens.along(trace, name, key.shape[2], at, keys=True) for at in batch],
+    )
+    weights = known.get("P")
+    if weights is not None and weights.shape == scores.shape:
+        return Attention(weights, scores, known.get("M"), 1 / sqrt(query.shape[-1]), *named, False, "")
+    value, result = known.get("V"), known.get("out")
+    if value is None or result is None:
+        return _nothing(
+            "value or result not kept, so that rebuilt weights could not be checked: record with --values all."
+        )
+    value = np.repeat(value.astype(np.float64), groups, axis=1)
+    result = _heads_first(result.astype(np.float64), scores.shape, value.shape[-1])
+    if result is None:
+        return _nothing("The shape of the result is not that of attention in heads.")
+    limit = _TOLERANCE * (float(np.abs(result[np.isfinite(result)]).max(initial=0.0)) or 1.0)
+    for scale, mask in _ways(known, scores, trace.meta.get("config")):
+        with np.errstate(all="ignore"):
+            found = _softmax(scores * scale + mask)
+            away = np.abs(found @ value - result)
+        if np.all((away <= limit) | ~np.isfinite(result)):
+            return Attention(found, scores, mask, scale, *named, True, "")
+    return _nothing("No known scale and mask gives the recorded result: the weights cannot be rebuilt.")
+
+
+def _nothing(reason: str) -> Attention:
+    return Attention(None, None, None, 1.0, [], [], True, reason)
+
+
+def _rows(trace: Trace, position: int) -> dict[str, TensorRow]:
+    """The tensors by their symbols: as the step's equation binds them, else by the arguments' usual names."""
+    if trace.column("kind")[position] not in schema.CALLS:
+        return {}
+    found: dict[str, TensorRow] = {}
+    for name in dict.fromkeys([trace.column("equation")[position], *(c.equation for c in trace.checks_of(position))]):
+        if name and {"Q", "K", "V"} <= (tensors := bound(trace, position, name).tensors).keys():
+            found = {**tensors}
+            break
+    rows = trace.tensors_of(position)
+    inputs = {row.name: row for row in rows if row.role == schema.INPUT}
+    for symbol, name in _NAMES.items():
+        if name in inputs:
+            found.setdefault(symbol, inputs[name])
+    outputs = {row.name: row for row in rows if row.role == schema.OUTPUT}
+    for symbol, names in (("out", ("[0]", "")), ("P", ("[1]",))):
+        row = next((outputs[name] for name in names if name in outputs), None)
+        if row is not None:
+            found.setdefault(symbol, row)
+    return found
+
+
+def _kept(trace: Trace, row: TensorRow) -> np.ndarray | None:
+    try:
+        return read_value(trace.path, row.value, row.shape) if row.value else None
+    except TraceError:
+        return None
+
+
+def _heads_first(result: np.ndarray, scores: tuple[int, ...], width: int) -> np.ndarray | None:
+    """The result as B H Tq D, whether heads stand before or after the queries, or are joined already."""
+    batch, heads, queries, _ = scores
+    if result.shape in ((batch, queries, heads, width), (batch, queries, heads * width)):
+        joined: np.ndarray = result.reshape(batch, queries, heads, width)
+        return joined.swapaxes(1, 2)
+    return result if result.shape == (batch, heads, queries, width) else None
+
+
+def _ways(known: Mapping[str, np.ndarray], scores: np.ndarray, config: object) -> Iterator[tuple[float, np.ndarray]]:
+    """Scales and masks to try: the paper's scale, that of models which say their own, none; with the mask that was
+    given, and with later keys hidden."""
+    settings = config if isinstance(config, dict) else {}
+    width = known["Q"].shape[-1]
+    own = settings.get("attention_multiplier")
+    wide = settings.get("query_pre_attn_scalar")
+    scales = [1 / sqrt(width), own, wide and abs(wide) ** -0.5, 1.0]
+    queries, keys = scores.shape[-2:]
+    later = np.where(np.tril(np.ones((queries, keys), bool), keys - queries), 0.0, -np.inf)
+    given = np.zeros((1, 1, 1, keys))
+    if (mask := known.get("M")) is not None:
+        if mask.ndim == 2:
+            mask = mask[:, None, None, :].astype(bool)
+        if mask.ndim == 4 and mask.shape[-1] >= keys:
+            mask = mask[..., :keys]
+            given = np.where(mask, 0.0, -np.inf) if mask.dtype == bool else mask.astype(np.float64)
+    if (bias := known.get("p")) is not None and bias.shape[-1] == keys:
+        given = given + bias.astype(np.float64)
+    for scale in scales:
+        if isinstance(scale, (int, float)) and scale > 0:
+            yield from ((float(scale), given), (float(scale), given + later))
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """Over the last axis; a row in which everything is hidden is spread evenly, as torch's kernels leave it."""
+    top = scores.max(axis=-1, keepdims=True)
+    grown = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
+    total = grown.sum(axis=-1, keepdims=True)
+    spread: np.ndarray = np.where(total > 0, grown / np.where(total > 0, total, 1.0), 1.0 / scores.shape[-1])
+    return spread
