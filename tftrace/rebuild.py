@@ -119,8 +119,8 @@ def _heads_first(result: np.ndarray, scores: tuple[int, ...], width: int) -> np.
     """The result as B H Tq D, whether heads stand before or after the queries, or are joined already."""
     batch, heads, queries, _ = scores
     if result.shape in ((batch, queries, heads, width), (batch, queries, heads * width)):
-        joined: np.ndarray = result.reshape(batch, queries, heads, width)
-        return joined.swapaxes(1, 2)
+        swapped: np.ndarray = result.reshape(batch, queries, heads, width).swapaxes(1, 2)
+        return swapped
     return result if result.shape == (batch, heads, queries, width) else None
 
 
