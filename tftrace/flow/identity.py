@@ -32,12 +32,23 @@ def consumers(trace: Trace, position: int, tensor: int) -> list[int]:
     return [at for at in takers.tolist() if at != position]
 
 
+def makes(trace: Trace) -> np.ndarray:
+    """For each step whether it returned a tensor that was made in it: a call that hands on what it took makes none."""
+    found = _index(trace, len(trace))
+    rows = np.flatnonzero(trace.tensors["role"].to_numpy() == schema.OUTPUT)
+    at, maker = trace.tensor_positions[rows], found.maker[found.keys[rows]]
+    made = np.zeros(len(trace), bool)
+    made[at[(maker >= at) & (maker < trace.ends[at])]] = True
+    return made
+
+
 @dataclass(frozen=True)
 class _Index:
     """Each tensor of each rank has a key; `maker` is its producer or -1, `takers` those that took it, key by key."""
 
     ranks: np.ndarray
     tensors: np.ndarray
+    keys: np.ndarray  # of each row of the tensors table
     maker: np.ndarray
     takers: np.ndarray
     first_taker: np.ndarray
@@ -73,4 +84,4 @@ def _index(trace: Trace, size: int) -> _Index:
     made = made[np.lexsort((-at, trace.ends[at], key[made]))]  # what ended first made it: the innermost call
     maker = np.full(count, -1)
     maker[key[made[::-1]]] = position[made[::-1]]
-    return _Index(ranks, tensors, maker, takers, first_taker)
+    return _Index(ranks, tensors, key, maker, takers, first_taker)

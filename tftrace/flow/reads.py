@@ -1,0 +1,121 @@
+"""What a source line reads: the calls that were made in it and the names beside them.
+
+Where a tensor was reshaped or added on the way, its number is a new one that no call returned; the line's text tells
+what it was made from. The text is only searched for names, never parsed or run: the trace may be a stranger's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import schema
+from ..trace import TensorRow, Trace
+
+_MOST_LINES, _LONGEST = 40, 8_000  # of a statement; beyond this it is not read
+_TEXT = re.compile(rb"#[^\n]*|(?:\"[^\"\n]*\"|'[^'\n]*')")  # comments and texts hold no names
+_KEYWORD = re.compile(rb"\b[A-Za-z_]\w*\s*=(?!=)")
+_SIZES = re.compile(  # what is asked of a tensor beside its values
+    rb"(?<![\w.])[A-Za-z_]\w*(?:\.(?:shape|device|dtype|ndim|is_\w+)\b|\.(?:size|dim|numel|new_\w+|get_\w+)\s*\()"
+    rb"|\b(?:len|isinstance|hasattr|getattr)\s*\(\s*\w+"
+)
+_NAME = re.compile(rb"(?<![\w.])[A-Za-z_]\w*((?:\.[A-Za-z_]\w*(?!\w*\s*\()|\[\d{1,4}\])*)")
+_OPERATORS = ((b"+", "+"), (b"*", "×"), (b"@", "@"))  # the first that stands between two of the things read
+
+
+@dataclass(frozen=True)
+class Reads:
+    """The outermost calls made in a piece of a line, the names (with what follows them) read beside the calls, and the
+    operator that stands between."""
+
+    calls: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    operator: str = ""
+
+
+def reads(trace: Trace, line: int, call: int | None = None) -> Reads:
+    """What the line step at `line` reads; with `call`, one of the calls made in it, what that call's arguments read."""
+    first, last = (_integer(trace, name, line) for name in ("line", "end_line"))
+    last = max(first, last)
+    lines = trace.source(trace.column("file")[line])[max(first - 1, 0) : last] if first > 0 else []
+    if not lines or len(lines) > _MOST_LINES or sum(map(len, lines)) > _LONGEST:
+        return Reads()
+    rows = [text.encode("utf-8", "replace") for text in lines]
+    starts = np.cumsum([0, *(len(row) + 1 for row in rows)]).tolist()
+    text = bytearray(b"\n".join(rows))
+    inner = _spans(trace, line, first, starts, len(text))
+    begin, end = 0, len(text)
+    if call is not None:
+        if call not in inner:
+            return Reads()
+        begin, end = inner.pop(call)
+        opened = text.find(b"(", begin, end)  # what is called is not what goes in
+        begin = begin if opened < 0 else opened
+    else:
+        begin = _value(bytes(text))
+    within = {at: span for at, span in inner.items() if begin <= span[0] < span[1] <= end}
+    outer = {at: s for at, s in within.items() if not any(_inside(s, o) for k, o in within.items() if k != at)}
+    for low, high in outer.values():
+        text[low:high] = b"0" * (high - low)
+    rest = bytes(text[begin:end])
+    for pattern in (_TEXT, _SIZES, _KEYWORD):
+        rest = pattern.sub(b"", rest)
+    names = dict.fromkeys(found[0].decode() for found in _NAME.finditer(rest))
+    operator = next((said for sign, said in _OPERATORS if sign in rest.replace(b"**", b"")), "")
+    return Reads(tuple(outer), tuple(names), operator)
+
+
+def chosen(rows: list[TensorRow], read: str) -> list[TensorRow]:
+    """Those rows of one name (`outputs.last_hidden_state`, `outputs.pooler_output`) that `outputs[0]` stands for."""
+    exact = [row for row in rows if row.name == read or row.name.startswith((f"{read}.", f"{read}["))]
+    if exact or len(rows) < 2:
+        return exact or rows
+    number = re.fullmatch(r"\w+\[(\d+)\]", read)
+    at = int(number[1]) if number else len(rows)
+    return rows[at : at + 1] or rows
+
+
+def base(name: str) -> str:
+    """The variable of `outputs.last_hidden_state` or `states[0]`."""
+    found = re.match(r"\w*", name)
+    return found[0] if found else ""
+
+
+def _spans(trace: Trace, line: int, first: int, starts: list[int], size: int) -> dict[int, tuple[int, int]]:
+    """The bytes of a statement that each call made in it stands on."""
+    found = {}
+    kinds = trace.column("kind")
+    for at in trace.children(line):
+        if kinds[at] not in schema.CALLS:
+            continue
+        low, high, col, end_col = (_integer(trace, name, at) for name in ("line", "end_line", "col", "end_col"))
+        rows = (low - first, high - first)
+        if min(rows) < 0 or max(rows) >= len(starts) - 1 or col < 0 or end_col < 0:
+            continue
+        span = (starts[rows[0]] + col, starts[rows[1]] + end_col)
+        if span[0] < span[1] <= size:
+            found[at] = span
+    return found
+
+
+def _value(text: bytes) -> int:
+    """Where the value of an assignment begins; 0 for what assigns nothing, or adds to what it assigns."""
+    depth = 0
+    for at, sign in enumerate(text):
+        depth += (sign in b"([{") - (sign in b")]}")
+        if sign == ord("=") and depth == 0:
+            before, after = text[at - 1 : at], text[at + 1 : at + 2]
+            if after == b"=" or before in (b"=", b"<", b">", b"!", b"+", b"-", b"*", b"/", b"@", b"|", b"&", b":"):
+                return 0
+            return at + 1
+    return 0
+
+
+def _inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    return other[0] <= span[0] and span[1] <= other[1] and span != other
+
+
+def _integer(trace: Trace, name: str, position: int) -> int:
+    value = trace.column(name)[position]
+    return -1 if value is None or value != value else int(min(max(value, -1), 2**40))
