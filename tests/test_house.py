@@ -15,7 +15,8 @@ PACKAGE = Path(tftrace.__file__).parent
 
 # Each room may import from the rooms before it, and from its own.
 FLOORS = [
-    ["errors", "schema", "text"],
+    ["errors", "schema", "text", "imported"],
+    ["runner"],
     ["source", "inside", "messages"],
     ["stream"],
     ["writer", "reader", "values"],

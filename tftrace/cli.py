@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not arguments or arguments[0] in app.help_flags:
             for name in _names:
                 app[name.replace("_", "-")]  # imports it: the overview says what each does
+        if arguments[:1] == ["run"]:
+            from .commands.run import own_words
+
+            arguments = ["run", *own_words(arguments[1:])]
         app(arguments, exit_on_error=False, print_error=False)
         return 0
     except TraceError as error:

@@ -51,6 +51,10 @@ class Settrace:
         if sys.gettrace() is self.function:
             sys.settrace(None)
 
+    def again(self) -> None:
+        """Ask again of every code whether it is wanted: there are new models."""
+        self._wanted.clear()
+
     def close(self) -> None:
         """End for all threads: another one notices at its next call."""
         self._closed = True
@@ -156,6 +160,10 @@ class Monitoring:
         self._threads.following = False
         self._threads.frames.clear()
 
+    def again(self) -> None:
+        """Ask again of every code whether it is wanted: there are new models."""
+        self._api.restart_events()
+
     def close(self) -> None:
         """End for all threads, and give the place back."""
         self.stop()
@@ -243,6 +251,10 @@ class Setprofile:
         if sys.getprofile() == self._event:
             sys.setprofile(None)
         self._threads.frames.clear()
+
+    def again(self) -> None:
+        """Ask again of every code whether it is wanted: there are new models."""
+        self._wanted.clear()
 
     def close(self) -> None:
         """End for all threads: another one notices at its next call."""

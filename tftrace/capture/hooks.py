@@ -26,7 +26,7 @@ from .calls import Call, Place, bind_arguments, parameters, place
 from .recording import Recording
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
+BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
 _Module: Any = torch.nn.Module
 _original = _Module._call_impl
 
@@ -35,7 +35,8 @@ class Watched:
     """A module of a recorded model, and what is settled before it is called."""
 
     def __init__(self, module: torch.nn.Module, name: str, muted: bool) -> None:
-        self.module = module  # keeps its id from being used again
+        self.module: torch.nn.Module | None = module  # keeps its id from being used again
+        self.kind = type(module)
         self.names, self.muted = [name], muted
         self.scripted = isinstance(module, torch.jit.ScriptModule)
         self.type = str(module.original_name) if self.scripted else type(module).__name__
@@ -72,10 +73,11 @@ class ModuleHooks:
         for name, model in self._models.items():
             self.adopt(name, model)
         for watched in self.watched.values():
-            compiled = getattr(watched.module, "_compiled_call_impl", None)
+            module: Any = watched.module
+            compiled = getattr(module, "_compiled_call_impl", None)
             if compiled is not None and not watched.scripted:  # `module.compile()`: it runs eagerly meanwhile
-                self._compiled.append((watched.module, compiled))
-                watched.module._compiled_call_impl = None
+                self._compiled.append((module, compiled))
+                module._compiled_call_impl = None
         _active.append(self)
         _Module._call_impl = _call_impl
 
@@ -90,14 +92,17 @@ class ModuleHooks:
         self.watched.clear()
         self._by_hooks.clear()
 
+    def end(self) -> None:
+        """Record nothing more."""
+        self._recording.over = True
+
     def adopt(self, name: str, module: torch.nn.Module) -> None:
         """Watch a module and all below it, of which the model may get new ones while it runs."""
         compiled: set[str] = set()
         for path, below in _walk(name, module, ()):
             watched = self.watched.get(id(below))
             if watched is None:
-                muted = id(below) not in self._roots and not self._selected(path)
-                watched = self.watched[id(below)] = Watched(below, path, muted)
+                watched = self.watch(below, path)
                 if watched.scripted:
                     compiled.add(path)
                     if path.rpartition(".")[0] in compiled:
@@ -107,6 +112,12 @@ class ModuleHooks:
             elif path not in watched.names:
                 watched.names.append(path)
                 watched.muted = watched.muted and not self._selected(path)
+
+    def watch(self, module: torch.nn.Module, path: str) -> Watched:
+        """Begin to watch one module."""
+        muted = id(module) not in self._roots and not self._selected(path)
+        watched = self.watched[id(module)] = Watched(module, path, muted)
+        return watched
 
     def find(self, module: torch.nn.Module) -> Watched | None:
         """What is known of a module that is called; one that is in no recorded model is not recorded."""
@@ -133,7 +144,7 @@ class ModuleHooks:
         if watched.muted:
             return recording.mute(module) if stack else None
         caller: FrameType | None = frame
-        while caller is not None and caller.f_code.co_filename in _BETWEEN:
+        while caller is not None and caller.f_code.co_filename in BETWEEN:
             caller = caller.f_back
         names = watched.names
         name = names[0] if len(names) == 1 else _name(names, stack[-1] if stack else None)
@@ -236,6 +247,19 @@ class ModuleHooks:
 
 
 _active: list[ModuleHooks] = []
+
+
+def _forked() -> None:
+    """In a process that was forked nothing is recorded: the files are the parent's, and other threads may have had
+    locks."""
+    for hooks in _active:
+        hooks.end()
+    _active.clear()
+    _Module._call_impl = _original
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _call_impl(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:

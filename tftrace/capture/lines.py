@@ -58,7 +58,7 @@ class LineTracer:
         watched = list(self._hooks.watched.values())  # another thread may add to it
         if len(watched) == self._looked_at:
             return
-        for kind in {type(one.module) for one in watched} - self._kinds:
+        for kind in {one.kind for one in watched} - self._kinds:
             for base in kind.__mro__:
                 forward = vars(base).get("forward")
                 code = getattr(inspect.unwrap(forward), "__code__", None) if callable(forward) else None

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
-import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -21,13 +17,17 @@ from ..errors import TraceError
 from ..recipes.recipe import library
 from ..trace import Trace
 from ..writer import TraceWriter, create_folder
+from .about import about_model, about_run
 from .check import Checker
 from .checkpoints import Checkpoints
+from .choice import Choice
+from .compiled import eagerly, is_compiled
 from .frames import source_of_frames
 from .hooks import ModuleHooks
 from .identity import Identities
 from .lines import LineTracer
 from .ops import OpMode
+from .program import ProgramHooks
 from .recording import Recording
 from .rows import Rows
 from .select import Patterns, selection
@@ -50,7 +50,7 @@ class Recorder:
 
     def __init__(
         self,
-        model: Models,
+        model: Models | None,
         path: str | os.PathLike[str] | None,
         level: str,
         overwrite: bool,
@@ -62,8 +62,12 @@ class Recorder:
         values: str | Sequence[str] = "none",
         check: bool | None = None,
         advance: Callable[[], None] | None = None,
+        choice: Choice | None = None,
     ) -> None:
-        self._models = _named(model)
+        self._models = {} if model is None else _named(model)
+        if model is None and (include or exclude or layers):
+            raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
+        self._choice = choice or Choice()
         if level not in schema.LEVELS:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
         self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
@@ -91,9 +95,12 @@ class Recorder:
             self._write,
             None if self._values is None else self._values.keep,
         )
-        self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
+        if self._models:
+            self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
+        else:
+            self._hooks = self._of_program(recording, writer)
         self._watchers = self._watch(recording)
-        compiled = any(_compiled(module) for model in self._models.values() for module in model.modules())
+        compiled = any(is_compiled(module) for model in self._models.values() for module in model.modules())
         if compiled:
             warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
         self._hooks.attach()
@@ -103,8 +110,23 @@ class Recorder:
         self._around = ExitStack()
         if compiled:
             self._around.enter_context(torch.compiler.set_stance("force_eager"))
+        if not self._models:
+            self._around.enter_context(eagerly())
         self.trace = Trace(folder, keep=holder)
         return self.trace
+
+    def _of_program(self, recording: Recording, writer: TraceWriter) -> ModuleHooks:
+        """What watches the models that are not known yet."""
+
+        kinds: list[str] = []
+
+        def describe(model: torch.nn.Module) -> None:
+            if not kinds:
+                writer.meta.update(about_model(model) | self._meta)
+            kinds.append(type(model).__name__)
+            writer.meta["model"] = ", ".join(dict.fromkeys(kinds))
+
+        return ProgramHooks(recording, writer, self._choice, describe)
 
     def _watch(self, recording: Recording) -> list[Watcher]:
         """What follows the code between the modules' hooks."""
@@ -118,6 +140,8 @@ class Recorder:
             self._hooks.on_module = ops.on_module
             watchers.append(ops)
         recording.tracing = getattr(frames, "function", None)
+        if frames is not None and isinstance(self._hooks, ProgramHooks):
+            self._hooks.on_adopted = frames.again
 
         def switch(entering: bool) -> None:
             for watcher in watchers:
@@ -157,29 +181,23 @@ class Recorder:
             warnings.warn(f"tftrace could not write the end of {self.trace.path} ({problem.strerror}).", stacklevel=2)
         self.trace.reload()
 
+    def left_out(self) -> list[str]:
+        """What the choice left out that the user may want to know of."""
+        return self._hooks.left_out() if isinstance(self._hooks, ProgramHooks) else []
+
     def note(self, **entries: Any) -> None:
         """Add entries to the trace's meta.json, such as what the model said."""
         self._writer.meta.update(entries)
 
     def _describe(self) -> dict[str, Any]:
-        model = next(iter(self._models.values()))
-        config = getattr(model, "config", None)
-        first = next(iter(model.parameters()), None)
-        return {
-            "command": sys.argv,
-            "model": ", ".join(type(m).__name__ for m in self._models.values()),
-            "config": config.to_dict() if config is not None and hasattr(config, "to_dict") else None,
-            "versions": {"python": platform.python_version()} | _versions("tftrace", "torch", "transformers"),
-            "device": str(first.device) if first is not None else None,
-            "dtype": str(first.dtype).removeprefix("torch.") if first is not None else None,
-            "seed": torch.initial_seed(),
-            "level": self._level,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        } | self._meta
+        model = next(iter(self._models.values()), None)
+        names = ", ".join(type(m).__name__ for m in self._models.values())
+        found = about_run(self._level) | (about_model(model) if model is not None else {})
+        return found | {"model": names or None} | self._meta
 
 
 def record(
-    model: Models,
+    model: Models | None = None,
     path: str | os.PathLike[str] | None = None,
     *,
     level: str = "lines",
@@ -200,7 +218,8 @@ def record(
     The model's outputs, its hooks and its random numbers stay as they are without the recording.
 
     Args:
-        model: any `torch.nn.Module`, a list of them, or a dict from the name to show to the module.
+        model: any `torch.nn.Module`, a list of them, or a dict from the name to show to the module; without one,
+            whatever models are called in the block, each named by its class.
         path: folder to write; without one the trace lives as long as the `Trace` object.
         level: `"modules"` (module calls), `"functions"` (and the functions that modeling code calls), `"lines"`
             (and each source line with the locals it binds) or `"ops"` (and the torch functions that lines call).
@@ -250,18 +269,3 @@ def _named(model: Models) -> dict[str, torch.nn.Module]:
         kind = type(wrong[0] if wrong else model).__name__
         raise TraceError(f"record() takes a torch.nn.Module, not a {kind}: pass the model itself.")
     return named
-
-
-def _compiled(module: torch.nn.Module) -> bool:
-    """Whether torch.compile was applied, to the module or in place."""
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -62,6 +62,10 @@ class Recording(Guard):
         """The steps this thread is inside, outermost first."""
         return self._local.state.stack
 
+    def pass_over(self) -> None:
+        """Count a forward that is not recorded, so that each keeps the number that it has in the run."""
+        next(self._forwards)
+
     def failed(self) -> None:
         """Watch no more, and write what was seen before."""
         self.on_root(False)

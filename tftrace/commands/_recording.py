@@ -39,13 +39,18 @@ def record_source(source: str, texts: Sequence[str], path: Path, force: bool, op
         modules = sum(1 for _ in loaded.model.modules())
         progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
         trace = _run(loaded, path, force, options, lambda: progress.advance(task))
-    counts = Counter(trace.checks["verdict"].to_pylist())
-    verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none known"
     said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
-    say(f"Recorded {len(trace)} steps of {trace.meta['model']} in {path}; equations: {verdicts}.{said}")
+    say(summed_up(trace) + said)
     for sentence in describe.missing(trace):
         console.print(Text(sentence, "dim"), soft_wrap=True)
     return trace
+
+
+def summed_up(trace: Trace) -> str:
+    """One sentence of what was recorded."""
+    counts = Counter(trace.checks["verdict"].to_pylist())
+    verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none known"
+    return f"Recorded {len(trace)} steps of {trace.meta['model']} in {trace.path}; equations: {verdicts}."
 
 
 def _load(source: str, texts: Sequence[str]) -> Loaded:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ..errors import TraceError
 from ..text import visible
 from ..trace import Trace
 
@@ -22,6 +23,22 @@ Switch = Annotated[bool, Parameter(negative=())]
 def say(sentence: str) -> None:
     """Tell the user, beside what the command prints."""
     print(visible(sentence), file=sys.stderr)
+
+
+def free_name(source: str) -> Path:
+    """`bert.tftrace` for demo:bert or a folder bert, numbered where that exists."""
+    stem = visible(source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]) or "run"
+    names = (Path(f"{stem}{'' if n == 1 else f'-{n}'}.tftrace") for n in range(1, 10_000))
+    return next(name for name in names if not name.exists())
+
+
+def wanted_values(said: list[str] | None) -> str | list[str]:
+    """What `--values` names: one of the words that say what is kept, or patterns."""
+    said = said or ["auto"]
+    words = [word for word in said if word in ("auto", "all", "none")]
+    if words and len(said) > 1:
+        raise TraceError(f"--values {words[0]} stands alone: leave it out to name patterns.")
+    return words[0] if words else said
 
 
 def present(trace: Trace) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ..errors import TraceError
-from ..text import visible
 from ._recording import record_source
-from ._shared import Force, Level, Output, Patterns, Texts, say
+from ._shared import Force, Level, Output, Patterns, Texts, free_name, say, wanted_values
 
 Layers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 
@@ -56,8 +54,8 @@ def record(
         Replace an existing trace.
     """
     options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude, "check": check}
-    options |= {"layers": None if layers is None else _layers(layers), "values": _values(values or ["auto"])}
-    trace = record_source(source, text or [], output or _free_name(source), force, options)
+    options |= {"layers": None if layers is None else _layers(layers), "values": wanted_values(values or ["auto"])}
+    trace = record_source(source, text or [], output or free_name(source), force, options)
     say(f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers.")
 
 
@@ -71,18 +69,3 @@ def _layers(said: str) -> list[int]:
             raise TraceError(f"There are no layers {said!r}: name them as 0,2,-1 or 0-3.")
         found += range(first, last + 1)
     return found
-
-
-def _values(said: list[str]) -> str | list[str]:
-    """One of the words that say what is kept, or patterns."""
-    words = [word for word in said if word in ("auto", "all", "none")]
-    if words and len(said) > 1:
-        raise TraceError(f"--values {words[0]} stands alone: leave it out to name patterns.")
-    return words[0] if words else said
-
-
-def _free_name(source: str) -> Path:
-    """`bert.tftrace` for demo:bert or a folder bert, numbered where that exists."""
-    stem = visible(source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]) or "run"
-    names = (Path(f"{stem}{'' if n == 1 else f'-{n}'}.tftrace") for n in range(1, 10_000))
-    return next(name for name in names if not name.exists())

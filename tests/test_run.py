@@ -1,0 +1,239 @@
+"""`tftrace run`: a program runs as without us, and every model that it calls is in the trace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import tftrace
+from tftrace import cli
+from tftrace.capture.choice import Choice
+from tftrace.capture.recorder import Recorder
+from tftrace.commands import run
+
+MODEL = """
+import sys, torch
+from torch import nn
+
+class Gate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return x + self.down(torch.relu(self.up(x)))
+
+torch.manual_seed(0)
+gate = Gate()
+"""
+LOOP = """
+loss = nn.MSELoss()
+for step in range(6):
+    print(loss(gate(torch.ones(2, 4)), torch.zeros(2, 4)).item())
+"""
+
+Ran = Callable[..., int]
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ran]:
+    """Runs `tftrace run WORDS` in an empty folder and gives the exit code."""
+    monkeypatch.chdir(tmp_path)
+    argv, path, main = list(sys.argv), list(sys.path), sys.modules["__main__"]
+
+    def command(*words: str) -> int:
+        try:
+            return cli.main(["run", *words])
+        except SystemExit as left:
+            return int(left.code or 0)
+
+    yield command
+    sys.argv[:], sys.path[:], sys.modules["__main__"] = argv, path, main
+
+
+def names(trace: tftrace.Trace) -> list[tuple[int, str]]:
+    """Number and name of each forward."""
+    return [(step.forward, step.name) for step in trace if step.parent is None]
+
+
+# -- a program runs as without us -------------------------------------------------------------------------
+
+PROBE = """
+import atexit, sys
+print(sys.argv, __name__, __file__, __package__, __spec__ and __spec__.name, sys.path[0], flush=True)
+print(input(), sys.modules["__main__"].__dict__ is globals())
+atexit.register(lambda: print("end", len(SPARE)))
+SPARE = [1]
+import torch
+torch.nn.Linear(2, 2)(torch.ones(1, 2))
+if "exit" in sys.argv: sys.exit(5)
+if "say" in sys.argv: sys.exit("goodbye")
+if "fail" in sys.argv: {}["key"]
+"""
+
+
+def outcome(*words: str, folder: Path) -> tuple[int, str, list[str]]:
+    done = subprocess.run([sys.executable, *words], cwd=folder, input="in\n", capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if not line.startswith(("Recorded", "Next:"))]
+    return done.returncode, done.stdout, said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sub/probe.py", "fail", "--level", "-o"),
+        pytest.param(("-m", "sub.probe", "say", "--force"), marks=pytest.mark.slow),
+        pytest.param(("sub", "exit"), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_a_program_notices_nothing(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("probe.py", "__main__.py"):
+        (tmp_path / "sub" / name).write_text(PROBE)
+    ours = outcome("-m", "tftrace", "run", "-o", "run.tftrace", "--level", "modules", *words, folder=tmp_path)
+    # THEN exit code, output, error output with its traceback: all is the same
+    assert ours == outcome(*words, folder=tmp_path)
+    assert ours[0] and ours[1].endswith("end 1\n")
+    assert names(tftrace.load(tmp_path / "run.tftrace")) == [(0, "Linear")]
+
+
+def test_each_outermost_call_is_a_forward(ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.py").write_text(MODEL + LOOP + "gate.up(torch.ones(1, 4)); Gate()(torch.ones(1, 4))")
+    assert ran("--values", "all", "train.py", "--lr", "1") == 0
+    trace = tftrace.load("train.tftrace")
+    expected = [(at, ("Gate", "MSELoss")[at % 2]) for at in range(12)]
+    assert names(trace) == [*expected, (12, "Gate.up"), (13, "Gate-2")]
+    assert trace.meta["model"] == "Gate, MSELoss" and trace.meta["complete"]
+    assert [s.name for s in trace if s.kind == "module"][:3] == ["Gate", "Gate.up", "Gate.down"]
+    assert any(s.kind == "line" and s.file.endswith("train.py") for s in trace)
+    assert set(trace.checks["verdict"].to_pylist()) == {"holds"}
+    # THEN what it printed is what it recorded, and what it would have printed
+    printed = [float(line) for line in capsys.readouterr().out.split()]
+    assert printed == [float(trace.value(s.step, "")) for s in trace if s.type == "MSELoss"]
+    exec(compile(MODEL, "bare", "exec"), bare := {"__name__": "bare"})
+    assert printed[0] == nn.MSELoss()(bare["gate"](torch.ones(2, 4)), torch.zeros(2, 4)).item()
+
+
+@pytest.mark.parametrize(
+    ("options", "forwards"),
+    [
+        ("--model-class Gate", [(at, "Gate") for at in range(6)]),
+        ("--model-class _Loss", [(at, "MSELoss") for at in range(6)]),
+        ("--model-class Linear", [(at, ("Linear", "Linear-2")[at % 2]) for at in range(12)]),
+        ("--skip 4", [(8, "Gate"), (9, "MSELoss"), (10, "Gate"), (11, "MSELoss")]),
+        ("--every 4 --skip 1", [(2, "Gate"), (3, "MSELoss"), (10, "Gate"), (11, "MSELoss")]),
+        ("--max-forwards 3 --level ops", [(0, "Gate"), (1, "MSELoss"), (2, "Gate")]),
+    ],
+)
+def test_which_forwards(options: str, forwards: list[tuple[int, str]], ran: Ran, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(MODEL + LOOP)
+    assert ran(*options.split(), "-o", "run.tftrace", "train.py") == 0
+    assert names(tftrace.load("run.tftrace")) == forwards
+
+
+def test_what_was_left_out_is_said(ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.py").write_text(MODEL + LOOP)
+    ran("--max-forwards", "10", "train.py")
+    assert "After 10 forwards there came 2 more" in capsys.readouterr().err
+    # AND a program that calls nothing leaves no trace behind
+    ran("--model-class", "Nothing", "-o", "none.tftrace", "train.py")
+    assert "called no model that fits 'Nothing'" in capsys.readouterr().err
+    assert not (tmp_path / "none.tftrace").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "Name what to run"),
+        ("nope.py", "There is no script nope.py"),
+        ("-m nope.at.all", "There is no module nope.at.all"),
+        ("-- nope-at-all", "There is no command nope-at-all"),
+        ("-- sh -c true", "sh is not a Python program"),
+        ("-- python -c 1", "there must be a script"),
+        ("--skip -1 x.py", "skip is -1"),
+        ("--every 0 x.py", "every is 0"),
+        ("--level deep x.py", 'Invalid value "deep"'),
+        ("--lr 3 x.py", "There is no option --lr"),
+        ("-o x.py x.py", "x.py exists already"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    words: str, sentence: str, ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.py").write_text("raise RuntimeError('it ran')")
+    assert ran(*words.split()) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.splitlines()) == 1
+
+
+def test_the_words_after_the_program_are_its_own() -> None:
+    # the word after a flag is the program, that after another option its value
+    flags = {
+        f"--{name}" for name, one in signature(run.run).parameters.items() if one.annotation in ("Force", "Switch")
+    }
+    assert flags | {"--check", "--no-check", "--help", "-h"} == run.FLAGS
+    assert run.own_words(["--force", "x.py", "-o", "y"]) == ["--force", "--", "x.py", "-o", "y"]
+    assert run.own_words(["-o", "y", "--level=ops", "-m", "x"]) == ["-o", "y", "--level=ops", "--", "-m", "x"]
+    assert run.own_words(["--", "pytest", "-x"]) == ["--", "--", "pytest", "-x"]
+
+
+# -- whatever is called ------------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_gone_is_forgotten() -> None:
+    recorder = Recorder(None, None, "modules", False, {}, choice=Choice())
+    with recorder as trace:
+        for _ in range(50):
+            nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))(torch.ones(1, 2))
+        assert len(recorder._hooks.watched) <= 3
+    assert names(trace)[-1] == (49, "Sequential-50")
+    assert len(trace) == 150
+
+
+def test_a_compiled_model_is_seen_inside(tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(self.inner(x))
+
+    original = torch.compile
+    with tftrace.record() as trace:
+        model = torch.compile(Twice(), backend="eager")
+        assert torch.compile is original
+        result = model(torch.ones(1, 2))
+    assert [s.name for s in trace if s.kind == "module"] == ["Twice", "Twice.inner", "Twice.inner"]
+    assert torch.equal(result, model._orig_mod(torch.ones(1, 2)))
+
+
+def test_a_forked_process_leaves_the_trace_alone() -> None:
+    class Rows(torch.utils.data.Dataset[torch.Tensor]):
+        scale = nn.Linear(2, 2)
+
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, at: int) -> torch.Tensor:
+            return self.scale(torch.full((2,), float(at))).detach()
+
+    head = nn.ReLU()
+    with tftrace.record(level="modules") as trace:
+        for batch in torch.utils.data.DataLoader(Rows(), batch_size=2, num_workers=1, multiprocessing_context="fork"):
+            head(batch)
+    # THEN what the workers called is not recorded, and what came after them is
+    assert names(trace) == [(0, "ReLU"), (1, "ReLU")]
+
+
+def test_to_choose_within_models_they_must_be_named() -> None:
+    with pytest.raises(tftrace.TraceError, match="pass the model itself"):
+        tftrace.record(layers=[0])

@@ -1,0 +1,114 @@
+"""Watches whatever models a program calls, without knowing them before: each outermost module call is a forward."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..writer import TraceWriter
+from .choice import Choice
+from .hooks import BETWEEN, ModuleHooks, Watched
+from .recording import Recording
+
+BETWEEN.add(__file__)
+
+
+class _Thread(threading.local):
+    """Whether this thread is inside a forward that is left out."""
+
+    away = False
+
+
+class ProgramHooks(ModuleHooks):
+    """Adopts the models of a program as it calls them, and forgets those that are gone.
+
+    A model is named by its class, and a second one of that class has its number behind it: `Linear`, `Linear-2`."""
+
+    def __init__(
+        self, recording: Recording, writer: TraceWriter, choice: Choice, describe: Callable[[torch.nn.Module], None]
+    ) -> None:
+        super().__init__(recording, writer, {}, lambda path: True)
+        self._choice, self._describe = choice, describe
+        self._named: Counter[str] = Counter()
+        self._calls: dict[int, int] = {}  # of each model that was called outermost
+        self._ends: dict[int, Any] = {}
+        self._thread = _Thread()
+        self._kept = self._beyond = 0
+        self.on_adopted: Callable[[], None] = lambda: None  # told when there are modules that were not known before
+
+    def run(
+        self, inner: Callable[..., Any], module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a module's call as a step, if the forward that it begins or belongs to is wanted."""
+        recording = self._recording
+        if recording.over or recording.busy or recording.stack:
+            return super().run(inner, module, args, kwargs)
+        if self._thread.away or not self._choice.fits(type(module)):
+            return inner(module, *args, **kwargs)
+        if recording.hook(self._wanted, module):
+            return super().run(inner, module, args, kwargs)
+        self._thread.away = True
+        try:
+            return inner(module, *args, **kwargs)
+        finally:
+            self._thread.away = False
+
+    def _wanted(self, module: torch.nn.Module) -> bool:
+        """Count a forward that begins, and say whether it is recorded."""
+        if self._kept == self._choice.max_forwards:
+            self._beyond += 1
+            return False
+        self.find(module)
+        number = self._calls.get(id(module), 0)
+        self._calls[id(module)] = number + 1
+        wanted = self._choice.counts(number)
+        self._kept += wanted
+        if not wanted:
+            self._recording.pass_over()
+        return wanted
+
+    def left_out(self) -> list[str]:
+        """What was not recorded because there were enough forwards, in words."""
+        if not self._beyond:
+            return []
+        most = self._choice.max_forwards
+        return [f"After {most} forwards there came {self._beyond} more: --max-forwards records more of them."]
+
+    def find(self, module: torch.nn.Module) -> Watched | None:
+        """What is known of a module that is called; a new one is adopted, with all below it."""
+        found = super().find(module)
+        if found is None:
+            kind = type(module).__name__
+            self._named[kind] += 1
+            count = self._named[kind]
+            self._describe(module)
+            self.adopt(kind if count == 1 else f"{kind}-{count}", module)
+            found = self.watched.get(id(module))
+            self.on_adopted()
+        return found
+
+    def watch(self, module: torch.nn.Module, path: str) -> Watched:
+        """Begin to watch one module, for as long as it lives: a program may make any number of models."""
+        watched = super().watch(module, path)
+        watched.module = None
+        end = weakref.finalize(module, self._forget, id(module), id(module.__dict__.get("_forward_hooks")))
+        end.atexit = False
+        self._ends[id(module)] = end
+        return watched
+
+    def remove(self) -> None:
+        """End, and leave torch and the modules as they were."""
+        super().remove()
+        while self._ends:
+            self._ends.popitem()[1].detach()
+
+    def _forget(self, module: int, hooks: int) -> None:
+        self._ends.pop(module, None)
+        self.watched.pop(module, None)
+        self._by_hooks.pop(hooks, None)
+        self._calls.pop(module, None)

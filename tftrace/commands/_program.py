@@ -1,0 +1,86 @@
+"""Recording a program: it runs as without us, and from its import of torch on every model that it calls is recorded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import runner
+from ..capture.choice import Choice
+from ..errors import TraceError
+from ..imported import when_imported
+from ..trace import Trace
+from ..writer import check_folder
+from ._recording import summed_up
+from ._shared import say
+
+if TYPE_CHECKING:
+    from ..capture.recorder import Recorder
+
+
+def record_program(program: runner.Program, path: Path, options: dict[str, Any], choice: Choice) -> None:
+    """Run a program to its end and record what models it calls; leaves by SystemExit with the program's exit code."""
+    check_folder(path, options["overwrite"])  # before the program runs: a bad path should cost no wait
+    recording = _Recording(program, path.absolute(), options, choice)
+    process = os.getpid()
+    when_imported("torch", recording.begin)
+    code: Any = 0
+    error: BaseException | None = None
+    try:
+        program.run()
+    except SystemExit as left:
+        code = left.code
+    except BaseException as raised:
+        error, code = raised, 130 if isinstance(raised, KeyboardInterrupt) else 1
+        sys.excepthook(type(raised), raised.with_traceback(runner.below(raised.__traceback__)), raised.__traceback__)
+    if os.getpid() == process:  # not in a child that the program forked
+        for thread in threading.enumerate():  # which Python would wait for, too
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        recording.end(error)
+    sys.exit(code)
+
+
+class _Recording:
+    """The recording of a program, which begins with the program's import of torch."""
+
+    def __init__(self, program: runner.Program, path: Path, options: dict[str, Any], choice: Choice) -> None:
+        self._program, self._path, self._options, self._choice = program, path, options, choice
+        self._recorder: Recorder | None = None
+        self._trace: Trace | None = None
+        self._failed = False
+
+    def begin(self) -> None:
+        """Begin to record. Where that fails the program runs on without."""
+        from ..capture.recorder import Recorder
+
+        try:
+            recorder = Recorder(None, self._path, meta={}, choice=self._choice, **self._options)
+            self._trace = recorder.__enter__()
+            self._recorder = recorder
+        except (TraceError, OSError) as error:
+            self._failed = True
+            warnings.warn(f"tftrace does not record this: {error}", RuntimeWarning, stacklevel=2)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the recording and say what came of it."""
+        recorder, trace = self._recorder, self._trace
+        if recorder is None or trace is None:
+            if not self._failed:
+                say(f"{self._program.name} did not import torch: nothing was recorded.")
+            return
+        recorder.__exit__(None if error is None else type(error), error, None)
+        if len(trace):
+            say(summed_up(trace))
+            for sentence in recorder.left_out():
+                say(sentence)
+            say(f"Next: 'tftrace view {os.path.relpath(self._path)}' steps through it.")
+        else:
+            shutil.rmtree(self._path, ignore_errors=True)
+            which = f"no model that fits {self._choice.model_class!r}" if self._choice.model_class else "no model"
+            say(f"{self._program.name} called {which}: nothing was recorded.")
