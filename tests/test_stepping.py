@@ -75,6 +75,10 @@ def test_on_any_tree(depths: list[int], lines: set[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trace = tree_trace(Path(folder), depths, lines)
         last = len(trace) - 1
+        walked = [0]
+        while stepping.into(trace, walked[-1]) != walked[-1]:
+            walked.append(stepping.into(trace, walked[-1]))
+        assert walked == list(range(len(trace)))  # `into` visits every step once
         for at in range(len(trace)):
             # the tree read in whole columns is the tree read step by step
             inside = next((i for i in range(at + 1, len(depths)) if depths[i] <= depths[at]), len(depths))
@@ -90,6 +94,10 @@ def test_on_any_tree(depths: list[int], lines: set[int]) -> None:
             # and the reverse undoes the step
             if at < last:
                 assert stepping.back_into(trace, stepping.into(trace, at)) == at
+            # `over` goes no deeper, and `out` ends higher up unless the trace ends
+            assert depths[stepping.over(trace, at)] <= depths[at]
+            after = stepping.out(trace, at)
+            assert depths[after] < depths[at] or depths[after] == 0 or after == last
             following = stepping.over(trace, at)
             if following != at and depths[following] == depths[at]:
                 assert stepping.back_over(trace, following) == at

@@ -6,11 +6,12 @@ At the first or last step the position stays where it is."""
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import numpy as np
 
-from . import schema
+from . import marks, schema
+from .breakpoints import halts
+from .condition import fits, is_condition, parse
 from .trace import Trace
 
 
@@ -57,38 +58,24 @@ def back_out(trace: Trace, position: int) -> int:
 
 
 def stops(trace: Trace) -> tuple[int, ...]:
-    """Where `continue_` halts: the start of every forward, a step that raised or never ended, that differs
-    from its equation, or that returned NaN or Inf where none went in."""
-    return tuple(_stops(trace, len(trace)).tolist())
+    """Where `continue_` halts if no breakpoint is set: the start of every forward, and where something went wrong."""
+    return tuple(trace.derived(_stops).tolist())
 
 
-@lru_cache(maxsize=4)
-def _stops(trace: Trace, size: int) -> np.ndarray:
-    found = np.zeros(size, bool)
-    found |= trace.column("depth") == 0
-    found |= trace.column("status") != schema.RETURNED
-    differs = trace.column("verdict", "checks") == schema.DIFFERS
-    found[trace.check_positions[differs]] = True
-    broken = (trace.column("nan", "tensors") > 0) | (trace.column("inf", "tensors") > 0)
-    role = trace.column("role", "tensors")
-    made, given = np.zeros(size, bool), np.zeros(size, bool)
-    made[trace.tensor_positions[broken & (role == schema.OUTPUT)]] = True
-    given[trace.tensor_positions[broken & ((role == schema.INPUT) | (role == schema.PARAMETER))]] = True
-    found |= made & ~given & (trace.column("kind") == schema.MODULE)
-    halts: np.ndarray = np.flatnonzero(found)
-    return halts
+def _stops(trace: Trace) -> np.ndarray:
+    return halts(trace, ())
 
 
-def continue_(trace: Trace, position: int) -> int:
-    """The next stop, or the last step."""
-    found = _stops(trace, len(trace))
+def continue_(trace: Trace, position: int, at: np.ndarray | None = None) -> int:
+    """The next of the sorted positions `at` (of `stops`, if none are given), or the last step."""
+    found = trace.derived(_stops) if at is None else at
     place = int(np.searchsorted(found, position, side="right"))
     return int(found[place]) if place < len(found) else len(trace) - 1
 
 
-def back_continue(trace: Trace, position: int) -> int:
-    """The stop before, or the first step."""
-    found = _stops(trace, len(trace))
+def back_continue(trace: Trace, position: int, at: np.ndarray | None = None) -> int:
+    """The one before, or the first step."""
+    found = trace.derived(_stops) if at is None else at
     place = int(np.searchsorted(found, position, side="left")) - 1
     return int(found[place]) if place >= 0 else 0
 
@@ -108,9 +95,22 @@ def search(trace: Trace, text: str) -> list[int]:
     return result
 
 
+def matching(trace: Trace, text: str) -> np.ndarray:
+    """For each step whether it is what was searched for: a condition (`nan > 0`), a verdict (`differs`), or a text as
+    in `search`. Raises TraceError for a condition that is none."""
+    wanted = text.strip()
+    if wanted in marks.VERDICTS:
+        wanted = f"verdict = {wanted}"
+    if is_condition(wanted):
+        return fits(trace, parse(wanted))
+    found = np.zeros(len(trace), bool)
+    found[search(trace, text)] = True
+    return found
+
+
 def _written(trace: Trace, wanted: re.Pattern[str], is_line: np.ndarray) -> np.ndarray:
     """Which line steps have a match on their source line; each distinct line is looked at once."""
-    places, of_step = _places(trace, len(trace))
+    places, of_step = trace.derived(_places)
     files = trace.words("file")[1]
     matches = np.zeros(len(places) + 1, bool)
     for at, (file, line) in enumerate(places):
@@ -120,8 +120,7 @@ def _written(trace: Trace, wanted: re.Pattern[str], is_line: np.ndarray) -> np.n
     return found
 
 
-@lru_cache(maxsize=4)
-def _places(trace: Trace, size: int) -> tuple[list[tuple[int, int]], np.ndarray]:
+def _places(trace: Trace) -> tuple[list[tuple[int, int]], np.ndarray]:
     """The distinct (file code, line) of a trace, and for each step which of them it is."""
     lines = np.nan_to_num(trace.column("line").astype(np.float64), nan=0).astype(np.int64)
     keys, of_step = np.unique(

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ from .values import kept_row, read_value
 
 if TYPE_CHECKING:
     import pandas
+
+T = TypeVar("T")
 
 _BLOCK_ROWS, _BLOCKS_KEPT = 256, 512  # rows decoded at once, and how many such blocks are remembered
 
@@ -230,6 +232,17 @@ class Trace:
         if table not in self._bounds:
             self._bounds[table] = np.searchsorted(self._read().positions(table), np.arange(len(self) + 1))
         return self._bounds[table]
+
+    def derived(self, make: Callable[[Trace], T]) -> T:
+        """What `make` works out from the tables, worked out once until the next `reload`."""
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        found: T = self._derived[make]
+        return found
+
+    @cached_property
+    def _derived(self) -> dict[Any, Any]:
+        return {}
 
     @cached_property
     def _words(self) -> dict[tuple[str, str], tuple[np.ndarray, list[str]]]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
-from .. import schema
+from .. import marks, schema
 from ..text import visible
 from ..trace import Trace
 from .base import base_name, integer
 
 _DEEPEST = 60  # levels of indentation drawn; a trace may claim any depth
-_VERDICTS = (schema.DIFFERS, schema.HOLDS, schema.UNCHECKED)  # the first that a step has is its mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +111,5 @@ def place(trace: Trace, position: int) -> str:
 
 def verdict(trace: Trace, position: int) -> str | None:
     """What the checks of a step come to: `differs` if one does, else `holds` if one does."""
-    found = _verdicts(trace, len(trace))[position]
-    return _VERDICTS[found] if found < len(_VERDICTS) else None
-
-
-@lru_cache(maxsize=4)
-def _verdicts(trace: Trace, size: int) -> np.ndarray:
-    found = np.full(size, len(_VERDICTS), np.int8)
-    given = trace.column("verdict", "checks")
-    for code, name in enumerate(_VERDICTS):
-        positions = trace.check_positions[given == name]
-        found[positions] = np.minimum(found[positions], code)
-    return found
+    found = marks.verdicts(trace)[position]
+    return marks.VERDICTS[found] if found < marks.NONE else None

@@ -1,0 +1,229 @@
+"""Conditions on steps: `nan > 0`, `max > 1e3 and type = *Attention`, `verdict = differs`, as boolean columns.
+
+A parser of our own, for a condition may come with a shared state or a script: nothing is evaluated but comparisons of
+the columns named here. A statistic is that of the tensors a step returned or bound; one that fits is enough."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import translate
+
+import numpy as np
+
+from . import marks, schema
+from .errors import TraceError
+from .trace import Trace
+
+STATISTICS = (*schema.STATISTICS, "numel", "nbytes")
+NUMBERS = ("step", "depth", "forward", "rank", "occurrence", "line")  # columns of the steps table
+DURATION = "duration"
+CHECKED = ("residual", "bound", "cells")
+TEXTS = {"path": "name", "name": "name", "class": "type", "type": "type", "kind": "kind", "status": "status",
+         "equation": "equation", "file": "file"}  # fmt: skip
+TENSOR_TEXTS = ("dtype", "device")
+NAMES = (*STATISTICS, *NUMBERS, DURATION, *CHECKED, *TEXTS, *TENSOR_TEXTS, "verdict")
+
+_OPERATORS: dict[str, np.ufunc] = {
+    "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "=": np.equal, "!=": np.not_equal,
+}  # fmt: skip
+_UNITS = {"": 1.0, "ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<compare><=|>=|!=|==|=|<|>|~)|(?P<bracket>[()])|'(?P<single>[^']*)'|"(?P<double>[^"]*)\""""
+    r"""|(?P<word>[^\s()<>=!~'"]+))"""
+)
+_NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-zµμ]*)", re.IGNORECASE)
+_LONGEST, _DEEPEST = 1000, 50  # characters, and brackets within brackets
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`name compare value`; the value is a number where the name is."""
+
+    name: str
+    compare: str
+    value: float | str
+
+
+@dataclass(frozen=True)
+class Not:
+    """Where the inner condition is not true."""
+
+    inner: Condition
+
+
+@dataclass(frozen=True)
+class Both:
+    """`and`, or with `either` `or`, of two conditions."""
+
+    left: Condition
+    right: Condition
+    either: bool = False
+
+
+Condition = Comparison | Not | Both
+
+
+def is_condition(text: str) -> bool:
+    """Whether a text that may be either is meant as a condition: it begins as a comparison does."""
+    first, second = (*_TOKEN.finditer(text), None, None)[:2]
+    while first is not None and (first["bracket"] == "(" or first["word"] == "not"):
+        text = text[first.end() :]
+        first, second = (*_TOKEN.finditer(text), None, None)[:2]
+    return bool(first and first["word"] in NAMES and second and second["compare"])
+
+
+def parse(text: str) -> Condition:
+    """Read a condition. Raises TraceError with a sentence that says what is expected."""
+    if len(text) > _LONGEST:
+        raise TraceError(f"A condition of {len(text)} characters is too long: {_LONGEST} are the most.")
+    tokens: list[tuple[str, str]] = []
+    at, text = 0, text.rstrip()
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise TraceError(f"{text[at:].strip()[:20]!r} cannot stand in a condition: write it as 'nan > 0'.")
+        tokens.append(next((kind, said) for kind, said in found.groupdict().items() if said is not None))
+        at = found.end()
+    parser = _Parser(tokens)
+    condition = parser.either(0)
+    if parser.tokens:
+        raise TraceError(f"{parser.tokens[0][1]!r} comes too much: join conditions with 'and' or 'or'.")
+    return condition
+
+
+class _Parser:
+    """Recursive descent over the tokens that are left."""
+
+    def __init__(self, tokens: list[tuple[str, str]]) -> None:
+        self.tokens = tokens
+
+    def either(self, depth: int) -> Condition:
+        left = self.both(depth)
+        while self._is("or"):
+            left = Both(left, self.both(depth), either=True)
+        return left
+
+    def both(self, depth: int) -> Condition:
+        left = self.negated(depth)
+        while self._is("and"):
+            left = Both(left, self.negated(depth))
+        return left
+
+    def negated(self, depth: int) -> Condition:
+        if depth > _DEEPEST:
+            raise TraceError(f"A condition with more than {_DEEPEST} brackets is too deep: write it in a simpler way.")
+        if self._is("not"):
+            return Not(self.negated(depth + 1))
+        if self._is("("):
+            inner = self.either(depth + 1)
+            if not self._is(")"):
+                raise TraceError("A bracket is not closed: add ')'.")
+            return inner
+        return self.comparison()
+
+    def comparison(self) -> Comparison:
+        kind, name = self._next("a name such as nan, max or verdict")
+        if kind != "word" or name not in NAMES:
+            near = get_close_matches(name, NAMES, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(NAMES)}."
+            raise TraceError(f"A condition has no name {name!r}: {hint}")
+        kind, compare = self._next(f"a comparison after {name!r}, such as > or =")
+        if kind != "compare":
+            raise TraceError(f"{name!r} is followed by {compare!r}: expected one of {' '.join(_OPERATORS)} ~.")
+        compare = "=" if compare == "==" else compare
+        kind, said = self._next(f"a value after '{name} {compare}'")
+        if kind in ("compare", "bracket"):
+            raise TraceError(f"'{name} {compare}' is followed by {said!r}: expected a value.")
+        if name in TEXTS or name in TENSOR_TEXTS or name == "verdict":
+            if compare not in ("=", "!=", "~"):
+                raise TraceError(f"{name!r} is a text: compare it with =, != (patterns with *) or ~ (contains).")
+            return Comparison(name, compare, said)
+        if compare == "~":
+            raise TraceError(f"{name!r} is a number: compare it with {' '.join(_OPERATORS)}.")
+        return Comparison(name, compare, _number(name, said))
+
+    def _next(self, expected: str) -> tuple[str, str]:
+        if not self.tokens:
+            raise TraceError(f"The condition ends too early: expected {expected}.")
+        return self.tokens.pop(0)
+
+    def _is(self, word: str) -> bool:
+        if self.tokens and self.tokens[0][1] == word and self.tokens[0][0] in ("word", "bracket"):
+            self.tokens.pop(0)
+            return True
+        return False
+
+
+def _number(name: str, said: str) -> float:
+    found = _NUMBER.fullmatch(said)
+    if found is None or (found[2] and (name != DURATION or found[2].lower() not in _UNITS)):
+        unit = ", with a unit as in 1.5ms" if name == DURATION else ""
+        raise TraceError(f"{said!r} is no number to compare {name!r} with: write it as 0, 1e3 or -0.5{unit}.")
+    return float(found[1].replace("_", "")) * _UNITS[found[2].lower()]
+
+
+# -- where it is true ------------------------------------------------------------------------------------
+
+
+def fits(trace: Trace, condition: Condition) -> np.ndarray:
+    """For each step whether the condition is true of it."""
+    found: np.ndarray
+    if isinstance(condition, Not):
+        found = ~fits(trace, condition.inner)
+        return found
+    if isinstance(condition, Both):
+        left, right = fits(trace, condition.left), fits(trace, condition.right)
+        found = left | right if condition.either else left & right
+        return found
+    name = condition.name
+    if name == "verdict":
+        same = _worded(condition, list(marks.VERDICTS))
+        found = np.append(same, condition.compare == "!=")[marks.verdicts(trace)]
+        return found
+    if name in TEXTS:
+        codes, words = trace.words(TEXTS[name])
+        found = np.append(_worded(condition, words), condition.compare == "!=")[codes]
+        return found
+    if name in NUMBERS or name == DURATION:
+        column = trace.column("duration_ns" if name == DURATION else name)
+        return _compared(column.astype(np.float64), condition)
+    if name in CHECKED:
+        return _of_steps(trace, trace.check_positions, _compared(trace.column(name, "checks"), condition))
+    positions, rows = trace.derived(_made)
+    if name in TENSOR_TEXTS:
+        codes, words = trace.words(name, "tensors")
+        true = np.append(_worded(condition, words), False)[codes]
+    else:
+        true = _compared(trace.column(name, "tensors"), condition)
+    return _of_steps(trace, positions, true[rows])
+
+
+def _worded(condition: Comparison, words: list[str]) -> np.ndarray:
+    """For each distinct text whether the comparison holds."""
+    said = str(condition.value)
+    if condition.compare == "~":
+        return np.array([said.lower() in word.lower() for word in words], bool)
+    fit = re.compile(translate(said), re.IGNORECASE)
+    return np.array([bool(fit.match(word)) == (condition.compare == "=") for word in words], bool)
+
+
+def _compared(numbers: np.ndarray, condition: Comparison) -> np.ndarray:
+    """Where the comparison of numbers is true; a missing one fits nothing, not even `!=`."""
+    found: np.ndarray = _OPERATORS[condition.compare](numbers, float(condition.value))
+    return found & ~np.isnan(numbers) if condition.compare == "!=" else found
+
+
+def _of_steps(trace: Trace, positions: np.ndarray, true: np.ndarray) -> np.ndarray:
+    found = np.zeros(len(trace), bool)
+    found[positions[true]] = True
+    return found
+
+
+def _made(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of tensors that a step returned or bound, and the positions of their steps."""
+    codes, words = trace.words("role", "tensors")
+    made = [at for at, word in enumerate(words) if word in (schema.OUTPUT, schema.LOCAL)]
+    rows = np.flatnonzero(np.isin(codes, made))
+    return trace.tensor_positions[rows], rows
