@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from tftrace.recipes import dims, plan
-from tftrace.recipes.evaluate import Value, reorder
-from tftrace.recipes.formula import Apply, Formula, Lookup, Name, parse, walk
-from tftrace.recipes.recipe import library
+from tftrace.recipes.formula import Formula, parse
+from tftrace.recipes.library import library
+from tftrace.recipes.nodes import Apply, Lookup, Name, walk
+from tftrace.recipes.value import Value, reorder
 
 from .test_evaluate import DTYPES, Known, Named, Run, evaluated
 

@@ -13,25 +13,15 @@ import pytest
 import torch
 
 from tftrace.recipes import dims, plan
-from tftrace.recipes.analysis import inline, whole_dims
-from tftrace.recipes.evaluate import Evaluator, Value, constant, reorder
-from tftrace.recipes.formula import (
-    Apply,
-    FormulaError,
-    Lookup,
-    Name,
-    Negative,
-    Node,
-    Number,
-    Operation,
-    Select,
-    parse,
-    walk,
-)
+from tftrace.recipes.analysis import base, whole_dims
+from tftrace.recipes.evaluate import Evaluator
+from tftrace.recipes.formula import FormulaError, parse
+from tftrace.recipes.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, inline, walk
+from tftrace.recipes.value import Value, constant, reorder
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 UNIT = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
-REDUCTIONS = ("softmax", "sum", "mean", "var")
+REDUCTIONS = ("softmax", "sum", "mean", "var", "amax", "amin")
 
 
 class Named(NamedTuple):
@@ -69,8 +59,23 @@ class Known:
     def positions(self, dim: str) -> Any:
         return np.arange(self.sizes[dim])
 
+    def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value:
+        return self._value(*moved(self.tensors[base(leaf)], leaf, numbers, self.sizes))
+
     def size(self, dim: str) -> int:
         return self.sizes[dim]
+
+
+def moved(x: Named, leaf: Apply, numbers: tuple[int, ...], sizes: dict[str, int]) -> Named:
+    """`rename` and `window` by torch's own unfold."""
+    names, t, of = list(x.dims), x.t, [a.id for a in leaf.arguments[1:] if isinstance(a, Name)]
+    if leaf.function == "rename":
+        return Named(tuple(of[1] if n == of[0] else n for n in names), t)
+    axis, (stride, padding, dilation), kernel = names.index(of[0]), numbers, sizes[of[2]]
+    pad = torch.nn.functional.pad(t.movedim(axis, -1), (padding, padding))
+    wide = pad.unfold(-1, (kernel - 1) * dilation + 1, stride)[..., ::dilation][..., : sizes[of[1]], :]
+    names[axis : axis + 1] = of[1:3]
+    return Named(tuple(names), wide.movedim((-2, -1), (axis, axis + 1)))
 
 
 class Run:
@@ -125,13 +130,73 @@ class Run:
                 return Named((query, key), torch.zeros(rows, columns, dtype=dtype).masked_fill(late, -math.inf))
             case Apply(function, (first, *rest)) if function in REDUCTIONS:
                 names, t = self.node(first)
-                axis = names.index(rest[0].id) if rest else len(names) - 1  # type: ignore[union-attr]
+                axes = [names.index(r.id) for r in rest] or [len(names) - 1]  # type: ignore[union-attr]
                 if function == "softmax":
-                    return Named(names, t.softmax(axis))
-                left = names[:axis] + names[axis + 1 :]
+                    return Named(names, t.softmax(axes[0]))
+                left = tuple(n for at, n in enumerate(names) if at not in axes)
                 if function == "var":
-                    return Named(left, t.var(axis, correction=0))
-                return Named(left, getattr(t, function)(axis))
+                    return Named(left, t.var(axes, correction=0))
+                return Named(left, getattr(t, function)(axes))
+            case Apply("dot", (a, b, *over)):
+                inner = [n.id for n in over]  # type: ignore[union-attr]
+                p, q = self.node(a), self.node(b)
+                rest = tuple(dict.fromkeys(d for x in (p, q) for d in x.dims if d not in inner))
+                p, q = (self.spread(x, (*rest, *inner)) for x in (p, q))
+                shape = torch.broadcast_shapes(p.t.shape, q.t.shape)
+                return Named(rest, product(*(x.t.expand(shape).flatten(len(rest)) for x in (p, q))))
+            case Apply("window" | "rename", (Name(name), *rest)):
+                numbers = tuple(int(self.node(r).t) for r in rest if not isinstance(r, Name))
+                names, t = known.tensors[name]
+                return moved(Named(names, t.to(dtype)), node, numbers, known.sizes)
+            case Apply("cumsum", (x, Name(dim))):
+                names, t = self.node(x)
+                return Named(names, t.cumsum(names.index(dim)))
+            case Apply("scan", (a, b, Name(dim))):
+                names, (x, y) = self.align(self.node(a), self.node(b))
+                x, y = (part.movedim(names.index(dim), 0) for part in torch.broadcast_tensors(x, y))
+                states = [torch.zeros_like(y[0])]
+                for decay, more in zip(x, y, strict=True):
+                    states.append(decay * states[-1] + more)
+                return Named(names, torch.stack(states[1:], names.index(dim)))
+            case Apply("topk", (x, Name(dim), Name(count))):
+                names, t = self.node(x)
+                best = t.topk(known.sizes[count], names.index(dim)).values
+                return Named(tuple(count if n == dim else n for n in names), best)
+            case Apply("gather", (x, Name(dim), index)):
+                (names, t), (own, at) = self.node(x), self.node(index)
+                assert set(names) - {dim} <= set(own)  # as torch.gather needs it
+                shared = tuple(n for n in own if n in names)
+                extra = tuple(n for n in own if n not in names)
+                t = t.permute([names.index(n) for n in (*shared, dim)])
+                wide = at.permute([own.index(n) for n in (*shared, *extra)])
+                found = t.gather(-1, wide.flatten(len(shared)).long()).reshape(wide.shape)
+                return Named((*shared, *extra), found)
+            case Apply("concat", (*parts, Name(dim))):
+                found_parts = [self.node(x) for x in parts]
+                rest = tuple(dict.fromkeys(d for x in found_parts for d in x.dims[:-1]))
+                spread = [self.spread(x, (*rest, x.dims[-1])).t for x in found_parts]
+                shape = torch.broadcast_shapes(*(t.shape[:-1] for t in spread))
+                return Named((*rest, dim), torch.cat([t.expand(*shape, t.shape[-1]) for t in spread], -1))
+            case Apply("split_heads", (x, Name(heads), Name(dim))):
+                names, t = self.node(x)
+                sizes = known.sizes[heads], known.sizes[dim]
+                return Named((*names[:-1], heads, dim), t.unflatten(-1, sizes))
+            case Apply("join_heads", (x, Name(heads), Name(dim), Name(joined))):
+                names, t = self.node(x)
+                rest = tuple(n for n in names if n not in (heads, dim))
+                return Named((*rest, joined), self.spread(Named(names, t), (*rest, heads, dim)).t.flatten(-2))
+            case Apply("rotate_half" | "rotate_pairs" as function, (x,)):
+                names, t = self.node(x)
+                if function == "rotate_half":
+                    a, b = t.chunk(2, -1)
+                    return Named(names, torch.cat([-b, a], -1))
+                return Named(names, torch.stack([-t[..., 1::2], t[..., ::2]], -1).flatten(-2))
+            case Apply("roll" | "shift" as function, (x, Name(dim), by)):
+                (names, t), n = self.node(x), int(self.node(by).t)
+                moved_on = t.roll(n, names.index(dim))
+                if function == "shift":
+                    moved_on.narrow(names.index(dim), 0 if n > 0 else t.shape[names.index(dim)] + n, abs(n)).zero_()
+                return Named(names, moved_on)
             case Apply("T", (only,)):
                 names, t = self.node(only)
                 return Named((*names[:-2], names[-1], names[-2]), t.transpose(-1, -2))
@@ -208,9 +273,13 @@ def example(dtype: torch.dtype = torch.float64, seed: int = 0) -> Known:
         shape = [sizes[n] for n in names.split()]
         return Named(tuple(names.split()), (torch.randn(shape, generator=draw) * scale + shift).to(dtype))
 
-    sizes = {"A": 2, "B": 3, "C": 4, "D": 5, "V": 7}
+    sizes = {"A": 2, "B": 3, "C": 4, "D": 5, "V": 7, "E": 4, "F": 12, "V9": 9, "E8": 8, "C7": 7, "K": 3, "O2": 2}
+    sizes["t"] = 6
     tensors = {
         "x": normal("A B C"), "y": normal("C A"), "z": normal("B"), "s": normal(""), "w": normal("D C"),
+        "u": normal("K"), "t": normal("C t"),
+        "j": Named(("A", "B", "C"), torch.randint(0, 5, (2, 3, 4), generator=draw)),
+        "l": Named(("V", "E"), torch.randint(0, 5, (7, 4), generator=draw)),
         "q": normal("A B D"), "k": normal("A C D"), "v": normal("A C B"), "W": normal("V D"),
         "i": Named(("A", "B"), torch.randint(0, 7, (2, 3), generator=draw)),
         "m": Named(("B", "C"), torch.tensor([[1, 1, 0, 1], [0, 0, 0, 1], [1, 1, 1, 1]]).bool()),
@@ -230,6 +299,14 @@ def example(dtype: torch.dtype = torch.float64, seed: int = 0) -> Known:
         "pos(B) * x", "sin(pos(B) / 10 ** (pos(D) / D))", "n * x + D", "(x - mean(x)) / sqrt(var(x) + 0.001)",
         "m * x", "x - m", "m + m", "-m", "sum(m)", "softmax(m)", "exp(m)", "sqrt(m)", "where(m, x, y)",
         "causal(B, D)", "causal(D, B)",
+        "log1p(abs(x))", "floor(x * 3)", "amax(x)", "amin(x, A, C)", "sum(x, A, C)", "mean(x, C, B)", "var(x, A, B)",
+        "dot(x, w, C)", "dot(x, y, A, C)", "relu(x) + relu2(x)", "silu(x)", "gelu(x)", "gelu_tanh(x)", "gelu_quick(x)",
+        "softplus(30 * x)", "mish(x)", "cumsum(x, B)", "scan(sigmoid(x), z, B)", "topk(x, C, K)", "gather(q, D, j)",
+        "gather(sigmoid(W), D, l)", "concat(x, sin(w), E8)", "concat(q * z, 2 * x, V9)", "split_heads(t, A, B)",
+        "join_heads(T(x), C, B, F)", "rotate_half(x)", "rotate_pairs(x)", "roll(x, B, 1)", "roll(x, C, -3)",
+        "shift(x, B, 1)", "shift(x, C, 0 - A)", "rename(y, C, E)", "q @ T(rename(W, V, C7))",
+        "window(x, C, C, K, 1, 1, 1)", "window(x, C, O2, K, 2, 1, 1)", "window(x, C, C, K, 1, K - 1, 2)",
+        "dot(window(x, C, O2, K, 2, 1, 1), u, K)",
     ],
 )  # fmt: skip
 def test_values_are_torchs(formula: str) -> None:
@@ -340,7 +417,8 @@ class Expressions:
         if kind == "unary":
             a, p = self.any(depth - 1)
             form = self.draw.choice(
-                ("exp({})", "tanh({})", "erf({})", "sigmoid({})", "sin({})", "cos({})", "abs({})", "-{}", "({}) ** 2",
+                ("exp({})", "log1p(abs({}))", "silu({})", "gelu({})", "softplus({})", "relu2({})", "floor({})",
+                 "tanh({})", "erf({})", "sigmoid({})", "sin({})", "cos({})", "abs({})", "-{}", "({}) ** 2",
                  "({}) ** 3", "sqrt(abs({}))", "log(abs({}) + 0.1)", "abs({}) ** 0.7", "2 ** tanh({})", "sqrt({})",
                  "log({})", "({}) ** -1", "1.1 ** ({})")
             )  # fmt: skip

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tftrace.recipes import dims, plan
-from tftrace.recipes.formula import MAX_LENGTH, FormulaError, Lookup, Name, Number, Select, parse, walk
-from tftrace.recipes.recipe import library
+from tftrace.recipes.formula import MAX_LENGTH, FormulaError, parse
+from tftrace.recipes.library import library
+from tftrace.recipes.nodes import Lookup, Name, Number, Select, walk
 
 offline = settings(derandomize=True, deadline=None, max_examples=300)
 

@@ -17,7 +17,7 @@ from transformers.models.gpt2 import modeling_gpt2
 from transformers.models.marian import modeling_marian
 from transformers.pytorch_utils import Conv1D
 
-from tftrace.recipes.recipe import library
+from tftrace.recipes.library import library
 
 from .conftest import tiny
 from .test_checks import verdicts

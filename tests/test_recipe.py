@@ -10,7 +10,8 @@ import pytest
 from torch import nn
 
 from tftrace.recipes import mathtext
-from tftrace.recipes.recipe import Library, RecipeError, folder, library, parse, read
+from tftrace.recipes.library import Library, folder, library, read
+from tftrace.recipes.recipe import RecipeError, parse
 
 ENTRY: dict[str, Any] = {
     "id": "linear",
@@ -57,7 +58,10 @@ def test_what_ships_is_found_beside_a_checkout_and_inside_a_wheel() -> None:
         ({"dims": {"x": "* I", "A": "O (I", "out": "* O"}}, "cannot be read from column"),
         ({"dims": {"x": "* I", "A": "O I", "b": "O"}}, "has no dims"),
         ({"dims": ["x"]}, "'dims' must be a table of texts"),
-        ({"bind": [{"x": "arg:input", "out": "return"}]}, "names its steps by one of class, function, module"),
+        (
+            {"bind": [{"x": "arg:input", "out": "return"}]},
+            "names its steps by one of class, function, module, base, structure",
+        ),
         ({"bind": [ENTRY["bind"][0] | {"class": "Linear"}]}, "names its steps by one of"),
         ({"bind": [ENTRY["bind"][0] | {"x": "input"}]}, "the source 'input' is not of the form"),
         ({"bind": [ENTRY["bind"][0] | {"x": "arg:input.__class__()"}]}, "is not of the form"),
@@ -105,19 +109,23 @@ def named(identifier: str, **matcher: Any) -> Any:
     return parse(entry(id=identifier, formula="x", dims={"x": "*", "out": "*"}, bind=[bind], variant=[]), "mine.toml")
 
 
+def levels(found: Any) -> list[list[str]]:
+    return [[m.equation.id for m in level] for level in found]
+
+
 def test_a_class_stands_before_its_torch_module_and_inherits_with_its_forward() -> None:
     general, family = named("general", module=f"{__name__}.Base"), named("family", **{"class": "Heir"})
     both = Library([general, family])
-    assert [m.equation.id for m in both.for_module(Heir)] == ["family"]
-    assert [m.equation.id for m in both.for_module(Base)] == ["general"]
-    assert [m.equation.id for m in Library([general]).for_module(Heir)] == ["general"]
-    assert both.for_module(Stranger) == ()  # its forward is another one
+    assert levels(both.of_module(Heir)) == [["family"], ["general"]]
+    assert levels(both.of_module(Base)) == [["general"]]
+    assert levels(Library([general]).of_module(Heir)) == [["general"]]
+    assert both.of_module(Stranger) == ()  # its forward is another one
 
 
 def test_a_function_is_matched_by_pattern_and_first_within_its_family() -> None:
     general = named("general", function="*_attention_forward")
     family = named("family", function="*_attention_forward", within="Heir")
     both = Library([general, family])
-    assert [m.equation.id for m in both.for_function("sdpa_attention_forward", Heir)] == ["family"]
-    assert [m.equation.id for m in both.for_function("sdpa_attention_forward", Base)] == ["general"]
-    assert both.for_function("forward", Heir) == ()
+    assert levels(both.of_function("sdpa_attention_forward", Heir)) == [["family"], ["general"]]
+    assert levels(both.of_function("sdpa_attention_forward", Base)) == [["general"]]
+    assert both.of_function("forward", Heir) == ()

@@ -49,7 +49,9 @@ class Call:
     values: Mapping[str, Any] = {}  # locals at the return
     equations: tuple[Any, ...] = ()
     versions: Mapping[int, int] = {}  # of the tensors in arguments and result, when seen
-    seen: dict[str, Call] | None = None  # finished calls below by relative name, where a recipe asks for them
+    seen: dict[str, list[Call]] | None = None  # finished calls below by relative name, where a recipe asks for them
+    latest: Mapping[type, Call] = {}  # calls below by the class of their module, where a recipe asks for the last one
+    before: Call | None = None  # the call of the same class before this one, where a recipe asks for it
 
     def __init__(self, place: Place) -> None:
         self.place = place

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..recipes.analysis import base, moved_dims, named
 from ..recipes.dims import Layout
-from ..recipes.evaluate import Array, Evaluator, Value, constant
-from ..recipes.formula import Lookup, Name, Node, Select
+from ..recipes.evaluate import Evaluator
+from ..recipes.nodes import Apply, Lookup, Name, Node, Select
 from ..recipes.plan import Fit, Statement
-from .numbers import along, host, numbers_of
+from ..recipes.value import MAX_CELLS, Array, Value, constant
+from .numbers import along, host, numbers_of, seen
 from .references import Unbound
 
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
@@ -37,11 +39,12 @@ Units = tuple[float, float]  # unit roundoff of single operations, and of sums
 class Known:
     """The numbers and sizes that the steps evaluated together share; all else is given."""
 
-    def __init__(self, sizes: Mapping[str, int], numbers: Mapping[str, float]) -> None:
+    def __init__(self, sizes: Mapping[str, int], numbers: Mapping[str, float | str]) -> None:
         self._sizes, self._numbers = sizes, numbers
 
     def value(self, name: str) -> Value | None:
-        return constant(self._numbers[name]) if name in self._numbers else None
+        number = self._numbers.get(name)
+        return constant(number) if isinstance(number, float) else None
 
     def size(self, dim: str) -> int:
         return self._sizes[dim]
@@ -55,11 +58,14 @@ class Known:
     def positions(self, dim: str) -> Array:
         raise Unbound(f"{dim} was not read")
 
+    def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value:
+        raise Unbound(f"{base(leaf)} was not read")
+
 
 class Reading:
     """How the cells of an equation are read: what its fit and the dtypes of its tensors settle, once for many steps."""
 
-    def __init__(self, fit: Fit, numbers: Mapping[str, float], dtypes: Mapping[str, torch.dtype]) -> None:
+    def __init__(self, fit: Fit, numbers: Mapping[str, float | str], dtypes: Mapping[str, torch.dtype]) -> None:
         self.fit, self.numbers = fit, numbers
         for name in fit.layouts:
             if dtypes[name] not in _READABLE:
@@ -73,13 +79,14 @@ class Reading:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
         # The coarsest dtype that took part; sums of half precision every backend accumulates in float32.
         self._unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
-        self._products = [s.symbol for s in self.statements if s.single_products]
+        self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
     def units(self, tensors: Mapping[str, torch.Tensor]) -> Units:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""
         unit = self._unit
-        for symbol in self._products:
-            unit = max(unit, _product_unit("cpu" if tensors[symbol].is_cpu else tensors[symbol].device.type))
+        for symbol, windows in self._products:
+            device = "cpu" if tensors[symbol].is_cpu else tensors[symbol].device.type
+            unit = max(unit, _product_unit(device, windows))
         return unit, min(unit, 2.0**-24)
 
     def draw(self, tensors: Mapping[str, torch.Tensor], seed: int, units: Units) -> list[Any]:
@@ -108,28 +115,21 @@ class _Statement:
     def __init__(self, reading: Reading, statement: Statement, dtypes: Mapping[str, torch.dtype]) -> None:
         self.symbol, self.dtype = statement.symbol, dtypes[statement.symbol]
         self.single_products = statement.products and self.dtype is torch.float32
+        self.windows = statement.windows
         sizes, alone = reading.fit.sizes, statement.independent
         row = math.prod(sizes[dim] for dim in reading.slices[self.symbol].names if dim not in alone)
         last, others = (1, 1) if row >= _LONG else _DRAWN
         counts = [(dim, last if dim == alone[-1] else others) for dim in alone]
         self.drawn = [(dim, sizes[dim], count) for dim, count in counts if sizes[dim] > count]
         self.leaves = reading.fit.leaves[statement.symbol]
-        self.units = [UNIT.get(dtypes.get(_base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
+        self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
         self.reads: list[tuple[int, str, _Slice | None]] = [
-            (at, _base(leaf), reading.slices[_base(leaf)] if isinstance(leaf, Name) else None)
+            (at, base(leaf), reading.slices[base(leaf)] if isinstance(leaf, Name) else None)
             for at, leaf in enumerate(self.leaves)
         ]
         self.reads.append((len(self.leaves), self.symbol, reading.slices[self.symbol]))
         self.dims = [() if slice_ is None else slice_.names for _, _, slice_ in self.reads]  # else when first read
-
-
-def _base(leaf: Node) -> str:
-    """The tensor that a leaf reads."""
-    match leaf:
-        case Name(name) | Lookup(Name(name), _) | Select(Name(name), _, _):
-            return name
-    return ""
 
 
 _READABLE = {*UNIT, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
@@ -190,7 +190,10 @@ class _Cells(Known):
             return self._rows(leaf.table.id, leaf.index.id)
         if isinstance(leaf, Select) and leaf.base.id in self._slices:
             return self._selected(leaf.base.id, leaf.dim, leaf.index)
-        value = Evaluator(self, *self._units).evaluate(leaf)
+        evaluator = Evaluator(self, *self._units)
+        if isinstance(leaf, Apply) and base(leaf) in self._slices:
+            return self._moved(leaf, evaluator.numbers(leaf))
+        value = evaluator.evaluate(leaf)
         return value.dims, value.v
 
     def _cells(self, name: str) -> Any:
@@ -220,6 +223,29 @@ class _Cells(Known):
         rest = Layout(tuple((n,) for n in slice_.names if n != dim))
         return rest.names, _take(part.select(slice_.names.index(dim), index), _Slice(rest, {}), self._drawn)
 
+    def _moved(self, leaf: Apply, numbers: tuple[int, ...]) -> tuple[tuple[str, ...], Any]:
+        """The cells of a tensor under other names (`rename`), or those that each position of a window sees."""
+        dims, names = self._slices[base(leaf)].names, named(leaf)
+        new = moved_dims(leaf, dims)
+        step = 2 if leaf.function == "rename" else 3
+        drawn = {d: at for d, at in self._drawn.items() if d not in names[::step]}
+        found = _take(self._tensors[base(leaf)], self._slices[base(leaf)], drawn)
+        for at, dim in enumerate(names[::step]):
+            to, size, axis = names[at * step + 1], self._sizes[dim], dims.index(dim)
+            places = self.positions(to)
+            if step == 2:
+                if self._sizes[to] != size:
+                    raise Unbound(f"{to} is not as long as {dim}")
+            else:
+                stride, padding, dilation = numbers[at * 3 : at * 3 + 3]
+                kernel = np.arange(self._sizes[names[at * 3 + 2]])
+                places = places[:, None] * stride + kernel * dilation - padding
+            if math.prod(found.shape) // size * places.size > MAX_CELLS:
+                raise Unbound(f"{leaf.function}() needs more than {MAX_CELLS} cells at once")
+            found = seen(found, places, axis)
+            dims = (*dims[:axis], *names[at * step + 1 : at * step + step], *dims[axis + 1 :])
+        return new, found
+
     # -- what the evaluator asks for ---------------------------------------------------------------
 
     def value(self, name: str) -> Value | None:
@@ -238,6 +264,9 @@ class _Cells(Known):
     def select(self, name: str, dim: str, index: int) -> Value:
         return _value(*self._selected(name, dim, index))
 
+    def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value:
+        return _value(*self._moved(leaf, numbers))
+
     def positions(self, dim: str) -> Array:
         at = self._drawn.get(dim)
         return np.arange(self._sizes[dim]) if at is None else at
@@ -249,11 +278,11 @@ def _value(dims: tuple[str, ...], found: Any) -> Value:
     return Value(dims, v, np.zeros(v.shape))
 
 
-def _product_unit(device: str) -> float:
+def _product_unit(device: str, convolution: bool) -> float:
     """Unit roundoff of matrix products of float32 tensors: autocast and fast modes compute them more coarsely."""
     if torch.is_autocast_enabled(device):
         return UNIT.get(torch.get_autocast_dtype(device), 2.0**-8)
     fast = torch.get_float32_matmul_precision() != "highest" or (
-        device == "cuda" and torch.backends.cuda.matmul.allow_tf32
+        device == "cuda" and (torch.backends.cudnn.allow_tf32 if convolution else torch.backends.cuda.matmul.allow_tf32)
     )
     return 2.0**-8 if fast else 2.0**-24

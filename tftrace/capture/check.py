@@ -13,7 +13,8 @@ import torch
 from .. import schema
 from ..errors import TraceError
 from ..recipes import plan
-from ..recipes.recipe import Equation, Library, Match
+from ..recipes.library import Library, Match
+from ..recipes.recipe import Equation
 from ..writer import TraceWriter
 from .calls import Call
 from .cells import Reading, Units
@@ -67,15 +68,22 @@ class Checker:
 
     def begin(self, call: Call) -> None:
         """Find the call's equations, and note what must be kept for them."""
-        kind = type(call.owner)
-        found = (
-            self._library.for_module(kind)
+        owner = call.owner
+        levels = (
+            self._library.of_module(type(owner), owner)
             if call.direct or call.place.kind is schema.MODULE
-            else self._library.for_function(call.place.type, kind)
+            else self._library.of_function(call.place.type, type(owner))
         )
-        if not found:
+        if call.parent is not None and any(m.chained for level in levels for m in level):
+            above, kind = call.parent.call, type(owner)
+            call.before = above.latest.get(kind)
+            above.latest = {**above.latest, kind: call}
+        for level in levels:
+            call.equations = tuple([m for m in level if not m.conditional or applies(m, call)])
+            if call.equations:
+                break
+        else:
             return
-        call.equations = tuple([m for m in found if not m.bind.when or applies(m, call)])
         described = self._writer.meta["equations"]
         for match in call.equations:
             if match.children:
@@ -134,7 +142,7 @@ class Checker:
             self._evaluate()
 
     def _reading(
-        self, equation: Equation, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]
+        self, equation: Equation, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float | str]
     ) -> Reading:
         forms = tuple([(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()])
         key = (equation.id, forms, tuple(numbers.items()))
@@ -217,7 +225,7 @@ def _judged(group: _Group, fitted: plan.Plan, columns: list[list[Any]]) -> list[
 
 
 def _apart(
-    variant: plan.Plan, alone: _Group, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]
+    variant: plan.Plan, alone: _Group, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float | str]
 ) -> _Apart | str:
     """The cells that a variant needs for itself, read while the tensors are there."""
     try:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ..recipes.analysis import BATCH
-from ..recipes.evaluate import Array, Evaluator, Value, reorder
-from ..recipes.formula import Node
+from ..recipes.evaluate import Evaluator
+from ..recipes.nodes import Node
 from ..recipes.plan import Plan
+from ..recipes.value import Array, Value, reorder
 from .cells import UNIT, Known, Reading, Units
 
 
@@ -65,8 +66,10 @@ def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
 def _stacked(cells: Sequence[Any], dims: tuple[str, ...], cast: float) -> Value:
     """A leaf of several steps as one value, in float64 and with the rounding of a cast (autocast), if there was one."""
     v = np.stack(cells)
+    whole = v.dtype.kind in "iu"
     v = v if v.dtype == np.bool_ else v.astype(np.float64, copy=False)
-    return Value((BATCH, *dims), v, cast * np.abs(v, dtype=np.float64) if cast else np.zeros(v.shape))
+    off = cast * np.abs(v, dtype=np.float64) if cast else np.zeros(v.shape)
+    return Value((BATCH, *dims), v, off, whole=whole)
 
 
 def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> list[Outcome | str]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
-from ..recipes.evaluate import Array
+from ..recipes.value import Array
 from .references import Unbound
 
 # dtypes that are read where they lie: name for numkong, for NumPy, bytes of an element
@@ -78,3 +78,19 @@ def along(found: Any, at: Array, axis: int) -> Any:
     if isinstance(found, np.ndarray):
         return found.take(at, axis)
     return torch.stack([found.select(axis, int(i)) for i in at], axis)
+
+
+def seen(found: Any, places: Array, axis: int) -> Any:
+    """What stands at each of these places along an axis, which becomes as many as `places` has; beyond the ends 0."""
+    size = found.shape[axis]
+    inside = (places >= 0) & (places < size)
+    if isinstance(found, np.ndarray):
+        taken = found.take(places.clip(0, size - 1), axis)
+        if not inside.all():
+            taken[(slice(None),) * axis + (~inside,)] = 0
+        return taken
+    nothing = torch.zeros_like(found.select(axis, 0))
+    parts = [
+        found.select(axis, int(i)) if there else nothing for i, there in zip(places.flat, inside.flat, strict=True)
+    ]
+    return torch.stack(parts, axis).reshape(*found.shape[:axis], *places.shape, *found.shape[axis + 1 :])

@@ -14,7 +14,7 @@ import torch
 
 from .. import schema
 from ..errors import TraceError
-from ..recipes.recipe import library
+from ..recipes.library import with_own
 from ..trace import Trace
 from ..writer import TraceWriter, create_folder
 from .about import about_model, about_run
@@ -34,6 +34,7 @@ from .select import Patterns, selection
 from .summaries import Summaries
 from .values import Values, check_wanted
 
+Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]
 
 
@@ -61,6 +62,7 @@ class Recorder:
         layers: Iterable[int] | None = None,
         values: str | Sequence[str] = "none",
         check: bool | None = None,
+        recipes: Recipes = None,
         advance: Callable[[], None] | None = None,
         choice: Choice | None = None,
     ) -> None:
@@ -74,7 +76,8 @@ class Recorder:
         paths = [below for name, m in self._models.items() for below, _ in m.named_modules(prefix=name)]
         self._selected = selection(paths, include, exclude, layers, self._models)
         self._wanted, self._advance = values, advance
-        self._check = level != "modules" if check is None else check
+        checked = level != "modules" if check is None else check
+        self._library = with_own(recipes) if checked or recipes else None  # before anything runs: it may be mistaken
         check_wanted(values)
         self._recording: Recording | None = None
 
@@ -91,7 +94,7 @@ class Recorder:
         self._recording = recording = Recording(
             Rows(writer, 0, summaries, {} if self._values is None else self._values.places),
             Identities(summaries.of),
-            Checker(library(), writer) if self._check else None,
+            None if self._library is None else Checker(self._library, writer),
             self._write,
             None if self._values is None else self._values.keep,
         )
@@ -206,6 +209,7 @@ def record(
     layers: Iterable[int] | None = None,
     values: str | Sequence[str] = "none",
     check: bool | None = None,
+    recipes: Recipes = None,
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder:
@@ -230,6 +234,8 @@ def record(
         values: tensors to keep whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or glob
             patterns of the steps' names.
         check: whether the papers' equations are checked; if not said, at every level but `"modules"`.
+        recipes: file(s) or folder(s) of equations of your own, which stand before those that come with tftrace; so do
+            those that a `tftrace.toml` in this folder or above it lists.
         overwrite: replace an existing trace at `path`.
         meta: further entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -237,8 +243,8 @@ def record(
         A context manager; its value is the `Trace`, complete once the block has ended.
 
     Raises:
-        TraceError: `path` exists or cannot be written, `model` is no module, `level` or `values` is unknown, or a
-            pattern or layer selects nothing.
+        TraceError: `path` exists or cannot be written, `model` is no module, `level` or `values` is unknown, a recipe
+            is mistaken, or a pattern or layer selects nothing.
     """
     return Recorder(
         model,
@@ -251,6 +257,7 @@ def record(
         layers=layers,
         values=values,
         check=check,
+        recipes=recipes,
     )
 
 

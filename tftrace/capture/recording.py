@@ -190,10 +190,10 @@ class Recording(Guard):
         if state.entered is call:
             state.entered = None
         equation = None
+        call.result = result
         if call.equations:
             state.collecting -= call.seen is not None
             if status is schema.RETURNED and self._equations is not None:
-                call.result = result
                 equation = call.equations[0].equation.id
                 self._equations.finish(call)
         took = now - call.start_ns - state.own + call.own_ns
@@ -216,7 +216,7 @@ class Recording(Guard):
             if above.seen is not None:
                 relative = call.name[len(above.scope) :].lstrip(".")
                 if any(_asked(relative, match.children) for match in above.equations):
-                    above.seen[relative] = call
+                    above.seen.setdefault(relative, []).append(call)
                     call.result, call.versions = result, {**call.versions, **versions({"": result})}
             above = above.parent
 

@@ -5,6 +5,7 @@ Nothing of the model's is executed on the way: only plain attributes and items a
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 
-from ..recipes.recipe import Bind, Match, Reference
+from ..recipes.library import Match
+from ..recipes.recipe import Bind, Reference
 from .calls import Call
 
 
@@ -22,16 +24,31 @@ class Unbound(Exception):
 
 def applies(match: Match, call: Call) -> bool:
     """Whether the conditions of a recipe hold for a call that has been entered."""
-    return all(find(reference, call) == value for reference, value in match.bind.when)
+    bind = match.bind
+    return all(_is(find(reference, call), wanted) for reference, wanted in bind.when) and not any(
+        _is(find(reference, call), wanted) for reference, wanted in bind.unless
+    )
+
+
+def _is(found: Any, wanted: Any) -> bool:
+    """Whether a value is what a condition asks for: one of a list, a pattern of a text, or with true and false
+    whether it is there and is neither false nor 0."""
+    if isinstance(wanted, list):
+        return any(_is(found, each) for each in wanted)
+    if isinstance(wanted, bool):
+        return (isinstance(found, torch.Tensor) or bool(found)) is wanted
+    if isinstance(wanted, str):
+        return isinstance(found, str) and fnmatchcase(found, wanted)
+    return isinstance(found, (bool, int, float)) and found == wanted
 
 
 Getter = Callable[[Call], Any]
 
 
-def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """The tensors and the numbers that an equation's symbols stand for; optional ones may be absent."""
+def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str, float | str]]:
+    """The tensors, and the numbers and words, that an equation's symbols stand for; optional ones may be absent."""
     tensors: dict[str, torch.Tensor] = {}
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | str] = {}
     for name, getters, optional in _getters(match.bind):
         for getter in getters:
             value = getter(call)
@@ -40,6 +57,8 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
                     tensors[name] = value
                 elif isinstance(value, (bool, int, float)):
                     numbers[name] = float(value)
+                elif isinstance(value, str):
+                    numbers[name] = value
                 else:
                     raise Unbound(f"{name} is a {type(value).__name__}, neither tensor nor number")
                 break
@@ -85,12 +104,9 @@ def _getter(source: Reference | float) -> Getter:
 
 def find(reference: Reference, call: Call) -> Any:
     """What a reference names, or None."""
-    at: Call | None = call
-    if reference.child is not None:
-        at = _child(call.seen or {}, reference.child)
-        if at is None:
-            return None
-    assert at is not None
+    at = _at(reference, call)
+    if at is None:
+        return None
     kind = reference.kind
     if kind == "arg":
         start: Any = at.arguments
@@ -98,6 +114,9 @@ def find(reference: Reference, call: Call) -> Any:
         start = at.result
     elif kind == "local":
         start = at.values
+    elif kind == "index":
+        numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", at.name)
+        return int(numbers[-1]) if numbers else None
     elif kind == "config":
         while at is not None and _static(at.owner, "config") is None:
             at = at.parent
@@ -111,17 +130,28 @@ def find(reference: Reference, call: Call) -> Any:
     return start
 
 
-def _child(seen: dict[str, Call], pattern: str) -> Call | None:
-    """The last call below that has this name."""
-    if pattern in seen or not any(mark in pattern for mark in "*?["):
-        return seen.get(pattern)
-    return next((call for name, call in reversed(seen.items()) if fnmatchcase(name, pattern)), None)
+def _at(reference: Reference, call: Call) -> Call | None:
+    """The call that a reference is about."""
+    child, above = reference.child, call.parent
+    if child is None:
+        return call
+    if child == "..":
+        return None if above is None else above.module
+    if child == "<":
+        return call.before
+    seen = call.seen or {}
+    if child in seen or not any(mark in child for mark in "*?["):
+        found = seen.get(child, [])
+    else:
+        found = [c for name, calls in seen.items() if fnmatchcase(name, child) for c in calls]
+        found.sort(key=lambda c: c.step)
+    return found[reference.call] if -len(found) <= reference.call < len(found) else None
 
 
 def _item(value: Any, key: str | int) -> Any:
     if isinstance(key, int):
         indexable = isinstance(value, (list, tuple)) or (isinstance(value, torch.Tensor) and value.dim() > 0)
-        return value[key] if indexable and key < len(value) else None
+        return value[key] if indexable and -len(value) <= key < len(value) else None
     if isinstance(value, (dict, Mapping)):
         return value.get(key)
     return _static(value, key)
@@ -135,11 +165,17 @@ def _static(value: Any, name: str) -> Any:
         for store in (value._parameters, value._buffers, value._modules):
             if name in store:
                 return store[name]
-    own = getattr(value, "__dict__", {})
+    try:
+        own = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        own = {}
+    kind: Any = type(value)
+    if name not in own:  # a configuration may have another name for it
+        other = _of_class(kind, "attribute_map")
+        name = other.get(name, name) if isinstance(other, dict) else name
     if name in own:
         found = own[name]
         return None if hasattr(type(found), "__get__") else found
-    kind: Any = type(value)
     return _of_class(kind, name)
 
 

@@ -16,6 +16,7 @@ Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]
 Level = Literal["modules", "functions", "lines", "ops"]
 Patterns = Annotated[list[str] | None, Parameter(consume_multiple=False, negative=())]
+Recipes = Annotated[list[Path] | None, Parameter(consume_multiple=False, negative=())]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
 Switch = Annotated[bool, Parameter(negative=())]
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ..errors import TraceError
 from ._recording import record_source
-from ._shared import Force, Level, Output, Patterns, Texts, free_name, say, wanted_values
+from ._shared import Force, Level, Output, Patterns, Recipes, Texts, free_name, say, wanted_values
 
 Layers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 
@@ -25,6 +25,7 @@ def record(
     layers: Layers = None,
     values: Patterns = None,
     check: bool | None = None,
+    recipes: Recipes = None,
     force: Force = False,
 ) -> None:
     """Record a forward pass of a model.
@@ -50,11 +51,17 @@ def record(
         which may be repeated. The default is auto.
     check
         Check the papers' equations; if neither is said, at every level but modules.
+    recipes
+        Equations of your own, a file or a folder of them: they stand before those that come with tftrace.
     force
         Replace an existing trace.
     """
     options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude, "check": check}
-    options |= {"layers": None if layers is None else _layers(layers), "values": wanted_values(values or ["auto"])}
+    options |= {
+        "recipes": recipes,
+        "layers": None if layers is None else _layers(layers),
+        "values": wanted_values(values or ["auto"]),
+    }
     trace = record_source(source, text or [], output or free_name(source), force, options)
     say(f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers.")
 

@@ -3,11 +3,12 @@ which of them a cell of the result needs more than its own position."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 
-from .formula import Apply, FormulaError, Lookup, Name, Negative, Node, Number, Operation, Select, children
+from .formula import FormulaError
+from .functions import PLACES, REDUCTIONS, kinds
+from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, expressions
 
-REDUCTIONS = {"softmax", "sum", "mean", "var"}
 BATCH = "#"  # the dimension along which the same formula is evaluated for several steps at once
 
 Whole = tuple[tuple[str, ...], set[str]]
@@ -46,22 +47,92 @@ def _whole_dims(node: Node, dims_of: Mapping[str, tuple[str, ...]], known: dict[
         case Operation(_, left, right):
             (a, p), (b, q) = whole_dims(left, dims_of, known), whole_dims(right, dims_of, known)
             return union(a, b), p | q
-        case Apply("T", (only,)):
-            found, needed = whole_dims(only, dims_of, known)
-            return swapped(found), needed
-        case Apply("pos", (Name(dim),)):
-            return (dim,), set()
-        case Apply("causal", (Name(query), Name(key))):
-            return (query, key), set()
-        case Apply(function, arguments) if function in REDUCTIONS:
-            found, needed = whole_dims(arguments[0], dims_of, known)
-            dim = reduced_dim(function, arguments, found)
-            kept = found if function == "softmax" else tuple(d for d in found if d != dim)
-            return kept, needed | {dim}
-        case Apply(_, arguments):
-            parts = [whole_dims(a, dims_of, known) for a in arguments]
-            return union(*(p[0] for p in parts)), set().union(*(p[1] for p in parts))
+        case Apply(function, arguments):
+            given = zip(kinds(function, len(arguments)) or "", arguments, strict=True)
+            parts = [whole_dims(a, dims_of, known) for kind, a in given if kind == "x"]
+            found, needed = result_dims(node, [p[0] for p in parts], dims_of)
+            if len(set(found)) < len(found):
+                raise FormulaError(f"{function}() gives a dimension twice: ({' '.join(found)}).")
+            return found, needed.union(*(p[1] for p in parts))
     raise AssertionError(node)
+
+
+def result_dims(
+    node: Apply, parts: Sequence[tuple[str, ...]], dims_of: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, ...], set[str]]:
+    """What a function makes of the dimensions of its expressions, and along which of them it needs all positions."""
+    function, names = node.function, named(node)
+    found = parts[0] if parts else ()
+    if function in REDUCTIONS:
+        over = reduced_dims(function, names, found)
+        return found if function == "softmax" else without(found, over), set(over)
+    match function:
+        case "T":
+            return swapped(found), set()
+        case "pos" | "causal":
+            return names, set()
+        case "window" | "rename":
+            return moved_dims(node, dims_of.get(base(node), ())), set()
+        case "dot":
+            both = union(*parts)
+            over = reduced_dims(function, names, both)
+            return without(both, over), set(over)
+        case "cumsum" | "scan" | "roll" | "shift":
+            both = union(*parts)
+            return both, set(reduced_dims(function, names, both))
+        case "topk":
+            _need(function, names[:1], found)
+            return tuple(names[1] if d == names[0] else d for d in found), set(names)
+        case "gather":
+            _need(function, names, found)
+            return union(without(found, names), parts[1]), set(names)
+        case "concat":
+            rest, last = union(*(p[:-1] for p in parts)), {d for p in parts for d in p[-1:]}
+            if not all(parts) or last & set(rest):
+                raise FormulaError(
+                    "concat() joins the last dimension of each, which no other may have before its last."
+                )
+            return (*rest, *names), {*names, *last}
+        case "split_heads":
+            _need(function, found[-1:] or names, found)
+            return (*found[:-1], *names), {found[-1], *names}
+        case "join_heads":
+            _need(function, names[:2], found)
+            return (*without(found, names[:2]), names[2]), set(names)
+        case "rotate_half" | "rotate_pairs":
+            _need(function, found[-1:] or ("?",), found)
+            return found, {found[-1]}
+    return union(*parts), set()
+
+
+def named(node: Apply) -> tuple[str, ...]:
+    """The dimensions that a call names."""
+    each = zip(kinds(node.function, len(node.arguments)) or "", node.arguments, strict=True)
+    return tuple([a.id for kind, a in each if kind == "D" and isinstance(a, Name)])
+
+
+def base(leaf: Node) -> str:
+    """The tensor that a leaf reads."""
+    match leaf:
+        case (
+            Name(name) | Lookup(Name(name), _) | Select(Name(name), _, _) | Apply("window" | "rename", (Name(name), *_))
+        ):
+            return name
+    return ""
+
+
+def moved_dims(node: Apply, dims: tuple[str, ...]) -> tuple[str, ...]:
+    """Dimensions after `rename`, and after `window`, which takes each one apart into two."""
+    names, step = named(node), 2 if node.function == "rename" else 3
+    for at in range(0, len(names), step):
+        _need(node.function, names[at : at + 1], dims)
+        dims = tuple(n for d in dims for n in (names[at + 1 : at + step] if d == names[at] else (d,)))
+    return dims
+
+
+def without(dims: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
+    """The dimensions that are left."""
+    return tuple([d for d in dims if d not in names])
 
 
 def union(*dims: tuple[str, ...]) -> tuple[str, ...]:
@@ -84,12 +155,17 @@ def swapped(dims: tuple[str, ...]) -> tuple[str, ...]:
     return (*dims[:-2], dims[-1], dims[-2])
 
 
-def reduced_dim(function: str, arguments: tuple[Node, ...], dims: tuple[str, ...]) -> str:
-    """The dimension that a reduction runs over: the one named, or the last."""
-    dim = arguments[1].id if len(arguments) > 1 and isinstance(arguments[1], Name) else dims[-1] if dims else ""
-    if dim not in dims:
-        raise FormulaError(f"{function}() cannot run over {dim or 'a scalar'!r}: there is ({' '.join(dims)}).")
-    return dim
+def reduced_dims(function: str, names: tuple[str, ...], dims: tuple[str, ...]) -> tuple[str, ...]:
+    """The dimensions that a function runs over: those named, or the last."""
+    over = names or dims[-1:] or ("",)
+    _need(function, over, dims)
+    return over
+
+
+def _need(function: str, names: tuple[str, ...], dims: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in dims:
+            raise FormulaError(f"{function}() cannot run over {name or 'a scalar'!r}: there is ({' '.join(dims)}).")
 
 
 def leaves(node: Node, tensors: Container[str]) -> list[Node]:
@@ -98,29 +174,15 @@ def leaves(node: Node, tensors: Container[str]) -> list[Node]:
     waiting, seen = [node], {id(node)}  # an abbreviation stands in many places, and is looked at once
     while waiting:
         match at := waiting.pop():
-            case Lookup() | Select() | Apply("pos" | "causal", _):
+            case Lookup() | Select():
+                found[at] = None
+            case Apply(function, _) if function in PLACES:
                 found[at] = None
             case Name(name):
                 if name in tensors:
                     found[at] = None
             case _:
-                fresh = {id(child): child for child in children(at) if id(child) not in seen}
+                fresh = {id(child): child for child in expressions(at) if id(child) not in seen}
                 seen.update(fresh)
                 waiting += fresh.values()
     return list(found)
-
-
-def inline(node: Node, lets: Mapping[str, Node]) -> Node:
-    """A node with abbreviations put in their place."""
-    match node:
-        case Name(name):
-            return lets.get(name, node)
-        case Negative(operand):
-            return Negative(inline(operand, lets))
-        case Operation(operator, left, right):
-            return Operation(operator, inline(left, lets), inline(right, lets))
-        case Apply(function, arguments):
-            return Apply(function, tuple(inline(a, lets) for a in arguments))
-        case Lookup(table, index):
-            return Lookup(table, inline(index, lets))
-    return node

@@ -9,34 +9,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
-from .analysis import REDUCTIONS, inner_dim, reduced_dim, swapped, union
-from .formula import Apply, FormulaError, Lookup, Name, Negative, Node, Number, Operation, Select
+from . import moving
+from .analysis import inner_dim, named, reduced_dims, result_dims, swapped, union, without
+from .formula import FormulaError
+from .functions import PLACES, REDUCTIONS, kinds
+from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select
+from .value import MAX_PRODUCTS, Array, Value, aligned, certain, check_size, constant, real, times, to_order
 
 _LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
 _OWN = 2.0**-53  # what this evaluation rounds by itself
-_MAX_CELLS, _MAX_PRODUCTS = 1 << 24, 1 << 30  # of one value, in one matrix product; a recipe may be a stranger's
-_READ = {"pos", "causal"}  # functions of where a cell stands
+_EXACT = {
+    "+": np.add, "-": np.subtract, "*": np.multiply,
+    "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal,
+}  # fmt: skip
+_WHOLE = {"where", "max", "min", "abs", "floor", "T"}  # what they make of whole numbers is whole
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 # unit roundoff -> half the smallest number; float32 and bfloat16 may be flushed to zero below their normal numbers
 _TINY = {2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25}
 
-Array = np.ndarray[Any, Any]
 erf: Callable[[Array], Array] = np.vectorize(math.erf, otypes=[np.float64])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Value:
-    """Numbers `v` with named dimensions and `e`, how far the run's own may be from them through rounding."""
-
-    dims: tuple[str, ...]
-    v: Array
-    e: Array
 
 
 class Symbols(Protocol):
@@ -47,11 +44,7 @@ class Symbols(Protocol):
     def lookup(self, table: str, index: Value) -> Value: ...
     def select(self, name: str, dim: str, index: int) -> Value: ...
     def positions(self, dim: str) -> Array: ...
-
-
-def constant(value: float) -> Value:
-    """A number without dimensions, known exactly."""
-    return Value((), np.float64(value), np.float64(0.0))
+    def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value: ...
 
 
 class Evaluator:
@@ -73,6 +66,11 @@ class Evaluator:
         with np.errstate(all="ignore"):
             return self._node(node)
 
+    def numbers(self, node: Apply) -> tuple[int, ...]:
+        """The whole numbers among the arguments of a call."""
+        each = zip(kinds(node.function, len(node.arguments)) or "", node.arguments, strict=True)
+        return tuple([_whole(self.evaluate(a)) for kind, a in each if kind == "n"])
+
     def _node(self, node: Node) -> Value:
         """A node's value; an abbreviation that stands in many places is evaluated once."""
         found = self._known.get(id(node))
@@ -81,133 +79,200 @@ class Evaluator:
         return found
 
     def _evaluate(self, node: Node) -> Value:
-        leaf = isinstance(node, (Name, Lookup, Select)) or (isinstance(node, Apply) and node.function in _READ)
+        leaf = isinstance(node, (Name, Lookup, Select)) or (isinstance(node, Apply) and node.function in PLACES)
         if leaf and node in self._given:
             return self._given[node]
         match node:
             case Number(value):
-                return self._stored(constant(value))
+                return self._constant(value)
             case Name(name):
                 found = self._symbols.value(name)
                 found = constant(self._symbols.size(name)) if found is None else found
-                return found if found.dims else self._stored(found)
+                return found if found.dims else self._constant(float(found.v))
             case Negative(operand):
                 inner = self._node(operand)
-                return replace(inner, v=-_real(inner.v))
+                return replace(inner, v=-real(inner.v))
             case Select(Name(name), dim, index):
                 return self._symbols.select(name, dim, index)
             case Lookup(Name(table), index):
                 return self._symbols.lookup(table, self._node(index))
             case Operation("@", left, right):
-                return self._matmul(self._node(left), self._node(right))
+                a, b = self._node(left), self._node(right)
+                return self._dot(a, b, (inner_dim(a.dims, b.dims),))
             case Operation(operator, left, right):
                 return self._elementwise(operator, self._node(left), self._node(right))
-            case Apply("pos", (Name(dim),)):
-                at = self._symbols.positions(dim).astype(np.float64)
-                return Value((dim,), at, np.zeros_like(at))
-            case Apply("causal", (Name(query), Name(key))):
-                return self._causal(query, key)
-            case Apply(function, arguments) if function in REDUCTIONS:
-                reduced = self._node(arguments[0])
-                return self._reduce(function, reduced, reduced_dim(function, arguments, reduced.dims))
             case Apply(function, arguments):
-                return self._function(function, [self._node(a) for a in arguments])
+                given = zip(kinds(function, len(arguments)) or "", arguments, strict=True)
+                values = [self._node(a) for kind, a in given if kind == "x"]
+                if function not in _WHOLE or not all(x.whole for x in values):
+                    values = [self._stored(x) for x in values]
+                return self._apply(node, values, self.numbers(node))
         raise AssertionError(node)
 
-    def _stored(self, x: Value) -> Value:
-        """A number as the run holds it: rounded, unless a few bits are enough for it."""
-        few = math.ldexp(math.frexp(x.v)[0], 8).is_integer() if math.isfinite(x.v) else True
-        return x if few else Value(x.dims, x.v, x.e + self._u * np.abs(x.v))
+    def _apply(self, node: Apply, values: list[Value], numbers: tuple[int, ...]) -> Value:
+        function, names = node.function, named(node)
+        match function:
+            case "pos":
+                at = self._symbols.positions(names[0]).astype(np.float64)
+                return Value(names, at, np.zeros_like(at), whole=True)
+            case "causal":
+                return self._causal(*names)
+            case "window" | "rename":
+                return self._symbols.moved(node, numbers)
+            case "dot":
+                return self._dot(values[0], values[1], reduced_dims(function, names, union(*(x.dims for x in values))))
+            case "cumsum":
+                return self._cumulated(values[0], reduced_dims(function, names, values[0].dims)[0])
+            case "scan":
+                return self._scan(values[0], values[1], names[0])
+            case "T":
+                x = values[0]
+                return Value(swapped(x.dims), x.v.swapaxes(-1, -2), x.e.swapaxes(-1, -2), x.terms)
+        if function in REDUCTIONS:
+            return self._reduce(function, values[0], reduced_dims(function, names, values[0].dims))
+        if function in moving.FUNCTIONS:
+            dims, _ = result_dims(node, [x.dims for x in values], {})
+            return moving.FUNCTIONS[function](values, moving.Target(names, numbers, dims, self._symbols.size))
+        found = self._function(function, values)
+        return replace(found, whole=True) if function in _WHOLE and all(x.whole for x in values) else found
 
-    def _round(self, dims: tuple[str, ...], v: Array, e: Array, units: float = 1.0, sure: Array | bool = True) -> Value:
+    def _constant(self, value: float) -> Value:
+        found = constant(value)
+        return replace(found, whole=True) if value.is_integer() and abs(value) < 2.0**53 else self._stored(found)
+
+    def _stored(self, x: Value) -> Value:
+        """A number as the run holds it beside others: rounded, unless a few bits are enough for it."""
+        if x.dims or not math.isfinite(x.v) or math.ldexp(math.frexp(x.v)[0], 8).is_integer():
+            return replace(x, whole=False) if x.whole else x
+        return Value(x.dims, x.v, x.e + self._u * np.abs(x.v))
+
+    def _round(
+        self, dims: tuple[str, ...], v: Array, e: Array, units: float = 1.0, sure: Array | bool = True, terms: int = 0
+    ) -> Value:
         """A result with its own rounding added; one that is surely infinite or NaN has none."""
         e = e + units * (self._u * (np.abs(v) + e) + self._tiny)
         e = np.where(np.isfinite(v), e, np.where(sure, 0.0, np.inf))
-        return Value(dims, v, np.where(np.isnan(e), np.inf, e))
+        return Value(dims, v, np.where(np.isnan(e), np.inf, e), terms)
 
     def _elementwise(self, operator: str, a: Value, b: Value) -> Value:
-        dims, (x, y), (p, q) = _aligned(a, b)
-        sure = _sure(x, p) & _sure(y, q)
+        exact = a.whole and b.whole and operator in _EXACT
+        if not exact:
+            a, b = self._stored(a), self._stored(b)
+        dims, (x, y), (p, q) = aligned(a, b)
+        if exact:
+            v = _EXACT[operator](x, y)
+            return Value(dims, v, np.zeros(v.shape), whole=True)
+        sure = certain(x, p) & certain(y, q)
         match operator:
-            case "+":
-                return self._round(dims, x + y, p + q)
-            case "-":
-                return self._round(dims, x - y, p + q)
+            case "+" | "-":
+                e = p + q + self._begun(a.terms, y) + self._begun(b.terms, x)
+                return self._round(dims, x + y if operator == "+" else x - y, e, terms=max(a.terms, b.terms))
             case "*":
-                return self._round(dims, x * y, _times(np.abs(x), q) + _times(np.abs(y), p) + _times(p, q), sure=sure)
+                e = times(np.abs(x), q) + times(np.abs(y), p) + times(p, q)
+                terms = b.terms if not a.dims else a.terms if not b.dims else 0
+                return self._round(dims, x * y, e, sure=sure, terms=terms)
             case "/":
                 v = x / y
-                e = np.where(sure | (np.abs(y) > q), (p + _times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
-                return self._round(dims, v, np.where((p == 0) & (q == 0), 0.0, e), sure=sure)
+                e = np.where(sure | (np.abs(y) > q), (p + times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
+                terms = 0 if b.dims else a.terms
+                return self._round(dims, v, np.where((p == 0) & (q == 0), 0.0, e), sure=sure, terms=terms)
             case "**":
                 return self._power(dims, x, y, p, q)
-        compare = {"<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal}
         e = np.where((p + q > 0) & ~(np.abs(x - y) > p + q), 1.0, 0.0)  # rounding may decide it
-        return Value(dims, compare[operator](x, y), e)
+        return Value(dims, _EXACT[operator](x, y), e)
 
     def _power(self, dims: tuple[str, ...], x: Array, y: Array, p: Array, q: Array) -> Value:
         v, size = x**y, np.abs(x)
         # x (1 ± r) to the power y ± q, as long as the base keeps its sign …
         log, r = np.log(size), np.where(p > 0, -np.log1p(-p / size), 0.0)
-        near = np.abs(v) * np.expm1(_times(np.abs(y), r) + _times(np.abs(log) + r, q))
+        near = np.abs(v) * np.expm1(times(np.abs(y), r) + times(np.abs(log) + r, q))
         # … and if it may not, a whole positive power is at most that of the largest base.
         whole = (y == np.round(y)) & (y > 0) & (q == 0)
         far = np.where(whole, (size + p) ** np.maximum(y, 0.0) + np.abs(v), np.inf)
         e = np.where(p < size, np.where((x > 0) | (q == 0), near, np.inf), far)
         e = np.where((p == 0) & (q == 0), 0.0, e)
-        return self._round(dims, v, e, self._library, sure=_sure(x, p) & _sure(y, q))
+        return self._round(dims, v, e, self._library, sure=certain(x, p) & certain(y, q))
 
-    def _matmul(self, a: Value, b: Value) -> Value:
-        inner = inner_dim(a.dims, b.dims)
-        dims = union(tuple(d for d in a.dims if d != inner), tuple(d for d in b.dims if d != inner))
-        if len(dims) >= len(_LETTERS):
-            raise FormulaError(f"'@' has more than {len(_LETTERS) - 1} dimensions.")
-        _check_size(dims, a, b)
-        _check_size((*dims, inner), a, b, most=_MAX_PRODUCTS)
-        letter = {d: _LETTERS[i] for i, d in enumerate((*dims, inner))}
+    def _begun(self, terms: int, other: Array) -> Array | float:
+        """What a number costs that a sum of products began with: each of its roundings may be of that size."""
+        return (self._u + self._sum_units(terms)) * np.where(np.isfinite(other), np.abs(other), 0.0) if terms else 0.0
+
+    def _dot(self, a: Value, b: Value, over: tuple[str, ...]) -> Value:
+        both = union(a.dims, b.dims)
+        dims = without(both, over)
+        if len(both) > len(_LETTERS):
+            raise FormulaError(f"a product has more than {len(_LETTERS)} dimensions.")
+        check_size(dims, a, b)
+        check_size(both, a, b, most=MAX_PRODUCTS)
+        letter = {d: _LETTERS[i] for i, d in enumerate(both)}
         spec = ",".join("".join(letter[d] for d in x.dims) for x in (a, b)) + "->" + "".join(letter[d] for d in dims)
-        x, y = _real(a.v), _real(b.v)
+        x, y = real(a.v), real(b.v)
         v, size = np.einsum(spec, x, y), np.einsum(spec, np.abs(x), np.abs(y))
         e = np.zeros(v.shape)
         if b.e.any():
             e = e + np.einsum(spec, np.abs(x), b.e)
         if a.e.any():
             e = e + np.einsum(spec, a.e, np.abs(y) + b.e)
-        terms = a.v.shape[a.dims.index(inner)]
+        terms = math.prod(next(x.v.shape[x.dims.index(d)] for x in (a, b) if d in x.dims) for d in over)
         # Half precision may round partial sums, whose size is that of their terms over the root of their number.
         e = e + (self._u / math.sqrt(terms) + self._sum_units(terms)) * (size + e) + self._tiny
-        return self._round(dims, v, e)
+        return self._round(dims, v, e, terms=terms)
 
     def _sum_units(self, terms: int) -> float:
         return min(terms, 4.0 * math.sqrt(terms)) * self._sum_u
 
-    def _reduce(self, function: str, x: Value, dim: str) -> Value:
-        axis = x.dims.index(dim)
-        n = x.v.shape[axis]
+    def _reduce(self, function: str, x: Value, over: tuple[str, ...]) -> Value:
         if function == "softmax":
-            return self._softmax(replace(x, v=_real(x.v)), axis)
-        dims = tuple(d for d in x.dims if d != dim)
-        values = _real(x.v)
+            return self._softmax(replace(x, v=real(x.v)), x.dims.index(over[0]))
+        rest = without(x.dims, over)
+        x = to_order(x, (*rest, *over))
+        shape = (*x.v.shape[: len(rest)], -1)
+        values, e = real(x.v).reshape(shape), x.e.reshape(shape)
+        if function in ("amax", "amin"):  # neither moves by more than what it is chosen from
+            return Value(rest, values.max(-1) if function == "amax" else values.min(-1), e.max(-1))
         if function == "var":
-            return self._variance(x, values, dim, axis)
-        v, size = values.sum(axis), np.abs(values).sum(axis)
-        e = x.e.sum(axis)
-        e = e + self._sum_units(n) * (size + e)
-        if function == "mean":
-            v, e = v / n, e / n
-        return self._round(dims, v, e)
+            return self._variance(rest, values, e)
+        return self._sum(rest, values, e, mean=function == "mean")
 
-    def _variance(self, x: Value, values: Array, dim: str, axis: int) -> Value:
-        """The error of the mean counts squared only, since the differences from the true mean sum to zero; where it
-        is a running one (Welford), each of its steps adds a rounding of its own."""
-        mean = self._reduce("mean", x, dim)
-        off = np.expand_dims(mean.e, axis)
-        difference = np.abs(values - np.expand_dims(mean.v, axis))
-        own = x.e + self._u * (difference + x.e + off) + 2 * self._sum_u * np.abs(values) + self._tiny
-        v = (difference**2).mean(axis)
-        e = (2 * difference * own + (own + off) ** 2).mean(axis)
-        e = e + (self._u + self._sum_units(values.shape[axis])) * (v + e) + self._tiny
-        return self._round(mean.dims, v, e)
+    def _sum(self, dims: tuple[str, ...], values: Array, off: Array, mean: bool) -> Value:
+        """Over the last axis."""
+        v, size, e, n = values.sum(-1), np.abs(values).sum(-1), off.sum(-1), values.shape[-1]
+        e = e + self._sum_units(n) * (size + e)
+        return self._round(dims, v / n, e / n) if mean else self._round(dims, v, e, terms=n)
+
+    def _cumulated(self, x: Value, dim: str) -> Value:
+        axis = x.dims.index(dim)
+        v = real(x.v)
+        size, e = np.abs(v).cumsum(axis), x.e.cumsum(axis)
+        return self._round(x.dims, v.cumsum(axis), e + self._sum_units(v.shape[axis]) * (size + e))
+
+    def _scan(self, a: Value, b: Value, dim: str) -> Value:
+        """h[t] = a[t] h[t-1] + b[t] along a dimension, from nothing."""
+        dims, (x, y), (p, q) = aligned(a, b)
+        axis = dims.index(dim)
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        x, y, p, q = (np.moveaxis(np.broadcast_to(part, shape), axis, 0) for part in (x, y, p, q))
+        v, e = np.empty(y.shape), np.empty(y.shape)
+        h, off = np.zeros(y.shape[1:]), np.zeros(y.shape[1:])
+        for t in range(len(y)):
+            carried = x[t] * h
+            off = times(np.abs(x[t]), off) + times(np.abs(h) + off, p[t]) + q[t] + self._u * (np.abs(carried) + off)
+            h = carried + y[t]
+            off = off + self._u * (np.abs(h) + off) + self._tiny
+            v[t], e[t] = h, off
+        return self._round(dims, np.moveaxis(v, 0, axis), np.moveaxis(e, 0, axis))
+
+    def _variance(self, dims: tuple[str, ...], values: Array, off: Array) -> Value:
+        """Over the last axis. The error of the mean counts squared only, since the differences from the true mean sum
+        to zero; where it is a running one (Welford), each of its steps adds a rounding of its own."""
+        mean = self._sum(dims, values, off, mean=True)
+        apart = mean.e[..., None]
+        difference = np.abs(values - mean.v[..., None])
+        own = off + self._u * (difference + off + apart) + 2 * self._sum_u * np.abs(values) + self._tiny
+        v = (difference**2).mean(-1)
+        e = (2 * difference * own + (own + apart) ** 2).mean(-1)
+        e = e + (self._u + self._sum_units(values.shape[-1])) * (v + e) + self._tiny
+        return self._round(dims, v, e)
 
     def _softmax(self, x: Value, axis: int) -> Value:
         """In logarithms: what the scores are off by, and what the exponentials add, moves a weight by a factor."""
@@ -233,32 +298,36 @@ class Evaluator:
     def _function(self, function: str, args: list[Value]) -> Value:
         x = args[0]
         v, e, d = x.v, x.e, x.dims
-        if function == "T":
-            return Value(swapped(d), v.swapaxes(-1, -2), e.swapaxes(-1, -2))
         if function == "mask":  # a boolean mask keeps what is True; an additive one is added as it is
             return Value(d, np.where(v, 0.0, -np.inf), np.where(e > 0, np.inf, 0.0)) if v.dtype == np.bool_ else x
         if function == "where":
-            dims, (c, a, b), (o, p, q) = _aligned(*args)
+            dims, (c, a, b), (o, p, q) = aligned(*args)
             apart = np.where((o > 0) & (a != b), np.abs(a - b), 0.0)
             e = np.where(o > 0, apart + np.maximum(p, q), np.where(c, p, q))
             return Value(dims, np.where(c, a, b), np.where(np.isnan(e), np.inf, e))
         if function in ("max", "min"):
-            dims, (a, b), (p, q) = _aligned(*args)
+            dims, (a, b), (p, q) = aligned(*args)
             return Value(dims, (np.maximum if function == "max" else np.minimum)(a, b), np.maximum(p, q))
-        v = _real(v)
+        v = real(v)
         least = np.maximum(np.abs(v) - e, 0.0)  # the nearest to zero that the run's own may be
         match function:
             case "abs":
                 return Value(d, np.abs(v), e)
             case "sqrt":
-                sure = _sure(v, e)  # if not, the run may have taken the root of a negative number
-                v, e = np.sqrt(v), np.where(sure, _times(1 / np.sqrt(v), e), np.inf)
+                sure = certain(v, e)  # if not, the run may have taken the root of a negative number
+                v, e = np.sqrt(v), np.where(sure, times(1 / np.sqrt(v), e), np.inf)
                 return self._round(d, v, e, 2.0, sure)  # not every library rounds it correctly
             case "exp":
                 return self._round(d, np.exp(v), np.exp(v) * np.expm1(e), self._library)
             case "log":
-                sure = _sure(v, e)
+                sure = certain(v, e)
                 return self._round(d, np.log(v), np.where(e > 0, e / least, 0.0), self._library, sure)
+            case "log1p":
+                sure = (e == 0) | (1 + v > e)
+                off = np.where(e > 0, np.where(sure, e / (1 + v - e), np.inf), 0.0)
+                return self._round(d, np.log1p(v), off, self._library, sure)
+            case "floor":
+                return Value(d, np.floor(v), np.floor(v + e) - np.floor(v - e))
             case "tanh":
                 return self._round(d, np.tanh(v), np.minimum(e * (1 - np.tanh(least) ** 2), 2.0), self._library)
             case "erf":
@@ -273,46 +342,7 @@ class Evaluator:
         raise AssertionError(function)
 
 
-def _real(v: Array) -> Array:
-    real: Array = v.astype(np.float64, copy=False)
-    return real
-
-
-def _sure(v: Array, e: Array) -> Array:
-    """Whether rounding leaves a value on its side of zero."""
-    sure: Array = (e == 0) | (np.abs(v) > e)
-    return sure
-
-
-def _times(a: Array, error: Array) -> Array:
-    """a * error, where no error stays none even beside an infinity."""
-    return np.where(error == 0, 0.0, a * error)
-
-
-def _aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
-    """Values brought to common dimensions by name, ready to broadcast."""
-    dims = union(*(x.dims for x in values))
-    _check_size(dims, *values)
-
-    def spread(x: Value, array: Array) -> Array:
-        order = [x.dims.index(d) for d in dims if d in x.dims]
-        array = np.transpose(array, order) if order != list(range(len(order))) else array
-        return array[tuple(slice(None) if d in x.dims else None for d in dims)] if x.dims != dims else array
-
-    return dims, [spread(x, _real(x.v)) for x in values], [spread(x, x.e) for x in values]
-
-
-def _check_size(dims: tuple[str, ...], *values: Value, most: int = _MAX_CELLS) -> None:
-    sizes = {d: n for x in values for d, n in zip(x.dims, x.v.shape, strict=True)}
-    if math.prod(sizes[d] for d in dims) > most:
-        raise FormulaError(f"the formula needs more than {most} cells at once, along {' '.join(dims)}")
-
-
-def reorder(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:
-    """A value in the order of `dims`, repeated along those it lacks; raises FormulaError if it has others."""
-    extra = [d for d in x.dims if d not in dims]
-    if extra:
-        raise FormulaError(f"the formula leaves the dimension {extra[0]!r}, which the result does not have")
-    frame = Value(dims, np.zeros((1,) * len(dims)), np.zeros((1,) * len(dims)))
-    _, (_, v), (_, e) = _aligned(frame, x)
-    return Value(dims, np.broadcast_to(v, shape), np.broadcast_to(e, shape))
+def _whole(x: Value) -> int:
+    if x.v.ndim or not abs(float(x.v)) < 1 << 31:
+        raise FormulaError("the formula needs one whole number there")
+    return int(x.v)

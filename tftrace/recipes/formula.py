@@ -5,16 +5,21 @@
 A formula is one or more statements `symbol = expression`, separated by `;`; a lone expression is `out`.
 A symbol that the recipe binds to a tensor of the run is checked against it and then stands for it; one that
 it does not bind is an abbreviation. Names that are no symbols are sizes of dimensions.
-`W[ids]` looks rows up, `x[T=0]` takes one position along a dimension."""
+`W[ids]` looks rows up, `x[T=0]` takes one position along a dimension. The functions stand in `functions`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 from ..errors import TraceError
+from .functions import EXPANSIONS, SIGNATURES, counts, kinds
+from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, height, inline, walk
+
+__all__ = ["Apply", "Formula", "FormulaError", "Lookup", "Name", "Negative", "Node", "Number", "Operation", "Select",
+           "expand", "inline", "parse", "walk"]  # fmt: skip
 
 MAX_LENGTH = 2000  # characters
 MAX_DEPTH = 40  # nested brackets
@@ -22,65 +27,18 @@ MAX_HEIGHT = 100  # operations on top of each other, abbreviations put in their 
 
 
 class FormulaError(TraceError):
-    """A formula that cannot be understood; the message names the place."""
+    """A formula that cannot be understood; the message names the place, and `column` too where there is one."""
 
+    def __init__(self, message: str, column: int | None = None) -> None:
+        super().__init__(message)
+        self.column = column
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    operator: str  # + - * / @ ** < > <= >= ==
-    left: Node
-    right: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Negative:
-    operand: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    function: str
-    arguments: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    table: Name
-    index: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Select:
-    base: Name
-    dim: str
-    index: int
-
-
-Node = Number | Name | Operation | Negative | Apply | Lookup | Select
-
-# function -> (least, most) number of arguments; a dimension may be the last one of a reduction
-FUNCTIONS = {
-    "T": (1, 1), "sqrt": (1, 1), "exp": (1, 1), "log": (1, 1), "tanh": (1, 1), "erf": (1, 1), "sin": (1, 1),
-    "cos": (1, 1), "sigmoid": (1, 1), "abs": (1, 1), "max": (2, 2), "min": (2, 2), "where": (3, 3), "mask": (1, 1),
-    "causal": (2, 2), "pos": (1, 1), "softmax": (1, 2), "sum": (1, 2), "mean": (1, 2), "var": (1, 2),
-}  # fmt: skip
-
-_OF_DIMENSIONS, _REDUCTIONS = ("pos", "causal"), ("softmax", "sum", "mean", "var")
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)"
     r"|(?P<operator>\*\*|<=|>=|==|[-+*/@<>=;,()\[\]]))"
 )
+_WANTED = {"D": "the name of a dimension", "s": "the symbol of a tensor", "w": "the symbol of a word"}
 _LEVELS = (("<", ">", "<=", ">=", "=="), ("+", "-"), ("*", "/", "@"))
 
 
@@ -102,31 +60,14 @@ def parse(source: str) -> Formula:
     return _Parser(source).formula()
 
 
-def walk(node: Node) -> Iterator[Node]:
-    """A node and everything below it, each before what is below it; what stands in several places comes once."""
-    waiting, seen = [node], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            yield node
-            waiting += children(node)
+def expand(function: str, argument: Node) -> Node:
+    """A function that is short for others, written out."""
+    return inline(_expansion(function), {"x": argument})
 
 
-def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below a node."""
-    match node:
-        case Operation(_, left, right):
-            return left, right
-        case Negative(operand):
-            return (operand,)
-        case Apply(_, arguments):
-            return arguments
-        case Lookup(table, index):
-            return table, index
-        case Select(base):
-            return (base,)
-    return ()
+@lru_cache(maxsize=64)
+def _expansion(function: str) -> Node:
+    return _Parser(EXPANSIONS[function]).formula().statements[0][1]
 
 
 class _Parser:
@@ -139,7 +80,7 @@ class _Parser:
             if found is None:
                 rest = source[at:].lstrip()
                 column = len(source) - len(rest) + 1
-                raise FormulaError(f"The formula has an unexpected {rest[0]!r} at column {column}.")
+                raise FormulaError(f"The formula has an unexpected {rest[0]!r} at column {column}.", column)
             kind = found.lastgroup or ""
             self._tokens.append((kind, found[kind], found.start(kind)))
             at = found.end()
@@ -160,11 +101,7 @@ class _Parser:
         """Whoever walks the formula by recursion must come back."""
         defined: dict[str, int] = {}
         for symbol, body in statements:
-            heights: dict[int, int] = {}
-            for node in reversed(list(walk(body))):
-                below = max((heights[id(child)] for child in children(node)), default=0)
-                heights[id(node)] = defined.get(node.id, 1) if isinstance(node, Name) else 1 + below
-            defined[symbol] = heights[id(body)]
+            defined[symbol] = height(body, defined)
             if defined[symbol] > MAX_HEIGHT:
                 raise FormulaError(f"The formula puts more than {MAX_HEIGHT} operations on top of each other.")
 
@@ -188,7 +125,8 @@ class _Parser:
     def _deeper(self) -> None:
         self._depth += 1
         if self._depth > MAX_DEPTH * len(_LEVELS):
-            raise FormulaError(f"The formula nests deeper than {MAX_DEPTH}: split it into symbols.")
+            message = f"The formula nests deeper than {MAX_DEPTH}: split it into symbols."
+            raise FormulaError(message, self._column())
 
     def _unary(self) -> Node:
         signs = 0
@@ -205,7 +143,7 @@ class _Parser:
         node = self._atom()
         while self._take("["):
             if not isinstance(node, Name):
-                raise FormulaError("Only a plain symbol can stand before '['.")
+                raise FormulaError("Only a plain symbol can stand before '['.", self._column(1))
             if [t[1] for t in self._tokens[self._at + 1 : self._at + 2]] == ["="]:
                 dim = self._name()
                 self._need("=")
@@ -230,22 +168,30 @@ class _Parser:
             return node
         if self._at < len(self._tokens) and self._tokens[self._at][0] == "number":
             return Number(float(self._kind("number", "a number")))
+        column = self._column()
         name = self._name()
-        if not self._take("("):
-            return Name(name)
-        if name not in FUNCTIONS:
-            raise FormulaError(f"There is no function {name!r}: there are {', '.join(sorted(FUNCTIONS))}.")
-        arguments = [self._level(0)]
+        return self._call(name, column) if self._take("(") else Name(name)
+
+    def _call(self, name: str, column: int) -> Node:
+        if name not in SIGNATURES:
+            raise FormulaError(f"There is no function {name!r}: there are {', '.join(sorted(SIGNATURES))}.", column)
+        places, arguments = [self._column()], [self._level(0)]
         while self._take(","):
+            places.append(self._column())
             arguments.append(self._level(0))
         self._need(")")
-        least, most = FUNCTIONS[name]
-        if not least <= len(arguments) <= most:
-            raise FormulaError(f"{name}() takes {least if least == most else f'{least} or {most}'} arguments.")
-        named = arguments if name in _OF_DIMENSIONS else arguments[1:] if name in _REDUCTIONS else []
-        if not all(isinstance(argument, Name) for argument in named):
-            raise FormulaError(f"{name}() needs the name of a dimension there, not an expression.")
-        return Apply(name, tuple(arguments))
+        found = kinds(name, len(arguments))
+        if found is None:
+            raise FormulaError(f"{name}() takes {counts(name)} arguments.", column)
+        for kind, argument, place in zip(found, arguments, places, strict=True):
+            if kind in _WANTED and not isinstance(argument, Name):
+                raise FormulaError(f"{name}() needs {_WANTED[kind]} there, not an expression.", place)
+        return expand(name, arguments[0]) if name in EXPANSIONS else Apply(name, tuple(arguments))
+
+    def _column(self, back: int = 0) -> int:
+        """Where the next token stands, from 1, or the one so many before it."""
+        at = self._at - back
+        return self._tokens[at][2] + 1 if at < len(self._tokens) else len(self._source) + 1
 
     def _name(self) -> str:
         return self._kind("name", "a name or a number")
@@ -269,5 +215,5 @@ class _Parser:
     def _fail(self, wanted: str) -> NoReturn:
         if self._at < len(self._tokens):
             _, text, column = self._tokens[self._at]
-            raise FormulaError(f"The formula needs {wanted} at column {column + 1}, not {text!r}.")
-        raise FormulaError(f"The formula ends where it needs {wanted}.")
+            raise FormulaError(f"The formula needs {wanted} at column {column + 1}, not {text!r}.", column + 1)
+        raise FormulaError(f"The formula ends where it needs {wanted}.", len(self._source) + 1)

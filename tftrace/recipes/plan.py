@@ -10,11 +10,14 @@ from math import isfinite
 
 from ..errors import TraceError
 from . import dims
-from .analysis import inline, leaves, whole_dims
-from .formula import Apply, Formula, FormulaError, Lookup, Name, Node, Operation, Select, walk
+from .analysis import base, leaves, named, whole_dims
+from .formula import Formula, FormulaError, expand
+from .functions import ACTIVATIONS, EXPANSIONS, PLACES
+from .nodes import Apply, Lookup, Name, Node, Operation, Select, inline, replaced, walk
 from .recipe import Equation
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+Numbers = tuple[tuple[str, float | str], ...]  # what a configuration says in words stands among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Statement:
     body: Node
     independent: tuple[str, ...]  # dimensions of the symbol along which a cell needs only its own position
     products: bool  # whether there is a matrix product in it
+    windows: bool  # whether it is a convolution
     leaves: tuple[Node, ...]  # what of it is read from the step
 
 
@@ -49,7 +53,7 @@ class Fit:
     leaves: Mapping[str, tuple[Node, ...]]  # of each symbol
 
 
-def fit(equation: Equation, shapes: Shapes, numbers: tuple[tuple[str, float], ...]) -> Fit:
+def fit(equation: Equation, shapes: Shapes, numbers: Numbers) -> Fit:
     """Fit an equation and those of its variants that can be; raises TraceError if the equation itself cannot."""
 
     def fitted(formula: Formula, patterns: Mapping[str, dims.Pattern]) -> Plan:
@@ -87,33 +91,54 @@ def _serves(plan: Plan, other: Plan) -> bool:
     return same and all(s.symbol in drawn and drawn[s.symbol] <= set(s.independent) for s in other.statements)
 
 
-def make(
-    formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes, numbers: tuple[tuple[str, float], ...]
-) -> Plan:
+def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes, numbers: Numbers) -> Plan:
     """Fit a formula to tensors of these shapes and to these numbers; raises TraceError with the reason it cannot be."""
     for symbol, _ in shapes:
         if symbol not in patterns:
             raise FormulaError(f"{symbol} is a tensor and has no named dimensions in the recipe")
-    named = {name for pattern in patterns.values() for axis in pattern.axes for name in axis.names}
-    known = {name: int(value) for name, value in numbers if name in named and isfinite(value)}
+    declared = {name for pattern in patterns.values() for axis in pattern.axes for name in axis.names}
+    known = {n: int(v) for n, v in numbers if n in declared and not isinstance(v, str) and isfinite(v)}
     sizes, layouts = dims.solve(patterns, dict(shapes), known)
     names = {symbol: layout.names for symbol, layout in layouts.items()}
-    numbered = {name for name, _ in numbers}
+    words = {name: value for name, value in numbers if isinstance(value, str)}
+    numbered = {name for name, _ in numbers} - set(words)
     lets: dict[str, Node] = {}
     statements = []
     for symbol, body in formula.statements:
-        body = inline(body, lets)
+        body = replaced(inline(body, lets), lambda node: _activation(node, words))
         if symbol not in layouts:
             lets[symbol] = body
             continue
         _check_names(body, sizes, names, numbered)
         _, whole = whole_dims(body, names)
         read = tuple(leaves(body, names))
-        products = any(isinstance(node, Operation) and node.operator == "@" for node in walk(body))
-        statements.append(Statement(symbol, body, tuple(d for d in names[symbol] if d not in whole), products, read))
+        parts = list(walk(body))
+        products = any(_is_product(node) for node in parts)
+        windows = any(isinstance(node, Apply) and node.function == "window" for node in parts)
+        independent = tuple(d for d in names[symbol] if d not in whole)
+        statements.append(Statement(symbol, body, independent, products, windows, read))
     if not statements:
         raise FormulaError("its result was not seen at this level")
     return Plan(sizes, layouts, tuple(statements))
+
+
+def _is_product(node: Node) -> bool:
+    return (isinstance(node, Operation) and node.operator == "@") or (
+        isinstance(node, Apply) and node.function == "dot"
+    )
+
+
+def _activation(node: Node, words: Mapping[str, str]) -> Node:
+    """`act(x, A)` as the function that the word A names."""
+    match node:
+        case Apply("act", (x, Name(symbol))):
+            function = ACTIVATIONS.get(words.get(symbol, ""))
+            if function is None:
+                raise FormulaError(f"{symbol} is {words.get(symbol, 'no word')!r}, and no activation is called so")
+            if function == "linear":
+                return x
+            return expand(function, x) if function in EXPANSIONS else Apply(function, (x,))
+    return node
 
 
 def _check_names(body: Node, sizes: Mapping[str, int], names: Mapping[str, tuple[str, ...]], numbers: set[str]) -> None:
@@ -122,10 +147,12 @@ def _check_names(body: Node, sizes: Mapping[str, int], names: Mapping[str, tuple
         match node:
             case Name(name) if name not in sizes and name not in names and name not in numbers:
                 raise FormulaError(f"{name} is not known here")
-            case Apply("pos" | "causal", arguments):
-                for dim in arguments:
-                    if isinstance(dim, Name) and dim.id not in sizes:
-                        raise FormulaError(f"{dim.id} is no dimension")
+            case Apply(function, _):
+                for dim in named(node):
+                    if dim not in sizes:
+                        raise FormulaError(f"{dim} is no dimension")
+                if function in PLACES and base(node) and base(node) not in names:
+                    raise FormulaError(f"{function}() needs a tensor that the step saw, not {base(node)}")
             case Lookup(Name(table)) if table not in names:
                 raise FormulaError(f"{table} is no tensor whose rows can be looked up")
             case Select(Name(name), dim, index):

@@ -1,0 +1,70 @@
+"""The functions of the formula language: what each takes, and those that are only short for others."""
+
+from __future__ import annotations
+
+# What stands where in a call, one letter an argument: x an expression, D the name of a dimension, s the symbol of a
+# tensor, n an expression that is one number, w the symbol of a word. `?` may be left out, `+` may be repeated.
+SIGNATURES = {
+    # number by number
+    "sqrt": "x", "exp": "x", "log": "x", "log1p": "x", "tanh": "x", "erf": "x", "sin": "x", "cos": "x",
+    "sigmoid": "x", "abs": "x", "floor": "x", "max": "x x", "min": "x x", "where": "x x x", "mask": "x",
+    # short for others: see EXPANSIONS
+    "relu": "x", "relu2": "x", "silu": "x", "gelu": "x", "gelu_tanh": "x", "gelu_quick": "x", "softplus": "x",
+    "mish": "x", "act": "x w",
+    # along dimensions
+    "softmax": "x D?", "sum": "x D*", "mean": "x D*", "var": "x D*", "amax": "x D*", "amin": "x D*",
+    "dot": "x x D+", "cumsum": "x D", "scan": "x x D", "topk": "x D D",
+    # where cells stand
+    "T": "x", "pos": "D", "causal": "D D", "concat": "x x+ D", "split_heads": "x D D", "join_heads": "x D D D",
+    "rotate_half": "x", "rotate_pairs": "x", "roll": "x D n", "shift": "x D n", "gather": "x D x",
+    "rename": "s D D", "window": "s DDDnnn+",
+}  # fmt: skip
+
+REDUCTIONS = {"softmax", "sum", "mean", "var", "amax", "amin"}
+PLACES = {"pos", "causal", "rename", "window"}  # read from the step by where a cell stands, not computed from parts
+
+EXPANSIONS = {
+    "relu": "max(x, 0)",
+    "relu2": "max(x, 0) ** 2",
+    "silu": "x * sigmoid(x)",
+    "gelu": "x * 0.5 * (1 + erf(x / sqrt(2)))",
+    "gelu_tanh": "0.5 * x * (1 + tanh(sqrt(2 / 3.141592653589793) * (x + 0.044715 * x ** 3)))",
+    "gelu_quick": "x * sigmoid(1.702 * x)",
+    "softplus": "where(x > 20, x, log1p(exp(x)))",
+    "mish": "x * tanh(where(x > 20, x, log1p(exp(x))))",
+}
+
+# What configurations call an activation -> the function
+ACTIVATIONS = {
+    "gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh",
+    "quick_gelu": "gelu_quick", "relu": "relu", "relu2": "relu2", "silu": "silu", "swish": "silu", "mish": "mish",
+    "tanh": "tanh", "sigmoid": "sigmoid", "softplus": "softplus", "linear": "linear", "identity": "linear",
+}  # fmt: skip
+
+
+def kinds(function: str, count: int) -> str | None:
+    """What each of `count` arguments is, a letter each; None where the function does not take so many."""
+    tokens = SIGNATURES[function].split()
+    rest = count - sum(len(token) for token in tokens if token[-1].isalpha())
+    found = ""
+    for token in tokens:
+        letters, mark = (token, "") if token[-1].isalpha() else (token[:-1], token[-1])
+        if not mark:
+            found += letters
+            continue
+        times, over = divmod(rest, len(letters))
+        if over or times < (mark == "+") or (mark == "?" and times > 1):
+            return None
+        found += letters * times
+    return found if len(found) == count else None
+
+
+def counts(function: str) -> str:
+    """How many arguments a function takes, in words."""
+    tokens = SIGNATURES[function].split()
+    least = sum(len(token.rstrip("?*")) - token.count("+") for token in tokens if token[-1] not in "?*")
+    flexible = "".join(token[-1] for token in tokens if not token[-1].isalpha())
+    if flexible == "?":
+        return f"{least} or {least + 1}"
+    return f"{least} or more" if flexible else str(least)

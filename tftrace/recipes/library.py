@@ -1,0 +1,228 @@
+"""All equations, and which of them describe a step: the user's own before ours, a family's before general ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .recipe import Bind, Equation, RecipeError, Structure, parse
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = "tftrace.toml"
+_LARGEST = 1 << 20  # bytes of a recipe file
+_LONGEST_LINE = 4000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An equation found to describe a step."""
+
+    equation: Equation
+    bind: Bind
+    children: frozenset[str]
+    locals: bool  # whether a symbol is a local of the step's function
+    chained: bool  # whether a symbol is of the call of its class before it
+    conditional: bool
+
+
+Level = tuple[Match, ...]
+
+
+class Library:
+    """Equations, and which of them describe a step. Those of `own` stand before the others, and in the place of those
+    that have their id."""
+
+    def __init__(self, equations: Iterable[Equation], own: Iterable[Equation] = ()) -> None:
+        mine: dict[str, Equation] = {}
+        for equation in own:
+            mine.setdefault(equation.id, equation)
+        ours = {e.id: e for e in equations if e.id not in mine}
+        self.equations = mine | ours
+        self._shelves = [_shelf(mine.values()), _shelf(ours.values())]
+        self._modules: dict[Any, tuple[Level, ...]] = {}
+        self._functions: dict[tuple[str, type], tuple[Level, ...]] = {}
+        self._asked = sorted(
+            {n for shelf in self._shelves for m in shelf["structure"] for n in _names(m.bind.structure)}
+        )
+
+    def of_module(self, kind: type, module: Any = None) -> tuple[Level, ...]:
+        """Equations of a module in order of precedence: those of the first level of which one applies are meant.
+
+        Those that name the class come first, then those of a module it derives from with its forward, then those of
+        a base class, then those of a structure that `module` has."""
+        key: Any = kind
+        if module is not None and self._asked:
+            key = (kind, *(_has(module, name) for name in self._asked))
+        found = self._modules.get(key)
+        if found is None:
+            levels = [level for shelf in self._shelves for level in _levels(shelf, kind, module)]
+            found = self._modules[key] = tuple(level for level in levels if level)
+        return found
+
+    def of_function(self, name: str, owner: type) -> tuple[Level, ...]:
+        """Equations of a function that runs in a module of class `owner`: those for that owner come first."""
+        key = (name, owner)
+        if key not in self._functions:
+            levels = []
+            for shelf in self._shelves:
+                found = [m for m in shelf["function"] if any(fnmatchcase(name, p) for p in m.bind.patterns)]
+                names = {c.__name__ for c in owner.__mro__}
+                levels.append(tuple(m for m in found if names & set(m.bind.within)))
+                levels.append(tuple(m for m in found if not m.bind.within))
+            self._functions[key] = tuple(level for level in levels if level)
+        return self._functions[key]
+
+
+def _shelf(equations: Iterable[Equation]) -> dict[str, list[Match]]:
+    shelf: dict[str, list[Match]] = {m: [] for m in ("class", "module", "base", "structure", "function")}
+    for equation in equations:
+        for bind in equation.binds:
+            conditional = bool(bind.when or bind.unless)
+            match = Match(equation, bind, bind.children, bind.locals, bind.chained, conditional)
+            shelf[bind.matcher].append(match)
+    return shelf
+
+
+def _levels(shelf: dict[str, list[Match]], kind: type, module: Any) -> Iterator[Level]:
+    # A base class counts only while its forward is the one that runs, unless a recipe asks for the base itself.
+    run = getattr(kind, "forward", None)
+    same = [c for c in kind.__mro__ if getattr(c, "forward", None) is run]
+    yield tuple(m for m in shelf["class"] if _fits(m.bind.patterns, [c.__name__ for c in same]))
+    yield tuple(m for m in shelf["module"] if _fits(m.bind.patterns, [n for c in same for n in _full_names(c)]))
+    every = [n for c in kind.__mro__ for n in (c.__name__, *_full_names(c))]
+    yield tuple(m for m in shelf["base"] if _fits(m.bind.patterns, every))
+    if module is not None:
+        yield tuple(m for m in shelf["structure"] if m.bind.structure and _made_so(m.bind.structure, kind, module))
+
+
+def _fits(patterns: Sequence[str], names: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, p) if "*" in p else name == p for p in patterns for name in names)
+
+
+def _made_so(structure: Structure, kind: type, module: Any) -> bool:
+    if structure.classes and not _fits(structure.classes, [c.__name__ for c in kind.__mro__]):
+        return False
+    if any(_has(module, name) for name in structure.without):
+        return False
+    stores = (module._modules, module._parameters, module.__dict__)
+    wanted = (structure.children, structure.parameters, structure.attributes)
+    return all(
+        any(store.get(name) is not None for name in names)
+        for store, every in zip(stores, wanted, strict=True)
+        for names in every
+    )
+
+
+def _has(module: Any, name: str) -> bool:
+    stores = (module._modules, module._parameters, module.__dict__)
+    return any(store.get(name) is not None for store in stores)
+
+
+def _names(structure: Structure | None) -> set[str]:
+    if structure is None:
+        return set()
+    parts = (structure.children, structure.parameters, structure.attributes)
+    return {name for part in parts for names in part for name in names} | set(structure.without)
+
+
+def _full_names(kind: type) -> tuple[str, ...]:
+    """A class's full name, and for torch's modules the public one."""
+    full = f"{kind.__module__}.{kind.__qualname__}"
+    return (full, f"torch.nn.{kind.__name__}") if full.startswith("torch.nn.modules.") else (full,)
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def folder() -> Path:
+    """Where the recipes lie: inside an installed package, or at the top of a checkout."""
+    inside = Path(__file__).parent / "library"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
+
+
+@lru_cache(maxsize=1)
+def shipped() -> tuple[Equation, ...]:
+    """The equations that come with tftrace."""
+    return tuple(e for file in sorted(folder().glob("*.toml")) for e in read(file))
+
+
+@lru_cache(maxsize=1)
+def library() -> Library:
+    """The equations that come with tftrace, by the steps they describe."""
+    return Library(shipped())
+
+
+def with_own(
+    recipes: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None, start: Path | None = None
+) -> Library:
+    """The equations for a run: those of `recipes` (files, or folders of them) and of the project's tftrace.toml, if
+    there is one in `start` (this folder) or above it, before those that come with tftrace."""
+    named = [recipes] if isinstance(recipes, (str, os.PathLike)) else list(recipes or ())
+    own = [e for path in (*map(Path, named), *project(start)) for file in files(path) for e in read(file)]
+    return Library(shipped(), own) if own else library()
+
+
+def project(start: Path | None = None) -> list[Path]:
+    """The paths that `recipes` lists in the tftrace.toml found upwards, relative to that file."""
+    here = (start or Path.cwd()).absolute()
+    found = next((f for f in (p / PROJECT for p in (here, *here.parents)) if f.is_file()), None)
+    if found is None:
+        return []
+    listed = load(found).get("recipes", [])
+    listed = [listed] if isinstance(listed, str) else listed
+    if not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
+        raise RecipeError(f"'recipes' in {found} is not a list of paths: write recipes = [\"my-recipes\"].")
+    return [found.parent / p for p in listed]
+
+
+def files(path: Path) -> list[Path]:
+    """The recipe files at a path: itself, or those in the folder."""
+    path = path.expanduser()
+    if path.is_dir():
+        found = sorted(path.glob("*.toml"))
+        if not found:
+            raise RecipeError(f"There are no recipes (*.toml) in {path}: check the path.")
+        return found
+    if not path.is_file():
+        raise RecipeError(f"There are no recipes at {path}: check the path.")
+    return [path]
+
+
+def load(file: Path) -> dict[str, Any]:
+    """A TOML file, which may be a stranger's."""
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise RecipeError(f"{file.name} is larger than {_LARGEST >> 20} MB, which no recipe is: check the path.")
+        text = file.read_bytes().decode("utf-8")
+        long = next((n for n, line in enumerate(text.splitlines(), 1) if len(line) > _LONGEST_LINE), None)
+        if long is not None:
+            raise RecipeError(f"{file.name}, line {long} is longer than {_LONGEST_LINE} characters: split it.")
+        data: dict[str, Any] = tomllib.loads(text)
+        return data
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{file.name} cannot be read as TOML: {error}.") from error
+    except RecursionError as error:
+        raise RecipeError(f"{file.name} cannot be read as TOML: it nests too deep.") from error
+
+
+def entries(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The equations of a file as written."""
+    found = data.get("equation")
+    if not isinstance(found, list) or not all(isinstance(e, dict) for e in found):
+        raise RecipeError(f"{name} holds no [[equation]]: add one.")
+    return found
+
+
+def read(file: Path) -> list[Equation]:
+    """The equations of one file; raises RecipeError with the first mistake."""
+    return [parse(entry, file.name) for entry in entries(load(file), file.name)]

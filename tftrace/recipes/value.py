@@ -1,0 +1,88 @@
+"""Numbers with named dimensions, and how far a run's own may be from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .analysis import union
+from .formula import FormulaError
+
+MAX_CELLS, MAX_PRODUCTS = 1 << 24, 1 << 30  # of one value, in one matrix product; a recipe may be a stranger's
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """Numbers `v` with named dimensions and `e`, how far the run's own may be from them through rounding.
+
+    What is added to a sum of products may have been the number that the sum began with: `terms` says of how many
+    products it is a sum, as long as that can be. Arithmetic of `whole` numbers (sizes, positions) is exact."""
+
+    dims: tuple[str, ...]
+    v: Array
+    e: Array
+    terms: int = 0
+    whole: bool = False
+
+
+def constant(value: float) -> Value:
+    """A number without dimensions, known exactly."""
+    return Value((), np.float64(value), np.float64(0.0))
+
+
+def real(v: Array) -> Array:
+    """As float64: what is true counts as 1."""
+    return np.asarray(v, np.float64)
+
+
+def certain(v: Array, e: Array) -> Array:
+    """Whether rounding leaves a value on its side of zero."""
+    found: Array = (e == 0) | (np.abs(v) > e)
+    return found
+
+
+def times(a: Array, error: Array) -> Array:
+    """a * error, where no error stays none even beside an infinity."""
+    return np.where(error == 0, 0.0, a * error)
+
+
+def aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
+    """Values brought to common dimensions by name, ready to broadcast."""
+    dims = union(*(x.dims for x in values))
+    check_size(dims, *values)
+
+    def spread(x: Value, array: Array) -> Array:
+        order = [x.dims.index(d) for d in dims if d in x.dims]
+        array = np.transpose(array, order) if order != list(range(len(order))) else array
+        return array[tuple(slice(None) if d in x.dims else None for d in dims)] if x.dims != dims else array
+
+    return dims, [spread(x, real(x.v)) for x in values], [spread(x, x.e) for x in values]
+
+
+def to_order(x: Value, dims: tuple[str, ...]) -> Value:
+    """The same value with its dimensions in this order."""
+    if x.dims == dims:
+        return x
+    order = [x.dims.index(d) for d in dims]
+    return Value(dims, np.transpose(x.v, order), np.transpose(x.e, order))
+
+
+def check_size(dims: tuple[str, ...], *values: Value, most: int = MAX_CELLS) -> None:
+    sizes = {d: n for x in values for d, n in zip(x.dims, x.v.shape, strict=True)}
+    if math.prod(sizes[d] for d in dims) > most:
+        raise FormulaError(f"the formula needs more than {most} cells at once, along {' '.join(dims)}")
+
+
+def reorder(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:
+    """A value in the order of `dims`, repeated along those it lacks; raises FormulaError if it has others."""
+    extra = [d for d in x.dims if d not in dims]
+    if extra:
+        raise FormulaError(f"the formula leaves the dimension {extra[0]!r}, which the result does not have")
+    frame = Value(dims, np.zeros((1,) * len(dims)), np.zeros((1,) * len(dims)))
+    _, (_, v), (_, e) = aligned(frame, x)
+    return Value(dims, np.broadcast_to(v, shape), np.broadcast_to(e, shape))
