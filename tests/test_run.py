@@ -221,14 +221,14 @@ def test_a_forked_process_leaves_the_trace_alone() -> None:
         scale = nn.Linear(2, 2)
 
         def __len__(self) -> int:
-            return 4
+            return 20
 
         def __getitem__(self, at: int) -> torch.Tensor:
             return self.scale(torch.full((2,), float(at))).detach()
 
     head = nn.ReLU()
     with tftrace.record(level="modules") as trace:
-        for batch in torch.utils.data.DataLoader(Rows(), batch_size=2, num_workers=1, multiprocessing_context="fork"):
+        for batch in torch.utils.data.DataLoader(Rows(), batch_size=10, num_workers=1, multiprocessing_context="fork"):
             head(batch)
     # THEN what the workers called is not recorded, and what came after them is
     assert names(trace) == [(0, "ReLU"), (1, "ReLU")]

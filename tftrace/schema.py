@@ -11,7 +11,7 @@ OLDEST_READ = 1
 MODULE, FUNCTION, LINE, OP = "module", "function", "line", "op"
 CALLS = (MODULE, FUNCTION)
 
-INPUT, OUTPUT, LOCAL, PARAMETER = "input", "output", "local", "parameter"
+INPUT, OUTPUT, LOCAL, PARAMETER, GRADIENT = "input", "output", "local", "parameter", "gradient"
 
 RETURNED, RAISED, OPEN = "returned", "raised", "open"
 
@@ -54,7 +54,9 @@ STEPS = pa.schema(
 TENSORS = pa.schema(
     [
         _column("step", _int, "the step that saw the tensor"),
-        _column("role", _text, "input | output | local | parameter"),
+        _column(
+            "role", _text, "input | output | local | parameter | gradient (of the output or parameter of that name)"
+        ),
         _column("name", _text, "argument, path in the returned structure ('' if it is the tensor), or variable"),
         _column("tensor", _int, "identity: the same number wherever the same values stand"),
         _column("shape", pa.list_(_int), "elements along each dimension"),

@@ -17,7 +17,13 @@ import numpy as np
 from . import schema
 from .errors import TraceError
 
-_ROLES = (schema.OUTPUT, schema.LOCAL, schema.INPUT, schema.PARAMETER)  # which of several is meant, if none is said
+_ROLES = (
+    schema.OUTPUT,
+    schema.LOCAL,
+    schema.INPUT,
+    schema.PARAMETER,
+    schema.GRADIENT,
+)  # which of several is meant, if none is said
 _PLACE = re.compile(r"(\d{5}-\d{5}\.safetensors)#(\d{1,19})", re.ASCII)
 _HEADER_LIMIT = 64 << 20  # bytes; the header of a file of ours has a hundred a tensor
 _WIDENED = {"BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}  # numpy lacks these: read as bits, given as float32

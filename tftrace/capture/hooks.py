@@ -66,6 +66,7 @@ class ModuleHooks:
         self._by_hooks: dict[int, Watched] = {}  # shallow copies (of DataParallel) share their dicts of hooks
         self._compiled: list[tuple[torch.nn.Module, Any]] = []
         self.unseen: list[str] = []  # inside what torch.jit compiled: only the calls from outside are seen
+        self.on_left: Callable[[Call, Any], None] | None = None  # told of each call that has returned
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None  # told of each call's begin and end
 
     def attach(self) -> None:
@@ -164,6 +165,8 @@ class ModuleHooks:
     def leave(self, call: Call, result: Any, raised: bool) -> None:
         """End the step of a module call."""
         self._recording.leave(call, result, raised)
+        if self.on_left is not None and not raised:
+            self.on_left(call, result)
         if self._advance is not None:
             self._advance()
 

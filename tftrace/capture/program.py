@@ -39,6 +39,7 @@ class ProgramHooks(ModuleHooks):
         self._ends: dict[int, Any] = {}
         self._thread = _Thread()
         self._kept = self._beyond = 0
+        self.on_left_out: Callable[[torch.nn.Module], None] = lambda module: None  # told of forwards not recorded
         self.on_adopted: Callable[[], None] = lambda: None  # told when there are modules that were not known before
 
     def run(
@@ -62,6 +63,7 @@ class ProgramHooks(ModuleHooks):
         """Count a forward that begins, and say whether it is recorded."""
         if self._kept == self._choice.max_forwards:
             self._beyond += 1
+            self.on_left_out(module)
             return False
         self.find(module)
         number = self._calls.get(id(module), 0)
@@ -70,6 +72,7 @@ class ProgramHooks(ModuleHooks):
         self._kept += wanted
         if not wanted:
             self._recording.pass_over()
+            self.on_left_out(module)
         return wanted
 
     def left_out(self) -> list[str]:

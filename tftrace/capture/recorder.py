@@ -23,6 +23,7 @@ from .checkpoints import Checkpoints
 from .choice import Choice
 from .compiled import eagerly, is_compiled
 from .frames import source_of_frames
+from .gradients import Gradients
 from .hooks import ModuleHooks
 from .identity import Identities
 from .lines import LineTracer
@@ -65,11 +66,12 @@ class Recorder:
         recipes: Recipes = None,
         advance: Callable[[], None] | None = None,
         choice: Choice | None = None,
+        backward: bool = False,
     ) -> None:
         self._models = {} if model is None else _named(model)
         if model is None and (include or exclude or layers):
             raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
-        self._choice = choice or Choice()
+        self._choice, self._backward = choice or Choice(), backward
         if level not in schema.LEVELS:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
         self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
@@ -102,6 +104,11 @@ class Recorder:
             self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
         else:
             self._hooks = self._of_program(recording, writer)
+        self._gradients = Gradients(recording)
+        if self._backward:
+            self._hooks.on_left = self._gradients.watch
+            if isinstance(self._hooks, ProgramHooks):
+                self._hooks.on_left_out = self._gradients.leave_out
         self._watchers = self._watch(recording)
         compiled = any(is_compiled(module) for model in self._models.values() for module in model.modules())
         if compiled:
@@ -168,6 +175,7 @@ class Recorder:
         recording = self._recording
         assert recording is not None
         self._hooks.remove()
+        self._gradients.close()
         self._checkpoints.remove()
         self._around.close()
         for watcher in self._watchers:
@@ -210,6 +218,7 @@ def record(
     values: str | Sequence[str] = "none",
     check: bool | None = None,
     recipes: Recipes = None,
+    backward: bool = False,
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder:
@@ -236,6 +245,8 @@ def record(
         check: whether the papers' equations are checked; if not said, at every level but `"modules"`.
         recipes: file(s) or folder(s) of equations of your own, which stand before those that come with tftrace; so do
             those that a `tftrace.toml` in this folder or above it lists.
+        backward: whether the gradients that backward passes compute are recorded, of each module's outputs and of its
+            parameters: rows of role `gradient`, with the step of the module's call.
         overwrite: replace an existing trace at `path`.
         meta: further entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -258,6 +269,7 @@ def record(
         values=values,
         check=check,
         recipes=recipes,
+        backward=backward,
     )
 
 

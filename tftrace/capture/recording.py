@@ -264,6 +264,15 @@ class Recording(Guard):
             for path, tensor in leaves(value, name):
                 self.see_one(call, role, path, tensor)
 
+    def see_gradient(self, step: int, of: str, name: str, gradient: torch.Tensor, parameter: bool) -> None:
+        """Queue a row for the gradient of what a step of the name `of` returned, or of a parameter of its module."""
+        record = self._identities.of(gradient)
+        if self._keep is not None:
+            self._keep(record, gradient, of, schema.PARAMETER if parameter else schema.GRADIENT)
+        self._rows.tensors += (step, schema.GRADIENT, name, record)
+        if self._local.state.began - self._written > _NANOSECONDS:
+            self.settle(waiting=True)
+
 
 def versions(values: Mapping[str, Any]) -> dict[int, int]:
     """How often each tensor had been written to, to know later whether it still holds what it held."""

@@ -12,10 +12,10 @@ from .. import runner
 from ..capture.choice import Choice
 from ..errors import TraceError
 from ._program import record_program
-from ._shared import Force, Level, Output, Patterns, free_name, wanted_values
+from ._shared import Force, Level, Output, Patterns, Switch, free_name, wanted_values
 
 Words = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
-FLAGS = frozenset({"--force", "--check", "--no-check", "--help", "-h"})  # options without a value
+FLAGS = frozenset({"--force", "--backward", "--check", "--no-check", "--help", "-h"})  # options without a value
 MOST = 1000  # forwards, if nothing is said: a training script may make millions
 
 
@@ -29,6 +29,7 @@ def run(
     max_forwards: int = MOST,
     values: Patterns = None,
     check: bool | None = None,
+    backward: Switch = False,
     force: Force = False,
 ) -> None:
     """Run a Python program and record the models that it calls.
@@ -56,6 +57,8 @@ def run(
         which may be repeated. The default is auto.
     check
         Check the papers' equations; if neither is said, at every level but modules.
+    backward
+        Record gradients too: of what each module returned, and of its parameters.
     force
         Replace an existing trace.
     """
@@ -63,7 +66,8 @@ def run(
         raise TraceError("Name what to run: 'tftrace run train.py', '-m package.module', or '-- pytest tests'.")
     choice = Choice(model_class, skip, every, max_forwards)
     found = _program(program)
-    options: dict[str, Any] = {"level": level, "check": check, "overwrite": force, "values": wanted_values(values)}
+    options: dict[str, Any] = {"level": level, "check": check, "backward": backward, "overwrite": force}
+    options["values"] = wanted_values(values)
     record_program(found, output or free_name(Path(found.name).stem), options, choice)
 
 

@@ -55,7 +55,7 @@ def tensor_line(tensor: TensorRow, at: int = -1, fresh: bool = True) -> Line:
         odd += [f"{share:.0%} zero"] if share >= 0.01 else []
     return Line(
         role=visible(tensor.role),
-        name=visible(tensor.name) or ("result" if tensor.role == schema.OUTPUT else tensor.role),
+        name=visible(tensor.name) or ("result" if tensor.role in (schema.OUTPUT, schema.GRADIENT) else tensor.role),
         shape=shape(tensor.shape),
         dtype=visible(tensor.dtype),
         mean=_three(tensor.mean),
