@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tftrace import schema
+from tftrace.folder import create_folder
 from tftrace.trace import Trace, load
-from tftrace.writer import TraceWriter, create_folder
+from tftrace.writer import TraceWriter
 
 SOURCE = '''\
 class Attention(Module):

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tftrace import schema
-from tftrace.writer import TraceWriter, create_folder
+from tftrace.folder import create_folder
+from tftrace.writer import TraceWriter
 
 SOURCE = '''\
 class Decoder(nn.Module):

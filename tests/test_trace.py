@@ -87,7 +87,8 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from tftrace import schema
-from tftrace.writer import TraceWriter, create_folder
+from tftrace.folder import create_folder
+from tftrace.writer import TraceWriter
 def row(step, status):
     return (step, None if step == 0 else 0, min(step, 1), 0, 0, "module", f"m{step}", "T", 0, *([None] * 7), step, None,
             status, None)

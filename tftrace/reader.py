@@ -6,6 +6,7 @@ for: opening a trace reads who is whose parent, and no more."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,19 +17,35 @@ import pyarrow as pa
 
 from . import schema
 from .errors import TraceError
+from .folder import META
 from .inside import read_bytes
 from .stream import Stream
 
+_MERGED, _LISTED = ("sources", "equations"), ("lost", "unseen", "pruned")  # dicts and lists of meta.json
 _META_LIMIT = 64 << 20  # bytes; a meta.json beyond this is not one of ours
 _RANK = re.compile(r"rank-\d{5,9}", re.ASCII)
 _ROWS_AT_ONCE = 65536
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The description of a trace, with the parts that readers rely on in place."""
-    file = folder / "meta.json"
+    """The description of a trace, with the parts that readers rely on in place. Where several processes wrote to it,
+    each has described its own part, and what they say is put together."""
+    meta = _described(folder)
+    parts = [_described(folder, path.name) for path in _rank_folders(folder) if os.path.lexists(path / META)]
+    for part in reversed(parts):  # what they do not share is as the first of them says
+        joined = {key: {**meta[key], **part[key]} for key in _MERGED}
+        lists = {key: [*_list(part.get(key)), *_list(meta.get(key))] for key in _LISTED}
+        meta = {**meta, **part, **joined, **{key: list(dict.fromkeys(map(str, said))) for key, said in lists.items()}}
+    if parts:
+        meta["complete"] = all(part.get("complete") is True for part in parts)
+    return meta
+
+
+def _described(folder: Path, *inside: str) -> dict[str, Any]:
+    """One meta.json: that of the trace, or of a rank."""
+    file = folder.joinpath(*inside, META)
     try:
-        meta = json.loads(read_bytes(folder, "meta.json", limit=_META_LIMIT))
+        meta = json.loads(read_bytes(folder, *inside, META, limit=_META_LIMIT))
     except OSError as error:
         raise TraceError(f"{folder} is not a readable trace (no meta.json): check the path.") from error
     except (ValueError, RecursionError) as error:
@@ -39,12 +56,26 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if version > schema.SCHEMA_VERSION:
         raise TraceError(f"{folder} was written by a newer tftrace (schema {version}): upgrade tftrace.")
     if version < schema.OLDEST_READ:
-        raise TraceError(f"{folder} was written by an older tftrace (schema {version}): record the trace again.")
-    for key in ("sources", "equations"):
+        raise TraceError(f"{folder} was written by an older tftrace (schema {version}): record the run again.")
+    for key in _MERGED:
         if not isinstance(meta.get(key), dict):
             meta[key] = {}
     described: dict[str, Any] = meta
     return described
+
+
+def _rank_folders(folder: Path) -> list[Path]:
+    """The folders of the ranks, in order."""
+    found = [path for path in folder.glob("rank-*") if _RANK.fullmatch(path.name)]
+    for path in found:
+        if path.is_symlink():
+            raise TraceError(f"{path} is a link, which a trace may not hold: copy the folder itself.")
+    found = [path for path in found if path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
+def _list(found: object) -> list[Any]:
+    return found if isinstance(found, list) else []
 
 
 class Rank:
@@ -92,19 +123,18 @@ class Rank:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Bytes at the end of each table's file that are no whole batch."""
-        return {name: stream.lost for name, stream in self._streams.items() if stream.lost}
+        """Bytes at the ends of files that are no whole batch."""
+        return {stream.file: stream.lost for stream in self._streams.values() if stream.lost}
 
 
 class Tables:
     """The tables of all ranks as one: in order of rank and entry, what belongs to steps in the order of these."""
 
     def __init__(self, folder: Path) -> None:
-        found = sorted(path for path in folder.glob("rank-*") if _RANK.fullmatch(path.name))
-        linked = [path for path in found if path.is_symlink()]
-        if linked:
-            raise TraceError(f"{linked[0]} is a link, which a trace may not hold: copy the folder itself.")
-        self.ranks = {int(path.name[5:]): Rank(path) for path in found if path.is_dir()}
+        found = _rank_folders(folder)
+        # Of several processes one may have been killed before its files were there.
+        begun = [path for path in found if len(found) == 1 or (path / "checks.arrow").exists()]
+        self.ranks = {int(path.name[5:]): Rank(path) for path in begun}
         if not self.ranks:
             raise TraceError(f"{folder} holds no recorded steps (no rank folder): record the trace again.")
 
@@ -146,6 +176,11 @@ class Tables:
                 parts.append(rank.part(table, first, max(first, last), wanted))
             before += size
         return pa.concat_tables(parts)
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Bytes at the ends of files that are no whole batch."""
+        return {f"rank-{n:05d}/{file}": size for n, rank in self.ranks.items() for file, size in rank.lost.items()}
 
     def table(self, name: str) -> pa.Table:
         """A table, whole."""

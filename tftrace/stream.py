@@ -23,12 +23,13 @@ class Stream:
     """The rows of a file in the order in which they were written; `lost` is the bytes at its end that are no rows."""
 
     def __init__(self, folder: Path, name: str, table: pa.Schema) -> None:
-        self._table, self._what = table, str(folder / f"{name}.arrow")
+        self._table, self.file = table, f"{name}.arrow"
+        self._what = str(folder / self.file)
         self._batches: list[Batch] = []
         self.lost = 0
         self._kept: OrderedDict[tuple[int, tuple[str, ...]], pa.RecordBatch] = OrderedDict()
         try:
-            file = regular(folder, f"{name}.arrow")
+            file = regular(folder, self.file)
             if file.stat().st_size == 0:  # killed before its first row
                 return
             with pa.memory_map(str(file)) as source:

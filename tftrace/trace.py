@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 import pyarrow as pa
 
-from . import schema
+from . import missing, schema
 from .errors import TraceError
 from .reader import Tables, read_meta
 from .values import kept_row, read_value
@@ -154,6 +154,12 @@ class Trace:
     def checks(self) -> pa.Table:
         """One row an equation checked on a step; columns in `tftrace.schema.CHECKS`."""
         return self._whole("checks")
+
+    @property
+    def missing(self) -> list[str]:
+        """What of the run is not in the trace (after a kill, where another tool was in the way, …), one sentence each;
+        empty if nothing is known to be missing."""
+        return missing.sentences(self.meta, self._read())
 
     def reload(self) -> None:
         """Forget what was read, so that the next look sees what the recording has written since."""

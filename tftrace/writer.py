@@ -3,57 +3,68 @@ so that whatever was flushed can be read at any moment, also after the process w
 
 from __future__ import annotations
 
-import contextlib
-import json
+import hashlib
+import io
 import linecache
 import os
 import re
-import shutil
-import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from . import schema
-from .errors import TraceError
+from .folder import META, rank_folder, write_bytes, write_json
 
 _BATCH_ROWS = 8192
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")  # paths and names repeat: a tenth of the size
 
 
-def check_folder(path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """The folder of a new trace, if it can be one; an existing trace may be replaced only with `overwrite`."""
-    folder = Path(path).expanduser()
-    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        if not overwrite:
-            raise TraceError(
-                f"{folder} exists already: choose another path, or replace it with --force (overwrite=True)."
-            )
-        if folder.is_symlink() or not (folder / "meta.json").is_file():
-            raise TraceError(f"{folder} is not a trace, so it is not overwritten: choose another path.")
-    above = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise TraceError(f"The trace cannot be written to {folder}: choose a path in a folder of yours.")
-    return folder
+class TableFile:
+    """An Arrow stream in a file. A batch is in it whole or not at all, also where the disk is full."""
 
+    def __init__(self, path: Path, table: pa.Schema) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        self._table, self._waiting, self._size = table, io.BytesIO(), 0
+        self._stream = pa.ipc.new_stream(self._waiting, table, options=_OPTIONS)
+        # The schema goes out with the first batch: an empty one makes the file readable from now on.
+        self.write(pa.RecordBatch.from_pylist([], schema=table))
 
-def create_folder(path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """Check and create the folder of a new trace, in the place of an old one if `overwrite`."""
-    folder = check_folder(path, overwrite)
-    try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        (folder / "sources").mkdir(parents=True)
-    except OSError as error:
-        raise TraceError(f"The trace cannot be written to {folder} ({error.strerror}): choose another path.") from error
-    return folder
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch and hand it to the system."""
+        self._stream.write_batch(batch)
+        self._send()
+
+    def close(self) -> None:
+        """End the stream."""
+        try:
+            self._stream.close()
+            self._send()
+        finally:
+            os.close(self._file)
+
+    def _send(self) -> None:
+        content = memoryview(self._waiting.getvalue())
+        self._waiting.seek(0)
+        self._waiting.truncate()
+        sent = 0
+        try:
+            while sent < len(content):
+                sent += os.write(self._file, content[sent:])
+        except OSError:
+            os.ftruncate(self._file, self._size)  # half a batch would make what comes after it unreadable
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            raise
+        self._size += sent
 
 
 class TraceWriter:
-    """Append-only writer of one rank's tables and of the trace's meta.json and source copies."""
+    """Append-only writer of one rank's tables and of the trace's meta.json and source copies.
 
-    def __init__(self, folder: Path, meta: dict[str, Any], rank: int = 0) -> None:
+    If the folder is `shared` with other processes, each describes its rank in a meta.json of its own."""
+
+    def __init__(self, folder: Path, meta: dict[str, Any], rank: int = 0, *, shared: bool = False) -> None:
         self.folder = folder
         self.meta: dict[str, Any] = {
             "schema": schema.SCHEMA_VERSION,
@@ -61,20 +72,13 @@ class TraceWriter:
             "sources": {},
             "equations": {},
         } | meta
-        self._rank_folder = folder / f"rank-{rank:05d}"
+        self._rank_folder, self._shared = rank_folder(folder, rank), shared
         self._rank_folder.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in schema.TABLES}
-        self._files = {}
         self._kept: set[str | None] = {None}  # source files that were looked at
         self._described = 0  # entries of meta.json when it was last written
-        self._streams: dict[str, pa.RecordBatchStreamWriter] = {}
-        for name, table in schema.TABLES.items():
-            self._files[name] = open(self._rank_folder / f"{name}.arrow", "wb")  # noqa: SIM115 - closed in close()
-            self._streams[name] = pa.ipc.new_stream(self._files[name], table, options=_OPTIONS)
-            # The schema goes out with the first batch: an empty one makes the file readable from now on.
-            self._streams[name].write_batch(pa.RecordBatch.from_pylist([], schema=table))
-            self._files[name].flush()
         self.write_meta()
+        self._tables = {n: TableFile(self._rank_folder / f"{n}.arrow", t) for n, t in schema.TABLES.items()}
 
     def add(self, table: str, row: tuple[Any, ...]) -> None:
         """Queue one row, its values in the order of the schema."""
@@ -85,18 +89,17 @@ class TraceWriter:
 
     def flush(self, *tables: str) -> None:
         """Write the queued rows of these tables (all, if none is named) and hand them to the system."""
+        if not tables and self._described != len(self.meta["sources"]) + len(self.meta["equations"]):
+            self.write_meta()  # so that rows which name them are not without them after a kill
         for name in tables or tuple(schema.TABLES):
             rows, self._rows[name] = self._rows[name], []
             if rows:
                 kinds = schema.TABLES[name].types
                 self.write(name, [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
-        if not tables and self._described != len(self.meta["sources"]) + len(self.meta["equations"]):
-            self.write_meta()  # so that rows which name them are not without them after a kill
 
     def write(self, table: str, columns: list[pa.Array]) -> None:
         """Write a batch, whose columns are those of the schema, and hand it to the system."""
-        self._streams[table].write_batch(pa.RecordBatch.from_arrays(columns, schema=schema.TABLES[table]))
-        self._files[table].flush()
+        self._tables[table].write(pa.RecordBatch.from_arrays(columns, schema=schema.TABLES[table]))
 
     def keep_source(self, file: str | None) -> None:
         """Copy a source file into the trace once, as it is now (also a notebook cell's)."""
@@ -105,28 +108,25 @@ class TraceWriter:
         self._kept.add(file)
         if file is None or not (lines := linecache.getlines(file)):
             return
+        content = "".join(lines).encode("utf-8", "replace")
         taken = set(self.meta["sources"].values())
-        stem = re.sub(r"\W+", "_", Path(file).stem).strip("_") or "source"
+        stem = re.sub(r"\W+", "_", Path(file).stem).strip("_")[:80] or "source"
+        if self._shared:  # so that processes which do not ask each other agree on it
+            stem += f"-{hashlib.sha256(content).hexdigest()[:16]}"
         name = next(n for n in (f"{stem}{k or ''}.py" for k in range(len(taken) + 1)) if n not in taken)
         self.meta["sources"][file] = name
-        (self.folder / "sources" / name).write_text("".join(lines), encoding="utf-8")
+        write_bytes(self.folder / "sources" / name, content)
 
     def write_meta(self) -> None:
         """Write meta.json in one move, so that a reader never sees half of it."""
-        part = self.folder / f".meta-{uuid.uuid4().hex}.json"
-        part.write_text(json.dumps(self.meta, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
-        os.replace(part, self.folder / "meta.json")
+        write_json((self._rank_folder if self._shared else self.folder) / META, self.meta)
         self._described = len(self.meta["sources"]) + len(self.meta["equations"])
 
     def close(self, complete: bool = True) -> None:
         """Flush everything, end the streams and mark the trace complete."""
-        try:
+        with ExitStack() as ending:
+            for table in self._tables.values():
+                ending.callback(table.close)
             self.flush()
-            for stream in self._streams.values():
-                stream.close()
-            self.meta["complete"] = complete
-            self.write_meta()
-        finally:
-            for file in self._files.values():
-                with contextlib.suppress(OSError):
-                    file.close()
+        self.meta["complete"] = complete
+        self.write_meta()

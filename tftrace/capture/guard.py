@@ -107,10 +107,10 @@ class Guard:
             self.over, self.failure = True, f"{type(error).__name__}: {error}"
             self._local.state.stack.clear()
             self.failed()
+        stopped = f"tftrace stopped recording at step {self.steps} and the model runs on: "
+        if isinstance(error, OSError):  # no room, or no right to write
+            stopped += f"the trace cannot be written ({error.strerror or error}). What was written can be opened."
+        else:
+            stopped += f"{self.failure}. Please report this:\n{traceback.format_exc()}"
         with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
-            warnings.warn(
-                f"tftrace stopped recording at step {self.steps} and the model runs on: {self.failure}. "
-                f"Please report this:\n{traceback.format_exc()}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            warnings.warn(stopped, RuntimeWarning, stacklevel=4)

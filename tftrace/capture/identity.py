@@ -109,6 +109,17 @@ class Identities:
         dtype, device = _text(tensor.dtype), _text(tensor.device)
         return (next(self._next), shape, dtype, device, numel, numel * tensor.dtype.itemsize, summary)
 
+    def forget(self, tensor: torch.Tensor) -> None:
+        """A tensor was written to behind its version's back: what is known of its storage holds no longer."""
+        try:
+            storage = tensor.untyped_storage()._cdata
+        except (RuntimeError, NotImplementedError):
+            self._objects.pop(id(tensor), None)
+            return
+        for known in (self._views, self._stretches):
+            for view in [view for view in known if view[0] == storage]:
+                del known[view]
+
     def forget_freed(self) -> None:
         """Drop what is known of storages that are gone, once they have become many."""
         if len(self._objects) > _FEW:

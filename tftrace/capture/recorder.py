@@ -14,18 +14,21 @@ import torch
 
 from .. import schema
 from ..errors import TraceError
+from ..folder import create_folder
 from ..recipes.library import with_own
 from ..trace import Trace
-from ..writer import TraceWriter, create_folder
+from ..writer import TraceWriter
 from .about import about_model, about_run
 from .check import Checker
 from .checkpoints import Checkpoints
 from .choice import Choice
+from .collectives import Collectives
 from .compiled import eagerly, is_compiled
 from .frames import source_of_frames
 from .gradients import Gradients
 from .hooks import ModuleHooks
 from .identity import Identities
+from .launch import process
 from .lines import LineTracer
 from .ops import OpMode
 from .program import ProgramHooks
@@ -89,13 +92,16 @@ class Recorder:
         holder = None
         if self._path is None:
             holder = tempfile.TemporaryDirectory(prefix="tftrace-", suffix=".tftrace")
-        folder = create_folder(holder.name if holder else self._path or "", self._overwrite)
-        self._writer = writer = TraceWriter(folder, self._describe())
-        self._values = None if self._wanted == "none" else Values(folder, 0, self._wanted)
+        rank, world, launch = process()
+        shared = None if holder else launch
+        folder = create_folder(holder.name if holder else self._path or "", self._overwrite, rank=rank, launch=shared)
+        ran = {} if launch is None else {"world": world, "launch": launch}
+        self._writer = writer = TraceWriter(folder, self._describe() | ran, rank, shared=shared is not None)
+        self._values = None if self._wanted == "none" else Values(folder, rank, self._wanted)
         summaries = Summaries()
         self._recording = recording = Recording(
-            Rows(writer, 0, summaries, {} if self._values is None else self._values.places),
-            Identities(summaries.of),
+            Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
+            identities := Identities(summaries.of),
             None if self._library is None else Checker(self._library, writer),
             self._write,
             None if self._values is None else self._values.keep,
@@ -116,6 +122,8 @@ class Recorder:
         self._hooks.attach()
         self._checkpoints = Checkpoints(recording)
         self._checkpoints.attach()
+        self._collectives = Collectives(recording, identities)
+        self._collectives.attach()
         writer.meta["unseen"] = self._hooks.unseen
         self._around = ExitStack()
         if compiled:
@@ -177,6 +185,7 @@ class Recorder:
         self._hooks.remove()
         self._gradients.close()
         self._checkpoints.remove()
+        self._collectives.remove()
         self._around.close()
         for watcher in self._watchers:
             watcher.close()
@@ -189,7 +198,10 @@ class Recorder:
         try:
             self._writer.close(complete=recording.failure is None)
         except OSError as problem:  # the model has run; only the end of its trace is lost
-            warnings.warn(f"tftrace could not write the end of {self.trace.path} ({problem.strerror}).", stacklevel=2)
+            if recording.failure is None:
+                warnings.warn(
+                    f"tftrace could not write the end of {self.trace.path} ({problem.strerror}).", stacklevel=2
+                )
         self.trace.reload()
 
     def left_out(self) -> list[str]:

@@ -231,8 +231,8 @@ class Recording(Guard):
         if self._equations is not None:
             self._equations.verdicts(ended)
         self._identities.forget_freed()
+        self._write()  # values and recipes before the rows that name them: a kill may come between
         self._rows.flush()
-        self._write()
         self._written, self._unwritten, self._settled = perf_counter_ns(), 0, self.steps
 
     def end(self, raised: bool = False) -> None:

@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .. import schema
 from ..errors import TraceError
+from ..folder import write_bytes
 from .identity import Record
 
 AUTO_BYTES = 256 << 20
@@ -79,7 +80,7 @@ class Values:
         folder.mkdir(exist_ok=True)
         waiting, self._waiting, self._bytes = self._waiting, {}, 0
         tensors = {key: tensor.cpu() for key, tensor in waiting.items()}
-        save_file(tensors, folder / f"{self._rank:05d}-{self._file:05d}.safetensors")
+        write_bytes(folder / f"{self._rank:05d}-{self._file:05d}.safetensors", save(tensors))
         self._file += 1
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .. import runner
 from ..capture.choice import Choice
 from ..errors import TraceError
+from ..folder import check_folder
 from ..imported import when_imported
 from ..trace import Trace
-from ..writer import check_folder
 from ._recording import summed_up
 from ._shared import say
 

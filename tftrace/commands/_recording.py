@@ -28,7 +28,7 @@ _VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 def record_source(source: str, texts: Sequence[str], path: Path, force: bool, options: dict[str, Any]) -> Trace:
     """Load and record, with a progress line where a person is watching."""
     from .. import describe
-    from ..writer import check_folder
+    from ..folder import check_folder
 
     check_folder(path, force)  # before the model is loaded: a bad path should cost no wait
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

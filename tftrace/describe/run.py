@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .. import schema
+from ..text import visible
 from ..trace import Trace
 from .base import MARKS, text
 
 _COUNTED = {schema.HOLDS: "hold", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
-_NAMED = 4  # modules named in a sentence
 
 
 def about(trace: Trace) -> list[tuple[str, str]]:
@@ -31,24 +31,14 @@ def about(trace: Trace) -> list[tuple[str, str]]:
     judged = "  ".join(f"{MARKS[name]} {count} {_COUNTED[name]}" for name, count in checks.items() if count)
     forwards = forward_count(trace)
     size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
-    cut = "" if meta.get("complete", True) else "the recording did not end: what was written until then"
-    found += [("steps", size), ("checks", judged or "none recorded"), ("note", cut)]
+    found += [("steps", size), ("checks", judged or "none recorded")]
     found += [("missing", sentence) for sentence in missing(trace)]
     return [(name, value) for name, value in found if value]
 
 
 def missing(trace: Trace) -> list[str]:
     """What of the run is not in the trace, one sentence each."""
-    lost, unseen = (_texts(trace.meta.get(name)) for name in ("lost", "unseen"))
-    if unseen:
-        named = ", ".join(unseen[:_NAMED]) + (", …" if len(unseen) > _NAMED else "")
-        lost.append(f"Of modules compiled by torch.jit only the outermost calls are seen: {named}.")
-    return lost
-
-
-def _texts(found: object) -> list[str]:
-    """Those of a list that are texts; a stranger's trace may hold anything there."""
-    return [said for said in map(text, found) if said] if isinstance(found, list) else []
+    return [visible(sentence) for sentence in trace.missing]
 
 
 def totals(trace: Trace) -> dict[str, int]:

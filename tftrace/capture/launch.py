@@ -1,0 +1,34 @@
+"""Which process of a distributed run this is, as torch.distributed knows it or torchrun says in the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import torch
+
+
+class Process(NamedTuple):
+    """The rank of a process, how many there are, and what those of one launch have in common (None if it is alone)."""
+
+    rank: int
+    world: int
+    launch: str | None
+
+
+def process() -> Process:
+    """This process."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        rank, world = distributed.get_rank(), distributed.get_world_size()
+    else:
+        rank, world = (_number(name) for name in ("RANK", "WORLD_SIZE"))
+    if not 0 <= rank < world or world < 2:
+        return Process(0, 1, None)
+    shared = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
+    return Process(rank, world, " ".join([str(world), *(os.environ.get(name, "-") for name in shared)]))
+
+
+def _number(name: str) -> int:
+    said = os.environ.get(name, "")
+    return int(said) if said.isdecimal() and len(said) < 10 else 0
