@@ -5,11 +5,13 @@ trace has been through `text.visible`, except the lines of `Code`, whose columns
 
 from .axes import axes, tokens_along
 from .base import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
+from .heads import Attended, alike, attended, attention_near, attention_steps, layer_label, looked_at
 from .numbers import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
 from .paper import Equation, equations, ties
 from .run import about, forward_count, missing, totals
 from .series import Series, along_forwards, along_layers
 from .site import Code, code, values
+from .slices import Plane, chosen, plane_of
 from .table import Line, tensors
 from .tree import Row, path, place, row, span, verdict
 
@@ -17,27 +19,37 @@ __all__ = [
     "LANGUAGES",
     "MARKS",
     "ROLE_MARKS",
+    "Attended",
     "Code",
     "Equation",
     "Histogram",
     "Line",
+    "Plane",
     "Row",
     "Series",
     "about",
+    "alike",
     "along_forwards",
     "along_layers",
+    "attended",
+    "attention_near",
+    "attention_steps",
     "axes",
     "bars",
+    "chosen",
     "code",
     "equations",
     "forward_count",
     "histogram",
     "integer",
     "kept",
+    "layer_label",
+    "looked_at",
     "missing",
     "path",
     "place",
     "plane",
+    "plane_of",
     "row",
     "shrunk",
     "span",

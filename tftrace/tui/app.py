@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from typing import ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
@@ -16,6 +16,7 @@ from ..text import visible
 from ..trace import Trace
 from .equationpane import EquationPane
 from .keymap import bindings
+from .looking import LookingApp
 from .overlays import SMALLEST, HelpScreen, TooSmall
 from .palette import DARK, PALETTES
 from .pane import Pane
@@ -28,7 +29,7 @@ from .tensorpane import TensorPane
 _NARROW = 130  # columns below which equation and tensors stand one above the other
 
 
-class TraceApp(App[None]):
+class TraceApp(LookingApp):
     """Step through `trace`, forwards and backwards, beside its source and its equations."""
 
     CSS_PATH = "app.tcss"
@@ -184,9 +185,6 @@ class TraceApp(App[None]):
     def _clear_only(self) -> None:
         self.screen.remove_class("only-steps", "only-source", "only-equation", "only-tensors")
 
-    def action_tensor(self, rows: int) -> None:
-        self.query_one(TensorPane).action_choose(rows)
-
     def action_language(self) -> None:
         pane = self.query_one(EquationPane)
         languages = describe.LANGUAGES
@@ -199,8 +197,8 @@ class TraceApp(App[None]):
         self.go(self.position)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Below the help no key does anything."""
-        return not isinstance(self.screen, HelpScreen)
+        """While another screen lies over the panes, keys are that screen's."""
+        return len(self.screen_stack) < 2
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen())

@@ -1,0 +1,96 @@
+"""The attention of a run by layer and head: where it is computed, and whom each head looks at."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .. import schema
+from ..text import visible
+from ..trace import Trace
+from .base import integer
+
+_FUNCTION = re.compile(r"attention\w*forward|attn\w*forward|scaled_dot_product_attention", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![^.])\d{1,6}(?![^.])")
+_SYMBOLS = {"Q", "K", "V"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """How much the heads of one attention call look at each key: batch by head by key."""
+
+    position: int
+    label: str
+    means: np.ndarray
+
+
+def attention_steps(trace: Trace) -> np.ndarray:
+    """Positions of the calls that compute attention from query, key and value, in order."""
+    return _attention_steps(trace, len(trace))
+
+
+@lru_cache(maxsize=4)
+def _attention_steps(trace: Trace, size: int) -> np.ndarray:
+    equations = {name for name, found in trace.meta["equations"].items() if _is_attention(found)}
+    given, names = trace.words("equation")
+    described = np.isin(given, [code for code, name in enumerate(names) if name in equations])
+    codes, types = trace.words("type")
+    called = np.isin(codes, [code for code, kind in enumerate(types) if _FUNCTION.search(kind)])
+    functions = trace.column("kind") == schema.FUNCTION
+    found = np.flatnonzero(described | (called & functions))
+    inside = np.zeros(len(found), bool)  # a kernel below an attention function is the same attention
+    inside[1:] = trace.ends[found[:-1]] > found[1:] if len(found) else False
+    kept: np.ndarray = found[~inside]
+    return kept
+
+
+def _is_attention(equation: object) -> bool:
+    dims = equation.get("dims") if isinstance(equation, dict) else None
+    return isinstance(dims, dict) and dims.keys() >= _SYMBOLS
+
+
+def attention_near(trace: Trace, position: int) -> int | None:
+    """The attention that a step belongs to: around it, else the first inside its call, or inside the calls around."""
+    found = attention_steps(trace)
+    at: int | None = position
+    while at is not None:
+        first = int(np.searchsorted(found, at))
+        if first < len(found) and found[first] < trace.ends[at]:
+            return int(found[first])
+        at = trace.parent(at)
+    return None
+
+
+def alike(trace: Trace, position: int) -> list[int]:
+    """The attention calls of the same forward and kind (self or cross, encoder or decoder) in order of layers."""
+    forward, name = integer(trace, "forward", position), _unnumbered(trace, position)
+    return [
+        at
+        for at in attention_steps(trace).tolist()
+        if integer(trace, "forward", at) == forward and _unnumbered(trace, at) == name
+    ]
+
+
+def _unnumbered(trace: Trace, position: int) -> str:
+    return _NUMBER.sub("#", str(trace.column("name")[position] or ""))
+
+
+def layer_label(trace: Trace, position: int) -> str:
+    """`layer 3`, from the number in the module's path; else the path."""
+    name = str(trace.column("name")[position] or "")
+    number = _NUMBER.search(name)
+    return f"layer {number[0]}" if number else visible(name)
+
+
+def attended(trace: Trace, position: int, weights: np.ndarray) -> Attended:
+    """How much the weights of one attention call look at each key."""
+    return Attended(position, layer_label(trace, position), looked_at(weights))
+
+
+def looked_at(weights: np.ndarray) -> np.ndarray:
+    """Batch by head by key: the mean over those queries that may look at the key at all."""
+    found: np.ndarray = weights.sum(axis=2) / np.maximum(1, (weights > 0).sum(axis=2))
+    return found

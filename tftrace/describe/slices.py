@@ -1,0 +1,80 @@
+"""Which plane of a tensor is looked at, told by the names of its axes: `B=0 H=3`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import TraceError
+
+_CHOICE = re.compile(r"([^\s=]+)\s*=\s*(-?\d{1,12}|:)")
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Two axes of a tensor that are seen (-1: none), and the index along each other."""
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    rows: int
+    columns: int
+    index: tuple[int, ...]
+
+    @property
+    def others(self) -> list[int]:
+        """The axes along which an index is chosen."""
+        return [at for at in range(len(self.shape)) if at not in (self.rows, self.columns)]
+
+    def said(self) -> str:
+        """`B=0 H=3 T=: D=:`."""
+        seen = (self.rows, self.columns)
+        return " ".join(f"{name}={':' if at in seen else self.index[at]}" for at, name in enumerate(self.names))
+
+    def moved(self, axis: int, by: int) -> Plane:
+        """The index along `axis` so much further, within the tensor."""
+        index = list(self.index)
+        index[axis] = max(0, min(index[axis] + by, self.shape[axis] - 1))
+        return replace(self, index=tuple(index))
+
+    def turned(self) -> Plane:
+        """Rows and columns change places."""
+        return replace(self, rows=self.columns, columns=self.rows)
+
+
+def plane_of(names: Sequence[str], shape: Sequence[int]) -> Plane:
+    """The last two axes, with the first index along the others."""
+    size = len(shape)
+    return Plane(tuple(names), tuple(shape), size - 2 if size > 1 else -1, size - 1, (0,) * size)
+
+
+def chosen(plane: Plane, said: str) -> Plane:
+    """The plane that `B=0 H=3` asks for: axes with an index are cut there, two with `:` are seen.
+
+    Raises TraceError for an axis or an index that the tensor does not have."""
+    index, cut, seen = list(plane.index), set(), []
+    rest = _CHOICE.sub("", said).strip(" ,")
+    if rest:
+        raise TraceError(f"{rest!r} is not read: write an axis and an index, such as {plane.names[0]}=0.")
+    for name, value in _CHOICE.findall(said):
+        if name not in plane.names:
+            raise TraceError(f"There is no axis {name}: the axes are {' '.join(plane.names)}.")
+        axis = plane.names.index(name)
+        if value == ":":
+            seen.append(axis)
+            continue
+        at = int(value) + (plane.shape[axis] if value.startswith("-") else 0)
+        if not 0 <= at < plane.shape[axis]:
+            raise TraceError(f"{name} goes from 0 to {plane.shape[axis] - 1}.")
+        index[axis] = at
+        cut.add(axis)
+    before = [axis for axis in (plane.rows, plane.columns) if axis >= 0]
+    free = [axis for axis in (*seen, *before, *reversed(range(len(plane.shape)))) if axis not in cut]
+    pair = sorted(dict.fromkeys(seen or free[:2]))
+    for axis in free:
+        if len(pair) < 2 and axis not in pair:
+            pair = sorted([*pair, axis])
+    if not pair:
+        raise TraceError("Leave an axis to look along: every one has an index.")
+    rows, columns = (pair[0], pair[1]) if len(pair) > 1 else (-1, pair[0])
+    return replace(plane, rows=rows, columns=columns, index=tuple(index))

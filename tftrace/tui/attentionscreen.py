@@ -1,0 +1,225 @@
+"""Attention maps: every head small, the chosen one large with its tokens as axes, and who looks at the chosen key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+from rich.cells import cell_len
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from .. import describe, rebuild
+from ..text import visible
+from ..trace import Trace
+from .cellmap import CellMap, Cells
+from .headgrid import HeadGrid
+from .heat import digits
+from .palette import DARK, PALETTES, style
+
+_KEYS = "↑↓←→ cell   h H head   [ ] layer   b text   Enter the line   Esc back"
+
+
+class AttentionScreen(Screen[int | None]):
+    """The attention of one call; dismissed with the step to go to, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, action, show=False, priority=True)
+        for key, action in (
+            ("up,k", "cell(-1, 0)"),
+            ("down,j", "cell(1, 0)"),
+            ("left", "cell(0, -1)"),
+            ("right", "cell(0, 1)"),
+            ("home", "cell(0, -999999)"),
+            ("end", "cell(0, 999999)"),
+            ("pageup", "cell(-10, 0)"),
+            ("pagedown", "cell(10, 0)"),
+            ("h,tab", "head(1)"),
+            ("H,shift+tab", "head(-1)"),
+            ("right_square_bracket", "layer(1)"),
+            ("left_square_bracket", "layer(-1)"),
+            ("b", "batch"),
+            ("enter", "line"),
+            ("escape,a,q,ctrl+c,backspace", "dismiss"),
+        )
+    ]
+    DEFAULT_CSS = """
+    AttentionScreen { background: $background; }
+    AttentionScreen #maps { height: 1fr; }
+    AttentionScreen HeadGrid { width: 36%; min-width: 30; max-width: 64; }
+    AttentionScreen CellMap { width: 1fr; }
+    AttentionScreen Static { height: auto; max-height: 4; }
+    """
+
+    @dataclass
+    class Ready(Message):
+        """The weights of a call, or why there are none."""
+
+        position: int
+        attention: rebuild.Attention | None
+
+    @dataclass
+    class Counted(Message):
+        """How the heads of a call look at each key."""
+
+        attended: describe.Attended
+
+    def __init__(self, trace: Trace, position: int) -> None:
+        super().__init__()
+        self._trace = trace
+        self._alike = describe.alike(trace, position)
+        self.position = position
+        self.attention: rebuild.Attention | None = None
+        self.at_head, self.at_batch, self.at_query, self.at_key = 0, 0, 0, 0
+        self._attended: dict[int, describe.Attended] = {}
+        self._said = "Rebuilding the weights …"
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="maps"):
+            yield HeadGrid()
+            yield CellMap(id="head")
+        yield Static(id="about", markup=False)
+
+    def on_mount(self) -> None:
+        self._load()
+        self.run_worker(self._count, thread=True, group="count", exit_on_error=False)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    # -- reading, off the screen's thread ---------------------------------------------------------------
+
+    def _load(self) -> None:
+        self.run_worker(
+            partial(self._rebuild, self.position), thread=True, exclusive=True, group="weights", exit_on_error=False
+        )
+
+    def _rebuild(self, position: int) -> None:
+        self.post_message(self.Ready(position, rebuild.attention(self._trace, position)))
+
+    def _count(self) -> None:
+        """Every layer's heads, one layer in memory at a time."""
+        for position in self._alike:
+            found = rebuild.attention(self._trace, position)
+            if not self.is_attached:
+                return
+            if found is not None and found.probabilities is not None:
+                self.post_message(self.Counted(describe.attended(self._trace, position, found.probabilities)))
+
+    def on_attention_screen_ready(self, event: Ready) -> None:
+        if event.position != self.position:
+            return
+        self.attention = event.attention
+        found = self.attention
+        if found is None or found.probabilities is None:
+            self._said = found.reason if found else "There is no attention here."
+        else:
+            self._said = ""
+            batch, heads, queries, keys = found.probabilities.shape
+            self.at_head, self.at_batch = min(self.at_head, heads - 1), min(self.at_batch, batch - 1)
+            self.at_query, self.at_key = min(self.at_query, queries - 1), min(self.at_key, keys - 1)
+        self._draw()
+
+    def on_attention_screen_counted(self, event: Counted) -> None:
+        self._attended[event.attended.position] = event.attended
+        self._draw()
+
+    # -- keys ---------------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Those of the chosen text, head by query by key."""
+        found = self.attention.probabilities if self.attention else None
+        return None if found is None else found[self.at_batch]
+
+    def action_cell(self, rows: int, columns: int) -> None:
+        if (weights := self.weights) is not None:
+            _, queries, keys = weights.shape
+            self.at_query = max(0, min(self.at_query + rows, queries - 1))
+            self.at_key = max(0, min(self.at_key + columns, keys - 1))
+            self._draw()
+
+    def action_head(self, heads: int) -> None:
+        if (weights := self.weights) is not None:
+            self.at_head = (self.at_head + heads) % len(weights)
+            self._draw()
+
+    def action_layer(self, layers: int) -> None:
+        at = self._alike.index(self.position) + layers if self.position in self._alike else -1
+        if 0 <= at < len(self._alike):
+            self.position = self._alike[at]
+            self._load()
+
+    def action_batch(self) -> None:
+        if self.attention and self.attention.probabilities is not None:
+            self.at_batch = (self.at_batch + 1) % len(self.attention.probabilities)
+            self._draw()
+
+    def action_line(self) -> None:
+        self.dismiss(self.position)
+
+    def on_head_grid_chosen(self, event: HeadGrid.Chosen) -> None:
+        self.at_head = event.head
+        self._draw()
+
+    def on_cell_map_chosen(self, event: CellMap.Chosen) -> None:
+        self.at_query, self.at_key = event.row, event.column
+        self._draw()
+
+    # -- drawing --------------------------------------------------------------------------------------------
+
+    def tokens(self, keys: bool) -> list[str]:
+        """The tokens along an axis; numbers where the run has no tokens."""
+        found, weights = self.attention, self.weights
+        if found is None or weights is None:
+            return []
+        rows = found.key_tokens if keys else found.query_tokens
+        row = rows[self.at_batch] if self.at_batch < len(rows) else []
+        size = weights.shape[2 if keys else 1]
+        return row if len(row) == size else [str(n) for n in range(size)]
+
+    def _draw(self) -> None:
+        palette, weights = PALETTES.get(self.app.theme, DARK), self.weights
+        name = visible(str(self._trace.column("name")[self.position] or ""))
+        grid, large = self.query_one(HeadGrid), self.query_one(CellMap)
+        about = self.query_one("#about", Static)
+        grid.headline(f"Attention ─ {describe.layer_label(self._trace, self.position)}", f"{len(self._alike)} layers")
+        if weights is None:
+            grid.clear()
+            large.clear(self._said)
+            about.update(Text(f" {name}\n {_KEYS}", style(palette.faint)))
+            return
+        queries, keys = self.tokens(False), self.tokens(True)
+        found = self.attention
+        assert found is not None
+        cells = Cells(weights[self.at_head], queries, keys, digits, narrow=5, wide=11)
+        large.show(cells, self.at_query, self.at_key)
+        known = "rebuilt from query, key and mask" if found.rebuilt else "as the run kept them"
+        large.headline(f"Head {self.at_head} ─ queries down, keys across", known)
+        layers = [self._attended[at] for at in self._alike if at in self._attended]
+        grid.show(weights, self.at_head, self.at_key, keys[self.at_key], layers, self.at_batch, self.position)
+        out = Text(no_wrap=True, overflow="ellipsis")
+        out.append(f" {queries[self.at_query]}", style(palette.blue, bold=True))
+        out.append(" looks at ", style(palette.soft))
+        out.append(keys[self.at_key], style(palette.warm, bold=True))
+        out.append(
+            f" with weight {weights[self.at_head, self.at_query, self.at_key]:.4f}", style(palette.text, bold=True)
+        )
+        out.append(f"  query {self.at_query}, key {self.at_key}, head {self.at_head}", style(palette.soft))
+        if found.scores is not None:
+            score = float(found.scores[self.at_batch, self.at_head, self.at_query, self.at_key])
+            out.append(f"  q·k {score:.4g}  × {found.scale:.4g} = {score * found.scale:.4g}", style(palette.soft))
+        out.append(f"\n {self._where(name)}", style(palette.soft))
+        out.append(f"\n {_KEYS}", style(palette.faint))
+        about.update(out)
+
+    def _where(self, name: str) -> str:
+        place = describe.place(self._trace, self.position)
+        return f"{name}  called at {place}" if place and cell_len(name + place) < self.app.size.width - 14 else name

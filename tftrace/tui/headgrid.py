@@ -1,0 +1,129 @@
+"""All heads of a call as small maps, and below them how much every head of every layer looks at the chosen key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.cells import cell_len
+from rich.text import Text
+from textual import events
+from textual.message import Message
+
+from .. import describe
+from .heat import digits, half_blocks, ink, shade
+from .palette import style
+from .pane import Pane, fit, short
+
+_SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
+_SHARE = 0.6  # of the pane's height that the small maps may take
+_CELL = 5  # columns of a number in the table of layers
+
+
+class HeadGrid(Pane):
+    """Small multiples; a click chooses a head."""
+
+    @dataclass
+    class Chosen(Message):
+        """A head was clicked."""
+
+        head: int
+
+    def __init__(self) -> None:
+        super().__init__("Attention", id="heads")
+        self._tiles = (1, 1, 1, 1)  # tiles a row, columns and rows of a tile, cells of a map's side
+        self._count = 0
+
+    def clear(self) -> None:
+        """No weights."""
+        self._count = 0
+        self.draw([])
+
+    def show(
+        self,
+        weights: np.ndarray,
+        head: int,
+        key: int,
+        token: str,
+        layers: list[describe.Attended],
+        batch: int,
+        position: int,
+    ) -> None:
+        """Draw the heads of `weights` (head by query by key), and the means of `layers` for the chosen key."""
+        palette = self.palette
+        self._count = len(weights)
+        means = describe.looked_at(weights[None])[0, :, key]
+        best = int(means.argmax())
+        columns, width, rows, side = self._tiles = self._fitting(len(weights))
+        lines: list[Text] = []
+        for start in range(0, len(weights), columns):
+            tiles = [
+                self._tile(weights[h], h, h == head, width, rows, side)
+                for h in range(start, min(start + columns, len(weights)))
+            ]
+            lines += [Text(" ").append_text(Text("").join(parts)) for parts in zip(*tiles, strict=True)]
+        lines += self._table(layers, key, token, batch, position, head)
+        if not layers:
+            lines += [Text(f" most to {token}: head {best} ({means[best]:.2f})", style(palette.soft))]
+        self.draw(lines)
+        tile = head // columns * rows
+        self.jump(max(0, min(tile, tile + rows - self.space.height)))
+
+    def _fitting(self, heads: int) -> tuple[int, int, int, int]:
+        """Tiles a row, columns and rows of a tile, cells of a map's side: as large as the pane has room for."""
+        for side in _SIDES:
+            width, rows = max(side, 9) + 2, 2 + side // 2
+            columns = max(1, (self.space.width - 1) // width)
+            if -(-heads // columns) * rows <= self.space.height * _SHARE:
+                break
+        return columns, width, rows, side
+
+    def _tile(self, weights: np.ndarray, head: int, chosen: bool, width: int, rows: int, side: int) -> list[Text]:
+        palette = self.palette
+        small = shade(describe.shrunk(weights, side, side))[0]
+        small = small.repeat(max(1, side // len(small)), axis=0).repeat(max(1, side // small.shape[1]), axis=1)
+        title = f"▸head {head}" if chosen else f" head {head}"
+        out = [Text(fit(title, width), style(palette.warm if chosen else palette.soft, bold=chosen), no_wrap=True)]
+        for line in half_blocks(small, palette.name):
+            out.append(Text(" ").append_text(line).append(" " * max(0, width - 1 - line.cell_len)))
+        out += [Text(" " * width) for _ in range(rows - len(out))]
+        return out[:rows]
+
+    def _table(
+        self, layers: list[describe.Attended], key: int, token: str, batch: int, position: int, head: int
+    ) -> list[Text]:
+        """Layers down, heads across: the mean weight on the chosen key; the largest is marked."""
+        layers = [one for one in layers if batch < len(one.means) and key < one.means.shape[2]]
+        if not layers:
+            return []
+        palette, room = self.palette, self.space.width - 2
+        means = [one.means[batch, :, key] for one in layers]
+        top = max(float(row.max()) for row in means)
+        label = max(cell_len(one.label) for one in layers) + 2
+        across = max(1, (room - label) // _CELL)
+        title = Text(no_wrap=True).append(" mean weight on ", style(palette.soft))
+        title.append(short(token, 16), style(palette.warm, bold=True)).append(
+            ", by layer and head", style(palette.soft)
+        )
+        head_row = " " * (label + 1) + "".join(f"{n:^{_CELL}}" for n in range(min(across, len(means[0]))))
+        out = [title, Text(head_row, style(palette.faint), no_wrap=True)]
+        for one, row in zip(layers, means, strict=True):
+            here = one.position == position
+            line = Text("▸" if here else " ", style(palette.warm, bold=True), no_wrap=True)
+            line.append(f"{one.label:<{label}}", style(palette.text if here else palette.soft, bold=here))
+            for at, mean in enumerate(row[:across].tolist()):
+                said = digits(mean, 3) + ("★" if mean == top else "")
+                look = ink(round(mean / (top or 1.0), 2), palette.name)
+                line.append(f"{said:^{_CELL}}", look + style(bold=here and at == head, underline=here and at == head))
+            out.append(line)
+        out.append(Text(f" ★ looks most at {short(token, 16)}", style(palette.faint), no_wrap=True))
+        return out
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        columns, width, rows, _ = self._tiles
+        head = (offset.y + self.scroll_offset.y) // rows * columns + min((offset.x - 1) // width, columns - 1)
+        if 0 <= head < self._count:
+            self.post_message(self.Chosen(head))

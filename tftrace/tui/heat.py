@@ -1,0 +1,88 @@
+"""Numbers as coloured cells: one number a cell with its digits, or two cells of a map in one character."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from rich.style import Style
+from rich.text import Text
+
+from .palette import PALETTES, style
+
+_LEVELS = 48  # colours of a scale
+
+
+def heat(value: float, palette_name: str) -> str:
+    """The colour of a value in [-1, 1]; 0 is the ground's."""
+    if value != value:
+        return PALETTES[palette_name].bad
+    return _heat(round(max(-1.0, min(1.0, value)) * _LEVELS), palette_name)
+
+
+@lru_cache(maxsize=1024)
+def _heat(level: int, palette_name: str) -> str:
+    palette = PALETTES[palette_name]
+    stops = palette.ramp if level >= 0 else palette.cold
+    at = abs(level) / _LEVELS * (len(stops) - 1)
+    low = min(int(at), len(stops) - 2)
+    first, second = (_rgb(stops[low]), _rgb(stops[low + 1]))
+    mixed = (round(a + (b - a) * (at - low)) for a, b in zip(first, second, strict=True))
+    return "#{:02x}{:02x}{:02x}".format(*mixed)
+
+
+@lru_cache(maxsize=1024)
+def ink(value: float, palette_name: str) -> Style:
+    """Digits on the colour of a value, dark or light, whichever is read better."""
+    ground = heat(value, palette_name)
+    red, green, blue = _rgb(ground)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue > 128
+    return style("#000000" if dark else "#ffffff", ground)
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def half_blocks(values: np.ndarray, palette_name: str) -> list[Text]:
+    """A map with two rows of `values` (in [-1, 1]) in a row of characters."""
+    height, width = values.shape
+    out = []
+    for y in range(0, height, 2):
+        line = Text(no_wrap=True)
+        for x in range(width):
+            upper = heat(float(values[y, x]), palette_name)
+            lower = heat(float(values[y + 1, x]), palette_name) if y + 1 < height else PALETTES[palette_name].ground
+            line.append("▀", style(upper, lower))
+        out.append(line)
+    return out
+
+
+def shade(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """`values` brought to [-1, 1] for `heat`, by the square root of their share of the largest so that small ones are
+    seen too; the lowest value below zero or 0, and the largest size. What is not finite stays NaN."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    top, low = float(np.abs(finite).max(initial=0.0)), float(finite.min(initial=0.0))
+    with np.errstate(all="ignore"):
+        share = np.where(np.isfinite(values), values / (top or 1.0), np.nan)
+        return np.round(np.sign(share) * np.sqrt(np.abs(share)), 2), -top if low < 0 else 0.0, top
+
+
+def digits(value: float, width: int) -> str:
+    """A weight in [0, 1] in at most `width` characters: `.42`, `1.0`, `·` for what is next to nothing."""
+    if value != value:
+        return "nan"[:width]
+    if value < 0.005:
+        return "·"
+    said = f"{value:.2f}"
+    return "1.0" if said == "1.00" else said.removeprefix("0")[:width]
+
+
+def short_number(value: float, width: int) -> str:
+    """A number in at most `width` characters, with up to four digits."""
+    for precision in range(min(4, width), 0, -1):
+        said = f"{value:.{precision}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+        said = said.replace("-0.", "-.") if said.startswith("-0.") else said.removeprefix("0") if "." in said else said
+        if len(said) <= width:
+            return said
+    return "+" if value > 0 else "-"

@@ -1,0 +1,98 @@
+"""What keys look at from a step: the tensor that is chosen, where it came from and goes to, and attention maps."""
+
+from __future__ import annotations
+
+from textual.app import App
+
+from .. import describe, flow
+from ..trace import Trace
+from .attentionscreen import AttentionScreen
+from .choice import Choice
+from .statusline import StatusLine
+from .tensorpane import TensorPane
+from .valuescreen import ValueScreen
+
+_JUMPS = 200  # jumps that can be taken back
+
+
+class LookingApp(App[None]):
+    """The part of the app that follows tensors and opens their numbers."""
+
+    trace: Trace
+    position: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jumps: list[int] = []
+
+    def go(self, position: int, follow: bool = True) -> None:
+        """Make `position` the current step."""
+        raise NotImplementedError
+
+    def jump(self, position: int, tensor: int | None = None) -> None:
+        """Go to a step that is not the next one; `Backspace` leads back. `tensor` is chosen there."""
+        if position != self.position:
+            self._jumps = [*self._jumps[1 - _JUMPS :], self.position]
+            self.go(position)
+        if tensor is not None:
+            self.query_one(TensorPane).pick(tensor)
+
+    def said(self, sentence: str) -> None:
+        """Say one sentence until the next key."""
+        self.query_one(StatusLine).said(sentence)
+
+    # -- flow ---------------------------------------------------------------------------------------------
+
+    def action_jump_back(self) -> None:
+        if not self._jumps:
+            return self.said("There is no jump to take back: p, o, a and the walk make them.")
+        self.go(self._jumps.pop())
+
+    def action_producer(self) -> None:
+        one = self.query_one(TensorPane).chosen
+        if one is None:
+            return self.said("There is no tensor here: choose a step that has one.")
+        found = flow.producer(self.trace, one.at, one.row.tensor)
+        if found is None or found == self.position:
+            where = "was there before the run" if found is None else "was made by this very step"
+            return self.said(f"{one.name} {where}.")
+        self.jump(found, one.row.tensor)
+
+    def action_consumers(self) -> None:
+        one = self.query_one(TensorPane).chosen
+        if one is None:
+            return self.said("There is no tensor here: choose a step that has one.")
+        found = [at for at in flow.consumers(self.trace, one.at, one.row.tensor) if at != self.position]
+        if not found:
+            return self.said(f"No later step takes {one.name}.")
+        if len(found) == 1:
+            return self.jump(found[0], one.row.tensor)
+        tensor = one.row.tensor
+        self.push_screen(Choice(self.trace, f"{one.name} goes to", found), lambda at: self._chosen(at, tensor))
+
+    def _chosen(self, position: int | None, tensor: int) -> None:
+        if position is not None:
+            self.jump(position, tensor)
+
+    # -- numbers ------------------------------------------------------------------------------------------
+
+    def action_tensor(self, rows: int) -> None:
+        self.query_one(TensorPane).action_choose(rows)
+
+    def action_values(self) -> None:
+        one = self.query_one(TensorPane).chosen
+        if one is None:
+            return self.said("There is no tensor here: choose a step that has one.")
+        if one.row.value is None:
+            return self.said(f"{one.name} was not kept whole: record with --values all.")
+        self.push_screen(ValueScreen(self.trace, one.at, one))
+
+    def action_attention(self) -> None:
+        found = describe.attention_near(self.trace, self.position)
+        if found is None:
+            return self.said("No attention was recorded here: record at level functions or lines.")
+        self.push_screen(AttentionScreen(self.trace, found), self._returned)
+
+    def _returned(self, position: int | None) -> None:
+        if position is not None:
+            self.jump(position)
