@@ -112,7 +112,7 @@ def test_showing_a_saved_trace_imports_no_torch(tmp_path: Path) -> None:
 
 
 def test_the_public_names() -> None:
-    assert set(tftrace.__all__) == {"Trace", "TraceError", "load", "record"}
+    assert set(tftrace.__all__) == {"Trace", "TraceError", "load", "record", "traced"}
     assert all(hasattr(tftrace, name) and getattr(tftrace, name).__doc__ for name in tftrace.__all__)
     with pytest.raises(AttributeError):
         tftrace.nonsense  # noqa: B018

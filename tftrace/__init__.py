@@ -13,8 +13,9 @@ from .trace import Trace, load
 
 if TYPE_CHECKING:
     from .capture.recorder import record
+    from .capture.traced import traced
 
-__all__ = ["Trace", "TraceError", "load", "record"]
+__all__ = ["Trace", "TraceError", "load", "record", "traced"]
 
 
 def __getattr__(name: str) -> object:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> object:
         from .capture.recorder import record
 
         return record
+    if name == "traced":
+        from .capture.traced import traced
+
+        return traced
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -61,10 +61,13 @@ class Gradients:
             for name, parameter in wanted.items():
                 self._own(parameter).owners[id(module)] = name
 
-    def leave_out(self, model: torch.nn.Module) -> None:
-        """The model runs a forward that is not recorded, to which its parameters' next gradients belong."""
-        if self._called:
-            for module in model.modules():
+    def leave_out(self, begun: Any) -> None:
+        """A model runs a forward that is not recorded, to which its parameters' next gradients belong; or a function
+        does, whose models are not known."""
+        if not isinstance(begun, torch.nn.Module):
+            self._called.clear()
+        elif self._called:
+            for module in begun.modules():
                 self._called.pop(id(module), None)
 
     def close(self) -> None:

@@ -82,14 +82,18 @@ class ModuleHooks:
         _active.append(self)
         _Module._call_impl = _call_impl
 
-    def remove(self) -> None:
-        """End, and leave torch and the modules as they were."""
-        _active.remove(self)
+    def detach(self) -> None:
+        """Leave torch and the modules as they were."""
+        if self in _active:
+            _active.remove(self)
         if not _active and _Module._call_impl is _call_impl:
             _Module._call_impl = _original
         while self._compiled:
             module, compiled = self._compiled.pop()
             module._compiled_call_impl = compiled
+
+    def forget(self) -> None:
+        """End: no module is known any more."""
         self.watched.clear()
         self._by_hooks.clear()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
@@ -44,6 +45,7 @@ class LineTracer:
         self._looked_at = 0  # how many modules there were when their files were looked for
         self._places: dict[Any, Place] = {}
         self._lines: dict[tuple[CodeType, str], dict[int, _Line]] = {}
+        self.again: Callable[[], None] = lambda: None  # asks once more which code is wanted
 
     def wants(self, code: CodeType) -> bool:
         """Whether calls of this code are to be followed."""
@@ -52,6 +54,12 @@ class LineTracer:
         self._look_for_files()
         integration = _INTEGRATIONS in code.co_filename and code.co_name.endswith("_attention_forward")
         return code.co_filename in self._files or code in self._forwards or integration
+
+    def follow(self, code: CodeType) -> None:
+        """Follow this function too, and those of its file that it calls."""
+        if code.co_filename not in self._files:
+            self._files.add(code.co_filename)
+            self.again()
 
     def _look_for_files(self) -> None:
         """Where the forwards of the hooked modules are written, those included that have come since."""

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class ProgramHooks(ModuleHooks):
         self._ends: dict[int, Any] = {}
         self._thread = _Thread()
         self._kept = self._beyond = 0
-        self.on_left_out: Callable[[torch.nn.Module], None] = lambda module: None  # told of forwards not recorded
+        self.on_left_out: Callable[[Any], None] = lambda begun: None  # told of forwards not recorded
         self.on_adopted: Callable[[], None] = lambda: None  # told when there are modules that were not known before
 
     def run(
@@ -51,28 +52,37 @@ class ProgramHooks(ModuleHooks):
             return super().run(inner, module, args, kwargs)
         if self._thread.away or not self._choice.fits(type(module)):
             return inner(module, *args, **kwargs)
-        if recording.hook(self._wanted, module):
+        if recording.hook(self.wanted, module):
             return super().run(inner, module, args, kwargs)
+        return self.aside(inner, module, *args, **kwargs)
+
+    def aside(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run something of which nothing is to be recorded."""
         self._thread.away = True
         try:
-            return inner(module, *args, **kwargs)
+            return inner(*args, **kwargs)
         finally:
             self._thread.away = False
 
-    def _wanted(self, module: torch.nn.Module) -> bool:
-        """Count a forward that begins, and say whether it is recorded."""
+    def functions_begin(self) -> bool:
+        """Whether a function may be the outermost step of a forward."""
+        return self._choice.model_class is None and not self._thread.away
+
+    def wanted(self, begun: torch.nn.Module | CodeType) -> bool:
+        """Count a forward that a model or a function begins, and say whether it is recorded."""
         if self._kept == self._choice.max_forwards:
             self._beyond += 1
-            self.on_left_out(module)
+            self.on_left_out(begun)
             return False
-        self.find(module)
-        number = self._calls.get(id(module), 0)
-        self._calls[id(module)] = number + 1
+        if isinstance(begun, torch.nn.Module):
+            self.find(begun)
+        number = self._calls.get(id(begun), 0)
+        self._calls[id(begun)] = number + 1
         wanted = self._choice.counts(number)
         self._kept += wanted
         if not wanted:
             self._recording.pass_over()
-            self.on_left_out(module)
+            self.on_left_out(begun)
         return wanted
 
     def left_out(self) -> list[str]:
@@ -104,9 +114,9 @@ class ProgramHooks(ModuleHooks):
         self._ends[id(module)] = end
         return watched
 
-    def remove(self) -> None:
-        """End, and leave torch and the modules as they were."""
-        super().remove()
+    def forget(self) -> None:
+        """End: no module is known any more."""
+        super().forget()
         while self._ends:
             self._ends.popitem()[1].detach()
 

@@ -25,6 +25,7 @@ from .choice import Choice
 from .collectives import Collectives
 from .compiled import eagerly, is_compiled
 from .frames import source_of_frames
+from .functions import Functions
 from .gradients import Gradients
 from .hooks import ModuleHooks
 from .identity import Identities
@@ -115,23 +116,46 @@ class Recorder:
             self._hooks.on_left = self._gradients.watch
             if isinstance(self._hooks, ProgramHooks):
                 self._hooks.on_left_out = self._gradients.leave_out
+        self._functions = Functions(recording, writer, self._hooks)
         self._watchers = self._watch(recording)
         compiled = any(is_compiled(module) for model in self._models.values() for module in model.modules())
         if compiled:
             warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
-        self._hooks.attach()
+        self._compiled = compiled
         self._checkpoints = Checkpoints(recording)
-        self._checkpoints.attach()
         self._collectives = Collectives(recording, identities)
-        self._collectives.attach()
+        self._process = os.getpid()
+        self.resume()
         writer.meta["unseen"] = self._hooks.unseen
+        self.trace = Trace(folder, keep=holder)
+        return self.trace
+
+    def resume(self) -> None:
+        """Watch what is called from now on."""
+        self._hooks.attach()
+        self._functions.attach()
+        self._checkpoints.attach()
+        self._collectives.attach()
         self._around = ExitStack()
-        if compiled:
+        if self._compiled:
             self._around.enter_context(torch.compiler.set_stance("force_eager"))
         if not self._models:
             self._around.enter_context(eagerly())
-        self.trace = Trace(folder, keep=holder)
-        return self.trace
+
+    def rest(self) -> None:
+        """Leave torch as it was until `resume`, with all that was seen so far in the trace."""
+        self._hooks.detach()
+        self._functions.detach()
+        self._gradients.close()
+        self._checkpoints.remove()
+        self._collectives.remove()
+        self._around.close()
+        recording = self._recording
+        if recording is not None and os.getpid() == self._process:
+            recording.hook(recording.settle, False, True)
+            self._writer.meta["complete"] = True
+            self._writer.write_meta()
+            self._writer.meta["complete"] = False
 
     def _of_program(self, recording: Recording, writer: TraceWriter) -> ModuleHooks:
         """What watches the models that are not known yet."""
@@ -158,8 +182,11 @@ class Recorder:
             self._hooks.on_module = ops.on_module
             watchers.append(ops)
         recording.tracing = getattr(frames, "function", None)
-        if frames is not None and isinstance(self._hooks, ProgramHooks):
-            self._hooks.on_adopted = frames.again
+        self._functions.follow = tracer.follow
+        if frames is not None:
+            tracer.again = frames.again
+            if isinstance(self._hooks, ProgramHooks):
+                self._hooks.on_adopted = frames.again
 
         def switch(entering: bool) -> None:
             for watcher in watchers:
@@ -182,13 +209,17 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         recording = self._recording
         assert recording is not None
-        self._hooks.remove()
+        self._hooks.detach()
+        self._functions.detach()
+        self._hooks.forget()
         self._gradients.close()
         self._checkpoints.remove()
         self._collectives.remove()
         self._around.close()
         for watcher in self._watchers:
             watcher.close()
+        if os.getpid() != self._process:  # a fork of it: the files are the parent's
+            return
         recording.hook(recording.end, error is not None)
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"

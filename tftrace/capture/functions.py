@@ -1,0 +1,116 @@
+"""Plain functions that are steps because their author said so: `traced` calls `run` for each call of one."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache, partial
+from types import CodeType, FrameType
+from typing import Any
+
+from .. import schema
+from ..source import NOWHERE, call_site, code_of
+from ..writer import TraceWriter
+from .calls import Call, Place, place
+from .hooks import ModuleHooks, defined
+from .program import ProgramHooks
+from .recording import Recording
+
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_active: list[Functions] = []
+
+
+class Functions:
+    """The function steps of one recording."""
+
+    def __init__(self, recording: Recording, writer: TraceWriter, hooks: ModuleHooks) -> None:
+        self._recording, self._writer = recording, writer
+        self._program = hooks if isinstance(hooks, ProgramHooks) else None
+        self._places: dict[Any, Place] = {}
+        self.follow: Callable[[CodeType], None] = lambda code: None  # follows the lines of a function
+
+    def attach(self) -> None:
+        """Begin to take calls."""
+        _active.append(self)
+
+    def detach(self) -> None:
+        """End."""
+        if self in _active:
+            _active.remove(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is recorded."""
+        return self._recording.over
+
+    def run(
+        self,
+        inner: Callable[..., Any],
+        function: Callable[..., Any],
+        code: CodeType,
+        frame: FrameType,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Call `inner`, which runs the function, as a step."""
+        recording, program = self._recording, self._program
+        if recording.over or recording.busy:
+            return inner(*args, **kwargs)
+        if program is not None and not recording.stack:
+            if not program.functions_begin():
+                return inner(*args, **kwargs)
+            if not recording.hook(program.wanted, code):
+                return program.aside(inner, *args, **kwargs)
+        call = recording.hook(self._enter, function, code, frame, args, kwargs)
+        if call is None:
+            return inner(*args, **kwargs)
+        try:
+            result = inner(*args, **kwargs)
+        except BaseException:
+            recording.hook(recording.leave, call, None, True)
+            raise
+        recording.hook(recording.leave, call, result)
+        return result
+
+    def _enter(
+        self, function: Callable[..., Any], code: CodeType, frame: FrameType, args: Any, kwargs: Any
+    ) -> Call | None:
+        stack = self._recording.stack
+        if stack and stack[-1].muted:
+            return None
+        name = f"{stack[-1].call.name}.{code.co_name}".lstrip(".") if stack else code.co_name
+        key = (name, code, frame.f_code, frame.f_lasti)
+        where = self._places.get(key)
+        if where is None:
+            self.follow(code)
+            site = NOWHERE if frame.f_code.co_filename.startswith(_OURS) else call_site(frame)
+            for file in (site.file, code.co_filename):
+                self._writer.keep_source(file)
+            kind = function.__qualname__.replace(".<locals>", "")
+            where = self._places[key] = place(schema.FUNCTION, name, kind, site, defined(function))
+        arguments = _signature(function).bind_partial(*args, **kwargs).arguments
+        call = self._recording.enter(where, stack[-1].owner if stack else None, arguments)
+        call.body = code
+        return call
+
+
+def recorded() -> bool:
+    """Whether a recording runs that a function could be a step of."""
+    return any(not functions.over for functions in _active)
+
+
+def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a function as a step of each recording; its caller's caller is where it is called."""
+    inner, code, frame = function, code_of(function), sys._getframe(2)
+    if code is not None:
+        for functions in _active:
+            inner = partial(functions.run, inner, function, code, frame)
+    return inner(*args, **kwargs)
+
+
+@lru_cache(maxsize=1024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
