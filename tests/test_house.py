@@ -22,7 +22,7 @@ FLOORS = [
     ["writer", "reader", "values"],
     ["missing"],
     ["trace"],
-    ["flow", "notes", "tokens"],
+    ["flow", "notes", "numbers", "tokens"],
     ["marks"],
     ["condition"],
     ["breakpoints"],

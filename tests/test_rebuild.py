@@ -9,6 +9,7 @@ import pytest
 
 import tftrace
 from tftrace import schema
+from tftrace.numbers import numbers
 from tftrace.rebuild import attention
 from tftrace.trace import Trace
 
@@ -67,3 +68,31 @@ def test_other_steps_have_no_attention_and_what_was_not_kept_is_said(tmp_path: P
     step = next(step for step in trace if step.type.endswith("attention_forward"))
     found = attention(trace, step.position)
     assert found is not None and found.probabilities is None and "query and key not kept" in found.reason
+
+
+def test_the_equation_and_the_numbers_of_the_run_say_how(tmp_path: Path) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaModel
+
+    # GIVEN grouped queries and a scale that no configuration names
+    config = LlamaConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+        vocab_size=50, attn_implementation="eager",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model, ids = LlamaModel(config).eval(), torch.arange(14).reshape(2, 7)
+    model.layers[0].self_attn.scaling = 0.7
+    with torch.no_grad():
+        (given,) = model(ids, output_attentions=True).attentions
+        model.set_attn_implementation("sdpa")
+        with tftrace.record(model, tmp_path / "run", level="functions", values="auto") as trace:
+            model(ids)
+    step = next(step for step in trace if step.type.endswith("attention_forward"))
+    found = attention(trace, step.position)
+    assert found is not None and found.probabilities is not None and found.rebuilt, found
+    assert np.allclose(given.numpy(), found.probabilities, atol=1e-5)
+    assert found.scale == pytest.approx(0.7) and found.scores is not None and found.mask is not None
+    assert np.isneginf(found.mask).sum() == 2 * 4 * 21
+    # AND what stands in the trace about it are a few numbers of this call
+    assert numbers(trace, step.position, "attention")["s"] == 0.7
+    assert numbers(trace, step.position, "linear") == {} == numbers(trace, 0, "attention")

@@ -1,19 +1,26 @@
-"""The attention weights that a fused kernel never gives away, rebuilt from the kept query, key, mask and result.
+"""The attention weights that a fused kernel never gives away, rebuilt from what was kept.
 
-What is not in the trace (the scale, whether later keys are hidden) is tried, the paper's way first; only weights that
-give the recorded result when they mix the values are shown."""
+Where an equation was checked on the call, its own formula is evaluated, in the variant that was found to fit. Where
+none was, what the trace does not tell (the scale, whether later keys are hidden) is tried, the paper's way first; only
+weights that give the recorded result when they mix the values are shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 
 import numpy as np
 
 from . import schema, tokens
 from .errors import TraceError
 from .recipes.bound import bound
+from .recipes.kept import Fitted, Kept, Missing, fitted
+from .recipes.mixture import Mixture, mixture
+from .recipes.nodes import Node
+from .recipes.plan import Statement
+from .recipes.value import reorder
 from .trace import TensorRow, Trace
 from .values import read_value
 
@@ -41,6 +48,8 @@ class Attention:
 
 def attention(trace: Trace, position: int) -> Attention | None:
     """The attention of the call at `position`, or None where that is no attention function."""
+    if (by_equation := _by_equation(trace, position)) is not None:
+        return by_equation
     rows = _rows(trace, position)
     if not {"Q", "K", "V"} <= rows.keys():
         return None
@@ -54,12 +63,7 @@ def attention(trace: Trace, position: int) -> Attention | None:
         return _nothing("The weights are too many to rebuild at once: record fewer tokens.")
     groups = query.shape[1] // max(1, key.shape[1])
     scores = query @ np.repeat(key, groups, axis=1).swapaxes(-1, -2)
-    name = str(trace.column("name")[position] or "")
-    batch = range(query.shape[0])
-    named = (
-        [tokens.along(trace, name, query.shape[2], at) for at in batch],
-        [tokens.along(trace, name, key.shape[2], at, keys=True) for at in batch],
-    )
+    named = _tokens(trace, position, scores.shape)
     weights = known.get("P")
     if weights is not None and weights.shape == scores.shape:
         return Attention(weights, scores, known.get("M"), 1 / sqrt(query.shape[-1]), *named, False, "")
@@ -80,6 +84,56 @@ def attention(trace: Trace, position: int) -> Attention | None:
         if np.all((away <= limit) | ~np.isfinite(result)):
             return Attention(found, scores, mask, scale, *named, True, "")
     return _nothing("No known scale and mask gives the recorded result: the weights cannot be rebuilt.")
+
+
+def _by_equation(trace: Trace, position: int) -> Attention | None:
+    """The weights as the step's own equation gives them, if it was checked and found to hold, or a variant of it."""
+    for check in trace.checks_of(position):
+        if check.verdict != schema.HOLDS and check.variant is None:
+            continue
+        with suppress(TraceError):  # else what is tried without an equation says why it cannot be
+            fit = fitted(trace, position, check.equation)
+            for statement in fit.plan.statements:
+                mixed = mixture(statement.body)
+                if mixed is not None:
+                    return _evaluated(trace, position, fit, statement, mixed)
+    return None
+
+
+def _evaluated(trace: Trace, position: int, fit: Fitted, of: Statement, mixed: Mixture) -> Attention | None:
+    kept = Kept(trace, fit)
+    evaluator = kept.evaluator()
+    weights = evaluator.evaluate(mixed.weights)
+    if len(weights.dims) < 4 or prod(map(fit.plan.sizes.__getitem__, weights.dims)) > _LARGEST:
+        return None
+    sizes = tuple(fit.plan.sizes[d] for d in weights.dims)
+    shape = (sizes[0], prod(sizes[1:-2]), *sizes[-2:])  # with grouped queries two dimensions are the heads
+
+    def whole(node: Node) -> np.ndarray:
+        return reorder(evaluator.evaluate(node), weights.dims, sizes).v.reshape(shape)
+
+    with suppress(Missing):
+        result = reorder(evaluator.evaluate(of.body), fit.plan.layouts[of.symbol].names, kept.cells(of.symbol).shape)
+        given = kept.cells(of.symbol).astype(np.float64)
+        limit = _TOLERANCE * (float(np.abs(given[np.isfinite(given)]).max(initial=0.0)) or 1.0)
+        if np.any((np.abs(result.v - given) > limit) & np.isfinite(given)):
+            return None
+    product, scores = whole(mixed.product), whole(mixed.scores)
+    at = np.unravel_index(np.abs(product).argmax(), product.shape)
+    scale = float(scores[at] / product[at]) if product[at] else 1.0
+    mask = sum((whole(part) for part in mixed.added), np.zeros(shape))
+    return Attention(
+        whole(mixed.weights), product, mask, scale, *_tokens(trace, position, shape), "P" not in fit.arrays, ""
+    )
+
+
+def _tokens(trace: Trace, position: int, shape: tuple[int, ...]) -> tuple[list[list[str]], list[list[str]]]:
+    name = str(trace.column("name")[position] or "")
+    batch = range(shape[0])
+    return (
+        [tokens.along(trace, name, shape[2], at) for at in batch],
+        [tokens.along(trace, name, shape[3], at, keys=True) for at in batch],
+    )
 
 
 def _nothing(reason: str) -> Attention:

@@ -89,6 +89,18 @@ CHECKS = pa.schema(
     ]
 )
 
+# Beside the three tables: what checks used that is no tensor. A row stands for the calls of its name from its step on.
+NUMBERS = pa.schema(
+    [
+        _column("step", _int, "the first step of that name on which the symbol stood for this"),
+        _column("name", _text, "name of the step"),
+        _column("equation", _text, "id of the recipe's equation"),
+        _column("symbol", _text, "symbol of the equation's formula"),
+        _column("value", _float, "the number it stood for, or null"),
+        _column("text", _text, "the word it stood for, or null"),
+    ]
+)
+
 TABLES = {"steps": STEPS, "tensors": TENSORS, "checks": CHECKS}
 
 STATISTICS = ("mean", "std", "min", "max", "l2", "nan", "inf", "zero")

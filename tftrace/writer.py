@@ -72,13 +72,13 @@ class TraceWriter:
             "sources": {},
             "equations": {},
         } | meta
-        self._rank_folder, self._shared = rank_folder(folder, rank), shared
-        self._rank_folder.mkdir(parents=True, exist_ok=True)
+        self.rank_folder, self._shared = rank_folder(folder, rank), shared
+        self.rank_folder.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in schema.TABLES}
         self._kept: set[str | None] = {None}  # source files that were looked at
         self._described = 0  # entries of meta.json when it was last written
         self.write_meta()
-        self._tables = {n: TableFile(self._rank_folder / f"{n}.arrow", t) for n, t in schema.TABLES.items()}
+        self._tables = {n: TableFile(self.rank_folder / f"{n}.arrow", t) for n, t in schema.TABLES.items()}
 
     def add(self, table: str, row: tuple[Any, ...]) -> None:
         """Queue one row, its values in the order of the schema."""
@@ -119,7 +119,7 @@ class TraceWriter:
 
     def write_meta(self) -> None:
         """Write meta.json in one move, so that a reader never sees half of it."""
-        write_json((self._rank_folder if self._shared else self.folder) / META, self.meta)
+        write_json((self.rank_folder if self._shared else self.folder) / META, self.meta)
         self._described = len(self.meta["sources"]) + len(self.meta["equations"])
 
     def close(self, complete: bool = True) -> None:

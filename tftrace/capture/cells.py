@@ -18,8 +18,9 @@ from ..recipes.dims import Layout
 from ..recipes.evaluate import Evaluator
 from ..recipes.nodes import Apply, Lookup, Name, Node, Select
 from ..recipes.plan import Fit, Statement
-from ..recipes.value import MAX_CELLS, Array, Value, constant
-from .numbers import along, host, numbers_of, seen
+from ..recipes.slices import Slice, seen, take
+from ..recipes.value import Array, Value, constant
+from .numbers import along, host, numbers_of, standing
 from .references import Unbound
 
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
@@ -72,7 +73,7 @@ class Reading:
                 raise Unbound(f"{name} is a tensor whose numbers cannot be read ({dtypes[name]})")
         if empty := [name for name, layout in fit.layouts.items() if any(fit.sizes[n] == 0 for n in layout.names)]:
             raise Unbound(f"{empty[0]} is empty")
-        self.slices = {name: _Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
+        self.slices = {name: Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
         self.statements = [_Statement(self, statement, dtypes) for statement in fit.plan.statements]
         kinds = {kind for name, kind in dtypes.items() if name in fit.layouts and kind.is_floating_point}
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
@@ -124,7 +125,7 @@ class _Statement:
         self.leaves = reading.fit.leaves[statement.symbol]
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
-        self.reads: list[tuple[int, str, _Slice | None]] = [
+        self.reads: list[tuple[int, str, Slice | None]] = [
             (at, base(leaf), reading.slices[base(leaf)] if isinstance(leaf, Name) else None)
             for at, leaf in enumerate(self.leaves)
         ]
@@ -147,32 +148,8 @@ def _positions(seed: int, size: int, count: int) -> Array:
     return np.array(found)
 
 
-class _Slice:
-    """How an array is brought into the shape of its named dimensions."""
-
-    def __init__(self, layout: Layout, sizes: Mapping[str, int]) -> None:
-        self.names = layout.names
-        self.axes = tuple(enumerate(layout.names))
-        index = tuple(0 if names is None else slice(None) for names in layout.axes)
-        self.index = index if 0 in index else None
-        self.shape = tuple(sizes[n] for n in layout.names) if any(len(a or ()) > 1 for a in layout.axes) else None
-
-
-def _take(tensor: torch.Tensor, slice_: _Slice, drawn: Mapping[str, Array]) -> Any:
-    """A copy of the drawn positions."""
-    found = numbers_of(tensor)
-    if slice_.index is not None:
-        found = found[slice_.index]
-    if slice_.shape is not None:
-        found = found.reshape(slice_.shape)  # only takes axes apart: a view
-    whole = True
-    for axis, name in slice_.axes:
-        at = drawn.get(name)
-        if at is not None:
-            found, whole = found.take(at, axis) if found.__class__ is np.ndarray else along(found, at, axis), False
-    if whole:
-        found = found.copy() if isinstance(found, np.ndarray) else found.clone()
-    return found
+def _take(tensor: torch.Tensor, slice_: Slice, drawn: Mapping[str, Array]) -> Any:
+    return take(numbers_of(tensor), slice_, drawn, along)
 
 
 class _Cells(Known):
@@ -217,34 +194,17 @@ class _Cells(Known):
     def _selected(self, name: str, dim: str, index: int) -> tuple[tuple[str, ...], Any]:
         """The drawn cells at one position of a dimension."""
         slice_ = self._slices[name]
-        part = self._tensors[name].detach()
-        part = part if slice_.index is None else part[slice_.index]
-        part = part if slice_.shape is None else part.reshape(slice_.shape)
+        part = slice_.of(self._tensors[name].detach())
         rest = Layout(tuple((n,) for n in slice_.names if n != dim))
-        return rest.names, _take(part.select(slice_.names.index(dim), index), _Slice(rest, {}), self._drawn)
+        return rest.names, _take(part.select(slice_.names.index(dim), index), Slice(rest, {}), self._drawn)
 
     def _moved(self, leaf: Apply, numbers: tuple[int, ...]) -> tuple[tuple[str, ...], Any]:
         """The cells of a tensor under other names (`rename`), or those that each position of a window sees."""
-        dims, names = self._slices[base(leaf)].names, named(leaf)
-        new = moved_dims(leaf, dims)
-        step = 2 if leaf.function == "rename" else 3
-        drawn = {d: at for d, at in self._drawn.items() if d not in names[::step]}
-        found = _take(self._tensors[base(leaf)], self._slices[base(leaf)], drawn)
-        for at, dim in enumerate(names[::step]):
-            to, size, axis = names[at * step + 1], self._sizes[dim], dims.index(dim)
-            places = self.positions(to)
-            if step == 2:
-                if self._sizes[to] != size:
-                    raise Unbound(f"{to} is not as long as {dim}")
-            else:
-                stride, padding, dilation = numbers[at * 3 : at * 3 + 3]
-                kernel = np.arange(self._sizes[names[at * 3 + 2]])
-                places = places[:, None] * stride + kernel * dilation - padding
-            if math.prod(found.shape) // size * places.size > MAX_CELLS:
-                raise Unbound(f"{leaf.function}() needs more than {MAX_CELLS} cells at once")
-            found = seen(found, places, axis)
-            dims = (*dims[:axis], *names[at * step + 1 : at * step + step], *dims[axis + 1 :])
-        return new, found
+        slice_, moved = self._slices[base(leaf)], named(leaf)[:: 2 if leaf.function == "rename" else 3]
+        drawn = {d: at for d, at in self._drawn.items() if d not in moved}
+        found = _take(self._tensors[base(leaf)], slice_, drawn)
+        found = seen(found, leaf, numbers, slice_.names, self._sizes, self.positions, standing)
+        return moved_dims(leaf, slice_.names), found
 
     # -- what the evaluator asks for ---------------------------------------------------------------
 

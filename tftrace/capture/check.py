@@ -12,6 +12,7 @@ import torch
 
 from .. import schema
 from ..errors import TraceError
+from ..numbers import NumbersWriter
 from ..recipes import plan
 from ..recipes.library import Library, Match
 from ..recipes.recipe import Equation
@@ -58,6 +59,7 @@ class Checker:
 
     def __init__(self, library: Library, writer: TraceWriter) -> None:
         self._library, self._writer = library, writer
+        self._numbers = NumbersWriter(writer.rank_folder)
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[tuple[Reading, Units], _Group] = {}
@@ -111,6 +113,7 @@ class Checker:
             self._waiting = {key: group for key, group in self._waiting.items() if key not in full}
             fetch(column for group in full.values() for column in group.columns)
             self._judge(full.values())
+        self._numbers.close() if ended else self._numbers.flush()
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
         for _, _, row in rows:
             self._writer.add("checks", row)
@@ -120,6 +123,8 @@ class Checker:
             if amount := find(reference, call):
                 raise Unbound(f"random: {reference.source} is {amount}")
         tensors, numbers = resolve(match, call)
+        if numbers:
+            self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
         units = reading.units(tensors)
         cells = reading.draw(tensors, call.step, units)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
+from ..recipes import slices
 from ..recipes.value import Array
 from .references import Unbound
 
@@ -80,17 +81,10 @@ def along(found: Any, at: Array, axis: int) -> Any:
     return torch.stack([found.select(axis, int(i)) for i in at], axis)
 
 
-def seen(found: Any, places: Array, axis: int) -> Any:
+def standing(found: Any, places: Array, axis: int) -> Any:
     """What stands at each of these places along an axis, which becomes as many as `places` has; beyond the ends 0."""
-    size = found.shape[axis]
-    inside = (places >= 0) & (places < size)
     if isinstance(found, np.ndarray):
-        taken = found.take(places.clip(0, size - 1), axis)
-        if not inside.all():
-            taken[(slice(None),) * axis + (~inside,)] = 0
-        return taken
-    nothing = torch.zeros_like(found.select(axis, 0))
-    parts = [
-        found.select(axis, int(i)) if there else nothing for i, there in zip(places.flat, inside.flat, strict=True)
-    ]
+        return slices.standing(found, places, axis)
+    size, nothing = found.shape[axis], torch.zeros_like(found.select(axis, 0))
+    parts = [found.select(axis, int(i)) if 0 <= i < size else nothing for i in places.flat]
     return torch.stack(parts, axis).reshape(*found.shape[:axis], *places.shape, *found.shape[axis + 1 :])

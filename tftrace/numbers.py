@@ -1,0 +1,80 @@
+"""The numbers and words that checks used beside tensors: a scale, an epsilon, whether later keys are hidden.
+
+They stand in a stream of their own, `rank-*/numbers.arrow`, since a step's tensors do not hold them. A row is written
+only where a number is another than at the call before of the same name, so that a run of many tokens has few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from .errors import TraceError
+from .folder import rank_folder
+from .schema import NUMBERS
+from .stream import Stream
+from .trace import Trace
+from .writer import TableFile
+
+_FILE = "numbers"
+Values = Mapping[str, float | str]
+
+
+class NumbersWriter:
+    """Notes the numbers of each call, and writes those that changed."""
+
+    def __init__(self, rank_folder: Path) -> None:
+        self._path = rank_folder / f"{_FILE}.arrow"
+        self._known: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._rows: list[tuple[Any, ...]] = []
+        self._table: TableFile | None = None
+
+    def note(self, step: int, name: str, equation: str, values: Values) -> None:
+        """What an equation's symbols are on a step of this name."""
+        now = tuple(values.items())
+        if self._known.get((name, equation)) == now:
+            return
+        self._known[(name, equation)] = now
+        for symbol, value in now:
+            worded = isinstance(value, str)
+            self._rows.append((step, name, equation, symbol, None if worded else value, value if worded else None))
+
+    def flush(self) -> None:
+        """Write what is new."""
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        self._table = self._table or TableFile(self._path, NUMBERS)
+        columns = [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), NUMBERS.types, strict=True)]
+        self._table.write(pa.RecordBatch.from_arrays(columns, schema=NUMBERS))
+
+    def close(self) -> None:
+        """Write the rest and end the stream."""
+        self.flush()
+        if self._table is not None:
+            self._table.close()
+
+
+def numbers(trace: Trace, position: int, equation: str) -> dict[str, float | str]:
+    """The numbers and words that an equation's symbols stood for on a step; empty where the trace does not tell."""
+    step, rank, name = (trace.column(column)[position] for column in ("step", "rank", "name"))
+    folder = rank_folder(trace.path, int(rank))
+    if not (folder / f"{_FILE}.arrow").is_file():
+        return {}
+    try:
+        stream = Stream(folder, _FILE, NUMBERS)
+        names, words = stream.codes("name")
+        equations, ids = stream.codes("equation")
+    except TraceError:
+        return {}
+    if name not in words or equation not in ids:
+        return {}
+    steps = stream.columns(["step"])["step"].to_numpy()
+    fitting = (names == words.index(name)) & (equations == ids.index(equation)) & (steps <= step)
+    if not fitting.any():
+        return {}
+    rows = (fitting & (steps == steps[fitting].max())).nonzero()[0]
+    found = stream.take(rows, ["symbol", "value", "text"]).to_pylist()
+    return {r["symbol"]: r["text"] if r["value"] is None else r["value"] for r in found if r["symbol"] is not None}

@@ -1,0 +1,146 @@
+"""An equation evaluated from what a trace has kept: whole, or at a few positions. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import schema
+from ..errors import TraceError
+from ..numbers import numbers
+from ..trace import TensorRow, Trace
+from ..values import read_value
+from . import plan
+from .analysis import base, moved_dims, named
+from .bound import bound
+from .evaluate import Evaluator
+from .formula import Formula, FormulaError
+from .nodes import Apply, Node
+from .recipe import Equation, parse
+from .slices import Slice, seen, take
+from .value import MAX_CELLS, Array, Value, constant, real
+
+UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoff
+
+
+class Missing(TraceError):
+    """A tensor that the trace has not kept; the message names it."""
+
+
+@dataclass
+class Fitted:
+    """An equation on a step: the formula that fits there, and the tensors and numbers that its symbols stand for."""
+
+    equation: Equation
+    formula: Formula
+    variant: str | None
+    plan: plan.Plan
+    tensors: Mapping[str, TensorRow]
+    numbers: Mapping[str, float | str]
+    arrays: dict[str, Array] = field(default_factory=dict)  # what was read, or replayed
+
+    @property
+    def unit(self) -> float:
+        """Unit roundoff of the coarsest dtype that takes part."""
+        return max((UNITS[r.dtype] for r in self.tensors.values() if r.dtype in UNITS), default=UNITS["float32"])
+
+
+def fitted(trace: Trace, position: int, name: str, own_numbers: Mapping[str, float | str] | None = None) -> Fitted:
+    """An equation on the call at `position`, in the variant that the check found to fit; raises TraceError with the
+    reason where it cannot be fitted to what the trace tells."""
+    data = trace.equation(name)
+    if data is None:
+        raise TraceError(f"the trace does not describe the equation {name!r}")
+    equation = parse(data, "meta.json")
+    check = next((c for c in trace.checks_of(position) if c.equation == name), None)
+    chosen = next((v for v in equation.variants if check is not None and v.name == check.variant), None)
+    form, patterns = (equation.formula, equation.dims) if chosen is None else (chosen.formula, chosen.dims)
+    tensors = {s: r for s, r in bound(trace, position, name).tensors.items() if s in form.symbols}
+    known = numbers(trace, position, name) if own_numbers is None else own_numbers
+    shapes = tuple((s, r.shape) for s, r in tensors.items())
+    made = plan.make(form, patterns, shapes, tuple(known.items()))
+    return Fitted(equation, form, None if chosen is None else chosen.name, made, tensors, known)
+
+
+class Kept:
+    """What the symbols of a fitted equation are, for the evaluator; along `drawn` dimensions only there."""
+
+    def __init__(self, trace: Trace, fit: Fitted, drawn: Mapping[str, Sequence[int]] | None = None) -> None:
+        self._trace, self._fit = trace, fit
+        self._drawn = {dim: np.asarray(at) for dim, at in (drawn or {}).items()}
+
+    def evaluator(self) -> Evaluator:
+        """Of the run's dtype; sums of half precision accumulate in single."""
+        return Evaluator(self, self._fit.unit, min(self._fit.unit, UNITS["float32"]))
+
+    def array(self, name: str) -> Array:
+        """A tensor as it was recorded; raises Missing if the trace has not kept it."""
+        fit = self._fit
+        if name not in fit.arrays:
+            row = fit.tensors[name]
+            if not row.value:
+                raise Missing(f"{row.name or 'the result'} was not kept")
+            fit.arrays[name] = read_value(self._trace.path, row.value, row.shape)
+        return fit.arrays[name]
+
+    def cells(self, name: str, without: Sequence[str] = ()) -> Array:
+        """The drawn cells of a tensor in the shape of its named dimensions; all those along `without`."""
+        drawn = {dim: at for dim, at in self._drawn.items() if dim not in without}
+        found: Array = take(self.array(name), Slice(self._fit.plan.layouts[name], self._fit.plan.sizes), drawn)
+        return found
+
+    # -- what the evaluator asks for --------------------------------------------------------------------
+
+    def value(self, name: str) -> Value | None:
+        layout = self._fit.plan.layouts.get(name)
+        if layout is not None:
+            return _value(layout.names, self.cells(name))
+        number = self._fit.numbers.get(name)
+        return constant(number) if isinstance(number, float) else None
+
+    def size(self, dim: str) -> int:
+        return self._fit.plan.sizes[dim]
+
+    def positions(self, dim: str) -> Array:
+        at = self._drawn.get(dim)
+        return np.arange(self.size(dim)) if at is None else at
+
+    def lookup(self, table: str, index: Value) -> Value:
+        names = self._fit.plan.layouts[table].names
+        if index.v.size * math.prod(self.size(n) for n in names[1:]) > MAX_CELLS:
+            raise FormulaError(f"{table} is looked up more often than can be held at once")
+        found = self.cells(table, names[:1])
+        return _value((*index.dims, *names[1:]), found[index.v.astype(np.int64)])
+
+    def select(self, name: str, dim: str, index: int) -> Value:
+        names = self._fit.plan.layouts[name].names
+        rest = tuple(n for n in names if n != dim)
+        return _value(rest, self.cells(name, (dim,)).take(index, names.index(dim)))
+
+    def moved(self, leaf: Apply, given: tuple[int, ...]) -> Value:
+        names, step = named(leaf), 2 if leaf.function == "rename" else 3
+        start = self._fit.plan.layouts[base(leaf)].names
+        found = seen(self.cells(base(leaf), names[::step]), leaf, given, start, self._fit.plan.sizes, self.positions)
+        return _value(moved_dims(leaf, start), found)
+
+
+def _value(names: tuple[str, ...], found: Array) -> Value:
+    v = found if found.dtype == np.bool_ else real(found)
+    return Value(names, v, np.zeros(v.shape), whole=found.dtype.kind in "iu")
+
+
+def equations(trace: Trace, position: int) -> list[str]:
+    """The equations of a call: its principal one, and the others that were checked on it."""
+    if trace.column("kind")[position] not in schema.CALLS:
+        return []
+    own = trace.column("equation")[position]
+    names = ([own] if own else []) + [c.equation for c in trace.checks_of(position)]
+    return [name for name in dict.fromkeys(names) if trace.equation(name) is not None]
+
+
+def expression(fit: Fitted, symbol: str) -> Node | None:
+    """What a fitted equation says of a symbol, abbreviations put in their place."""
+    return next((s.body for s in fit.plan.statements if s.symbol == symbol), None)

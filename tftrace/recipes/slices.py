@@ -1,0 +1,80 @@
+"""How the cells of a tensor are taken by the names of its dimensions: of an array, or of what acts like one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .analysis import named
+from .dims import Layout
+from .formula import FormulaError
+from .nodes import Apply
+from .value import MAX_CELLS, Array
+
+
+class Slice:
+    """How an array is brought into the shape of its named dimensions."""
+
+    def __init__(self, layout: Layout, sizes: Mapping[str, int]) -> None:
+        self.names = layout.names
+        self.axes = tuple(enumerate(layout.names))
+        index = tuple(0 if names is None else slice(None) for names in layout.axes)
+        self.index = index if 0 in index else None
+        self.shape = tuple(sizes[n] for n in layout.names) if any(len(a or ()) > 1 for a in layout.axes) else None
+
+    def of(self, found: Any) -> Any:
+        """An array in the shape of its named dimensions: a view."""
+        found = found if self.index is None else found[self.index]
+        return found if self.shape is None else found.reshape(self.shape)
+
+
+def take(found: Any, slice_: Slice, drawn: Mapping[str, Array], along: Callable[..., Any] = np.take) -> Any:
+    """A copy of the drawn positions."""
+    found = slice_.of(found)
+    whole = True
+    for axis, name in slice_.axes:
+        at = drawn.get(name)
+        if at is not None:
+            found, whole = along(found, at, axis), False
+    return found if not whole else found.copy() if isinstance(found, np.ndarray) else found.clone()
+
+
+def seen(
+    found: Any,
+    leaf: Apply,
+    numbers: tuple[int, ...],
+    dims: tuple[str, ...],
+    sizes: Mapping[str, int],
+    positions: Callable[[str], Array],
+    places: Callable[[Any, Array, int], Any] | None = None,
+) -> Any:
+    """The cells of a tensor with these dimensions under other names (`rename`), or those that each position of a
+    window sees: `positions` of its dimension, beyond the ends zero."""
+    names, step = named(leaf), 2 if leaf.function == "rename" else 3
+    for at, dim in enumerate(names[::step]):
+        to, size, axis = names[at * step + 1], sizes[dim], dims.index(dim)
+        where = positions(to)
+        if step == 2:
+            if sizes[to] != size:
+                raise FormulaError(f"{to} is not as long as {dim}")
+        else:
+            stride, padding, dilation = numbers[at * 3 : at * 3 + 3]
+            where = where[:, None] * stride + np.arange(sizes[names[at * 3 + 2]]) * dilation - padding
+        if math.prod(found.shape) // size * where.size > MAX_CELLS:
+            raise FormulaError(f"{leaf.function}() needs more than {MAX_CELLS} cells at once")
+        found = (places or standing)(found, where, axis)
+        dims = (*dims[:axis], *names[at * step + 1 : at * step + step], *dims[axis + 1 :])
+    return found
+
+
+def standing(found: Array, places: Array, axis: int) -> Array:
+    """What stands at each of these places along an axis, which becomes as many as `places` has; beyond the ends 0."""
+    size = found.shape[axis]
+    inside = (places >= 0) & (places < size)
+    taken = found.take(places.clip(0, size - 1), axis)
+    if not inside.all():
+        taken[(slice(None),) * axis + (~inside,)] = 0
+    return taken
