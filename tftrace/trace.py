@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from . import missing, schema
 from .errors import TraceError
+from .inside import read_bytes
 from .reader import Tables, read_meta
 from .values import kept_row, read_value
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SOURCE_LIMIT = 64 << 20  # bytes of a source file
 _BLOCK_ROWS, _BLOCKS_KEPT = 256, 512  # rows decoded at once, and how many such blocks are remembered
 
 
@@ -345,11 +347,9 @@ class Trace:
         if file is None or not isinstance(name, str) or Path(name).name != name:
             return []
         if file not in self._sources:
-            path = self.path / "sources" / name
             try:
-                inside = path.resolve().parent == (self.path / "sources").resolve()
-                text = path.read_text(encoding="utf-8", errors="replace") if inside else ""
-            except (OSError, ValueError):
+                text = read_bytes(self.path, "sources", name, limit=_SOURCE_LIMIT).decode("utf-8", "replace")
+            except (TraceError, OSError, ValueError):
                 text = ""
             self._sources[file] = text.splitlines()
         return self._sources[file]
