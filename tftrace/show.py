@@ -4,12 +4,10 @@ It says what the screen says; each equation stands once, where it first occurs, 
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -18,13 +16,13 @@ from rich.text import Text
 from . import describe, schema
 from .describe import wrapped
 from .errors import TraceError
+from .export import jsonlines
 from .text import duration, visible
 from .trace import Trace
 
 Part = tuple[str, str]  # text and its style
 _WIDTH = 100  # columns where the stream is not a terminal
 _BEFORE, _AFTER = 4, 6  # source lines around a statement
-_ROWS_AT_ONCE = 4096
 _COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
 _ROLES = {schema.INPUT: "blue", schema.OUTPUT: "green", schema.LOCAL: "yellow", schema.PARAMETER: "magenta"}
 
@@ -227,38 +225,9 @@ def _short(said: str, width: int) -> str:
 
 
 def _json(trace: Trace, step: int | None, limit: int | None) -> Iterator[str]:
-    if step is not None:
-        row = trace.part("steps", step, step + 1).to_pylist()[0]
-        yield _dumps(_step(trace, step, row), indent=1) + "\n"
+    if step is None:
+        yield from jsonlines.document(trace, limit)
         return
-    yield '{"meta": ' + _dumps(trace.meta) + ',\n"steps": ['
-    count = len(trace) if limit is None else min(limit, len(trace))
-    for start in range(0, count, _ROWS_AT_ONCE):
-        rows = trace.part("steps", start, min(start + _ROWS_AT_ONCE, count)).to_pylist()
-        for at, row in enumerate(rows, start):
-            yield (",\n" if at else "\n") + _dumps(_step(trace, at, row))
-    yield "\n]}\n"
-
-
-def _step(trace: Trace, at: int, row: dict[str, Any]) -> dict[str, Any]:
-    first, last = describe.span(trace, at)
-    row["source"] = "\n".join(trace.source(row["file"])[first - 1 : last]) if first else ""
-    tensors, checks = (schema.TENSORS.names, trace.tensors_of(at)), (schema.CHECKS.names, trace.checks_of(at))
-    for key, (names, found) in (("tensors", tensors), ("checks", checks)):
-        row[key] = [{name: getattr(one, name) for name in names} for one in found]
-    return row
-
-
-def _dumps(value: Any, indent: int | None = None) -> str:
-    """ASCII, so that no terminal is moved by a stranger's text; NaN and Inf, which JSON has not, as null."""
-    return json.dumps(_finite(value), allow_nan=False, indent=indent)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return value
+    found = next(jsonlines.objects(trace, step, step + 1))
+    found["tensors"] = [{name: getattr(row, name) for name in schema.TENSORS.names} for row in trace.tensors_of(step)]
+    yield jsonlines.dumps(found, indent=1) + "\n"

@@ -1,13 +1,13 @@
-"""One row a (step, tensor): as an Arrow table, a DataFrame, or a CSV that runs nothing in a spreadsheet."""
+"""One row a (step, tensor): as Arrow tables, a DataFrame, or a CSV that runs nothing in a spreadsheet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .. import schema
 from ..trace import Trace
@@ -21,31 +21,73 @@ _TENSOR = ("role", "tensor_name", "tensor", "shape", "dtype", "device", "numel",
 _CHECK = ("equation", "verdict", "residual", "bound")
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "")
+_AT_ONCE = 16_384  # steps whose rows are in memory at once
 
 COLUMNS = (*_STEP, *_TENSOR, *_CHECK)  # a contract: other programs read this header
 
 
 def joined(trace: Trace) -> pa.Table:
     """Every step with each of its tensors (a step without any has one row), and the verdict on its equation."""
-    steps = trace.steps
-    tensors = trace.tensors.rename_columns([f"tensor_{n}" if n == "name" else n for n in trace.tensors.column_names])
-    sizes = np.bincount(trace.tensor_positions, minlength=len(steps))
+    return pa.concat_tables([SCHEMA.empty_table(), *batches(trace)])
+
+
+def batches(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
+    """The rows of `joined` in order, some thousand steps at a time; of the steps from `start` to before `stop`."""
+    stop = len(trace) if stop is None else stop
+    tensor_bounds, check_bounds = (
+        np.searchsorted(positions, np.arange(start, stop + _AT_ONCE, _AT_ONCE).clip(max=stop))
+        for positions in (trace.tensor_positions, trace.check_positions)
+    )
+    for part, first in enumerate(range(start, stop, _AT_ONCE)):
+        yield _joined(trace, first, min(first + _AT_ONCE, stop), *tensor_bounds[part : part + 2],
+                      *check_bounds[part : part + 2])  # fmt: skip
+
+
+def _joined(
+    trace: Trace, first: int, last: int, tensor: int, tensor_end: int, check: int, check_end: int
+) -> pa.Table:
+    """The rows of the steps from `first` to before `last`, whose tensors and checks stand between these rows."""
+    steps = trace.steps.slice(first, last - first)
+    tensors = trace.tensors.slice(tensor, tensor_end - tensor)
+    tensors = tensors.rename_columns([f"tensor_{n}" if n == "name" else n for n in tensors.column_names])
+    sizes = np.bincount(trace.tensor_positions[tensor:tensor_end] - first, minlength=len(steps))
     rows = np.maximum(sizes, 1)
     owner = np.repeat(np.arange(len(steps)), rows)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(rows) - rows, rows)
     starts = np.cumsum(sizes) - sizes
-    tensor = pa.array(starts[owner] + within, mask=sizes[owner] == 0)
-    first, order = np.unique(trace.check_positions, return_index=True)
+    seen = pa.array(starts[owner] + within, mask=sizes[owner] == 0)
+    judged, order = np.unique(trace.check_positions[check:check_end] - first, return_index=True)
     verdict = np.full(len(steps), -1)
-    verdict[first] = order
-    check = pa.array(verdict[owner], mask=verdict[owner] < 0)
-    columns = {n: steps[n].take(pa.array(owner)) for n in _STEP}
-    columns |= {n: tensors[n].take(tensor) for n in _TENSOR}
-    columns |= {n: trace.checks[n].take(check) for n in _CHECK if n != "equation"}
-    columns["equation"] = steps["equation"].take(pa.array(owner))
-    shapes = columns["shape"].to_pylist()
-    columns["shape"] = pa.array([None if s is None else "x".join(map(str, s)) for s in shapes], pa.string())
-    return pa.table({name: columns[name] for name in COLUMNS})
+    verdict[judged] = order
+    given = pa.array(verdict[owner], mask=verdict[owner] < 0)
+    checks = trace.checks.slice(check, check_end - check)
+    columns = {n: steps[n].take(pa.array(owner)) for n in (*_STEP, "equation")}
+    columns |= {n: tensors[n].take(seen) for n in _TENSOR}
+    columns |= {n: checks[n].take(given) for n in _CHECK if n != "equation"}
+    columns["shape"] = _shapes(columns["shape"])
+    return pa.table({name: columns[name] for name in COLUMNS}, schema=SCHEMA)
+
+
+def _shapes(column: pa.ChunkedArray) -> pa.Array:
+    """`1x128x768`; a scalar's is an empty text."""
+    texts = pc.cast(pc.list_flatten(column), pa.string())
+    lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
+    flat = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    shapes = pc.binary_join(pa.ListArray.from_arrays(offsets, flat), "x")
+    return pc.if_else(pc.is_valid(lists), shapes, pa.scalar(None, pa.string()))
+
+
+def _fields() -> list[pa.Field]:
+    """The columns with the types that they have in their tables."""
+    types = {name: kind for table in (schema.CHECKS, schema.TENSORS, schema.STEPS)
+             for name, kind in zip(table.names, table.types, strict=True)}  # fmt: skip
+    types |= {"tensor_name": pa.string(), "shape": pa.string()}
+    return [pa.field(name, types[name]) for name in COLUMNS]
+
+
+SCHEMA = pa.schema(_fields())
 
 
 def to_frame(table: pa.Table) -> pandas.DataFrame:
@@ -56,18 +98,26 @@ def to_frame(table: pa.Table) -> pandas.DataFrame:
     return frame
 
 
-def write_csv(trace: Trace, path: Path) -> None:
-    """Write the joined table; missing cells are empty, a present empty text (a scalar's shape) is `""`."""
-    table = joined(trace)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(",".join(COLUMNS) + "\n")
-        for batch in table.to_batches(max_chunksize=65536):
-            columns = [_cells(column.to_pylist()) for column in batch.columns]
-            file.writelines(",".join(row) + "\n" for row in zip(*columns, strict=True))
+def write(trace: Trace, stream: BinaryIO) -> None:
+    """Write the joined table as CSV; missing cells are empty, a present empty text (a scalar's shape) is `""`."""
+    stream.write((",".join(COLUMNS) + "\n").encode())
+    for part in batches(trace):
+        if len(part):
+            rows = pc.binary_join_element_wise(*(_cells(column) for column in part.columns), ",")
+            stream.write("\n".join([*rows.to_pylist(), ""]).encode())
 
 
-def _cells(values: Iterable[Any]) -> list[str]:
-    return ["" if v is None else _text(v) if isinstance(v, str) else repr(v) for v in values]
+def _cells(column: pa.ChunkedArray) -> pa.Array:
+    """A column as the texts of its cells."""
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if pa.types.is_string(array.type):
+        words = array.dictionary_encode()
+        array = pa.array([_text(word) for word in words.dictionary.to_pylist()], pa.string()).take(words.indices)
+    elif pa.types.is_floating(array.type):
+        array = pa.array([None if value is None else repr(value) for value in array.to_pylist()], pa.string())
+    else:
+        array = array.cast(pa.string())
+    return pc.fill_null(array, "")
 
 
 def _text(value: str) -> str:

@@ -1,0 +1,103 @@
+"""The formats of an export, and writing one so that an interrupted export leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import TraceError
+from ..trace import Trace
+from .target import into_file, into_folder
+
+Writer = Callable[..., None]  # (trace, binary stream, **options); a folder's takes a path in place of the stream
+STDOUT = "-"
+
+_DIAGRAM = ("depth", "under", "forward")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: the endings of its files, and the function here that writes it, imported when it is needed."""
+
+    name: str
+    endings: tuple[str, ...]
+    writer: str  # module:function
+    options: tuple[str, ...] = ()
+    folder: str = ""  # the function that writes it as a folder of files; into a pipe it is one file
+
+    def write(self, trace: Trace, stream: BinaryIO, **options: Any) -> None:
+        """Write the trace to a binary stream."""
+        _function(self.writer)(trace, stream, **options)
+
+    def write_folder(self, trace: Trace, path: Path, **options: Any) -> None:
+        """Write the trace as the files of a new folder."""
+        _function(self.folder)(trace, path, **options)
+
+
+def _function(place: str) -> Writer:
+    module, name = place.split(":")
+    found: Writer = getattr(import_module(f".{module}", __package__), name)
+    return found
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format("csv", (".csv",), "table:write"),
+        Format("parquet", (".parquet",), "parquet:write", folder="parquet:write_folder"),
+        Format("jsonl", (".jsonl", ".ndjson"), "jsonlines:write"),
+        Format("json", (".json",), "jsonlines:write_document"),
+        Format("html", (".html", ".htm"), "html:write"),
+        Format("perfetto", (".perfetto.json", ".trace.json"), "perfetto:write"),
+        Format("mermaid", (".mmd", ".mermaid"), "mermaid:write", _DIAGRAM),
+        Format("dot", (".dot", ".gv"), "dot:write", _DIAGRAM),
+        Format("svg", (".svg",), "svg:write", _DIAGRAM),
+    )
+}
+
+
+def export(
+    trace: Trace, path: str | os.PathLike[str], *, overwrite: bool = False, format: str | None = None, **options: Any
+) -> None:
+    """Write the trace in the format that the path's extension names, or in `format`; `-` is standard output.
+
+    Diagrams (mermaid, dot, svg) take `depth`, `under` and `forward`, as `tftrace.flow.graph` does. Raises TraceError
+    for a format that there is not, a file that exists (unless `overwrite`) or cannot be written. What was there before
+    an interrupted export is there after it, and no half file."""
+    said = os.fspath(path)
+    form = _format(said, format)
+    options = {name: value for name, value in options.items() if value is not None}
+    for name in options:
+        if name not in form.options:
+            takers = ", ".join(one.name for one in FORMATS.values() if name in one.options)
+            raise TraceError(f"--{name} is not for {form.name}" + (f", but for {takers}: leave it out." if takers else "."))
+    if said == STDOUT:
+        sys.stdout.flush()
+        form.write(trace, sys.stdout.buffer, **options)
+        sys.stdout.buffer.flush()
+    elif form.folder:
+        into_folder(Path(said).expanduser(), lambda part: form.write_folder(trace, part, **options), overwrite)
+    else:
+        into_file(Path(said).expanduser(), lambda stream: form.write(trace, stream, **options), overwrite)
+
+
+def _format(path: str, name: str | None) -> Format:
+    """The format that is named, or that the longest known ending of the path stands for."""
+    known = ", ".join(f"{form.endings[0]}" for form in FORMATS.values())
+    if name is not None:
+        if name.lower() not in FORMATS:
+            raise TraceError(f"There is no format {name!r}: choose one of {', '.join(FORMATS)}.")
+        return FORMATS[name.lower()]
+    if path == STDOUT:
+        raise TraceError(f"To write to standard output, name a format with --format: {', '.join(FORMATS)}.")
+    file = Path(path).name
+    endings = {ending: form for form in FORMATS.values() for ending in form.endings}
+    fitting = [ending for ending in endings if file.lower().endswith(ending)]
+    if not fitting:
+        raise TraceError(f"There is no export to '{Path(path).suffix or file}': name a file in {known}.")
+    return endings[max(fitting, key=len)]

@@ -1,0 +1,82 @@
+"""JSON: an object a step, with its source line, its tensors and its verdicts; one a line, or all in one document."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .. import notes, schema
+from ..trace import Trace
+
+_AT_ONCE = 4096  # steps
+
+
+def write(trace: Trace, stream: BinaryIO) -> None:
+    """Write JSON Lines: a step a line."""
+    for step in objects(trace):
+        stream.write(dumps(step).encode() + b"\n")
+
+
+def document(trace: Trace, limit: int | None = None) -> Iterator[str]:
+    """`{"meta": …, "steps": […]}` piece by piece; what is in meta.json, and the steps."""
+    yield '{"meta": ' + dumps(trace.meta) + ',\n"steps": ['
+    for at, step in enumerate(objects(trace, 0, limit)):
+        yield (",\n" if at else "\n") + dumps(step)
+    yield "\n]}\n"
+
+
+def write_document(trace: Trace, stream: BinaryIO) -> None:
+    """Write one JSON document."""
+    stream.writelines(part.encode() for part in document(trace))
+
+
+def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
+    """The steps from `start` to before `stop`, each a row of the steps table with `source`, `tensors` and `checks`,
+    and with `note` where it has one."""
+    stop = len(trace) if stop is None else min(stop, len(trace))
+    noted = notes.read(trace)
+    for first in range(start, stop, _AT_ONCE):
+        last = min(first + _AT_ONCE, stop)
+        tensors = _by_step(trace.tensors, trace.tensor_positions, first, last)
+        checks = _by_step(trace.checks, trace.check_positions, first, last)
+        for at, row in enumerate(trace.steps.slice(first, last - first).to_pylist(), first):
+            row["source"] = _source(trace, row)
+            row["tensors"], row["checks"] = tensors.get(at, []), checks.get(at, [])
+            if at in noted:
+                row["note"] = noted[at]
+            yield row
+
+
+def _by_step(table: Any, positions: np.ndarray, first: int, last: int) -> dict[int, list[dict[str, Any]]]:
+    begin, end = np.searchsorted(positions, [first, last]).tolist()
+    found: dict[int, list[dict[str, Any]]] = {}
+    for at, row in zip(positions[begin:end].tolist(), table.slice(begin, end - begin).to_pylist(), strict=True):
+        found.setdefault(at, []).append(row)
+    return found
+
+
+def _source(trace: Trace, row: dict[str, Any]) -> str:
+    first, last = row["line"] or 0, max(row["line"] or 0, row["end_line"] or 0)
+    return "\n".join(trace.source(row["file"])[first - 1 : last]) if first > 0 else ""
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """ASCII, so that no terminal is moved by a stranger's text; NaN and Inf, which JSON has not, as null."""
+    try:
+        return json.dumps(value, allow_nan=False, indent=indent)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
