@@ -12,7 +12,7 @@ import pytest
 
 from tftrace import schema
 from tftrace.errors import TraceError
-from tftrace.export import FORMATS, export
+from tftrace.export import export, table
 from tftrace.trace import Trace
 
 from .builders import Builder, attention_trace, hostile_trace
@@ -138,11 +138,12 @@ def test_an_interrupted_export_leaves_no_file(tmp_path: Path, monkeypatch: pytes
     trace = attention_trace(tmp_path)
     before = set(tmp_path.iterdir())
 
-    def write(trace: Trace, path: Path) -> None:
-        path.write_text("half")
+    def write(trace: Trace, stream: Any) -> None:
+        stream.write(b"half")
+        stream.flush()
         raise error
 
-    monkeypatch.setitem(FORMATS, ".csv", write)
+    monkeypatch.setattr(table, "write", write)
     with pytest.raises(TraceError if isinstance(error, OSError) else error):
         export(trace, tmp_path / "run.csv")
     assert set(tmp_path.iterdir()) == before

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import TraceError
+from .inside import read_bytes
 from .text import visible
 from .trace import Trace
 
@@ -66,14 +67,10 @@ def _entries(trace: Trace) -> list[dict[str, Any]]:
     """What the file holds, as far as it is notes; the file may be a stranger's."""
     file = trace.path / _FILE
     try:
-        if file.is_symlink():
-            raise TraceError(f"{file} is a link, which a trace may not hold: copy the file itself.")
-        if not file.exists():
-            return []
-        if not file.is_file() or file.stat().st_size > _LIMIT:
-            raise TraceError(f"{file} is not a file of notes: remove it.")
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_bytes(trace.path, _FILE, limit=_LIMIT))
         return [entry for entry in data["notes"] if _is_note(entry)]
+    except FileNotFoundError:
+        return []
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise TraceError(f"{file} is damaged, and the notes in it cannot be read: mend or remove it.") from error
 

@@ -184,9 +184,17 @@ class Trace:
 
     def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write one row a (step, tensor) as CSV. Raises TraceError if the file exists, unless `overwrite`."""
+        self.export(path, overwrite=overwrite, format="csv")
+
+    def export(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, format: str | None = None, **options: Any
+    ) -> None:
+        """Write the trace in the format that the path's extension names (.csv, .parquet, .jsonl, .json, .html,
+        .perfetto.json, .mmd, .dot, .svg), or in `format`; a diagram takes `under`, `depth` and `forward`. Raises
+        TraceError for an unknown format, and if the file exists, unless `overwrite`."""
         from .export import export
 
-        export(self, path, overwrite=overwrite)
+        export(self, path, overwrite=overwrite, format=format, **options)
 
     # -- steps as a tree --------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ def export(
     for name in options:
         if name not in form.options:
             takers = ", ".join(one.name for one in FORMATS.values() if name in one.options)
-            raise TraceError(f"--{name} is not for {form.name}" + (f", but for {takers}: leave it out." if takers else "."))
+            raise TraceError(f"--{name} is for {takers or 'no format'}, and not for {form.name}: leave it out.")
     if said == STDOUT:
         sys.stdout.flush()
         form.write(trace, sys.stdout.buffer, **options)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from .. import notes, schema
+from .. import notes
 from ..trace import Trace
 
 _AT_ONCE = 4096  # steps
@@ -41,22 +40,21 @@ def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[d
     noted = notes.read(trace)
     for first in range(start, stop, _AT_ONCE):
         last = min(first + _AT_ONCE, stop)
-        tensors = _by_step(trace.tensors, trace.tensor_positions, first, last)
-        checks = _by_step(trace.checks, trace.check_positions, first, last)
-        for at, row in enumerate(trace.steps.slice(first, last - first).to_pylist(), first):
-            row["source"] = _source(trace, row)
-            row["tensors"], row["checks"] = tensors.get(at, []), checks.get(at, [])
+        rows = trace.part("steps", first, last).to_pylist()
+        tensors, checks = (_by_step(trace, table, first, last) for table in ("tensors", "checks"))
+        for at, (row, seen, judged) in enumerate(zip(rows, tensors, checks, strict=True), first):
+            row |= {"source": _source(trace, row), "tensors": seen, "checks": judged}
             if at in noted:
                 row["note"] = noted[at]
             yield row
 
 
-def _by_step(table: Any, positions: np.ndarray, first: int, last: int) -> dict[int, list[dict[str, Any]]]:
-    begin, end = np.searchsorted(positions, [first, last]).tolist()
-    found: dict[int, list[dict[str, Any]]] = {}
-    for at, row in zip(positions[begin:end].tolist(), table.slice(begin, end - begin).to_pylist(), strict=True):
-        found.setdefault(at, []).append(row)
-    return found
+def _by_step(trace: Trace, table: str, first: int, last: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a table that belong to each step from `first` to before `last`."""
+    bounds = trace.bounds(table)[first : last + 1]
+    rows = trace.part(table, bounds[0], bounds[-1]).to_pylist()
+    ends = (bounds - bounds[0]).tolist()
+    return (rows[begin:end] for begin, end in pairwise(ends))
 
 
 def _source(trace: Trace, row: dict[str, Any]) -> str:

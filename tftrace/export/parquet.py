@@ -4,6 +4,7 @@ Ray Data read it. Into a pipe it is one file."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +26,7 @@ def write_folder(trace: Trace, path: Path) -> None:
     ranks = trace.column("rank")
     edges = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]
     kept = SCHEMA.remove(SCHEMA.get_field_index("rank"))
-    for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(edges)):
         folder = path / f"rank={int(ranks[start]) if len(ranks) else 0}"
         folder.mkdir(exist_ok=True)
         with open(folder / f"part-{number}.parquet", "xb") as stream:

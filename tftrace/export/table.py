@@ -20,6 +20,8 @@ _STEP = ("step", "parent", "depth", "forward", "rank", "kind", "name", "type", "
 _TENSOR = ("role", "tensor_name", "tensor", "shape", "dtype", "device", "numel", "nbytes", *schema.STATISTICS)
 _CHECK = ("equation", "verdict", "residual", "bound")
 
+_COLUMN = {"tensor_name": "name"}  # what a column is called in its own table
+
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "")
 _AT_ONCE = 16_384  # steps whose rows are in memory at once
 
@@ -34,36 +36,25 @@ def joined(trace: Trace) -> pa.Table:
 def batches(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
     """The rows of `joined` in order, some thousand steps at a time; of the steps from `start` to before `stop`."""
     stop = len(trace) if stop is None else stop
-    tensor_bounds, check_bounds = (
-        np.searchsorted(positions, np.arange(start, stop + _AT_ONCE, _AT_ONCE).clip(max=stop))
-        for positions in (trace.tensor_positions, trace.check_positions)
-    )
-    for part, first in enumerate(range(start, stop, _AT_ONCE)):
-        yield _joined(trace, first, min(first + _AT_ONCE, stop), *tensor_bounds[part : part + 2],
-                      *check_bounds[part : part + 2])  # fmt: skip
+    for first in range(start, stop, _AT_ONCE):
+        yield _joined(trace, first, min(first + _AT_ONCE, stop))
 
 
-def _joined(
-    trace: Trace, first: int, last: int, tensor: int, tensor_end: int, check: int, check_end: int
-) -> pa.Table:
-    """The rows of the steps from `first` to before `last`, whose tensors and checks stand between these rows."""
-    steps = trace.steps.slice(first, last - first)
-    tensors = trace.tensors.slice(tensor, tensor_end - tensor)
-    tensors = tensors.rename_columns([f"tensor_{n}" if n == "name" else n for n in tensors.column_names])
-    sizes = np.bincount(trace.tensor_positions[tensor:tensor_end] - first, minlength=len(steps))
+def _joined(trace: Trace, first: int, last: int) -> pa.Table:
+    """The rows of the steps from `first` to before `last`."""
+    steps = trace.part("steps", first, last, [*_STEP, "equation"])
+    tensor, check = (trace.bounds(table)[first : last + 1] for table in ("tensors", "checks"))
+    tensors = trace.part("tensors", tensor[0], tensor[-1], [_COLUMN.get(n, n) for n in _TENSOR]).rename_columns(_TENSOR)
+    checks = trace.part("checks", check[0], check[-1], [n for n in _CHECK if n != "equation"])
+    sizes = np.diff(tensor)
     rows = np.maximum(sizes, 1)
     owner = np.repeat(np.arange(len(steps)), rows)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(rows) - rows, rows)
-    starts = np.cumsum(sizes) - sizes
-    seen = pa.array(starts[owner] + within, mask=sizes[owner] == 0)
-    judged, order = np.unique(trace.check_positions[check:check_end] - first, return_index=True)
-    verdict = np.full(len(steps), -1)
-    verdict[judged] = order
-    given = pa.array(verdict[owner], mask=verdict[owner] < 0)
-    checks = trace.checks.slice(check, check_end - check)
-    columns = {n: steps[n].take(pa.array(owner)) for n in (*_STEP, "equation")}
-    columns |= {n: tensors[n].take(seen) for n in _TENSOR}
-    columns |= {n: checks[n].take(given) for n in _CHECK if n != "equation"}
+    seen = pa.array((tensor[:-1] - tensor[0])[owner] + within, mask=sizes[owner] == 0)
+    principal = pa.array((check[:-1] - check[0])[owner], mask=np.diff(check)[owner] == 0)
+    columns: dict[str, pa.ChunkedArray] = {}
+    for table, places in ((steps, pa.array(owner)), (tensors, seen), (checks, principal)):
+        columns |= {name: table[name].take(places) for name in table.column_names}
     columns["shape"] = _shapes(columns["shape"])
     return pa.table({name: columns[name] for name in COLUMNS}, schema=SCHEMA)
 

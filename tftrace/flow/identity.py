@@ -35,7 +35,7 @@ def consumers(trace: Trace, position: int, tensor: int) -> list[int]:
 def makes(trace: Trace) -> np.ndarray:
     """For each step whether it returned a tensor that was made in it: a call that hands on what it took makes none."""
     found = _index(trace, len(trace))
-    rows = np.flatnonzero(trace.tensors["role"].to_numpy() == schema.OUTPUT)
+    rows = np.flatnonzero(trace.column("role", "tensors") == schema.OUTPUT)
     at, maker = trace.tensor_positions[rows], found.maker[found.keys[rows]]
     made = np.zeros(len(trace), bool)
     made[at[(maker >= at) & (maker < trace.ends[at])]] = True
@@ -64,13 +64,14 @@ class _Index:
 
 @lru_cache(maxsize=2)
 def _index(trace: Trace, size: int) -> _Index:
-    rows = trace.tensors
     position = trace.tensor_positions
-    tensors, number = np.unique(rows["tensor"].fill_null(-1).to_numpy(), return_inverse=True)
+    tensors, number = np.unique(
+        np.nan_to_num(trace.column("tensor", "tensors"), nan=-1).astype(np.int64), return_inverse=True
+    )
     ranks, rank = np.unique(trace.column("rank"), return_inverse=True)
     key = rank[position] * len(tensors) + number
     count = len(ranks) * len(tensors)
-    role = rows["role"].to_numpy()
+    role = trace.column("role", "tensors")
     taken = np.flatnonzero(role == schema.INPUT)
     takes = np.unique(key[taken] * size + position[taken])  # in order of key, then of entry; each step once
     takers, taken_key = takes % max(size, 1), takes // max(size, 1)
