@@ -52,11 +52,10 @@ FORMATS = {
         Format("parquet", (".parquet",), "parquet:write", folder="parquet:write_folder"),
         Format("jsonl", (".jsonl", ".ndjson"), "jsonlines:write"),
         Format("json", (".json",), "jsonlines:write_document"),
-        Format("html", (".html", ".htm"), "html:write"),
         Format("perfetto", (".perfetto.json", ".trace.json"), "perfetto:write"),
-        Format("mermaid", (".mmd", ".mermaid"), "mermaid:write", _DIAGRAM),
-        Format("dot", (".dot", ".gv"), "dot:write", _DIAGRAM),
-        Format("svg", (".svg",), "svg:write", _DIAGRAM),
+        Format("mermaid", (".mmd", ".mermaid"), "diagram.mermaid:write", _DIAGRAM),
+        Format("dot", (".dot", ".gv"), "diagram.dot:write", _DIAGRAM),
+        Format("svg", (".svg",), "diagram.svg:write", _DIAGRAM),
     )
 }
 

@@ -65,7 +65,7 @@ class Scope:
             at = at[(at >= 0) & ~inside[at]]
             inside[at] = True
         self._opens = inside
-        self.depth = self._pleasant() if depth is None else max(0, depth)
+        self.depth = self._pleasant() if depth is None else max(0, min(depth, int(self._level.max())))
         self.boxes = self._boxes(self.depth)
         if len(self.boxes) > MOST_BOXES:
             raise TraceError(
