@@ -47,7 +47,7 @@ def test_a_symbol_and_its_tensor_have_one_colour_and_one_letter(film: Trace) -> 
         shown = screen(app)
         assert "→ Q   query" in shown and "← out [0]" in shown
         seen = [colours(app, symbol) for symbol in "QKV"]
-        assert all(len(found) >= 4 and len(set(found)) == 1 for found in seen)  # twice drawn, legend, table
+        assert all(len(found) >= 3 and len(set(found)) == 1 for found in seen)  # twice drawn, table
         assert len({found[0] for found in seen}) == 3
 
     play(film, script)
@@ -148,3 +148,26 @@ def test_a_trace_without_values_says_how_to_keep_them(tmp_path: Path) -> None:
         assert "Steps" in screen(app)
 
     play(trace, script, size=(100, 30))
+
+
+def test_attention_is_taken_apart_in_five_steps(film: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "i")
+        assert "no attention at this step" in screen(app)
+        app.go(find(film, "BertSelfAttention"))
+        await settle(pilot)
+        shown = screen(app)
+        assert all(f"▸ {n} {name}" in shown for n, name in enumerate(("project", "score", "scale and mask"), 1))
+        await press(pilot, "3", "down", "down")
+        await ready(app, pilot)
+        shown = screen(app)
+        assert "▾ 2 score" in shown and "S = QKᵀ" in shown and "▾ 1" not in shown
+        assert "fused: one kernel takes all these steps" in shown
+        assert "scores  rebuilt" in shown and "1×4×8×8" in shown
+        await press(pilot, "enter")
+        assert "scaled_dot_product_attention(" in str(film.source(film[app.position].file)[film[app.position].line - 1])
+        assert "▶▾ 2 score" in screen(app)
+        await press(pilot, "i")
+        assert "▾ 3 scale and mask" in screen(app)
+
+    play(film, script)

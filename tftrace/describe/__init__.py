@@ -12,6 +12,7 @@ from .run import about, forward_count, missing, totals
 from .series import Series, along_forwards, along_layers
 from .site import Code, code, values
 from .slices import Plane, chosen, plane_of
+from .substeps import Seen, SubStep, attention_of, line_of, substeps
 from .table import Line, tensors
 from .tree import Row, path, place, row, span, verdict
 
@@ -26,13 +27,16 @@ __all__ = [
     "Line",
     "Plane",
     "Row",
+    "Seen",
     "Series",
+    "SubStep",
     "about",
     "alike",
     "along_forwards",
     "along_layers",
     "attended",
     "attention_near",
+    "attention_of",
     "attention_steps",
     "axes",
     "bars",
@@ -44,6 +48,7 @@ __all__ = [
     "integer",
     "kept",
     "layer_label",
+    "line_of",
     "looked_at",
     "missing",
     "path",
@@ -53,6 +58,7 @@ __all__ = [
     "row",
     "shrunk",
     "span",
+    "substeps",
     "tall_bars",
     "tensors",
     "ties",

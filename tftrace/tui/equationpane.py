@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
-from rich.style import Style
 from rich.text import Text
 
 from .. import describe, schema
 from ..trace import Trace
 from .palette import style
-from .pane import Pane, short
+from .pane import short
+from .substeppane import SubStepPane
 
 _TIGHT = 13  # rows below which no row is left empty
 
 
-class EquationPane(Pane):
-    """The equations of the call a step belongs to, one under the other."""
+class EquationPane(SubStepPane):
+    """The equations of the call a step belongs to, one under the other; of attention also its five steps."""
 
     def __init__(self, trace: Trace) -> None:
-        super().__init__("Equation", id="equation")
-        self._trace = trace
-        self._position = 0
-        self.language = describe.LANGUAGES[0]
-        self._ties: dict[int, tuple[str, int]] = {}
+        super().__init__(trace, "Equation", id="equation")
 
     def on_resize(self) -> None:
         self.show(self._position)
@@ -44,11 +40,13 @@ class EquationPane(Pane):
         else:
             self.headline("Equation")
             lines = [Text(""), Text("  No equation is known for this call.", style(self.palette.faint))]
+        self._begin(position)
         for at, equation in enumerate(found):
             if at or self._trace.parent(position) is None:
                 lines += [Text(""), *self._wrapped(equation.cite, style(self.palette.soft, bold=True))]
-            lines += self._lines(equation)
+            lines += self._lines(equation, -1 if at else len(lines))
         self.draw(lines)
+        self._keep_in_view()
 
     def _about(self) -> list[Text]:
         """On the first step of a forward pass: what was run, and what came of it."""
@@ -63,7 +61,8 @@ class EquationPane(Pane):
     def _tight(self) -> bool:
         return self.space.height < _TIGHT
 
-    def _lines(self, equation: describe.Equation) -> list[Text]:
+    def _lines(self, equation: describe.Equation, top: int) -> list[Text]:
+        """One equation; with the sub-steps where it is the principal one, which starts in row `top` of the pane."""
         palette, width = self.palette, self.space.width
         out: list[Text] = []
         if equation.within:
@@ -78,10 +77,14 @@ class EquationPane(Pane):
         if equation.dims:
             out += self._wrapped(equation.dims, style(palette.blue))
         out += [] if self._tight else judgement
-        if equation.legend:
+        if top >= 0:
+            out += self._substeps(top + len(out))
+        in_table = {row.tensor for row in self._trace.tensors_of(self._position)}
+        legend = [(symbol, said) for symbol, said in equation.legend if equation.tensors[symbol] not in in_table]
+        if legend:
             out += gap
-            symbols = max(cell_len(symbol) for symbol, _ in equation.legend)
-            for symbol, said in equation.legend:
+            symbols = max(cell_len(symbol) for symbol, _ in legend)
+            for symbol, said in legend:
                 line = Text(no_wrap=True)
                 line.append(f"  {symbol:<{symbols}}  ", style(self._hue(equation, symbol), bold=True))
                 line.append(short(said, max(1, width - symbols - 5)), style(palette.soft))
@@ -94,17 +97,9 @@ class EquationPane(Pane):
         """As the paper prints it; each symbol in the colour that its tensor has in the table of tensors."""
         out = []
         for row, spans in zip(equation.drawn(width), equation.spans(width), strict=True):
-            line = Text(f"  {row}", style(self.palette.text, bold=True), no_wrap=True)
-            for first, last, symbol in spans:
-                line.stylize(style(self._hue(equation, symbol), bold=True), first + 2, last + 2)
-            out.append(line)
+            out.append(self._coloured(row, [(a, b, self._hue(equation, symbol)) for a, b, symbol in spans]))
         return out
 
     def _hue(self, equation: describe.Equation, symbol: str) -> str:
         tie = self._ties.get(equation.tensors.get(symbol, -1))
         return self.palette.hue(tie[1]) if tie else self.palette.warm
-
-    def _wrapped(self, said: str, look: Style, hang: int = 0, indent: int = 0) -> list[Text]:
-        width = max(8, self.space.width - 4 - hang - indent)
-        lines = Text(said, look).wrap(self.app.console, width)
-        return [Text(" " * (2 + indent + (hang if at else 0))).append_text(line) for at, line in enumerate(lines)]

@@ -8,6 +8,7 @@ from .. import describe, flow
 from ..trace import Trace
 from .attentionscreen import AttentionScreen
 from .choice import Choice
+from .equationpane import EquationPane
 from .statusline import StatusLine
 from .tensorpane import TensorPane
 from .valuescreen import ValueScreen
@@ -73,6 +74,15 @@ class LookingApp(App[None]):
     def _chosen(self, position: int | None, tensor: int) -> None:
         if position is not None:
             self.jump(position, tensor)
+
+    # -- sub-steps ----------------------------------------------------------------------------------------
+
+    def action_substep(self, by: int) -> None:
+        if not self.query_one(EquationPane).choose(by):
+            self.said("There is no attention at this step: a leads to the nearest one.")
+
+    def on_sub_step_pane_go_to(self, event: EquationPane.GoTo) -> None:
+        self.jump(event.position)
 
     # -- numbers ------------------------------------------------------------------------------------------
 
