@@ -54,6 +54,9 @@ def test_record_show_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     step = json.loads(capsys.readouterr().out)
     assert step["step"] == 3 and step["kind"] == "line"
 
+    assert main(["show", str(path), "--step", "0", "--lang", "zh"]) == 0
+    assert "论文" in capsys.readouterr().out
+
     assert main(["export", str(path), str(tmp_path / "run.csv")]) == 0
     assert (tmp_path / "run.csv").read_text().startswith("step,parent,depth,")
     assert main(["export", str(path), str(tmp_path / "run.csv")]) == 2

@@ -18,6 +18,7 @@ Level = Literal["modules", "functions", "lines", "ops"]
 Patterns = Annotated[list[str] | None, Parameter(consume_multiple=False, negative=())]
 Recipes = Annotated[list[Path] | None, Parameter(consume_multiple=False, negative=())]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
+Lang = Literal["en", "zh"]
 Switch = Annotated[bool, Parameter(negative=())]
 
 
@@ -42,13 +43,13 @@ def wanted_values(said: list[str] | None) -> str | list[str]:
     return words[0] if words else said
 
 
-def present(trace: Trace) -> None:
+def present(trace: Trace, language: str = "en") -> None:
     """The debugger where there is a terminal, else the same content as text."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         from ..tui.app import run
 
-        run(trace)
+        run(trace, language)
     else:
         from ..show import show as print_steps
 
-        print_steps(trace)
+        print_steps(trace, language=language)

@@ -7,10 +7,12 @@ from tempfile import TemporaryDirectory
 
 from ..demo import demo_folder
 from ._recording import record_source
-from ._shared import Force, Output, Texts, present, say
+from ._shared import Force, Lang, Output, Texts, present, say
 
 
-def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force: Force = False) -> None:
+def demo(
+    name: str = "bert", *, text: Texts = None, output: Output = None, lang: Lang = "en", force: Force = False
+) -> None:
     """Record a small model that ships with tftrace and step through it.
 
     In a terminal this opens the debugger; without one it prints the same steps.
@@ -23,6 +25,8 @@ def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force
         Another text to run the model on.
     output
         Keep the trace in this folder; without it the trace is gone at the end.
+    lang
+        Notes on equations in English (en) or Chinese (zh).
     force
         Replace an existing trace.
     """
@@ -30,6 +34,7 @@ def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force
     demo_folder(name)  # before torch is loaded: a wrong name should cost no wait
     with TemporaryDirectory(prefix="tftrace-") as folder:
         path = output or Path(folder) / f"{name}.tftrace"
-        present(record_source(f"demo:{name}", text or [], path, force, {"level": "lines"}))
+        options = {"level": "lines", "values": "auto"}
+        present(record_source(f"demo:{name}", text or [], path, force, options), lang)
     if output is None:
         say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")

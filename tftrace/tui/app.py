@@ -37,11 +37,12 @@ class TraceApp(LookingApp):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, language: str = "en") -> None:
         if not len(trace):
             raise TraceError(f"{trace.path} has no steps to walk through: record it again.")
         super().__init__()
         self.trace = trace
+        self.language = language
         self.position = 0
         self._matches: list[int] = []
         self._searched = ""
@@ -57,7 +58,7 @@ class TraceApp(LookingApp):
             with Vertical(id="right"):
                 yield SourcePane(self.trace)
                 with Horizontal(id="below"):
-                    yield EquationPane(self.trace)
+                    yield EquationPane(self.trace, self.language)
                     yield TensorPane(self.trace)
         yield StatusLine(self.trace)
         yield SearchBar()
@@ -204,6 +205,6 @@ class TraceApp(LookingApp):
         self.push_screen(HelpScreen())
 
 
-def run(trace: Trace) -> None:
+def run(trace: Trace, language: str = "en") -> None:
     """Open the screen on a trace and stay until the user quits. Raises TraceError for a trace without steps."""
-    TraceApp(trace).run()
+    TraceApp(trace, language).run()

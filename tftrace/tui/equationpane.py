@@ -17,8 +17,9 @@ _TIGHT = 13  # rows below which no row is left empty
 class EquationPane(SubStepPane):
     """The equations of the call a step belongs to, one under the other; of attention also its five steps."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, language: str = "en") -> None:
         super().__init__(trace, "Equation", id="equation")
+        self.language = language
 
     def on_resize(self) -> None:
         self.show(self._position)
