@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tftrace import breakpoints, stepping
-from tftrace.breakpoints import Breakpoint, column, halts, here, read
+from tftrace.breakpoints import Breakpoint, Breakpoints, column, here, read
 from tftrace.errors import TraceError
 from tftrace.trace import Trace
 
@@ -53,13 +53,19 @@ def test_one_that_cannot_be_read_says_why(said: str, sentence: str) -> None:
 
 
 def test_continue_halts_at_breakpoints_and_where_something_is_wrong(trace: Trace) -> None:
-    at = halts(trace, [read("key")])
+    found = Breakpoints(trace)
+    found.toggle(read("key"))
+    at = found.halts
     assert at.tolist() == [8, 21, 23, 26]
     assert [stepping.continue_(trace, p, at) for p in (0, 8, 21, 26)] == [8, 21, 23, 29]
     assert [stepping.back_continue(trace, p, at) for p in (29, 23, 8)] == [26, 21, 0]
-    # one that is off counts for nothing, and what went wrong can be left out
-    assert halts(trace, [Breakpoint("key", on=False)]).tolist() == list(stepping.stops(trace))
-    assert halts(trace, [read("key")], wrong=False).tolist() == [8, 23]
+    # what went wrong can be left out, and a breakpoint that is off counts for nothing
+    found.wrong = False
+    assert found.halts.tolist() == [8, 23]
+    found.replace(read("key"), Breakpoint("key", on=False))
+    assert found.halts.tolist() == [0, 15]
+    found.toggle(Breakpoint("key"))
+    assert not found.all
 
 
 def test_the_breakpoint_of_a_step_halts_at_it(trace: Trace) -> None:

@@ -26,7 +26,7 @@ FLOORS = [
     ["marks"],
     ["condition"],
     ["breakpoints"],
-    ["places"],
+    ["places", "outline", "along"],
     ["stepping"],
     ["recipes"],
     ["rebuild"],

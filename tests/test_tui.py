@@ -16,7 +16,7 @@ from tftrace.errors import TraceError
 from tftrace.trace import Trace
 from tftrace.tui import TraceApp
 from tftrace.tui.keymap import KEYMAP
-from tftrace.tui.searchbar import SearchBar
+from tftrace.tui.prompt import Prompt
 
 from .builders import attention_trace, big_trace, hostile_trace
 
@@ -129,7 +129,7 @@ def test_search_goes_along_as_one_types(trace: Trace) -> None:
         await press(pilot, "slash", *"embed", "escape")
         assert "step 23/29 · forward 2/2 · /linear  4 of 4 · attention.key" in screen(app)
         assert app.position == 23
-        assert not app.query_one(SearchBar).is_open
+        assert not app.query_one(Prompt).is_open
 
     play(trace, script)
 

@@ -64,31 +64,73 @@ def column(trace: Trace, breakpoint: Breakpoint) -> np.ndarray:
 
 def here(trace: Trace, position: int) -> Breakpoint:
     """The breakpoint that `b` sets on a step: its line, or its path (its class, where the path is empty)."""
-    if trace.column("kind")[position] == schema.LINE and (place := _place(trace, position)):
-        return Breakpoint(place)
+    file, line = trace.column("file")[position], trace.column("line")[position]
+    if trace.column("kind")[position] == schema.LINE and file and line == line:
+        return Breakpoint(place(file, int(line)))
     name = trace.column("name")[position] or trace.column("type")[position]
     return Breakpoint(name or "*")
 
 
-def halts(trace: Trace, breakpoints: Iterable[Breakpoint], wrong: bool = True) -> np.ndarray:
-    """Positions where `continue` halts: at breakpoints that are on, and (`wrong`) where something went wrong.
+def halts(trace: Trace, found: Iterable[np.ndarray] = (), wrong: bool = True) -> np.ndarray:
+    """Positions where `continue` halts: those of breakpoints, and (`wrong`) where something went wrong.
 
     Without a breakpoint the start of each forward pass is a halt too."""
-    found = np.zeros(len(trace), bool)
-    on = [one for one in breakpoints if one.on]
-    for one in on:
-        found |= column(trace, one)
-    if not on:
-        found |= trace.column("depth") == 0
+    at = np.zeros(len(trace), bool)
+    given = list(found)
+    for positions in given:
+        at[positions] = True
+    if not given:
+        at |= trace.column("depth") == 0
     if wrong:
-        found[marks.wrong(trace)] = True
-    positions: np.ndarray = np.flatnonzero(found)
-    return positions
+        at[marks.wrong(trace)] = True
+    result: np.ndarray = np.flatnonzero(at)
+    return result
 
 
-def _place(trace: Trace, position: int) -> str:
-    file, line = trace.column("file")[position], trace.column("line")[position]
-    return f"{_base(file)}:{int(line)}" if file and line == line else ""
+class Breakpoints:
+    """The breakpoints of a trace, each looked up once."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._positions: dict[tuple[str, str, int], np.ndarray] = {}
+        self.all: list[Breakpoint] = []
+        self.wrong = True  # whether `continue` also halts where something went wrong
+
+    def positions(self, one: Breakpoint) -> np.ndarray:
+        """Where a breakpoint, were it on, halts."""
+        key = (one.pattern, one.condition, one.hit)
+        if key not in self._positions:
+            self._positions[key] = np.flatnonzero(column(self._trace, one))
+        return self._positions[key]
+
+    @property
+    def on(self) -> list[np.ndarray]:
+        """Where each breakpoint that is on halts."""
+        return [self.positions(one) for one in self.all if one.on]
+
+    @property
+    def halts(self) -> np.ndarray:
+        """Where `continue` halts."""
+        return halts(self._trace, self.on, self.wrong)
+
+    def toggle(self, one: Breakpoint) -> None:
+        """Set a breakpoint, or take away those with its pattern."""
+        left = [other for other in self.all if other.pattern != one.pattern]
+        self.all = left if len(left) < len(self.all) else [*left, one]
+
+    def replace(self, old: Breakpoint | None, new: Breakpoint | None) -> None:
+        """Put one in the place of another, or at the end; None takes the old one away."""
+        at = self.all.index(old) if old in self.all else len(self.all)
+        self.all[at : at + 1] = [] if new is None else [new]
+
+    def forget(self) -> None:
+        """The trace has grown: look again."""
+        self._positions.clear()
+
+
+def place(file: str, line: int) -> str:
+    """The pattern of a source line: `modeling_bert.py:175`."""
+    return f"{_base(file)}:{line}"
 
 
 def _base(file: str) -> str:
@@ -100,12 +142,12 @@ def _named(trace: Trace, pattern: str) -> np.ndarray:
     if pattern == "*":
         return np.ones(len(trace), bool)
     found: np.ndarray
-    place = _PLACE.fullmatch(pattern)
-    if place is not None:
-        wanted = re.compile(translate(place[2]), re.IGNORECASE)
+    line = _PLACE.fullmatch(pattern)
+    if line is not None:
+        wanted = re.compile(translate(line[2]), re.IGNORECASE)
         codes, files = trace.words("file")
         of_file = np.array([*(bool(wanted.match(_base(file))) for file in files), False])
-        found = of_file[codes] & (trace.column("line") == int(place[3])) & _is_line(trace)
+        found = of_file[codes] & (trace.column("line") == int(line[3])) & _is_line(trace)
         return found
     wanted, tail = re.compile(translate(pattern)), re.compile(translate(f"*.{pattern}"))
     found = np.zeros(len(trace), bool)

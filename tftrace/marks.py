@@ -26,13 +26,22 @@ def _verdicts(trace: Trace) -> np.ndarray:
     return found
 
 
-def broken(trace: Trace) -> np.ndarray:
-    """Which steps returned or bound NaN or Inf."""
-    return trace.derived(_broken)
+def has_nan(trace: Trace) -> np.ndarray:
+    """Which steps returned or bound a NaN."""
+    return trace.derived(_has_nan)
 
 
-def _broken(trace: Trace) -> np.ndarray:
-    return _holders(trace, (schema.OUTPUT, schema.LOCAL))
+def _has_nan(trace: Trace) -> np.ndarray:
+    return _holders(trace, (schema.OUTPUT, schema.LOCAL), "nan")
+
+
+def has_inf(trace: Trace) -> np.ndarray:
+    """Which steps returned or bound an infinity."""
+    return trace.derived(_has_inf)
+
+
+def _has_inf(trace: Trace) -> np.ndarray:
+    return _holders(trace, (schema.OUTPUT, schema.LOCAL), "inf")
 
 
 def made_broken(trace: Trace) -> np.ndarray:
@@ -41,18 +50,18 @@ def made_broken(trace: Trace) -> np.ndarray:
 
 
 def _made_broken(trace: Trace) -> np.ndarray:
-    made = _holders(trace, (schema.OUTPUT,))
-    given = _holders(trace, (schema.INPUT, schema.PARAMETER))
+    made = _holders(trace, (schema.OUTPUT,), "nan", "inf")
+    given = _holders(trace, (schema.INPUT, schema.PARAMETER), "nan", "inf")
     codes, words = trace.words("kind")
     modules = codes == words.index(schema.MODULE) if schema.MODULE in words else np.zeros(len(trace), bool)
     result: np.ndarray = made & ~given & modules
     return result
 
 
-def _holders(trace: Trace, roles: tuple[str, ...]) -> np.ndarray:
-    """Which steps saw a tensor in one of these roles with NaN or Inf in it."""
+def _holders(trace: Trace, roles: tuple[str, ...], *counts: str) -> np.ndarray:
+    """Which steps saw a tensor in one of these roles for which one of these counts is not zero."""
     found = np.zeros(len(trace), bool)
-    rows = np.flatnonzero((trace.column("nan", "tensors") > 0) | (trace.column("inf", "tensors") > 0))
+    rows = np.flatnonzero(np.logical_or.reduce([trace.column(name, "tensors") > 0 for name in counts]))
     if len(rows):
         codes, words = trace.words("role", "tensors")
         wanted = [at for at, word in enumerate(words) if word in roles]

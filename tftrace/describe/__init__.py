@@ -8,7 +8,7 @@ from .base import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .heads import Attended, alike, attended, attention_near, attention_steps, layer_label, looked_at
 from .numbers import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
 from .paper import Equation, equations, ties
-from .run import about, forward_count, missing, totals
+from .run import about, first_wrong, forward_count, missing, totals
 from .series import Series, along_forwards, along_layers
 from .site import Code, code, values
 from .slices import Plane, chosen, plane_of
@@ -43,6 +43,7 @@ __all__ = [
     "chosen",
     "code",
     "equations",
+    "first_wrong",
     "forward_count",
     "histogram",
     "integer",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import schema
+from .. import marks, schema
 from ..text import visible
 from ..trace import Trace
 from .base import MARKS, text
+from .tree import path, verdict
 
 _COUNTED = {schema.HOLDS: "hold", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
 
@@ -51,3 +52,16 @@ def totals(trace: Trace) -> dict[str, int]:
 def forward_count(trace: Trace) -> int:
     """How many forward passes were recorded."""
     return int(np.nan_to_num(trace.column("forward").astype(float)).max(initial=-1)) + 1
+
+
+def first_wrong(trace: Trace) -> str:
+    """`first NaN: layer.7.output`: what went wrong first and where; empty if nothing did."""
+    found = marks.wrong(trace)
+    if not len(found):
+        return ""
+    at = int(found[0])
+    if marks.made_broken(trace)[at]:
+        what = "NaN" if marks.has_nan(trace)[at] else "Inf"
+    else:
+        what = "difference" if verdict(trace, at) == schema.DIFFERS else text(trace.column("status")[at]) or "error"
+    return f"first {what}: {path(trace, at)}"

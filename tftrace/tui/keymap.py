@@ -22,13 +22,33 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("s,f11", "s  F11", "step('into')", "into: the next step, whatever its depth"),
         Key("n,f10", "n  F10", "step('over')", "over: the next step that is not inside this one"),
         Key("f,shift+f11,f23", "f  ⇧F11", "step('out')", "out: until this call has returned"),
-        Key("c,f5", "c  F5", "step('continue_')", "continue: to the next ✗, NaN, Inf, error or forward pass"),
+        Key(
+            "c,f5",
+            "c  F5",
+            "step('continue_')",
+            "continue: to the next breakpoint, ✗, NaN, Inf or error",
+        ),
     ),
     "Step back": (
         Key("S", "S", "step('back_into')", "the reverse of s"),
         Key("N", "N", "step('back_over')", "the reverse of n"),
         Key("F", "F", "step('back_out')", "to where this call was entered"),
         Key("C", "C", "step('back_continue')", "to the stop before"),
+    ),
+    "Jump": (
+        Key("right_square_bracket", "]", "place('next_same')", "the next call of this module, or run of this line"),
+        Key("left_square_bracket", "[", "place('back_same')", "the one before"),
+        Key("right_curly_bracket", "}", "place('next_layer')", "the same place one layer on"),
+        Key("left_curly_bracket", "{", "place('back_layer')", "one layer back"),
+        Key("right_parenthesis", ")", "place('next_token')", "the same place one forward pass (token) on"),
+        Key("left_parenthesis", "(", "place('back_token')", "one forward pass back"),
+        Key("t", "t", "run_to", "run to the source line under the cursor of pane 2"),
+    ),
+    "Break": (
+        Key("b,f9", "b  F9", "breakpoint", "set a breakpoint on this step (in pane 2: line), or take it away"),
+        Key("B", "B", "condition", "a breakpoint with a condition: *.attention when nan > 0 hit 3"),
+        Key("5", "5", "pane('stops')", "the list: ⏎ next, ␣ on/off, ⌦ remove"),
+        Key("m", "m", "note", "write a note on this step, kept in the trace"),
     ),
     "Move": (
         Key("j,down", "j  ↓", "move(1)", "one row down"),
@@ -37,13 +57,21 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("pageup", "PgUp", "page(-1)", "one page up"),
         Key("g,home", "g  Home", "first", "first step"),
         Key("G,end", "G  End", "last", "last step"),
-        Key("u,left", "u  ←", "parent", "the call around this step"),
-        Key("d,right", "d  →", "child", "the first step inside this one"),
+        Key("u", "u", "parent", "the call around this step"),
+        Key("d", "d", "child", "the first step inside this one"),
+    ),
+    "Fold": (
+        Key("enter,space", "⏎  ␣", "fold", "fold or unfold this call"),
+        Key("left", "←", "fold_or_parent", "fold; the call around, where there is nothing to fold"),
+        Key("right", "→", "unfold_or_child", "unfold; the first step inside, where there is nothing to unfold"),
+        Key("z", "z", "fold_all", "fold all but the way to this step, or unfold all"),
+        Key("i", "i", "bar", "the bar shows time or L2 norms"),
     ),
     "Search": (
-        Key("slash", "/", "search", "names, classes, equations, source lines; Enter keeps, Esc leaves"),
+        Key("slash", "/", "search", "names, classes, equations, source, conditions (nan > 0)"),
         Key("full_stop", ".", "match(1)", "next match"),
         Key("comma", ",", "match(-1)", "previous match"),
+        Key("ampersand", "&", "filter", "show only steps that fit, and what they stand in; Esc shows all"),
     ),
     "Tensors": (
         Key("tab", "Tab", "tensor(1)", "the next tensor of this step; its numbers stand below the table"),
@@ -61,7 +89,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("2", "2", "pane('source')", "source"),
         Key("3", "3", "pane('equation')", "equation"),
         Key("4", "4", "pane('tensors')", "tensors"),
-        Key("escape", "Esc", "all_panes", "all four panes, keys back to the steps"),
+        Key("escape", "Esc", "all_panes", "all panes and all steps, keys back to the steps"),
         Key("L", "L", "language", "notes in English or Chinese"),
         Key("T", "T", "theme", "dark, light or high contrast"),
         Key("question_mark,f1", "?  F1", "help", "this help"),
@@ -71,22 +99,37 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
 
 SIGNS: dict[str, str] = {
     "✓ ✗ ·": "the equation holds, differs, was not checked",
-    "▾ ◦": "a call with recorded steps inside, one without",
+    "▾ ▸ ◦": "a call with recorded steps inside, folded, one without",
     "▶ • !": "the current step, a match of the search, a step that failed",
+    "● ✎ ×": "a breakpoint, a note, NaN or Inf",
     "┃ ╎": "lines that this call has run, and will run",
     "⇒": "what a line bound or a call returned: shape, mean μ, deviation σ, [min, max]",
     "→ θ = ←": "input, parameter, local variable, output",
 }
 
-_SCROLLING = {"up", "down", "left", "right", "pageup", "pagedown", "home", "end"}  # the focused pane has them first
+_SHARED = {
+    "up",
+    "down",
+    "left",
+    "right",
+    "pageup",
+    "pagedown",
+    "home",
+    "end",
+    "enter",
+    "space",
+}  # the focused pane has them first
 
-HINTS = "s into  n over  f out  c continue  ⇧ back  / search  ? help"
+HINTS = (("s into", "step('into')"), ("n over", "step('over')"), ("f out", "step('out')"),
+         ("c continue", "step('continue_')"), ("b break", "breakpoint"), ("⇧ back", ""), ("/ search", "search"),
+         ("? help", "help"))  # fmt: skip
+MATCH_HINTS = ((", .", ""), ("/ search", "search"), ("? help", "help"))
 
 
 def bindings() -> list[Binding]:
     """The keymap as Textual wants it."""
     return [
-        Binding(one, key.action, key.help, show=False, priority=one not in _SCROLLING)
+        Binding(one, key.action, key.help, show=False, priority=one not in _SHARED)
         for group in KEYMAP.values()
         for key in group
         for one in key.keys.split(",")

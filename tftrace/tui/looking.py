@@ -46,7 +46,7 @@ class LookingApp(App[None]):
 
     def action_jump_back(self) -> None:
         if not self._jumps:
-            return self.said("There is no jump to take back: p, o, a and the walk make them.")
+            return self.said("There is no jump to take back: p, o, a, ], }, ), t and the list of stops make them.")
         self.go(self._jumps.pop())
 
     def action_producer(self) -> None:

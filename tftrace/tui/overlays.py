@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -16,6 +16,8 @@ from .keymap import KEYMAP, SIGNS
 from .palette import DARK, PALETTES, style
 
 SMALLEST = (80, 24)
+_TWO_COLUMNS = 150  # columns of a terminal from which the help stands in two
+Section = tuple[str, list[tuple[str, str]]]
 
 
 class HelpScreen(ModalScreen[None]):
@@ -27,28 +29,43 @@ class HelpScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     HelpScreen { align: center middle; background: $background 60%; }
     HelpScreen > VerticalScroll {
-        width: 88; max-width: 100%; height: auto; max-height: 100%; padding: 0 3;
+        width: 92; max-width: 100%; height: auto; max-height: 100%; padding: 0 3;
         border: round $accent; border-title-color: $accent; border-title-style: bold; background: $background;
         border-subtitle-color: $faint; scrollbar-size: 1 1;
     }
+    HelpScreen > VerticalScroll.wide { width: 158; }
+    HelpScreen Horizontal { height: auto; }
+    HelpScreen Static { width: 1fr; height: auto; }
     """
 
     def compose(self) -> ComposeResult:
+        sections = [(group, [(key.shown, key.help) for key in keys]) for group, keys in KEYMAP.items()]
+        sections.append(("Signs", list(SIGNS.items())))
+        wide = self.app.size.width >= _TWO_COLUMNS
+        with VerticalScroll(classes="wide" if wide else "") as box:
+            box.border_title = "Keys"
+            box.border_subtitle = "Esc closes · Ctrl+P finds a command by its words"
+            with Horizontal():
+                for part in _halves(sections) if wide else [sections]:
+                    yield Static(self._table(part))
+
+    def _table(self, sections: list[Section]) -> Table:
         palette = PALETTES.get(self.app.theme, DARK)
-        table = Table.grid(padding=(0, 3))
+        table = Table.grid(padding=(0, 2))
         table.add_column(min_width=9, no_wrap=True)
         table.add_column()
-        for at, (group, keys) in enumerate(KEYMAP.items()):
-            table.add_row(Text(("\n" if at else "") + group, style(palette.accent, bold=True)), "")
-            for key in keys:
-                table.add_row(Text(key.shown, style(palette.warm, bold=True)), Text(key.help, style(palette.text)))
-        table.add_row(Text("\nSigns", style(palette.accent, bold=True)), "")
-        for sign, meaning in SIGNS.items():
-            table.add_row(Text(sign, style(palette.warm, bold=True)), Text(meaning, style(palette.text)))
-        with VerticalScroll() as box:
-            box.border_title = "Keys"
-            box.border_subtitle = "Esc closes"
-            yield Static(table)
+        for at, (title, rows) in enumerate(sections):
+            table.add_row(Text(("\n" if at else "") + title, style(palette.accent, bold=True)), "")
+            for shown, said in rows:
+                table.add_row(Text(shown, style(palette.warm, bold=True)), Text(said, style(palette.text)))
+        return table
+
+
+def _halves(sections: list[Section]) -> tuple[list[Section], list[Section]]:
+    """The sections in two columns of about the same height."""
+    sizes = [len(rows) + 2 for _, rows in sections]
+    cut = min(range(1, len(sections)), key=lambda at: abs(sum(sizes[:at]) - sum(sizes[at:])))
+    return sections[:cut], sections[cut:]
 
 
 class TooSmall(Static):

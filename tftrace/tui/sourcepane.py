@@ -30,6 +30,11 @@ class SourcePane(Pane):
         self._values: list[str] = []
         self._text: list[Text] = []
 
+    @property
+    def cursor(self) -> tuple[str, int] | None:
+        """The file and line that were chosen in this pane, while it has the focus."""
+        return None
+
     def show(self, position: int) -> None:
         """Show where the step at `position` stands."""
         self._position = position

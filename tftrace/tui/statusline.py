@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual import events
 from textual.widgets import Static
 
 from .. import describe
 from ..trace import Trace
-from .keymap import HINTS
+from .keymap import HINTS, MATCH_HINTS
 from .palette import DARK, PALETTES, style
 from .pane import short
 
@@ -20,27 +21,44 @@ class StatusLine(Static):
         super().__init__(id="status", markup=False)
         self._trace = trace
         self._forwards = describe.forward_count(trace)
+        self._clicks: list[tuple[int, int, str]] = []  # columns of each hint, and what a click on it does
 
     def show(self, position: int, search: str = "") -> None:
         """Say where `position` is; `search` says where among the matches."""
-        palette, trace = PALETTES.get(self.app.theme, DARK), self._trace
+        palette, trace, width = PALETTES.get(self.app.theme, DARK), self._trace, self.app.size.width
         out = Text(" ", no_wrap=True)
         out.append(f"step {position}", style(palette.warm, bold=True))
         out.append(f"/{len(trace) - 1}", style(palette.soft))
         forward = describe.integer(trace, "forward", position) + 1
         out.append(f" · forward {forward}/{self._forwards}", style(palette.soft))
         out.append(f" · {search}" if search else "", style(palette.accent))
-        keys = (
-            ", .  / search" if search else HINTS if self.app.size.width >= 110 else "s n f c  ⇧ back  / search  ? help"
-        )
-        room = self.app.size.width - out.cell_len - cell_len(keys) - 6
+        hints = [hint for hint in MATCH_HINTS if search] or [*HINTS]
         path = describe.path(trace, position)
+        while hints and width - out.cell_len - min(cell_len(path), 24) < _long(hints) + 4:
+            del hints[-2 if len(hints) > 1 else 0]  # help is the last to go
+        room = width - out.cell_len - _long(hints) - 5
         out.append(f" · {path if cell_len(path) <= room else '…' + path[-max(1, room - 1) :]}", style(palette.text))
-        gap = self.app.size.width - out.cell_len - cell_len(keys) - 1
-        if gap > 0:
-            out.append(" " * gap + keys, style(palette.faint))
+        out.append(" " * max(2, width - out.cell_len - _long(hints) - 1))
+        self._clicks = []
+        for at, (said, action) in enumerate(hints):
+            out.append("  " if at else "")
+            if action:
+                self._clicks.append((out.cell_len, out.cell_len + cell_len(said), action))
+            key, _, word = said.partition(" ")
+            out.append(key, style(palette.soft, bold=True))
+            out.append(f" {word}", style(palette.faint))
         self.update(out)
+
+    async def on_click(self, event: events.Click) -> None:
+        for first, end, action in self._clicks:
+            if first <= event.x < end:
+                await self.app.run_action(action)
 
     def said(self, sentence: str) -> None:
         """Say one sentence until the next key."""
         self.update(Text(f" {short(sentence, max(1, self.app.size.width - 2))}", style(PALETTES[self.app.theme].warm)))
+
+
+def _long(hints: list[tuple[str, str]]) -> int:
+    """Columns that these hints take."""
+    return sum(cell_len(said) + 2 for said, _ in hints) - 2 if hints else 0
