@@ -140,7 +140,7 @@ def test_places_run_to_and_the_bar(trace: Trace) -> None:
         await press(pilot, "left_curly_bracket")
         assert "There is no layer before this step" in screen(app)
         assert "time along forward 1" in screen(app)
-        await press(pilot, "i")
+        await press(pilot, "r")
         assert "L2 norm along forward 1" in screen(app)
         assert "max 3.9" in screen(app)
         await pilot.click("#bar", offset=(2, 1))

@@ -65,7 +65,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("left", "←", "fold_or_parent", "fold; the call around, where there is nothing to fold"),
         Key("right", "→", "unfold_or_child", "unfold; the first step inside, where there is nothing to unfold"),
         Key("z", "z", "fold_all", "fold all but the way to this step, or unfold all"),
-        Key("i", "i", "bar", "the bar shows time or L2 norms"),
+        Key("r", "r", "bar", "the bar shows time or L2 norms"),
     ),
     "Search": (
         Key("slash", "/", "search", "names, classes, equations, source, conditions (nan > 0)"),
