@@ -18,7 +18,8 @@ from torch import nn
 import tftrace
 from tftrace.capture import summaries
 from tftrace.capture.structure import leaves
-from tftrace.models import load
+from tftrace.models.load import load
+from tftrace.models.request import InputOptions, Request
 from tftrace.writer import TraceWriter
 
 pytestmark = pytest.mark.usefixtures("no_grad")
@@ -34,7 +35,7 @@ def hooks(model: nn.Module) -> int:
 @pytest.fixture(scope="module")
 def sentence(minilm: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """all-MiniLM-L6-v2 on one sentence, and what its modules returned, kept by hooks of this test."""
-    loaded = load(minilm, ["The quick brown fox jumps over the lazy dog."])
+    loaded = load(Request(source=minilm, input=InputOptions(text=("The quick brown fox jumps over the lazy dog.",))))
     kept: list[tuple[str, str, torch.Tensor]] = []
     with torch.no_grad():
         bare = loaded.model(**loaded.inputs)

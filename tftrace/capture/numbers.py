@@ -59,7 +59,9 @@ def numbers_of(tensor: torch.Tensor) -> Any:
     By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
     form = _KINDS.get(tensor.dtype)
     if form is None or not on_host(tensor) or tensor.layout is not torch.strided or tensor.is_neg():
-        if tensor.layout is not torch.strided or tensor.is_meta:
+        if tensor.is_meta:
+            raise Unbound("there are shapes but no numbers (torch's meta device)")
+        if tensor.layout is not torch.strided:
             raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
         return tensor.detach().resolve_neg()
     address = tensor.data_ptr()

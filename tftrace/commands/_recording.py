@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,20 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from ..errors import TraceError
+from ..models.request import Request
 from ..schema import DIFFERS, HOLDS, UNCHECKED
 from ..text import visible
 from ..trace import Trace
 from ._shared import say
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from ..models.load import Loaded
 
 _VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 
 
-def record_source(source: str, texts: Sequence[str], path: Path, force: bool, options: dict[str, Any]) -> Trace:
-    """Load and record, with a progress line where a person is watching."""
+def record_request(request: Request, path: Path, force: bool, options: dict[str, Any]) -> Trace:
+    """Load what is asked for and record it, with a progress line where a person is watching."""
     from .. import describe
     from ..folder import check_folder
 
@@ -34,9 +35,11 @@ def record_source(source: str, texts: Sequence[str], path: Path, force: bool, op
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(f"Loading {visible(source)}"), total=None)
-        loaded = _quietly(lambda: _load(source, texts))
-        modules = sum(1 for _ in loaded.model.modules())
+        task = progress.add_task(escape(f"Loading {visible(request.source)}"), total=None)
+        loaded = _quietly(lambda: _load(request))
+        for sentence in loaded.said:
+            progress.console.print(Text(visible(sentence), "dim"), soft_wrap=True)
+        modules = sum(1 for _ in loaded.model.modules()) * (request.generation.generate or 1)
         progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
         trace = _run(loaded, path, force, options, lambda: progress.advance(task))
     said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
@@ -53,22 +56,24 @@ def summed_up(trace: Trace) -> str:
     return f"Recorded {len(trace)} steps of {trace.meta['model']} in {trace.path}; equations: {verdicts}."
 
 
-def _load(source: str, texts: Sequence[str]) -> Loaded:
-    from ..models import load as load_model
+def _load(request: Request) -> Loaded:
+    from ..models.load import load
 
-    return load_model(source, texts)
+    return load(request)
 
 
 def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advance: Callable[[], None]) -> Trace:
-    import torch
-
     from ..capture.recorder import Recorder
 
     recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, **options)
     try:
-        with torch.no_grad(), recorder as trace:
-            recorder.note(result=loaded.describe(loaded.model(**loaded.inputs)))
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
+        with recorder as trace:
+            recorder.note(result=loaded.describe(_quietly(loaded.run)))
+    except TraceError:
+        raise
+    except MemoryError as error:
+        raise TraceError(f"The memory did not suffice: 'tftrace view {path}' shows how far it came.") from error
+    except Exception as error:  # whatever a model raises: its trace shows where
         why = next(iter(str(error).splitlines()), "")[:200].rstrip(".:")
         raise TraceError(
             f"The forward pass failed ({type(error).__name__}: {why}): 'tftrace view {path}' shows where."

@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..demo import demo_folder
-from ._recording import record_source
+from ..models.request import InputOptions, Request
+from ._recording import record_request
 from ._shared import Force, Lang, Output, Texts, present, say
 
 
@@ -35,6 +36,7 @@ def demo(
     with TemporaryDirectory(prefix="tftrace-") as folder:
         path = output or Path(folder) / f"{name}.tftrace"
         options = {"level": "lines", "values": "auto"}
-        present(record_source(f"demo:{name}", text or [], path, force, options), lang)
+        request = Request(source=f"demo:{name}", input=InputOptions(text=tuple(text or ())))
+        present(record_request(request, path, force, options), lang)
     if output is None:
         say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")

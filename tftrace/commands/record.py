@@ -8,16 +8,18 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..errors import TraceError
-from ._recording import record_source
-from ._shared import Force, Level, Output, Patterns, Recipes, Texts, free_name, say, wanted_values
+from ..models.request import GenerationOptions, InputOptions, ModelOptions, Request
+from ._recording import record_request
+from ._shared import Force, Level, Output, Patterns, Recipes, free_name, say, wanted_values
+
+_MODEL, _INPUT, _GENERATION = ModelOptions(), InputOptions(), GenerationOptions()
 
 Layers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 
 
 def record(
-    source: str,
+    source: str | None = None,
     *,
-    text: Texts = None,
     output: Output = None,
     level: Level = "lines",
     include: Patterns = None,
@@ -27,6 +29,9 @@ def record(
     check: bool | None = None,
     recipes: Recipes = None,
     force: Force = False,
+    model: ModelOptions = _MODEL,
+    given: InputOptions = _INPUT,
+    generation: GenerationOptions = _GENERATION,
 ) -> None:
     """Record a forward pass of a model.
 
@@ -34,8 +39,6 @@ def record(
     ----------
     source
         A hub id, a local folder, or demo:bert, demo:gpt2, demo:transformer.
-    text
-        What the model is given; repeat it for a batch.
     output
         Folder of the trace; without it a name made from the source, in this folder.
     level
@@ -56,13 +59,18 @@ def record(
     force
         Replace an existing trace.
     """
+    if (source is None) == (model.config is None):
+        both = "SOURCE and --config both name a model: leave one of them out."
+        raise TraceError(both if source else "Name a model: a hub id, a local folder, or demo:bert.")
+    name = source or str(model.config)
+    request = Request(source=name, model=model, input=given, generation=generation)
     options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude, "check": check}
     options |= {
         "recipes": recipes,
         "layers": None if layers is None else _layers(layers),
         "values": wanted_values(values or ["auto"]),
     }
-    trace = record_source(source, text or [], output or free_name(source), force, options)
+    trace = record_request(request, output or free_name(name.removesuffix(".json")), force, options)
     say(f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers.")
 
 

@@ -1,0 +1,160 @@
+"""The config of a model, and what `--set key=value` changes in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from ..errors import TraceError
+from .failure import attempt, why
+from .locate import Place
+from .request import ModelOptions
+
+_KINDS = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word",
+    "list": "a list such as [1, 2]", "dict": 'an object such as {"a": 1}',
+}  # fmt: skip
+
+
+def load_config(place: Place, options: ModelOptions) -> PreTrainedConfig:
+    """The config that the place holds, changed by `options.settings`. Raises TraceError for a setting that is none."""
+    hint = "check its config.json" if place.local else "check the name, or name a local folder or demo:bert"
+    said = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    config: PreTrainedConfig = attempt(
+        lambda: AutoConfig.from_pretrained(place.where, **said),
+        place,
+        f"There is no model {place.name!r} that can be loaded",
+        hint,
+    )
+    if not options.settings:
+        return config
+    wanted = [_setting(config, said) for said in options.settings]
+    return _changed(config, wanted)
+
+
+def _setting(config: PreTrainedConfig, said: str) -> tuple[list[str], Any]:
+    """`text_config.num_hidden_layers=2` as the path of a field, by its own name, and a value of its type."""
+    name, equals, value = said.partition("=")
+    if not equals or not name.strip():
+        raise TraceError(f"--set takes key=value, such as num_hidden_layers=2, not {said!r}.")
+    *above, key = name.strip().split(".")
+    holder: Any = config
+    for at, part in enumerate(above):
+        inner = getattr(holder, part, None) if part in _names(holder) else None
+        if not isinstance(inner, (PreTrainedConfig, dict)):
+            raise TraceError(_unknown(config, holder, ".".join(above[: at + 1]), part))
+        holder = inner
+    if key not in _names(holder):
+        raise TraceError(_unknown(config, holder, name.strip(), key))
+    key = getattr(holder, "attribute_map", {}).get(key, key)
+    return [*above, key], _typed(holder, key, value.strip())
+
+
+def _names(holder: Any) -> set[str]:
+    """What a config can be asked for."""
+    if isinstance(holder, dict):
+        return set(holder)
+    declared = {one.name for one in fields(holder)} if is_dataclass(holder) else set()
+    return {
+        name
+        for name in {*declared, *vars(holder), *holder.attribute_map, "num_labels"}
+        if not name.startswith("_") and name not in ("transformers_version", "architectures")
+    }
+
+
+def _unknown(config: PreTrainedConfig, holder: Any, path: str, key: str) -> str:
+    """There is no such field; what comes nearest, in the part where it was looked for or in another one."""
+    known = _names(holder)
+    parts = {name: part for name, part in vars(config).items() if isinstance(part, PreTrainedConfig)}
+    within = [f"{name}.{key}" for name, part in parts.items() if holder is config and key in _names(part)]
+    close = get_close_matches(key, sorted(known), n=2, cutoff=0.7) or [n for n in sorted(known) if key in n or n in key]
+    prefix = path[: -len(key)]
+    names = within or [prefix + name for name in close[:2]]
+    if names:
+        return f"There is no `{path}`: did you mean {' or '.join(f'`{name}`' for name in names)}?"
+    return f"There is no `{path}` in the config of {config.model_type}: there are {', '.join(sorted(known)[:12])}, …."
+
+
+def _typed(holder: Any, key: str, said: str) -> Any:
+    """The value in the type that the config's field has."""
+    try:
+        value = json.loads({"True": "true", "False": "false", "None": "null"}.get(said, said))
+    except ValueError:
+        value = said
+    accepted = _accepted(holder, key)
+    present: Any = holder.get(key) if isinstance(holder, dict) else getattr(holder, key, None)
+    if all(type(number) in (int, float) for number in (value, present)) and value < 0 < present and key[-3:] != "_id":
+        raise TraceError(f"`{key}` cannot be negative, as in {said!r}.")
+    kind = "None" if value is None else type(value).__name__
+    if not accepted or kind in accepted:
+        return value
+    if kind == "int" and "float" in accepted:
+        return float(value)
+    if "str" in accepted:
+        return said
+    words = " or ".join(_KINDS[one] for one in _KINDS if one in accepted)
+    raise TraceError(f"`{key}` takes {words or 'another kind of value'}, not {said!r}.")
+
+
+def _accepted(holder: Any, key: str) -> set[str]:
+    """Names of the types that a field takes: as it is declared, else that of its present value; none: anything."""
+    if is_dataclass(holder):
+        for one in fields(holder):
+            if one.name == key:
+                said = getattr(one.type, "__name__", None) if isinstance(one.type, type) else None
+                return set(re.findall(r"\w+", said or str(one.type).replace("NoneType", "None")))
+    present: Any = holder.get(key) if isinstance(holder, dict) else getattr(holder, key, None)
+    return set() if present is None else {type(present).__name__}
+
+
+def _changed(config: PreTrainedConfig, wanted: Sequence[tuple[list[str], Any]]) -> PreTrainedConfig:
+    """The config made anew from its own numbers, so that what it derives from them follows."""
+    told = ", ".join(f"{'.'.join(path)}={json.dumps(value)}" for path, value in wanted)
+    data = config.to_dict()
+    for path, value in wanted:
+        part = data
+        for step in path[:-1]:
+            part = part[step]
+        _follow(part, path[-1], value, {path[-1] for path, _ in wanted})
+        part[path[-1]] = value
+    try:
+        made: PreTrainedConfig = type(config).from_dict(data)
+    except Exception as error:  # each config validates in its own way
+        raise TraceError(f"--set {told} does not make a config of {config.model_type} ({why(error)}).") from error
+    for path, value in wanted:
+        kept: Any = made
+        for step in path:
+            kept = kept.get(step) if isinstance(kept, Mapping) else getattr(kept, step, None)
+        if kept != value:
+            raise TraceError(
+                f"The config of {config.model_type} takes no other `{'.'.join(path)}`: it keeps {kept!r}, which "
+                "follows from other settings."
+            )
+    return made
+
+
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "n_layers", "depth")
+_HIDDEN = ("hidden_size", "d_model", "n_embd")
+_HEADS = ("num_attention_heads", "n_head", "num_heads")
+
+
+def _follow(part: dict[str, Any], key: str, value: Any, chosen: set[str]) -> None:
+    """What was derived from a number follows it: lists with an entry a layer, the size of a head, the labels."""
+    old = part.get(key)
+    if key in _LAYERS and isinstance(old, int) and isinstance(value, int) and old > 0:
+        for name, entries in part.items():
+            if isinstance(entries, list) and len(entries) == old and name not in chosen:
+                part[name] = [entries[at % old] for at in range(value)]
+    if key in (*_HIDDEN, *_HEADS) and "head_dim" not in chosen:
+        sizes = [next((part[name] for name in names if name in part), None) for names in (_HIDDEN, _HEADS)]
+        if all(isinstance(size, int) and size > 0 for size in sizes) and part.get("head_dim") == sizes[0] // sizes[1]:  # type: ignore[operator]
+            del part["head_dim"]
+    if key == "num_labels":
+        part.pop("id2label", None)
+        part.pop("label2id", None)

@@ -1,0 +1,292 @@
+"""What a model is run on: texts, pictures and sounds through its processors, tensors from a file, or made-up inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+
+from ..errors import TraceError
+from . import files
+from .dummy import described, made_up, parameters
+from .failure import attempt
+from .forms import LISTENS, READS, SEES
+from .locate import Place
+from .processing import Processing, chatted, padding, rate_of, sound_inputs, text_inputs
+from .request import Request
+from .shapes import numberless
+
+_TAKES = {"text": READS, "image": SEES, "audio": LISTENS}
+_OPTIONS = {"text": '--text "…"', "image": "--image FILE", "audio": "--audio FILE"}
+_AXES = {"input_ids": "batch × tokens", "attention_mask": "batch × tokens", "decoder_input_ids": "batch × tokens"}
+
+
+@dataclass
+class Given:
+    """A model's inputs, what the trace keeps of them, and what is to be said."""
+
+    inputs: dict[str, Any]
+    meta: dict[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    made_up: bool = False
+
+
+def make_inputs(model: Any, processing: Processing, request: Request, place: Place) -> Given:
+    """The inputs of the forward, on the model's device. Raises TraceError for what the model cannot take."""
+    options = request.input
+    texts = options.text
+    if not (texts or options.image or options.audio or options.inputs) and place.text is not None:
+        texts = (place.text,)
+    if options.inputs is not None:
+        if texts or options.image or options.audio:
+            raise TraceError("--inputs is all that the model is given: leave out --text, --image and --audio.")
+        given = Given(_checked(model, files.read_tensors(options.inputs), options.inputs))
+    elif texts or options.image or options.audio:
+        given = _processed(model, processing, request, place, texts)
+    else:
+        if options.chat:
+            raise TraceError("--chat needs something to say: add --text.")
+        inputs, sentence = made_up(model, request.model.seed, place.name)
+        given = Given(inputs, said=[sentence], made_up=True)
+    if not given.made_up:
+        _check_ids(model, given.inputs, place)
+        _complete(model, given, request, place)
+        given.inputs = _placed(model, given.inputs)
+    return given
+
+
+def _processed(model: Any, processing: Processing, request: Request, place: Place, texts: Sequence[str]) -> Given:
+    options, takes = request.input, parameters(model)
+    wanted = {"text": texts, "image": options.image, "audio": options.audio}
+    for name, found in wanted.items():
+        if found and not any(one in takes for one in _TAKES[name]):
+            raise TraceError(_not_taken(place, model, name))
+    pictures = [files.read_picture(name) for name in options.image]
+    rate = rate_of(processing) if options.audio else 0
+    sounds = [files.read_sound(name, rate) for name in options.audio]
+    given = Given({}, {"text": list(texts)} if texts else {})
+    _known_mask(processing, given, list(texts))
+    texts = given.meta.get("text", [])
+    left = request.generation.generate is not None and not model.config.is_encoder_decoder
+    kinds = sum(map(bool, (texts, pictures, sounds)))
+    marked = processing.whole is not None and _mark(processing, "image")
+    if processing.whole is not None and (kinds > 1 or (options.chat and pictures) or (pictures and marked)):
+        inputs = attempt(
+            lambda: _together(processing, texts, pictures, sounds, rate, options.chat, left, given),
+            place,
+            f"The processor of {place.name} cannot take these together",
+            "check that there is as much of each as of the other",
+        )
+    else:
+        inputs = {}
+        if sounds:
+            inputs |= attempt(
+                lambda: sound_inputs(processing, sounds, rate),
+                place,
+                f"{place.name} cannot take this sound",
+                "try another",
+            )
+        if pictures:
+            processor = processing.pictures
+            inputs |= attempt(
+                lambda: dict(processor(images=pictures, return_tensors="pt")),
+                place,
+                f"{place.name} cannot take this picture",
+                "try another",
+            )
+        if texts:
+            inputs |= _text(model, processing, texts, options.chat, left, given)
+    known = {name: value for name, value in inputs.items() if name in takes}
+    given.inputs = {name: value for name, value in known.items() if isinstance(value, torch.Tensor)} or known
+    tokenizer = processing.maybe_tokenizer if "input_ids" in given.inputs else None
+    if tokenizer is not None:
+        given.meta["tokens"] = tokens(tokenizer, given.inputs["input_ids"])
+    return given
+
+
+def _text(
+    model: Any, processing: Processing, texts: Sequence[str], chat: bool, left: bool, given: Given
+) -> dict[str, Any]:
+    """Tokens; a question with its context, or the choices of one question, where that is what the head takes."""
+    kind = type(model).__name__
+    if kind.endswith("ForQuestionAnswering") and len(texts) == 2 and not chat:
+        given.said.append("The two texts are taken as a question and its context.")
+        return dict(processing.tokenizer(texts[0], texts[1], return_tensors="pt"))
+    inputs = text_inputs(processing, texts, chat, left)
+    if kind.endswith("ForMultipleChoice"):
+        given.said.append("The texts are taken as choices, one of which is right.")
+        return {name: value.unsqueeze(0) for name, value in inputs.items()}
+    return inputs
+
+
+def _known_mask(processing: Processing, given: Given, texts: list[str]) -> None:
+    """`[MASK]` is every model's mask."""
+    if not any("[MASK]" in text for text in texts):
+        return
+    mask = getattr(processing.tokenizer, "mask_token", None)
+    if mask and mask != "[MASK]":
+        given.meta["text"] = [text.replace("[MASK]", mask) for text in texts]
+
+
+def _mark(processing: Processing, kind: str) -> str | None:
+    """The token that stands for a picture or a sound in a text."""
+    found = getattr(processing.whole, f"{kind}_token", None)
+    return found if isinstance(found, str) else None
+
+
+def _together(
+    processing: Processing,
+    texts: Sequence[str],
+    pictures: list[Any],
+    sounds: list[Any],
+    rate: int,
+    chat: bool,
+    left: bool,
+    given: Given,
+) -> dict[str, Any]:
+    """Several kinds of input through the one processor that knows them all."""
+    whole = processing.whole
+    content = [{"type": "image"} for _ in pictures] + [{"type": "audio"} for _ in sounds]
+    if chat:
+        parts = [*content, *({"type": "text", "text": text} for text in texts)]
+        owner = whole if getattr(whole, "chat_template", None) else processing.tokenizer
+        texts = [chatted(owner, [{"role": "user", "content": parts}])]
+    for kind, found in (("image", pictures), ("audio", sounds)):
+        mark = _mark(processing, kind)
+        if mark and found and not any(mark in text for text in texts):
+            texts = [mark * len(found) + text for text in texts or [""]]
+            given.said.append(f"The text begins with {mark}, which stands for the {kind}.")
+    said: dict[str, Any] = {"return_tensors": "pt"}
+    if texts:
+        said["text"] = list(texts)
+        said |= padding(processing.tokenizer, texts, left)
+    if pictures:
+        said["images"] = pictures
+    if sounds:
+        said["audio"] = sounds if len(sounds) > 1 else sounds[0]
+        said["sampling_rate"] = rate
+    return dict(whole(**said))
+
+
+def _complete(model: Any, given: Given, request: Request, place: Place) -> None:
+    """Make up what the forward needs and was not given: the other half of a model that compares, a first token."""
+    takes = parameters(model)
+    required = {name for name, one in takes.items() if one.default is one.empty}
+    several = [next((n for n in names if n in takes), "") for names in (READS, SEES, LISTENS)]
+    compares = len([name for name in several if name]) > 1 and not model.can_generate()
+    texts_stand_in = "inputs_embeds" in given.inputs or "decoder_inputs_embeds" in given.inputs
+    main = {model.main_input_name} & set(takes) if not texts_stand_in else set()
+    missing = (required | main | (set(several) - {""} if compares else set())) - set(given.inputs)
+    if not missing or not given.inputs:
+        return
+    found, _ = made_up(model, request.model.seed, place.name)
+    rows = next(len(value) for value in given.inputs.values() if isinstance(value, torch.Tensor))
+    for name in sorted(missing & set(found)):
+        value = found[name]
+        if name == "input_ids" and "pixel_values" in given.inputs and not compares:
+            value = value[:, :1]
+        given.inputs[name] = value if compares else value.expand(rows, *value.shape[1:])
+        given.said.append(f"The model also takes {described({name: value})}: made up.")
+
+
+def _placed(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs where the model is, with its precision."""
+    first = next((one for one in model.parameters() if one.is_floating_point()), None)
+    device = torch.device("meta") if numberless(model) else getattr(model, "device", None) or torch.device("cpu")
+    found = {}
+    for name, value in inputs.items():
+        if isinstance(value, torch.Tensor):
+            value = value.to(device)
+            if value.is_floating_point() and first is not None and first.dtype.itemsize > 1:
+                value = value.to(first.dtype)
+        found[name] = value
+    return found
+
+
+def tokens(tokenizer: Any, ids: torch.Tensor) -> list[list[str]]:
+    """The tokens of each row."""
+    rows = ids.reshape(-1, ids.shape[-1]).tolist()
+    return [[str(token) for token in tokenizer.convert_ids_to_tokens(row)] for row in rows]
+
+
+# -- what cannot be ------------------------------------------------------------------------------------
+
+
+def _not_taken(place: Place, model: Any, kind: str) -> str:
+    takes = parameters(model)
+    there = [option for name, option in _OPTIONS.items() if any(one in takes for one in _TAKES[name])]
+    noun = {"text": "text", "image": "picture", "audio": "sound"}[kind]
+    instead = f"give it {' or '.join(there)}" if there else "give it tensors with --inputs FILE"
+    return f"{place.name} ({type(model).__name__}) takes no {noun}: {instead}."
+
+
+def _checked(model: Any, found: dict[str, torch.Tensor], file: str) -> dict[str, Any]:
+    """Tensors of a file, if they are the forward's arguments and fit each other."""
+    takes = parameters(model)
+    for name in found:
+        if name not in takes:
+            close = get_close_matches(name, list(takes), n=1, cutoff=0.6)
+            hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(list(takes)[:8])}, …."
+            raise TraceError(f"{type(model).__name__} has no argument {name!r}, which {file} names: {hint}")
+    for name, axes in _AXES.items():
+        value = found.get(name)
+        if value is not None and value.dim() != 2 and not type(model).__name__.endswith("ForMultipleChoice"):
+            raise TraceError(f"{name} in {file} has the shape {_shape(value)}: it must be {axes}, such as [[1, 2, 3]].")
+    ids, mask = found.get("input_ids"), found.get("attention_mask")
+    if ids is not None and (ids.is_floating_point() or ids.dtype is torch.bool):
+        raise TraceError(f"input_ids in {file} are {str(ids.dtype)[6:]}: write whole numbers.")
+    if ids is not None and mask is not None and mask.shape != ids.shape:
+        raise TraceError(f"attention_mask in {file} is {_shape(mask)} and input_ids {_shape(ids)}: make them alike.")
+    sizes = {
+        name: len(value) for name, value in found.items() if name in {*_AXES, *READS, *SEES, *LISTENS} and value.dim()
+    }
+    if len(set(sizes.values())) > 1 and "image_grid_thw" not in found:
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise TraceError(f"The batches in {file} differ ({told}): give as many rows of each.")
+    return dict(found)
+
+
+def _shape(value: torch.Tensor) -> str:
+    return "×".join(map(str, value.shape)) or "()"
+
+
+def _check_ids(model: Any, inputs: dict[str, Any], place: Place) -> None:
+    """Tokens must be in the vocabulary, and there must be a position for each."""
+    ids = inputs.get("input_ids")
+    if not isinstance(ids, torch.Tensor) or ids.is_meta or ids.numel() == 0:
+        return
+    try:
+        size = model.get_input_embeddings().num_embeddings
+    except (AttributeError, NotImplementedError, TypeError):
+        size = None
+    highest, lowest = int(ids.max()), int(ids.min())
+    if size is not None and (highest >= size or lowest < 0):
+        wrong = highest if highest >= size else lowest
+        raise TraceError(
+            f"There is no token {wrong}: the vocabulary of {place.name} has {size}, from 0: the "
+            "tokenizer may be another model's."
+        )
+    room, length = positions(model), ids.shape[-1]
+    if room is not None and length > room:
+        raise TraceError(f"The text has {length} tokens, and {place.name} has positions for {room}: shorten it.")
+
+
+def positions(model: Any) -> int | None:
+    """For how many tokens a model that learned its positions, or made a table of them, has room."""
+    room = []
+    for name, module in model.named_modules():
+        last = name.rsplit(".", 1)[-1]
+        if not isinstance(module, torch.nn.Embedding) or last not in _POSITIONS or "vision" in name:
+            continue
+        offset = getattr(module, "offset", None)
+        if not isinstance(offset, int):
+            offset = module.padding_idx + 1 if module.padding_idx is not None else 0
+        if "decoder" not in name or not model.config.is_encoder_decoder:
+            room.append(module.num_embeddings - offset)
+    return min(room, default=None)
+
+
+_POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "wpe", "positions_embed")

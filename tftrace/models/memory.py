@@ -1,0 +1,91 @@
+"""Whether a model's weights fit into memory, before they are loaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from transformers import PreTrainedConfig
+
+from ..errors import TraceError
+from .locate import Place
+from .request import ModelOptions
+
+_SPARE = 256 << 20  # bytes that the run itself takes, at the least
+_HEADER = 100 << 20  # bytes of a header that a safetensors file may have
+_WIDTHS = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+_QUANTIZED = {"8bit": 1.0, "int8": 1.0, "4bit": 0.5, "int4": 0.5}  # bytes of a number
+
+
+def check_memory(place: Place, config: PreTrainedConfig, empty: Callable[[], Any], options: ModelOptions) -> None:
+    """Raise TraceError if the weights are larger than the memory that is free.
+
+    Their number is in the headers of safetensors files; else it is that of `empty`, the model without memory."""
+    if options.device_map is not None:
+        return
+    count, saved = None, None
+    if not options.untrained and not options.settings and place.local:
+        count, saved = in_headers(Path(place.where))
+    if count is None:
+        model = empty()
+        count = sum(one.numel() for one in {id(one): one for one in model.parameters()}.values())
+    need, free = int(count * _width(config, options, saved)), available(options.device)
+    if need + _SPARE > free:
+        fewer = "--shapes-only reads it without weights, --random --set num_hidden_layers=2 a smaller one"
+        raise TraceError(
+            f"{place.name} has {count / 1e9:.3g} billion weights, which take {_gigabytes(need)}, and "
+            f"{_gigabytes(max(free - _SPARE, 0))} are free: {fewer}."
+        )
+
+
+def in_headers(folder: Path) -> tuple[int | None, float | None]:
+    """Number of weights in the safetensors files of a folder, and their bytes each; None where there are none."""
+    count = total = 0
+    for file in folder.glob("*.safetensors"):
+        try:
+            with open(file, "rb") as stream:
+                (length,) = struct.unpack("<Q", stream.read(8))
+                header = json.loads(stream.read(length)) if length <= _HEADER else {}
+            for name, entry in header.items():
+                if name != "__metadata__":
+                    first, last = entry["data_offsets"]
+                    total += last - first
+                    count += (last - first) // _WIDTHS.get(entry["dtype"], 1)
+        except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+            return None, None
+    return (count, total / count) if count else (None, None)
+
+
+def available(device: str) -> int:
+    """Bytes that are free on a device, a container's limit on the host included."""
+    kind = torch.device(device)
+    if kind.type == "cuda" and torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info(kind)[0])
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines()).get("file", "0")
+        return min(free, limit - used + int(cached))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+
+
+def _width(config: PreTrainedConfig, options: ModelOptions, saved: float | None) -> float:
+    """Bytes of a weight once it is loaded."""
+    if options.quantize is not None:
+        return _QUANTIZED[options.quantize.split("-")[1]]
+    if options.dtype != "auto":
+        return float(getattr(torch, options.dtype).itemsize)
+    if saved is not None:
+        return saved
+    return float(config.dtype.itemsize) if isinstance(config.dtype, torch.dtype) else 4.0
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.3g} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"

@@ -1,0 +1,190 @@
+"""A config becomes a model: with the weights that were saved, with random ones, or with none at all."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedConfig
+
+from ..errors import TraceError
+from .failure import attempt, why
+from .locate import Place
+from .memory import check_memory
+from .request import ModelOptions
+
+_NAMED = 4  # groups of weights named in a sentence
+_LIBRARIES = {"bnb": "bitsandbytes", "quanto": "optimum.quanto", "torchao": "torchao", "hqq": "hqq"}
+_PACKAGES = {"quanto": "optimum-quanto"}
+
+
+def build(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions) -> tuple[Any, list[str]]:
+    """The model in evaluation mode, and what is to be said of its weights.
+
+    Raises TraceError for settings that make no model, weights that do not fit into memory or cannot be read, and
+    devices and libraries that are not there."""
+    _check_device(options)
+    quantization = _quantization(options)
+
+    def empty() -> Any:
+        return _made(place, kind, config, options, "meta")
+
+    if options.settings and not options.untrained:
+        empty()  # settings that make no model are found before weights are read
+    if options.shapes_only:
+        return empty().eval(), []
+    check_memory(place, config, empty, options)
+    said: list[str] = []
+    if options.random:
+        torch.manual_seed(options.seed)
+        model = _made(place, kind, config, options)
+    else:
+        model, said = _read(place, kind, config, options, quantization)
+    if options.device_map is None and quantization is None and options.device != "cpu":
+        model = attempt(lambda: model.to(options.device), place, f"{place.name} cannot be put on {options.device}")
+    return model.eval(), said
+
+
+def _made(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions, device: str | None = None) -> Any:
+    """The model from its config alone; on the meta device it takes no memory."""
+    told = " ".join(f"--set {said}" for said in options.settings)
+    failed = f"{told} makes no model of {place.name}" if told else f"The config of {place.name} makes no model"
+    auto = kind.__module__.startswith("transformers.models.auto")
+    make: Callable[..., Any] = kind.from_config if auto else kind._from_config
+    said: dict[str, Any] = {"trust_remote_code": options.trust_remote_code} if auto else {}
+    if options.dtype != "auto":
+        said["dtype"] = getattr(torch, options.dtype)
+    if options.attn is not None:
+        said["attn_implementation"] = options.attn
+    around: Any = nullcontext() if device is None else torch.device(device)
+    with around:
+        try:
+            return make(config, **said)
+        except KeyError as error:
+            raise TraceError(f"{failed}: there is no {error.args[0]!r} to choose.") from error
+        except Exception as error:  # each model checks its config in its own way
+            if options.attn is not None and _about_attention(error):
+                raise TraceError(_no_attention(place, options.attn, error)) from error
+            return attempt(_raise(error), place, failed, "choose other values" if told else "check its numbers")
+
+
+def _read(
+    place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions, quantization: Any
+) -> tuple[Any, list[str]]:
+    said: dict[str, Any] = {
+        "config": config,
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": bool(options.settings or options.task or options.head),
+    }
+    if options.dtype != "auto":
+        said["dtype"] = getattr(torch, options.dtype)
+    if options.attn is not None:
+        said["attn_implementation"] = options.attn
+    if options.device_map is not None:
+        if find_spec("accelerate") is None:
+            raise TraceError("--device-map needs the library accelerate: 'pip install accelerate' adds it.")
+        said["device_map"] = options.device_map
+    if quantization is not None:
+        said["quantization_config"] = quantization
+        said.setdefault("device_map", options.device)
+    torch.manual_seed(options.seed)  # for weights that are not among those that were saved
+    failed = f"The weights of {place.name} cannot be loaded"
+    try:
+        model, info = kind.from_pretrained(place.where, **said)
+    except Exception as error:  # as many ways as there are libraries behind it
+        if options.attn is not None and _about_attention(error):
+            raise TraceError(_no_attention(place, options.attn, error)) from error
+        if "no file named" in str(error) or "does not appear to have a file named" in str(error):
+            raise TraceError(
+                f"{place.name} has a config but no weights: --random gives it random ones, --shapes-only runs without."
+            ) from error
+        attempt(_raise(error), place, failed)
+    return model, _differences(info)
+
+
+def _raise(error: Exception) -> Callable[[], Any]:
+    def work() -> Any:
+        raise error
+
+    return work
+
+
+def _about_attention(error: Exception) -> bool:
+    return bool(
+        re.search(r"attn_implementation|attention implementation|flash_attn|FlashAttention|_supports_", str(error))
+    )
+
+
+def _no_attention(place: Place, attn: str, error: Exception) -> str:
+    return f"{place.name} cannot run with --attn {attn} ({why(error)}): eager always works, sdpa nearly always."
+
+
+def _differences(info: Any) -> list[str]:
+    """What of the saved weights was not used, and what there was none for."""
+    missing, unexpected = info.get("missing_keys") or (), info.get("unexpected_keys") or ()
+    mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info.get("mismatched_keys") or ()]
+    said = []
+    if unexpected:
+        said.append(f"Dropped, as the model has no place for them: {_grouped(unexpected)}.")
+    if mismatched:
+        said.append(f"Newly initialised, as their shapes differ from those saved: {_grouped(mismatched)}.")
+    if fresh := set(missing) - set(mismatched):
+        said.append(f"Newly initialised, as none were saved: {_grouped(fresh)}.")
+    return said
+
+
+def _grouped(names: Iterable[str]) -> str:
+    """`encoder.layer.1 (16 weights), classifier (2)`: by layer, or by module."""
+    groups = Counter(re.match(r"(.*?\.\d+(?=\.)|.*(?=\.)|.*)", name)[0] for name in sorted(names))  # type: ignore[index]
+    told = [f"{group} ({count} weight{'s' if count != 1 else ''})" for group, count in groups.items()]
+    return ", ".join(told[:_NAMED]) + (f" and {len(told) - _NAMED} more" if len(told) > _NAMED else "")
+
+
+def _check_device(options: ModelOptions) -> None:
+    try:
+        device = torch.device(options.device)
+    except RuntimeError:
+        raise TraceError(f"There is no device {options.device!r}: name cpu, cuda, cuda:1, mps, ….") from None
+    if device.type == "meta":
+        raise TraceError("--device meta is --shapes-only: say that.")
+    there = {"cpu"}
+    if torch.accelerator.is_available() and (current := torch.accelerator.current_accelerator()) is not None:
+        there.add(current.type)
+    if device.type not in there:
+        raise TraceError(f"This machine has no {device.type} that torch can use: leave --device out to run on the CPU.")
+    if device.index is not None and device.type != "cpu" and device.index >= torch.accelerator.device_count():
+        raise TraceError(f"There is no {options.device}: this machine has {torch.accelerator.device_count()}, from 0.")
+
+
+def _quantization(options: ModelOptions) -> Any:
+    """The quantisation's config; a TraceError where its library is missing."""
+    if options.quantize is None:
+        return None
+    if options.untrained:
+        raise TraceError("--quantize works on weights that are read: leave out --random and --shapes-only.")
+    library, kind = options.quantize.split("-")
+    try:
+        found = find_spec(_LIBRARIES[library])
+    except ModuleNotFoundError:
+        found = None
+    package = _PACKAGES.get(library, _LIBRARIES[library])
+    if found is None or find_spec("accelerate") is None:
+        missing = package if found is None else "accelerate"
+        raise TraceError(f"--quantize {options.quantize} needs the library {missing}: 'pip install {missing}' adds it.")
+    if library == "bnb":
+        return transformers.BitsAndBytesConfig(load_in_8bit=kind == "8bit", load_in_4bit=kind == "4bit")
+    if library == "quanto":
+        return transformers.QuantoConfig(weights=kind)
+    if library == "hqq":
+        return transformers.HqqConfig(nbits=4)
+    from torchao.quantization import Int8WeightOnlyConfig
+
+    return transformers.TorchAoConfig(Int8WeightOnlyConfig())
