@@ -29,7 +29,7 @@ FLOORS = [
     ["places", "outline", "along"],
     ["stepping"],
     ["recipes"],
-    ["rebuild"],
+    ["rebuild", "verdicts"],
     ["describe"],
     ["export"],
     ["show"],

@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .commands.run import own_words
 
             arguments = ["run", *own_words(arguments[1:])]
-        app(arguments, exit_on_error=False, print_error=False)
-        return 0
+        code = app(arguments, exit_on_error=False, print_error=False)
+        return code if isinstance(code, int) else 0
     except TraceError as error:
         print(f"tftrace: {visible(str(error))}", file=sys.stderr)
     except CycloptsError as error:

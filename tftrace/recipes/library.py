@@ -19,8 +19,8 @@ else:
     import tomli as tomllib
 
 PROJECT = "tftrace.toml"
-_LARGEST = 1 << 20  # bytes of a recipe file
-_LONGEST_LINE = 4000  # characters
+_LARGEST = 256 << 10  # bytes of a recipe file
+_LONGEST_LINE, _MOST_DOTS = 4000, 100  # characters of a line; dots, as the reader takes long for deeply nested keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +202,12 @@ def load(file: Path) -> dict[str, Any]:
     """A TOML file, which may be a stranger's."""
     try:
         if file.stat().st_size > _LARGEST:
-            raise RecipeError(f"{file.name} is larger than {_LARGEST >> 20} MB, which no recipe is: check the path.")
+            raise RecipeError(f"{file.name} is larger than {_LARGEST >> 10} KiB: split it, or check the path.")
         text = file.read_bytes().decode("utf-8")
-        long = next((n for n, line in enumerate(text.splitlines(), 1) if len(line) > _LONGEST_LINE), None)
-        if long is not None:
-            raise RecipeError(f"{file.name}, line {long} is longer than {_LONGEST_LINE} characters: split it.")
+        for number, line in enumerate(text.splitlines(), 1):
+            if len(line) > _LONGEST_LINE or line.count(".") > _MOST_DOTS:
+                most = f"{_LONGEST_LINE} characters, or {_MOST_DOTS} dots"
+                raise RecipeError(f"{file.name}, line {number} has more than {most}: split it.")
         data: dict[str, Any] = tomllib.loads(text)
         return data
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -1,0 +1,103 @@
+"""`tftrace recipes`: the equations that are known, one of them drawn, and the mistakes in a file of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ..errors import TraceError
+from ._shared import Recipes, say
+
+recipes = App(name="recipes", help="The equations that tftrace knows, and yours.", result_action="return_value")
+
+Languages = Annotated[str, Parameter(name="--language")]
+
+
+@recipes.default
+def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
+    """List the equations: yours first, then those that come with tftrace.
+
+    Parameters
+    ----------
+    own
+        Equations of your own, a file or a folder of them; a tftrace.toml in this folder or above may name some too.
+    """
+    from ..recipes.library import with_own
+    from ..text import visible
+
+    known = with_own(own).equations
+    wide = max(map(len, known))
+    for equation in known.values():
+        steps = dict.fromkeys(name for bind in equation.binds for name in (bind.patterns or ("by structure",)))
+        print(visible(f"{equation.id:{wide}}  {equation.cite}  [{', '.join(steps)}]"))
+
+
+@recipes.command
+def show(name: str, *, language: Languages = "en", own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
+    """Draw one equation, with its formula, its dimensions, where its symbols come from, and its variants.
+
+    Parameters
+    ----------
+    name
+        The equation's id, as the list gives it.
+    language
+        Of the note: en or zh.
+    own
+        Equations of your own, a file or a folder of them.
+    """
+    from difflib import get_close_matches
+
+    from ..recipes import mathtext
+    from ..recipes.library import with_own
+    from ..text import visible
+
+    known = with_own(own).equations
+    if name not in known:
+        near = ", ".join(get_close_matches(name, known, 3, 0.4))
+        raise TraceError(f"There is no equation {name!r}" + (f": is it one of {near}?" if near else "."))
+    equation = known[name]
+    out = [equation.cite, "", *(f"    {row}" for row in mathtext.render(equation.tex)), ""]
+    out += [equation.note.get(language) or equation.note.get("en", ""), ""]
+    out += ["formula", *(f"    {part.strip()}" for part in equation.formula.source.split(";")), ""]
+    out += ["dimensions", *(f"    {symbol}: {pattern.source}" for symbol, pattern in equation.dims.items())]
+    for bind in equation.data.get("bind", []):
+        out += ["", f"on {_steps(bind)}"]
+        out += [f"    {key} = {value}" for key, value in bind.items() if isinstance(value, (str, int, float))][1:]
+    for variant in equation.data.get("variant", []):
+        given = variant.get("formula") or variant.get("dims")
+        out += ["", f"variant: {variant.get('name')}", f"    {given}"]
+    print(*map(visible, out), sep="\n")
+
+
+@recipes.command
+def lint(*files: Path) -> int:
+    """Print every mistake in recipe files, with line and column; the exit code is 1 if there is any.
+
+    Parameters
+    ----------
+    files
+        Files, or folders of them.
+    """
+    from ..recipes import library
+    from ..recipes.lint import lint as findings
+    from ..text import visible
+
+    if not files:
+        raise TraceError("Name the file to look at: 'tftrace recipes lint my.toml'.")
+    every = [file for path in files for file in library.files(path)]
+    count = 0
+    for file in every:
+        for finding in findings(file):
+            print(visible(f"{file}:{finding.line}:{finding.column}: {finding.message}"))
+            count += 1
+    what = f"{len(every)} files" if len(every) > 1 else str(every[0])
+    say(f"{count} mistake{'s' if count > 1 else ''} in {what}." if count else f"No mistake in {what}.")
+    return int(count > 0)
+
+
+def _steps(bind: dict[str, Any]) -> str:
+    """What a bind names its steps by."""
+    matcher = next((key for key in ("class", "function", "module", "base", "structure") if key in bind), "nothing")
+    return f"{matcher} {bind.get(matcher)}"
