@@ -47,22 +47,27 @@ Getter = Callable[[Call], Any]
 
 def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str, float | str]]:
     """The tensors, and the numbers and words, that an equation's symbols stand for; optional ones may be absent."""
+    if match.bind.unchecked:
+        raise Unbound(match.bind.unchecked)
     tensors: dict[str, torch.Tensor] = {}
     numbers: dict[str, float | str] = {}
     for name, getters, optional in _getters(match.bind):
+        other = None
         for getter in getters:
             value = getter(call)
-            if value is not None:
-                if isinstance(value, torch.Tensor):
-                    tensors[name] = value
-                elif isinstance(value, (bool, int, float)):
-                    numbers[name] = float(value)
-                elif isinstance(value, str):
-                    numbers[name] = value
-                else:
-                    raise Unbound(f"{name} is a {type(value).__name__}, neither tensor nor number")
-                break
+            if isinstance(value, torch.Tensor):
+                tensors[name] = value
+            elif isinstance(value, (bool, int, float)):
+                numbers[name] = float(value)
+            elif isinstance(value, str):
+                numbers[name] = value
+            else:  # `return | return:[0]`: some return a tensor, some a tuple with it
+                other = value if other is None else other
+                continue
+            break
         else:
+            if other is not None:
+                raise Unbound(f"{name} is a {type(other).__name__}, neither tensor nor number")
             if not optional:
                 wanted = " | ".join(s.source for s in match.bind.symbols[name].sources if isinstance(s, Reference))
                 raise Unbound(f"{name} was not there ({wanted})")

@@ -3,7 +3,7 @@ the result can be drawn along. It depends on shapes only, so a module called aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
@@ -12,7 +12,7 @@ from ..errors import TraceError
 from . import dims
 from .analysis import base, leaves, named, whole_dims
 from .formula import Formula, FormulaError, expand
-from .functions import ACTIVATIONS, EXPANSIONS, PLACES
+from .functions import ACTIVATIONS, EXPANSIONS, PLACES, REDUCTIONS
 from .nodes import Apply, Lookup, Name, Node, Operation, Select, inline, replaced, walk
 from .recipe import Equation
 
@@ -97,15 +97,19 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
         if symbol not in patterns:
             raise FormulaError(f"{symbol} is a tensor and has no named dimensions in the recipe")
     declared = {name for pattern in patterns.values() for axis in pattern.axes for name in axis.names}
+    declared |= {
+        n for _, body in formula.statements for node in walk(body) if isinstance(node, Apply) for n in named(node)
+    }
     known = {n: int(v) for n, v in numbers if n in declared and not isinstance(v, str) and isfinite(v)}
     sizes, layouts = dims.solve(patterns, dict(shapes), known)
     names = {symbol: layout.names for symbol, layout in layouts.items()}
     words = {name: value for name, value in numbers if isinstance(value, str)}
     numbered = {name for name, _ in numbers} - set(words)
+    missing = {n for p in patterns.values() for a in p.axes if a.optional for n in a.names} - set(sizes)
     lets: dict[str, Node] = {}
     statements = []
     for symbol, body in formula.statements:
-        body = replaced(inline(body, lets), lambda node: _activation(node, words))
+        body = replaced(inline(body, lets), lambda node: _over(_activation(node, words), missing))
         if symbol not in layouts:
             lets[symbol] = body
             continue
@@ -138,6 +142,19 @@ def _activation(node: Node, words: Mapping[str, str]) -> Node:
             if function == "linear":
                 return x
             return expand(function, x) if function in EXPANSIONS else Apply(function, (x,))
+    return node
+
+
+def _over(node: Node, missing: Collection[str]) -> Node:
+    """A reduction over those of its dimensions that the tensors have: a picture has one more than a sequence."""
+    match node:
+        case Apply(function, (x, *over)) if function in REDUCTIONS and over:
+            left = tuple(d for d in over if not (isinstance(d, Name) and d.id in missing))
+            if not left:
+                if function in ("var", "softmax"):
+                    raise FormulaError(f"{function}() has no dimension left to run over")
+                return x
+            return node if len(left) == len(over) else Apply(function, (x, *left))
     return node
 
 

@@ -14,7 +14,7 @@ from . import dims, formula
 
 MATCHERS = ("class", "function", "module", "base", "structure")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
-SETTINGS = (*MATCHERS, "within", "when", "unless", "random")
+SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "unchecked")
 _KEYS = ("id", "cite", "tex", "formula", "dims", "note", "signs", "bind", "variant")
 _LONGEST, _MOST = 200, 100  # characters of a name or source; entries of a table
 
@@ -84,6 +84,7 @@ class Bind:
     unless: tuple[Condition, ...]
     random: tuple[Reference, ...]
     symbols: Mapping[str, Binding]
+    unchecked: str = ""  # why no number of these steps can be checked
 
     @property
     def children(self) -> frozenset[str]:
@@ -212,6 +213,7 @@ class _Entry:
             self._conditions(data, (*path, "unless")),
             tuple(r for s in self._list(data, (*path, "random")) if (r := self._try((*path, "random"), reference, s))),
             symbols,
+            self._text(data, (*path, "unchecked")) if "unchecked" in data else "",
         )
 
     def _structure(self, data: dict[str, Any], path: tuple[str | int, ...]) -> Structure:
@@ -247,6 +249,7 @@ class _Entry:
         sizes = {name for p in patterns.values() for axis in p.axes for name in axis.names}
         lets = {symbol for symbol, _ in used.statements}
         bound = {symbol for b in binds for symbol in b.symbols}
+        binds = [b for b in binds if not b.unchecked]
         for name in sorted(used.names - sizes - lets - bound) if binds else ():
             found = re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", used.source)
             column = found.start() + 1 if found else None

@@ -39,7 +39,7 @@ def take(found: Any, slice_: Slice, drawn: Mapping[str, Array], along: Callable[
         at = drawn.get(name)
         if at is not None:
             found, whole = along(found, at, axis), False
-    return found if not whole else found.copy() if isinstance(found, np.ndarray) else found.clone()
+    return found if not whole else np.array(found) if isinstance(found, (np.ndarray, np.generic)) else found.clone()
 
 
 def seen(
