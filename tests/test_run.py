@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace import cli
+from tftrace import cli, runner
 from tftrace.capture.choice import Choice
 from tftrace.capture.recorder import Recorder
 from tftrace.commands import run
@@ -183,6 +183,55 @@ def test_the_words_after_the_program_are_its_own() -> None:
     assert run.own_words(["--force", "x.py", "-o", "y"]) == ["--force", "--", "x.py", "-o", "y"]
     assert run.own_words(["-o", "y", "--level=ops", "-m", "x"]) == ["-o", "y", "--level=ops", "--", "-m", "x"]
     assert run.own_words(["--", "pytest", "-x"]) == ["--", "--", "pytest", "-x"]
+
+
+# -- launchers, which start the program in processes of their own ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        (
+            "--force --every 2 --no-check -- torchrun --nproc-per-node 2 train.py --lr 3",
+            "torchrun --nproc-per-node 2 --module tftrace run --quiet --level lines --no-check --values auto --skip 0 "
+            "--every 2 --max-forwards 1000 --force --output train.tftrace train.py --lr 3",
+        ),
+        (
+            "-o run.tftrace --model-class Bert* --backward -- accelerate launch --cpu -m package.train -m x",
+            "accelerate launch --cpu -m tftrace run --quiet --level lines --backward --values auto --model-class Bert* "
+            "--skip 0 --every 1 --max-forwards 1000 --output run.tftrace -m package.train -m x",
+        ),
+    ],
+)
+def test_a_launcher_starts_tftrace_before_the_script(
+    words: str, again: str, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    program = runner.Program("launcher", ["launcher"], "", __file__)
+    monkeypatch.setattr(runner, "command", lambda words: started.append(list(words)) or program)
+    monkeypatch.setattr(program, "run", lambda: sys.exit(7))
+    assert ran(*words.split()) == 7
+    assert started == [again.split()]
+
+
+@pytest.mark.parametrize("words", ["torchrun --nope x.py", "torchrun --no-python ls", "torchrun"])
+def test_a_launcher_that_cannot_start_is_one_sentence(words: str, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran("--", *words.split()) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_trace(tmp_path: Path) -> None:
+    script = "import torch, torch.distributed as dist\ndist.init_process_group('gloo')\n" + MODEL
+    script += "gate = nn.parallel.DistributedDataParallel(gate)\n"
+    script += "gate(torch.full((1, 4), float(dist.get_rank()))).sum().backward()\ndist.destroy_process_group()\n"
+    (tmp_path / "train.py").write_text(script)
+    command = [sys.executable, "-m", "tftrace", "run", "--backward", "--"]
+    done = subprocess.run([*command, "torchrun", "--standalone", "--nproc-per-node=2", "train.py"], cwd=tmp_path)
+    assert done.returncode == 0
+    trace = tftrace.load(tmp_path / "train.tftrace")
+    assert [(s.rank, s.name) for s in trace if s.parent is None] == [(0, "Gate"), (1, "Gate")]
+    assert trace.meta["complete"] and sum(t.role == "gradient" for s in trace for t in s.tensors) == 2 * (3 + 4)
 
 
 # -- whatever is called ------------------------------------------------------------------------------------

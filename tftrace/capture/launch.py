@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-import torch
-
 
 class Process(NamedTuple):
     """The rank of a process, how many there are, and what those of one launch have in common (None if it is alone)."""
@@ -18,11 +16,19 @@ class Process(NamedTuple):
 
 def process() -> Process:
     """This process."""
-    distributed = torch.distributed
+    from torch import distributed
+
     if distributed.is_available() and distributed.is_initialized():
-        rank, world = distributed.get_rank(), distributed.get_world_size()
-    else:
-        rank, world = (_number(name) for name in ("RANK", "WORLD_SIZE"))
+        return _process(distributed.get_rank(), distributed.get_world_size())
+    return launched()
+
+
+def launched() -> Process:
+    """This process, as its environment says: without torch."""
+    return _process(_number("RANK"), _number("WORLD_SIZE"))
+
+
+def _process(rank: int, world: int) -> Process:
     if not 0 <= rank < world or world < 2:
         return Process(0, 1, None)
     shared = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")

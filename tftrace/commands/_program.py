@@ -7,26 +7,33 @@ import shutil
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import runner
 from ..capture.choice import Choice
+from ..capture.launch import launched
 from ..errors import TraceError
 from ..folder import check_folder
 from ..imported import when_imported
 from ..trace import Trace
 from ._recording import summed_up
-from ._shared import say
+from ._shared import free_name
 
 if TYPE_CHECKING:
     from ..capture.recorder import Recorder
 
 
-def record_program(program: runner.Program, path: Path, options: dict[str, Any], choice: Choice) -> None:
+def record_program(
+    program: runner.Program, path: Path | None, options: dict[str, Any], choice: Choice, say: Callable[[str], None]
+) -> None:
     """Run a program to its end and record what models it calls; leaves by SystemExit with the program's exit code."""
-    check_folder(path, options["overwrite"])  # before the program runs: a bad path should cost no wait
-    recording = _Recording(program, path.absolute(), options, choice)
+    rank, world, launch = launched()
+    stem = Path(program.name).stem
+    path = path or (Path(f"{stem}.tftrace") if world > 1 else free_name(stem))  # the same name in each process
+    check_folder(path, options["overwrite"], rank=rank, launch=launch)  # a bad path should cost no wait
+    recording = _Recording(program, path.absolute(), options, choice, say)
     process = os.getpid()
     when_imported("torch", recording.begin)
     code: Any = 0
@@ -49,7 +56,10 @@ def record_program(program: runner.Program, path: Path, options: dict[str, Any],
 class _Recording:
     """The recording of a program, which begins with the program's import of torch."""
 
-    def __init__(self, program: runner.Program, path: Path, options: dict[str, Any], choice: Choice) -> None:
+    def __init__(
+        self, program: runner.Program, path: Path, options: dict[str, Any], choice: Choice, say: Callable[[str], None]
+    ) -> None:
+        self._say = say
         self._program, self._path, self._options, self._choice = program, path, options, choice
         self._recorder: Recorder | None = None
         self._trace: Trace | None = None
@@ -72,15 +82,17 @@ class _Recording:
         recorder, trace = self._recorder, self._trace
         if recorder is None or trace is None:
             if not self._failed:
-                say(f"{self._program.name} did not import torch: nothing was recorded.")
+                self._say(f"{self._program.name} did not import torch: nothing was recorded.")
             return
         recorder.__exit__(None if error is None else type(error), error, None)
+        if launched().world > 1:
+            return  # others may still write: of all of them speaks who launched them
         if len(trace):
-            say(summed_up(trace))
+            self._say(summed_up(trace))
             for sentence in recorder.left_out():
-                say(sentence)
-            say(f"Next: 'tftrace view {os.path.relpath(self._path)}' steps through it.")
+                self._say(sentence)
+            self._say(f"Next: 'tftrace view {os.path.relpath(self._path)}' steps through it.")
         else:
             shutil.rmtree(self._path, ignore_errors=True)
             which = f"no model that fits {self._choice.model_class!r}" if self._choice.model_class else "no model"
-            say(f"{self._program.name} called {which}: nothing was recorded.")
+            self._say(f"{self._program.name} called {which}: nothing was recorded.")

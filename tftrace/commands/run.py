@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,11 +10,15 @@ from cyclopts import Parameter
 from .. import runner
 from ..capture.choice import Choice
 from ..errors import TraceError
+from . import _shared
+from ._launcher import launch, launches
 from ._program import record_program
-from ._shared import Force, Level, Output, Patterns, Switch, free_name, wanted_values
+from ._shared import Force, Level, Output, Patterns, Switch, wanted_values
 
 Words = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
-FLAGS = frozenset({"--force", "--backward", "--check", "--no-check", "--help", "-h"})  # options without a value
+FLAGS = frozenset(
+    {"--force", "--backward", "--quiet", "--check", "--no-check", "--help", "-h"}
+)  # options without a value
 MOST = 1000  # forwards, if nothing is said: a training script may make millions
 
 
@@ -31,6 +34,7 @@ def run(
     check: bool | None = None,
     backward: Switch = False,
     force: Force = False,
+    quiet: Switch = False,
 ) -> None:
     """Run a Python program and record the models that it calls.
 
@@ -61,14 +65,31 @@ def run(
         Record gradients too: of what each module returned, and of its parameters.
     force
         Replace an existing trace.
+    quiet
+        Say nothing of what was recorded.
     """
     if not program:
         raise TraceError("Name what to run: 'tftrace run train.py', '-m package.module', or '-- pytest tests'.")
+    say = (lambda sentence: None) if quiet else _shared.say
     choice = Choice(model_class, skip, every, max_forwards)
-    found = _program(program)
-    options: dict[str, Any] = {"level": level, "check": check, "backward": backward, "overwrite": force}
-    options["values"] = wanted_values(values)
-    record_program(found, output or free_name(Path(found.name).stem), options, choice)
+    options: dict[str, Any] = {"level": level, "check": check, "backward": backward, "values": wanted_values(values)}
+    if program[0] == "--" and launches(program[1:]):
+        chosen = {"model_class": model_class, "skip": skip, "every": every, "max_forwards": max_forwards}
+        launch(program[1:], output, force, _as_words({**options, **chosen, "force": force}), say)
+    else:
+        record_program(_program(program), output, options | {"overwrite": force}, choice, say)
+
+
+def _as_words(options: dict[str, Any]) -> list[str]:
+    """Options as they are typed."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [option] if value else ["--no-check"] if name == "check" else []
+        elif value is not None:
+            words += [word for one in (value if isinstance(value, list) else [value]) for word in (option, str(one))]
+    return words
 
 
 def own_words(words: Sequence[str]) -> list[str]:

@@ -1,0 +1,63 @@
+"""Launchers such as torchrun start processes of their own: a `tftrace run` is put before the script that they start."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .. import runner
+from ..errors import TraceError
+from ..folder import check_folder
+from ..trace import load
+from ._recording import summed_up
+from ._shared import free_name
+
+
+def launches(words: Sequence[str]) -> bool:
+    """Whether a command line is that of a launcher."""
+    name = Path(words[0]).name if words else ""
+    return name == "torchrun" or (name == "accelerate" and list(words[1:2]) == ["launch"])
+
+
+def launch(
+    words: Sequence[str], path: Path | None, force: bool, own: Sequence[str], say: Callable[[str], None]
+) -> None:
+    """Run a launcher, whose processes write one trace; leaves by SystemExit with its exit code. `own` are options of
+    `tftrace run` for them."""
+    before = 2 if Path(words[0]).name == "accelerate" else 1
+    parsed = _parsed(Path(words[0]).name, list(words[before:]))
+    if getattr(parsed, "no_python", False):
+        raise TraceError(f"With --no-python {words[0]} starts no Python program: nothing in it can be recorded.")
+    script = [parsed.training_script, *parsed.training_script_args]
+    options = list(words[: len(words) - len(script)])
+    path = path or free_name(Path(script[0]).stem)
+    check_folder(path, force)
+    program = ["-m", *script] if parsed.module else script
+    module = [] if parsed.module else ["--module"]
+    again = [*options, *module, "tftrace", "run", "--quiet", *own, "--output", str(path), *program]
+    code: Any = 0
+    try:
+        runner.command(again).run()
+    except SystemExit as left:
+        code = left.code
+    if (path / "meta.json").is_file():
+        say(summed_up(load(path)))
+        say(f"Next: 'tftrace view {path}' steps through it.")
+    sys.exit(code)
+
+
+def _parsed(name: str, words: list[str]) -> Any:
+    """A launcher's arguments, as it understands them itself."""
+    made = import_module("torch.distributed.run" if name == "torchrun" else "accelerate.commands.launch")
+    parser: Any = made.get_args_parser if name == "torchrun" else made.launch_command_parser
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            return parser().parse_args(words)
+    except SystemExit as error:
+        why = (said.getvalue().strip().splitlines() or ["it wants no script"])[-1].rpartition("error: ")[2]
+        raise TraceError(f"{name} does not understand this: {why}.") from error
