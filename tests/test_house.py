@@ -38,7 +38,7 @@ FLOORS = [
     ["demo"],
     ["models"],
     ["commands"],
-    ["cli"],
+    ["cli", "notebook"],
     ["__init__", "__main__"],
 ]
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}

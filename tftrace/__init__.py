@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["Trace", "TraceError", "load", "record", "traced"]
 
 
+def load_ipython_extension(shell: object) -> None:
+    """`%load_ext tftrace` in a notebook: `%%trace` then records the models that a cell calls."""
+    from .notebook import load_ipython_extension
+
+    load_ipython_extension(shell)
+
+
 def __getattr__(name: str) -> object:
     # Reading a trace must not import torch; recording one must.
     if name == "record":

@@ -1,0 +1,80 @@
+"""`%%trace` in IPython itself: a cell runs as without it, and the models that it calls are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tftrace
+
+SETUP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+net, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.ones(2, 4)
+"""
+
+
+@pytest.fixture(scope="module")
+def shell() -> Iterator[Any]:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "tftrace")
+    shell.run_cell(SETUP)
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def test_a_cell(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = shell.run_cell("%%trace\nout = net(x)\ntwice = net(out)\nprint('said')")
+    trace = shell.user_ns["trace"]
+    said = capsys.readouterr().out
+    assert ran.success and isinstance(trace, tftrace.Trace)
+    assert "said" in said and repr(trace) in said
+    assert [(s.forward, s.name) for s in trace if s.parent is None] == [(0, "Sequential"), (1, "Sequential")]
+    # THEN the cell ran in the notebook, with the numbers that it would have had, and its text is in the trace
+    assert shell.user_ns["twice"].equal(shell.run_cell("net(net(x))").result)
+    assert trace.source(trace[0].file)[trace[0].line - 1] == "out = net(x)"
+    assert trace.value(0, "").tolist() == shell.user_ns["out"].tolist()
+
+
+def test_options(shell: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"-o {tmp_path}/run.tftrace --level modules --backward --max-forwards 2 --into mine"
+    shell.run_cell(f"%%trace {line}\nfor _ in range(3): net(x).sum().backward()")
+    trace = tftrace.load(tmp_path / "run.tftrace")
+    assert {s.forward for s in trace} == {0, 1} and {s.kind for s in trace} == {"module"}
+    assert sum(t.role == "gradient" for s in trace for t in s.tensors) == 2 * (3 + 2)
+    assert shell.user_ns["mine"].path == trace.path
+    assert "After 2 forwards there came 1 more" in capsys.readouterr().out
+
+
+def test_what_a_cell_raises_is_shown_as_ever(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.run_cell("%%trace --into broken\nnet(x)\nnet(x[:, :2])")
+    said = capsys.readouterr().out
+    assert "RuntimeError" in said and "tftrace/notebook.py" not in said
+    assert [s.status for s in shell.user_ns["broken"] if s.parent is None] == ["returned", "raised"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("--nope", "Unknown option"),
+        ("--level deep", "Invalid value"),
+        ("--every 0", "every is 0"),
+        ("--into 3", "no name of a variable"),
+        ("-o 'x", "No closing quotation"),
+    ],
+)
+def test_a_mistake_is_one_sentence(shell: Any, capsys: pytest.CaptureFixture[str], line: str, sentence: str) -> None:
+    shell.run_cell(f"%%trace {line}\nraise SystemExit")
+    said = "".join(capsys.readouterr())
+    assert sentence in said and len(said.strip().splitlines()) == 1
+
+
+def test_a_cell_without_a_model_leaves_no_trace(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.run_cell("%%trace --into none\n1 + 1")
+    assert "called no model" in capsys.readouterr().out and "none" not in shell.user_ns

@@ -1,0 +1,91 @@
+"""`%load_ext tftrace` in a notebook: the cell magic `%%trace` records the models that a cell calls."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+from .commands._shared import Force, Level, Output, Patterns, Switch, wanted_values
+from .errors import TraceError
+from .trace import Trace
+
+USAGE = """\
+%%trace [-o FOLDER] [--level modules|functions|lines|ops] [--model-class PATTERN] [--skip N] [--every N]
+        [--max-forwards N] [--values auto|all|none|PATTERN]... [--check | --no-check] [--backward] [--force]
+        [--into NAME]
+
+Run the cell and record the models that it calls, each outermost call as a forward. The trace is shown, and stands in
+the variable `trace`, or in the one that --into names. Without -o it lives as long as that. The options are those of
+`tftrace run`."""
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What `%load_ext tftrace` calls."""
+
+    def trace(line: str, cell: str) -> Trace | None:
+        return _run(shell, line, cell)
+
+    trace.__doc__ = USAGE
+    shell.register_magic_function(trace, "cell", "trace")
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """What `%unload_ext tftrace` calls."""
+    shell.magics_manager.magics["cell"].pop("trace", None)
+
+
+def _run(shell: Any, line: str, cell: str) -> Trace | None:
+    """Record a cell; a mistake in the options is one sentence, as IPython prints that of a magic."""
+    from IPython.core.error import UsageError
+
+    try:
+        recorder, into = _read(line)
+        trace: Trace
+        with recorder as trace:
+            shell.run_cell(cell)
+    except TraceError as error:
+        raise UsageError(f"tftrace: {error}") from None
+    for sentence in recorder.left_out():
+        print(sentence)
+    if not len(trace):
+        print("The cell called no model: nothing was recorded.")
+        return None
+    shell.push({into: trace})
+    return trace
+
+
+def _read(line: str) -> tuple[Any, str]:
+    """The recorder that the options behind `%%trace` ask for, and the name of the variable for its trace."""
+    app = App(name="%%trace", result_action="return_value", help_flags=[], version_flags=[])
+    app.default(_recorder)
+    try:
+        return app(shlex.split(line), exit_on_error=False, print_error=False)  # type: ignore[no-any-return]
+    except (CycloptsError, ValueError) as error:
+        sentence = " ".join(str(error).split()).rstrip(".")
+        raise TraceError(f"{sentence}. '%%trace?' lists the options.") from error
+
+
+def _recorder(
+    *,
+    output: Output = None,
+    level: Level = "lines",
+    model_class: str | None = None,
+    skip: int = 0,
+    every: int = 1,
+    max_forwards: int | None = None,
+    values: Patterns = None,
+    check: bool | None = None,
+    backward: Switch = False,
+    force: Force = False,
+    into: str = "trace",
+) -> tuple[Any, str]:
+    from .capture.choice import Choice
+    from .capture.recorder import Recorder
+
+    if not into.isidentifier():
+        raise TraceError(f"--into {into!r} is no name of a variable: name one such as trace.")
+    choice, kept = Choice(model_class, skip, every, max_forwards), wanted_values(values)
+    recorder = Recorder(None, output, level, force, {}, values=kept, check=check, backward=backward, choice=choice)
+    return recorder, into
