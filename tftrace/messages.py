@@ -14,7 +14,7 @@ import numpy as np
 from .errors import TraceError
 
 _CONTINUATION = 0xFFFFFFFF
-_RECORD_BATCH = 3  # of the union of message headers
+_SCHEMA, _RECORD_BATCH = 1, 3  # of the union of message headers
 _ROWS_LIMIT = 1 << 20  # rows of a batch; ours have some thousands
 _BATCH_LIMIT = 256 << 20  # bytes of a batch, decompressed
 _RATIO_LIMIT, _FREE = 300, 256 << 20  # the whole, decompressed, may be so many times the file, and so many bytes more
@@ -32,6 +32,24 @@ class Batch(NamedTuple):
 
 class _Damaged(Exception):
     """What stands at a place of the file is no message."""
+
+
+class _Cut(_Damaged):
+    """What stands there would go on after the end of the file."""
+
+
+def start(data: memoryview) -> int | None:
+    """Where the batches of a stream begin, after its schema; None where the file is cut off before. Raises ValueError
+    if it does not begin with a schema: Arrow itself crashes on some other messages in its place."""
+    try:
+        head = _head(data, 0)
+        if head is None or head[0].number(1, "<B") != _SCHEMA:
+            raise _Damaged
+    except _Cut:
+        return None
+    except (_Damaged, struct.error) as problem:
+        raise ValueError("no schema") from problem
+    return head[1]
 
 
 def scan(data: memoryview, start: int, file: str) -> tuple[list[Batch], int]:
@@ -57,14 +75,11 @@ def scan(data: memoryview, start: int, file: str) -> tuple[list[Batch], int]:
 
 def _message(data: memoryview, at: int) -> tuple[int, int, int] | None:
     """Where the record batch that begins at `at` ends, its rows and its bytes once decompressed; None at the end."""
-    continuation, size = struct.unpack_from("<II", data, at)
-    if continuation != _CONTINUATION or size > _METADATA_LIMIT:
-        raise _Damaged
-    if size == 0:
+    head = _head(data, at)
+    if head is None:
         return None
-    body = at + 8 + size
-    table = _Table(data[at + 8 : body])
-    if table.data.nbytes != size or table.number(1, "<B") != _RECORD_BATCH:
+    table, body = head
+    if table.number(1, "<B") != _RECORD_BATCH:
         raise _Damaged
     length = table.number(3, "<q")
     if not 0 <= length <= len(data) - body or length % 8:
@@ -87,6 +102,18 @@ def _message(data: memoryview, at: int) -> tuple[int, int, int] | None:
             raise _Damaged
         bytes_needed += int(np.minimum(whole, _BATCH_LIMIT + 1)[whole > 0].sum())  # -1: it is not compressed
     return body + length, rows, bytes_needed
+
+
+def _head(data: memoryview, at: int) -> tuple[_Table, int] | None:
+    """What the message at `at` says of itself, and where its body begins; None at the end of the stream."""
+    if len(data) < at + 8:
+        raise _Cut
+    continuation, size = struct.unpack_from("<II", data, at)
+    if continuation != _CONTINUATION or size > _METADATA_LIMIT:
+        raise _Damaged
+    if len(data) < at + 8 + size:
+        raise _Cut
+    return (_Table(data[at + 8 : at + 8 + size]), at + 8 + size) if size else None
 
 
 class _Table:

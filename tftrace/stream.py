@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,10 +11,9 @@ import pyarrow as pa
 
 from .errors import TraceError
 from .inside import regular
-from .messages import Batch, scan
+from .messages import Batch, scan, start
 
 _NEVER_NULL = ("step", "depth", "rank")  # the rest may be; without these there is no tree
-_CONTINUATION, _SCHEMA_LIMIT = 0xFFFFFFFF, 1 << 16
 _KEPT = 16  # batches that stay decoded: neighbours are asked for together
 
 
@@ -34,15 +32,16 @@ class Stream:
                 return
             with pa.memory_map(str(file)) as source:
                 self._data = source.read_buffer()
-            if _cut(self._data):
+            begin = start(memoryview(self._data))
+            if begin is None:
                 self.lost = len(self._data)
                 return
-            message = pa.ipc.read_message(self._data)
-            if not pa.ipc.read_schema(message).equals(table):
-                raise TraceError(f"{file} does not have the columns of a trace: record the trace again.")
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            with pa.ipc.open_stream(self._data.slice(0, begin)) as reader:
+                if not reader.schema.equals(table):
+                    raise TraceError(f"{file} does not have the columns of a trace: record the trace again.")
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise self._damaged() from error
-        self._start = 8 + message.metadata.size
+        self._start = begin
         self._batches, end = scan(memoryview(self._data), self._start, self._what)
         self.lost = len(self._data) - end
         self._firsts = np.array([batch.row for batch in self._batches])
@@ -108,12 +107,6 @@ class Stream:
 
     def _damaged(self) -> TraceError:
         return TraceError(f"{self._what} cannot be read as part of a trace: check the folder, or record it again.")
-
-
-def _cut(data: pa.Buffer) -> bool:
-    """Whether a file ends before its schema does."""
-    continuation, size = struct.unpack("<II", data[:8]) if len(data) >= 8 else (_CONTINUATION, 0)
-    return len(data) < 8 or (continuation == _CONTINUATION and len(data) < 8 + size <= _SCHEMA_LIMIT)
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,132 @@
+"""Runs the inputs in children that are forked, with a limit on their memory and time: a crash or a hang is a finding.
+
+python -m tests.fuzz --inputs 100000            # about half an hour; each input follows from its number
+python -m tests.fuzz --first 4711 --inputs 1    # one of them again; --keep DIR leaves the damaged trace there"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from .corpus import seeds
+from .look import LOOKS, look
+from .mutate import mutate
+
+MEMORY, SECONDS = 2 << 30, 20  # that a child may take beyond what it starts with; that an input may take
+PEAK = 1 << 30  # bytes beyond the start that no input may have needed
+_AT_ONCE = 500  # inputs a child
+
+
+def prepare(folder: Path) -> list[tuple[Path, list[str], dict[str, bytes]]]:
+    """A copy of each trace of the corpus, with its files and their contents."""
+    found = []
+    for seed in seeds():
+        copy = folder / seed.name
+        shutil.copytree(seed, copy)
+        contents = {str(p.relative_to(copy)): p.read_bytes() for p in sorted(copy.rglob("*")) if p.is_file()}
+        found.append((copy, list(contents), contents))
+    return found
+
+
+def attempt(case: int, traces: list[tuple[Path, list[str], dict[str, bytes]]], keep: Path | None = None) -> int:
+    """Make the input of this number, look at it, and put the trace in order again; the number of answers."""
+    draw = Random(case)
+    folder, files, contents = traces[draw.randrange(len(traces))]
+    try:
+        mutate(draw, folder, files, contents)
+        if keep:
+            shutil.copytree(folder, keep, symlinks=True, dirs_exist_ok=True)
+        return look(folder)
+    finally:
+        for name, data in contents.items():
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)  # a new file: the old one may be mapped
+            path.write_bytes(data)
+
+
+def child(first: int, end: int, report: int, keep: Path | None) -> None:
+    """Run some inputs; `report` is told the number of each before, and its answers after."""
+    warnings.simplefilter("ignore")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+    with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        traces = prepare(Path(folder))
+        for case in range(first, end):
+            os.write(report, case.to_bytes(8, "little"))
+            signal.alarm(SECONDS)  # its default action ends the child
+            answered = attempt(case, traces, keep)
+            os.write(report, (1 << 32 | answered).to_bytes(8, "little"))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+            assert peak < PEAK, f"it took {peak >> 20} MB"
+        signal.alarm(0)
+
+
+def run(first: int, end: int, keep: Path | None) -> tuple[int, Counter[int], str]:
+    """Run inputs in a child: the next input to run, how many gave how many answers, and what went wrong."""
+    reading, report = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(reading)
+            child(first, end, report, keep)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(report)
+    answers: Counter[int] = Counter()
+    case = first
+    with os.fdopen(reading, "rb") as pipe:
+        while word := pipe.read(8):
+            number = int.from_bytes(word, "little")
+            if number >> 32:
+                answers[number & 0xFFFFFFFF] += 1
+            else:
+                case = number
+    status = os.waitpid(pid, 0)[1]
+    if status == 0:
+        return end, answers, ""
+    ended = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "an exception, above"
+    return case + 1, answers, f"input {case}: {ended}"
+
+
+def main() -> int:
+    """The exit code is the number of findings, at most 100."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--keep", type=Path)
+    chosen = parser.parse_args()
+    began, at, end = time.monotonic(), chosen.first, chosen.first + chosen.inputs
+    answers: Counter[int] = Counter()
+    findings = []
+    while at < end:
+        at, found, wrong = run(at, min(at + _AT_ONCE, end), chosen.keep)
+        answers += found
+        if wrong:
+            findings.append(wrong)
+            print(wrong, file=sys.stderr)
+    whole, refused = answers[len(LOOKS)], answers[0]
+    print(f"{chosen.inputs} inputs in {time.monotonic() - began:.0f} s: {refused} refused, {whole} read in full,")
+    print(f"{sum(answers.values()) - whole - refused} in part; {len(findings)} findings. {'; '.join(findings[:20])}")
+    return min(len(findings), 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Everything that reads a trace, asked of one that may be damaged: only TraceError may come of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tftrace import describe, notes, stepping
+from tftrace.errors import TraceError
+from tftrace.show import show
+from tftrace.trace import Trace, load
+
+
+def _steps(trace: Trace) -> None:
+    for step in trace:
+        _ = step.tensors, step.checks, step.parent, step.children, step.call, trace.source(step.file)
+        _ = trace.equation(step.equation)
+
+
+def _values(trace: Trace) -> None:
+    for step in trace:
+        for row in step.tensors:
+            if row.value is not None:
+                with suppress(TraceError):
+                    trace.value(step.position, row.name, row.role)
+
+
+def _said(trace: Trace) -> None:
+    _ = trace.missing, describe.about(trace), repr(trace)
+    notes.read(trace)
+    for at in range(len(trace)):
+        describe.row(trace, at), describe.code(trace, at), describe.tensors(trace, at)
+
+
+def _shown(trace: Trace) -> None:
+    for as_json in (False, True):
+        out = io.StringIO()
+        show(trace, as_json=as_json, out=out)
+        assert out.getvalue().isascii() if as_json else "\x1b" not in out.getvalue()
+
+
+def _stepped(trace: Trace) -> None:
+    stepping.stops(trace)
+    stepping.search(trace, "a")
+
+
+def _tables(trace: Trace) -> None:
+    for table in ("steps", "tensors", "checks"):
+        assert len(getattr(trace, table)) == len(trace.to_pandas(table))
+
+
+LOOKS: list[Callable[[Trace], None]] = [_steps, _values, _said, _shown, _stepped, _tables]
+
+
+def look(folder: Path) -> int:
+    """Open a trace and ask all of it; the number of answers. A TraceError ends one question, not all."""
+    answered = 0
+    with suppress(TraceError):
+        trace = load(folder)
+        for ask in LOOKS:
+            with suppress(TraceError):
+                ask(trace)
+                answered += 1
+    return answered
