@@ -32,6 +32,7 @@ FLOORS = [
     ["rebuild", "verdicts"],
     ["describe"],
     ["export"],
+    ["query"],
     ["show"],
     ["tui"],
     ["capture"],
@@ -90,7 +91,16 @@ def test_the_test_above_sees_a_wrong_import(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "module", ["tftrace", "tftrace.cli", "tftrace.show", "tftrace.export", "tftrace.tui.app", "tftrace.recipes.bound"]
+    "module",
+    [
+        "tftrace",
+        "tftrace.cli",
+        "tftrace.show",
+        "tftrace.export",
+        "tftrace.query",
+        "tftrace.tui.app",
+        "tftrace.recipes.bound",
+    ],
 )
 def test_what_reads_a_trace_imports_neither_torch_nor_transformers(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{'torch', 'transformers'}} & set(sys.modules)))"

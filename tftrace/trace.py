@@ -371,15 +371,19 @@ class Trace:
         found = self.meta["equations"].get(name)
         return found if isinstance(found, dict) else None
 
+    def positions(self, table: str) -> np.ndarray:
+        """For each row of a table the position of its step."""
+        return self._read().positions(table)
+
     @property
     def tensor_positions(self) -> np.ndarray:
         """For each row of the tensors table the position of its step."""
-        return self._read().positions("tensors")
+        return self.positions("tensors")
 
     @property
     def check_positions(self) -> np.ndarray:
         """For each row of the checks table the position of its step."""
-        return self._read().positions("checks")
+        return self.positions("checks")
 
     def _is_module(self, position: int) -> bool:
         return bool(self.column("kind")[position] == schema.MODULE)

@@ -103,7 +103,7 @@ def _cells(column: pa.ChunkedArray) -> pa.Array:
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if pa.types.is_string(array.type):
         words = array.dictionary_encode()
-        array = pa.array([_text(word) for word in words.dictionary.to_pylist()], pa.string()).take(words.indices)
+        array = pa.array([csv_text(word) for word in words.dictionary.to_pylist()], pa.string()).take(words.indices)
     elif pa.types.is_floating(array.type):
         array = pa.array([None if value is None else repr(value) for value in array.to_pylist()], pa.string())
     else:
@@ -111,7 +111,7 @@ def _cells(column: pa.ChunkedArray) -> pa.Array:
     return pc.fill_null(array, "")
 
 
-def _text(value: str) -> str:
+def csv_text(value: str) -> str:
     """Quoted where CSV needs it; text that a spreadsheet would take for a formula gets an apostrophe before it."""
     start = value.replace("\ufeff", "").lstrip()[:1]  # a spreadsheet may drop a byte order mark, and knows wide signs
     if (value and start in _FORMULA) or value[:1] in ("\t", "\r", "\n"):

@@ -1,0 +1,78 @@
+"""Rows of any query as a table for a person, or as CSV or JSON for a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..export.jsonlines import dumps
+from ..export.table import csv_text
+from ..text import number, visible
+
+_WIDTH = 160  # columns where the stream is not a terminal
+
+
+def write_table(found: pa.RecordBatchReader, out: TextIO, limit: int) -> bool:
+    """Print the first rows; whether there are more."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for field in found.schema:
+        numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        table.add_column(Text(visible(field.name)), justify="right" if numeric else "left", overflow="fold")
+    rows = _rows(found)
+    for row in (row for row, _ in zip(rows, range(limit), strict=False)):
+        table.add_row(*(Text(_shown(value), "dim" if value is None else "") for value in row))
+    console = Console(file=out, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    console.print(table)
+    return next(rows, None) is not None
+
+
+def write_csv(found: pa.RecordBatchReader, out: TextIO) -> None:
+    """A header and all rows; what is missing is an empty cell, and nothing is a formula to a spreadsheet."""
+    out.write(",".join(csv_text(name) for name in found.schema.names) + "\n")
+    for row in _rows(found):
+        out.write(",".join("" if value is None else _cell(value) for value in row) + "\n")
+
+
+def write_jsonl(found: pa.RecordBatchReader, out: TextIO) -> None:
+    """One object a row and line."""
+    for row in _rows(found):
+        out.write(dumps({name: _plain(value) for name, value in zip(found.schema.names, row, strict=True)}) + "\n")
+
+
+def _rows(found: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
+    for batch in found:
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return number(value)
+    return "×".join(map(str, value)) if _is_shape(value) else visible(str(value))
+
+
+def _cell(value: Any) -> str:
+    if _is_shape(value):
+        return csv_text("x".join(map(str, value)))
+    return repr(value) if isinstance(value, (bool, int, float)) else csv_text(str(value))
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int for size in value)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: dates, decimals and the like as text."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,79 @@
+"""SQL over a trace, by DuckDB in memory: it reads the tables of the trace, and no file, network or extension.
+
+The tables are `steps`, `tensors` and `checks`, each with the `position` of its step in the whole trace before its own
+columns (two ranks may have a step of the same number), and `trace`: what the CSV holds, one row a (step, tensor)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from . import schema
+from .errors import TraceError
+from .export.table import SCHEMA, batches
+from .trace import Trace
+
+TABLES = (*schema.TABLES, "trace")
+_ROWS_AT_ONCE = 65536
+_CLOSED = {  # no SQL reaches out of the database, or into this program's memory
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+    "memory_limit": "4GB",
+}
+_LOCKS = ("SET temp_directory = ''", "SET enable_external_access = false", "SET lock_configuration = true")
+
+
+@contextmanager
+def query(trace: Trace, sql: str) -> Iterator[pa.RecordBatchReader]:
+    """The result of one SELECT, read as it comes while the block runs.
+
+    Raises TraceError for SQL that is wrong, reads anything but the trace, or changes something."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise TraceError("Queries need DuckDB: install it with pip install 'tftrace[query]'.") from error
+    with duckdb.connect(":memory:", config=_CLOSED) as connection:
+        try:
+            statements = connection.extract_statements(sql)
+            kinds = [statement.type for statement in statements]
+            if kinds not in ([duckdb.StatementType.SELECT], [duckdb.StatementType.EXPLAIN]):
+                raise TraceError("A query is one SELECT (or DESCRIBE, or SHOW TABLES): nothing in a trace is changed.")
+            for table in _asked(sql):
+                _fill(connection, trace, table)
+            for lock in _LOCKS:
+                connection.execute(lock)
+            yield connection.execute(statements[0]).to_arrow_reader(_ROWS_AT_ONCE)
+        except (duckdb.Error, pa.ArrowException) as error:
+            why = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+            raise TraceError(f"The query failed ({why}): the tables are {', '.join(TABLES)}.") from error
+
+
+def _asked(sql: str) -> list[str]:
+    """The tables that the query may name: only those are read."""
+    named = [table for table in TABLES if re.search(rf"\b{table}\b", sql, re.IGNORECASE)]
+    return named or list(TABLES)
+
+
+def _fill(connection: Any, trace: Trace, table: str) -> None:
+    """Copy a table of the trace into the database, a batch at a time."""
+    kind = SCHEMA if table == "trace" else schema.TABLES[table].insert(0, pa.field("position", pa.int64()))
+    parts = batches(trace) if table == "trace" else _parts(trace, table, kind)
+    reader = pa.RecordBatchReader.from_batches(kind, (batch for part in parts for batch in part.to_batches()))
+    connection.register("given", reader)
+    connection.execute(f"CREATE TABLE {table} AS SELECT * FROM given")
+    connection.unregister("given")
+
+
+def _parts(trace: Trace, table: str, kind: pa.Schema) -> Iterator[pa.Table]:
+    positions = trace.positions(table)
+    for start in range(0, len(positions), _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, len(positions))
+        part = trace.part(table, start, stop)
+        yield pa.table([pa.array(positions[start:stop].astype(np.int64)), *part.columns], schema=kind)
