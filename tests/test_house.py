@@ -31,6 +31,7 @@ FLOORS = [
     ["recipes"],
     ["rebuild", "verdicts"],
     ["describe"],
+    ["align"],
     ["export"],
     ["query"],
     ["show"],

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from . import describe, schema
+from .align import align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
@@ -63,6 +64,22 @@ def show(
     except BrokenPipeError:  # the reader has seen enough, as `head` has
         if stream is sys.stdout:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: int | None = None) -> None:
+    """Write which step of one run does what which step of the other does, and what differs between them."""
+    paper = _Paper(sys.stdout if out is None else out, width)
+    pairs = align(left, right)
+    for pair in pairs:
+        found = differences(left, right, pair, pairs)
+        alone = pair.left is None or pair.right is None
+        mark = ("▷" if pair.left is None else "◁") if alone else "≠" if found else "="
+        names = (
+            "—" if at is None else describe.path(trace, at) for trace, at in ((left, pair.left), (right, pair.right))
+        )
+        paper.write([(f"{mark} ", "bold"), (f"{pair.label:<44} ", ""), ("  |  ".join(names), "dim")])
+        for one in [] if alone else found:
+            paper.write([(f"    {one.aspect:<14} ", "cyan"), (f"{one.left}  |  {one.right}", "")])
 
 
 class _Paper:

@@ -53,3 +53,15 @@ def present(trace: Trace, language: str = "en") -> None:
         from ..show import show as print_steps
 
         print_steps(trace, language=language)
+
+
+def present_pair(left: Trace, right: Trace, language: str = "en") -> None:
+    """Both side by side where there is a terminal, else what differs as text."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from ..tui.pairapp import run_pair
+
+        run_pair(left, right, language)
+    else:
+        from ..show import show_pair
+
+        show_pair(left, right)

@@ -3,7 +3,7 @@
 The screen and the plain output both draw from here, so that they say the same; every text that came from the
 trace has been through `text.visible`, except the lines of `Code`, whose columns must stay true."""
 
-from .axes import axes, tokens_along
+from .axes import TOKENS, axes, tokens_along
 from .base import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .heads import Attended, alike, attended, attention_near, attention_steps, layer_label, looked_at
 from .numbers import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
@@ -20,6 +20,7 @@ __all__ = [
     "LANGUAGES",
     "MARKS",
     "ROLE_MARKS",
+    "TOKENS",
     "Attended",
     "Code",
     "Equation",

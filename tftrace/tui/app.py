@@ -38,12 +38,12 @@ class TraceApp(WalkingApp):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
-    def __init__(self, trace: Trace, language: str = "en") -> None:
+    def __init__(self, trace: Trace, language: str = "en", start: int = 0) -> None:
         if not len(trace):
             raise TraceError(f"{trace.path} has no steps to walk through: record it again.")
         self.trace = trace
         self.language = language
-        self.position = 0
+        self.position = start
         super().__init__()
         for palette in PALETTES.values():
             self.register_theme(palette.theme())
@@ -67,7 +67,7 @@ class TraceApp(WalkingApp):
     def on_mount(self) -> None:
         self._focus("steps")
         self.read_notes()
-        self.call_after_refresh(self.go, 0)
+        self.call_after_refresh(self.go, self.position)
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size

@@ -52,8 +52,7 @@ class CellMap(Pane):
     def clear(self, said: str) -> None:
         """Nothing but a sentence."""
         self._cells = None
-        self.headline("")
-        self.draw([Text(""), *(Text(f"  {part}", style(self.palette.faint)) for part in said.split("\n"))])
+        super().clear(said)
 
     def show(self, cells: Cells, row: int, column: int) -> None:
         """Draw `cells` with one of them chosen."""

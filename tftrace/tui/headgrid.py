@@ -34,10 +34,10 @@ class HeadGrid(Pane):
         self._tiles = (1, 1, 1, 1)  # tiles a row, columns and rows of a tile, cells of a map's side
         self._count = 0
 
-    def clear(self) -> None:
-        """No weights."""
+    def clear(self, said: str = "") -> None:
+        """Nothing but a sentence."""
         self._count = 0
-        self.draw([])
+        super().clear(said)
 
     def show(
         self,

@@ -120,17 +120,45 @@ _SHARED = {
     "space",
 }  # the focused pane has them first
 
+PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
+    "Move": (
+        Key("j,down,s", "j  ↓  s", "move(1)", "one role down"),
+        Key("k,up,S", "k  ↑  S", "move(-1)", "one role up"),
+        Key("pagedown", "PgDn", "move(20)", "one page down"),
+        Key("pageup", "PgUp", "move(-20)", "one page up"),
+        Key("g,home", "g  Home", "move(-99999)", "first role"),
+        Key("G,end", "G  End", "move(99999)", "last role"),
+        Key("n", "n", "differing(1)", "the next role that differs"),
+        Key("N", "N", "differing(-1)", "the one before"),
+    ),
+    "Look": (
+        Key("1", "1", "open(0)", "step through the left run from here; q comes back"),
+        Key("2", "2", "open(1)", "step through the right run"),
+        Key("L", "L", "language", "notes in English or Chinese"),
+        Key("T", "T", "theme", "dark, light or high contrast"),
+        Key("question_mark,f1", "?  F1", "help", "this help"),
+        Key("q,ctrl+q,ctrl+c", "q", "quit", "quit"),
+    ),
+}
+
+PAIR_SIGNS: dict[str, str] = {
+    "= ≠": "the same in both runs, not the same",
+    "◁ ▷": "only in the left run, only in the right",
+    "✓ ✗ ·": "the equation holds, differs, was not checked",
+}
+
+
 HINTS = (("s into", "step('into')"), ("n over", "step('over')"), ("f out", "step('out')"),
          ("c continue", "step('continue_')"), ("b break", "breakpoint"), ("⇧ back", ""), ("/ search", "search"),
          ("? help", "help"))  # fmt: skip
 MATCH_HINTS = ((", .", ""), ("/ search", "search"), ("? help", "help"))
 
 
-def bindings() -> list[Binding]:
-    """The keymap as Textual wants it."""
+def bindings(keymap: dict[str, tuple[Key, ...]] = KEYMAP) -> list[Binding]:
+    """A keymap as Textual wants it; the arrows are the focused pane's first."""
     return [
         Binding(one, key.action, key.help, show=False, priority=one not in _SHARED)
-        for group in KEYMAP.values()
+        for group in keymap.values()
         for key in group
         for one in key.keys.split(",")
     ]

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from .keymap import KEYMAP, SIGNS
+from .keymap import KEYMAP, SIGNS, Key
 from .palette import DARK, PALETTES, style
 
 SMALLEST = (80, 24)
@@ -38,9 +38,13 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen Static { width: 1fr; height: auto; }
     """
 
+    def __init__(self, keymap: dict[str, tuple[Key, ...]] = KEYMAP, signs: dict[str, str] = SIGNS) -> None:
+        super().__init__()
+        self._keymap, self._signs = keymap, signs
+
     def compose(self) -> ComposeResult:
-        sections = [(group, [(key.shown, key.help) for key in keys]) for group, keys in KEYMAP.items()]
-        sections.append(("Signs", list(SIGNS.items())))
+        sections = [(group, [(key.shown, key.help) for key in keys]) for group, keys in self._keymap.items()]
+        sections.append(("Signs", list(self._signs.items())))
         wide = self.app.size.width >= _TWO_COLUMNS
         with VerticalScroll(classes="wide" if wide else "") as box:
             box.border_title = "Keys"

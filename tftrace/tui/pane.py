@@ -59,6 +59,11 @@ class Pane(ScrollView, can_focus=True):
         self.jump(0)
         self.refresh()
 
+    def clear(self, said: str) -> None:
+        """Nothing but a sentence."""
+        self.headline("")
+        self.draw([Text(""), *(Text(f"  {part}", style(self.palette.faint)) for part in said.split("\n"))])
+
     def jump(self, y: int) -> None:
         """Put row `y` on top at once, also while the layout does not know yet that there is more than fits."""
         self.scroll_to(0, max(0, y), animate=False, immediate=True, force=True)

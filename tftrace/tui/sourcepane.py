@@ -56,6 +56,11 @@ class SourcePane(Pane):
         self.follow()
         self.refresh()
 
+    def clear(self, said: str) -> None:
+        """Nothing but a sentence."""
+        self._code = None
+        super().clear(said)
+
     def on_resize(self) -> None:
         if self._code is not None:
             self.follow()

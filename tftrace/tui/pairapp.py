@@ -1,0 +1,252 @@
+"""Two runs side by side: the roles they have in common down the left, and of the chosen one both lines, both equations
+and what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Static
+
+from ..align import Difference, Pair, align, differences
+from ..errors import TraceError
+from ..text import visible
+from ..trace import Trace
+from .equationpane import EquationPane
+from .keymap import PAIR_KEYMAP, PAIR_SIGNS, bindings
+from .overlays import HelpScreen
+from .palette import DARK, PALETTES, style
+from .pane import Pane, fit, short
+from .sourcepane import SourcePane
+
+_KEYS = "j k move  n N next difference  1 2 step through left, right  ? help"
+_NARROW = 130
+_ASPECT = 12  # columns of an aspect's name
+
+
+class RolesPane(Pane, inherit_bindings=False):
+    """One row a role: `=` the same in both, `≠` not, `◁` `▷` only in one."""
+
+    @dataclass
+    class Chosen(Message):
+        """A row was clicked."""
+
+        row: int
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        super().__init__("Roles", id="roles")
+        self._pairs = pairs
+
+    def show(self, row: int, found: dict[int, list[Difference]]) -> None:
+        """Mark the chosen row; `found` are the differences that are known by now."""
+        palette, width = self.palette, self.space.width
+        lines = []
+        for at, pair in enumerate(self._pairs):
+            here = at == row
+            known = found.get(at)
+            mark = "◁" if pair.right is None else "▷" if pair.left is None else " "
+            mark = mark if mark != " " or known is None else "≠" if known else "="
+            color = {"≠": palette.bad, "=": palette.good}.get(mark, palette.warm)
+            line = Text("▶" if here else " ", style(palette.warm, bold=True), no_wrap=True)
+            line.append(f" {mark} ", style(color, bold=True))
+            label = f"  {pair.part}" if pair.layer is not None and pair.part != "layer" else pair.label
+            look = style(palette.text, bold=here or pair.part == "layer" or pair.layer is None)
+            line.append(fit(label.removesuffix(" · layer"), width - 4), look)
+            if here:
+                line.stylize(style(ground=palette.raised))
+            lines.append(line)
+        self.draw(lines)
+        self.jump(row - self.space.height // 3)
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is not None and (row := offset.y + int(self.scroll_offset.y)) < len(self._pairs):
+            self.post_message(self.Chosen(row))
+
+
+class DifferencesPane(Pane):
+    """Aspect, left, right: a row for each thing that is not the same."""
+
+    def show(self, left: str, right: str, found: list[Difference] | None) -> None:
+        """`found` is None while it is being looked for."""
+        palette, width = self.palette, self.space.width
+        half = max(10, (width - _ASPECT - 4) // 2)
+        if not found:
+            said = "Looking …" if found is None else "Nothing differs: the same class, equation, sizes and parameters."
+            return self.draw([Text(""), Text(f"  {said}", style(palette.faint))])
+        head = Text(" " * (_ASPECT + 2) + fit(left, half) + "  " + fit(right, half), style(palette.faint), no_wrap=True)
+        lines = [head]
+        for one in found:
+            texts = [Text(said, style(palette.text)).wrap(self.app.console, half) for said in (one.left, one.right)]
+            for at in range(max(len(texts[0]), len(texts[1]))):
+                line = Text(f"  {'' if at else fit(one.aspect, _ASPECT):<{_ASPECT}}", style(palette.warm), no_wrap=True)
+                for text in texts:
+                    part = text[at] if at < len(text) else Text("")
+                    line.append_text(part).append(" " * (half + 2 - part.cell_len))
+                lines.append(line)
+        self.draw(lines)
+
+
+class PairApp(App[tuple[int, int] | None]):
+    """Walk two traces by role; ends with the side (0 or 1) and the step to open in the debugger, or None."""
+
+    TITLE = "tftrace"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    #all { height: 1fr; }
+    #roles { width: 34; }
+    .side { width: 1fr; }
+    .side #source { height: 1fr; }
+    .side #equation { height: 1fr; }
+    #differences { height: 30%; min-height: 7; }
+    #status { height: 1; }
+    .-narrow .side #source { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(PAIR_KEYMAP)]
+
+    @dataclass
+    class Compared(Message):
+        """What differs in one pair."""
+
+        row: int
+        found: list[Difference]
+
+    def __init__(self, left: Trace, right: Trace, language: str = "en", row: int = 0, theme: str = DARK.name) -> None:
+        super().__init__()
+        for trace in (left, right):
+            if not len(trace):
+                raise TraceError(f"{trace.path} has no steps to walk through: record it again.")
+        self.traces = (left, right)
+        self.language = language
+        self.pairs = align(left, right)
+        self.row = min(row, len(self.pairs) - 1)
+        self._found: dict[int, list[Difference]] = {}
+        for palette in PALETTES.values():
+            self.register_theme(palette.theme())
+        self.theme = theme
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="all"):
+            yield RolesPane(self.pairs)
+            with Vertical():
+                with Horizontal():
+                    for trace in self.traces:
+                        with Vertical(classes="side"):
+                            yield SourcePane(trace)
+                            yield EquationPane(trace, self.language)
+                yield DifferencesPane("What differs", id="differences")
+        yield Static(id="status", markup=False)
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.show)
+        self.run_worker(self._compare, thread=True, exit_on_error=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.screen.set_class(event.size.width < _NARROW, "-narrow")
+        self.call_after_refresh(self.show)
+
+    def _compare(self) -> None:
+        """Off the screen's thread: attention is rebuilt to see who sees whom."""
+        rows = sorted(range(len(self.pairs)), key=lambda row: abs(row - self.row))
+        for row in rows:
+            if not self.is_running:
+                return
+            self.post_message(self.Compared(row, differences(*self.traces, self.pairs[row], self.pairs)))
+
+    def on_pair_app_compared(self, event: Compared) -> None:
+        self._found[event.row] = event.found
+        if len(self._found) == len(self.pairs) or event.row == self.row or len(self._found) % 16 == 0:
+            self._mark()
+
+    def _mark(self) -> None:
+        """Draw what is known of the differences by now."""
+        self.query_one(RolesPane).show(self.row, self._found)
+        self.query_one(DifferencesPane).show(*self._names, self._found.get(self.row))
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        left, right = self.traces
+        return _name(left), _name(right)
+
+    def show(self) -> None:
+        """Draw the chosen pair."""
+        pair, names = self.pairs[self.row], self._names
+        self._mark()
+        sources, equations = list(self.query(SourcePane)), list(self.query(EquationPane))
+        for side, position in enumerate((pair.left, pair.right)):
+            if position is None:
+                sources[side].clear(f"{names[side]} has no {pair.part} here.")
+                equations[side].clear(f"{names[side]} has no {pair.part} here.")
+            else:
+                sources[side].show(position)
+                equations[side].show(position)
+        self.query_one(DifferencesPane).headline(f"What differs ─ {pair.label}")
+        palette = PALETTES.get(self.theme, DARK)
+        line = Text(f" {names[0]} ◁ ▷ {names[1]}", style(palette.warm, bold=True), no_wrap=True)
+        line.append(f" · {pair.label}", style(palette.text))
+        gap = self.size.width - line.cell_len - len(_KEYS) - 1
+        keys = _KEYS if gap > 0 else short("j k n N 1 2 ? help", max(1, self.size.width - line.cell_len - 2))
+        gap = max(1, self.size.width - line.cell_len - len(keys) - 1)
+        self.query_one("#status", Static).update(line.append(" " * gap + keys, style(palette.faint)))
+
+    # -- keys ---------------------------------------------------------------------------------------------
+
+    def action_move(self, rows: int) -> None:
+        self.row = max(0, min(self.row + rows, len(self.pairs) - 1))
+        self.show()
+
+    def action_differing(self, by: int) -> None:
+        """The next or previous role that differs, or that only one run has."""
+        rows = range(self.row + 1, len(self.pairs)) if by > 0 else range(self.row - 1, -1, -1)
+        found = next((row for row in rows if self._found.get(row)), None)
+        if found is not None:
+            self.row = found
+            self.show()
+
+    def action_open(self, side: int) -> None:
+        position = (self.pairs[self.row].left, self.pairs[self.row].right)[side]
+        if position is not None:
+            self.exit((side, position))
+
+    def action_language(self) -> None:
+        self.language = "zh" if self.language == "en" else "en"
+        for pane in self.query(EquationPane):
+            pane.language = self.language
+        self.show()
+
+    def action_theme(self) -> None:
+        names = list(PALETTES)
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self.show()
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(PAIR_KEYMAP, PAIR_SIGNS))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Below the help no key does anything."""
+        return len(self.screen_stack) < 2
+
+    def on_roles_pane_chosen(self, event: RolesPane.Chosen) -> None:
+        self.row = event.row
+        self.show()
+
+
+def _name(trace: Trace) -> str:
+    return visible(str(trace.meta.get("model") or trace.path.name))
+
+
+def run_pair(left: Trace, right: Trace, language: str = "en") -> None:
+    """Open both traces side by side and stay until the user quits; a step may be looked at in the debugger between."""
+    from .app import TraceApp
+
+    app = PairApp(left, right, language)
+    while (chosen := app.run()) is not None:
+        side, position = chosen
+        TraceApp(app.traces[side], app.language, start=position).run()
+        app = PairApp(left, right, app.language, app.row, app.theme)
