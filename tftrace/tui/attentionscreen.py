@@ -24,7 +24,7 @@ from .headgrid import HeadGrid
 from .heat import digits
 from .palette import DARK, PALETTES, style
 
-_KEYS = "↑↓←→ cell   h H head   [ ] layer   b text   Enter the line   Esc back"
+_KEYS = "↑↓←→ cell   h H head   { } layer   b text   Enter the line   Esc back"
 
 
 class AttentionScreen(Screen[int | None]):
@@ -43,8 +43,8 @@ class AttentionScreen(Screen[int | None]):
             ("pagedown", "cell(10, 0)"),
             ("h,tab", "head(1)"),
             ("H,shift+tab", "head(-1)"),
-            ("right_square_bracket", "layer(1)"),
-            ("left_square_bracket", "layer(-1)"),
+            ("right_curly_bracket,right_square_bracket", "layer(1)"),
+            ("left_curly_bracket,left_square_bracket", "layer(-1)"),
             ("b", "batch"),
             ("enter", "line"),
             ("escape,a,q,ctrl+c,backspace", "dismiss"),
