@@ -47,6 +47,14 @@ def test_where_it_is_true(trace: Trace, said: str, positions: list[int]) -> None
     assert np.flatnonzero(fits(trace, parse(said))).tolist() == positions
 
 
+def test_a_tensor_by_its_name(trace: Trace) -> None:
+    assert np.flatnonzero(fits(trace, parse("query.max > 4.2", tensors=True))).tolist() == [5, 20]
+    assert np.flatnonzero(fits(trace, parse("scores < 1 and forward = 0", tensors=True))).tolist() == [10]
+    assert not fits(trace, parse("query > 4.2 or nothing.max > 4.2", tensors=True)).any()  # without more its mean
+    with pytest.raises(TraceError, match="no name 'query"):
+        parse("query.max > 4.2")
+
+
 def test_a_missing_number_fits_nothing(trace: Trace) -> None:
     # residuals of unchecked equations, and lines of calls whose site is not known, are null
     assert not fits(trace, parse("residual != 0.2"))[[8, 23]].any()

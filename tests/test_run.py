@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -147,6 +148,69 @@ def test_what_was_left_out_is_said(ran: Ran, tmp_path: Path, capsys: pytest.Capt
     ran("--model-class", "Nothing", "-o", "none.tftrace", "train.py")
     assert "called no model that fits 'Nothing'" in capsys.readouterr().err
     assert not (tmp_path / "none.tftrace").exists()
+
+
+# Each forward gives what it is given times its weight: ones, twos, … NaN.
+SCALE = """
+import torch
+class Scale(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        loss = (self.weight * x).mean()
+        return {"loss": loss, "logits": self.weight * x}
+
+scale = Scale()
+for at in range(6):
+    scale(torch.full((3,), float(at) if at < 5 else float("nan")))["loss"].backward()
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "forwards"),
+    [
+        ("loss > 2.5", [3, 4]),
+        ("logits.min >= 4", [4]),
+        ("nan > 0", [5]),
+        ("loss = 1 or nan > 0", [1, 5]),
+        ("kind = line and max > 3", [4]),
+    ],
+)
+def test_only_forwards_that_meet_a_condition_are_kept(
+    when: str, forwards: list[int], ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scale.py").write_text(SCALE)
+    assert ran("--when", when, "--backward", "--values", "all", "scale.py") == 0
+    trace = tftrace.load("scale.tftrace")
+    assert f"{6 - len(forwards)} forwards did not meet {when!r}" in capsys.readouterr().err
+    roots = [s for s in trace if s.parent is None]
+    assert [s.forward for s in roots] == forwards
+    # THEN what is kept of them is whole: lines, values, verdicts, gradients, and the parameters though they were due
+    # with the first forward of all
+    assert sum(s.kind == "line" for s in trace) == 2 * len(roots)
+    assert [t.name for t in roots[0].tensors if t.role == "parameter"] == ["weight"]
+    for root in roots:
+        gradients = [(t.name, t.nan) for t in root.tensors if t.role == "gradient"]
+        assert sorted(name for name, _ in gradients) == ["loss", "weight"]
+        x = trace.value(root.position, "x")
+        assert np.array_equal(x, np.full(3, root.forward if root.forward < 5 else np.nan), equal_nan=True)
+    kept = sum(file.stat().st_size for file in (tmp_path / "scale.tftrace" / "values").iterdir())
+    assert kept < 1200 * len(forwards)  # and nothing of the others
+
+
+def test_a_condition_that_is_never_met_is_explained(
+    ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scale.py").write_text(SCALE)
+    assert ran("--when", "los > 1", "scale.py") == 0
+    said = capsys.readouterr().err
+    assert "Nothing was recorded" in said and "No step returned or bound a tensor 'los'" in said
+    assert ran("--when", "loss >", "scale.py") == 2
+    # AND the most forwards that are wanted are counted over those that are kept
+    assert ran("--when", "loss > 1", "--max-forwards", "2", "--level", "modules", "scale.py") == 0
+    assert names(tftrace.load("scale.tftrace")) == [(2, "Scale"), (3, "Scale")]
 
 
 @pytest.mark.parametrize(

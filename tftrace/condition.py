@@ -39,11 +39,12 @@ _LONGEST, _DEEPEST = 1000, 50  # characters, and brackets within brackets
 
 @dataclass(frozen=True)
 class Comparison:
-    """`name compare value`; the value is a number where the name is."""
+    """`name compare value`; the value is a number where the name is, which may be a statistic of one `tensor` only."""
 
     name: str
     compare: str
     value: float | str
+    tensor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ def is_condition(text: str) -> bool:
     return bool(first and first["word"] in NAMES and second and second["compare"])
 
 
-def parse(text: str) -> Condition:
-    """Read a condition. Raises TraceError with a sentence that says what is expected."""
+def parse(text: str, tensors: bool = False) -> Condition:
+    """Read a condition; with `tensors` a name may also be that of a tensor: `loss > 5` (its mean), `logits.max > 30`.
+
+    Raises TraceError with a sentence that says what is expected."""
     if len(text) > _LONGEST:
         raise TraceError(f"A condition of {len(text)} characters is too long: {_LONGEST} are the most.")
     tokens: list[tuple[str, str]] = []
@@ -86,7 +89,7 @@ def parse(text: str) -> Condition:
             raise TraceError(f"{text[at:].strip()[:20]!r} cannot stand in a condition: write it as 'nan > 0'.")
         tokens.append(next((kind, said) for kind, said in found.groupdict().items() if said is not None))
         at = found.end()
-    parser = _Parser(tokens)
+    parser = _Parser(tokens, tensors)
     condition = parser.either(0)
     if parser.tokens:
         raise TraceError(f"{parser.tokens[0][1]!r} comes too much: join conditions with 'and' or 'or'.")
@@ -96,8 +99,8 @@ def parse(text: str) -> Condition:
 class _Parser:
     """Recursive descent over the tokens that are left."""
 
-    def __init__(self, tokens: list[tuple[str, str]]) -> None:
-        self.tokens = tokens
+    def __init__(self, tokens: list[tuple[str, str]], tensors: bool) -> None:
+        self.tokens, self._tensors = tokens, tensors
 
     def either(self, depth: int) -> Condition:
         left = self.both(depth)
@@ -125,6 +128,10 @@ class _Parser:
 
     def comparison(self) -> Comparison:
         kind, name = self._next("a name such as nan, max or verdict")
+        tensor = None
+        if kind == "word" and name not in NAMES and self._tensors:
+            tensor, dot, statistic = name.rpartition(".")
+            tensor, name = (tensor, statistic) if dot and statistic in STATISTICS else (name, "mean")
         if kind != "word" or name not in NAMES:
             near = get_close_matches(name, NAMES, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(NAMES)}."
@@ -142,7 +149,7 @@ class _Parser:
             return Comparison(name, compare, said)
         if compare == "~":
             raise TraceError(f"{name!r} is a number: compare it with {' '.join(_OPERATORS)}.")
-        return Comparison(name, compare, _number(name, said))
+        return Comparison(name, compare, _number(name, said), tensor)
 
     def _next(self, expected: str) -> tuple[str, str]:
         if not self.tokens:
@@ -197,6 +204,9 @@ def fits(trace: Trace, condition: Condition) -> np.ndarray:
         true = np.append(_worded(condition, words), False)[codes]
     else:
         true = _compared(trace.column(name, "tensors"), condition)
+    if condition.tensor is not None:
+        codes, words = trace.words("name", "tensors")
+        true &= np.array([*(word == condition.tensor for word in words), False])[codes]
     return _of_steps(trace, positions, true[rows])
 
 

@@ -14,7 +14,7 @@ from .trace import Trace
 USAGE = """\
 %%trace [-o FOLDER] [--level modules|functions|lines|ops] [--model-class PATTERN] [--skip N] [--every N]
         [--max-forwards N] [--values auto|all|none|PATTERN]... [--check | --no-check] [--backward] [--force]
-        [--into NAME]
+        [--when CONDITION] [--into NAME]
 
 Run the cell and record the models that it calls, each outermost call as a forward. The trace is shown, and stands in
 the variable `trace`, or in the one that --into names. Without -o it lives as long as that. The options are those of
@@ -75,6 +75,7 @@ def _recorder(
     skip: int = 0,
     every: int = 1,
     max_forwards: int | None = None,
+    when: str | None = None,
     values: Patterns = None,
     check: bool | None = None,
     backward: Switch = False,
@@ -86,6 +87,6 @@ def _recorder(
 
     if not into.isidentifier():
         raise TraceError(f"--into {into!r} is no name of a variable: name one such as trace.")
-    choice, kept = Choice(model_class, skip, every, max_forwards), wanted_values(values)
+    choice, kept = Choice(model_class, skip, every, max_forwards, when), wanted_values(values)
     recorder = Recorder(None, output, level, force, {}, values=kept, check=check, backward=backward, choice=choice)
     return recorder, into

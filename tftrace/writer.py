@@ -97,6 +97,11 @@ class TraceWriter:
                 kinds = schema.TABLES[name].types
                 self.write(name, [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
 
+    def take(self, table: str) -> list[tuple[Any, ...]]:
+        """The queued rows of a table, which are no longer queued."""
+        rows, self._rows[table] = self._rows[table], []
+        return rows
+
     def write(self, table: str, columns: list[pa.Array]) -> None:
         """Write a batch, whose columns are those of the schema, and hand it to the system."""
         self._tables[table].write(pa.RecordBatch.from_arrays(columns, schema=schema.TABLES[table]))

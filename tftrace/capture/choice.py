@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from ..condition import parse
 from ..errors import TraceError
 
 # What only passes a call on: the model is what it holds.
@@ -16,18 +17,23 @@ _WRAPPERS = frozenset({"DistributedDataParallel", "FullyShardedDataParallel", "O
 class Choice:
     """What is wanted of the outermost module calls of a program; each model's calls are counted by themselves.
 
-    `model_class` is a glob pattern of class names, of a module's own class or of one that it derives from."""
+    `model_class` is a glob pattern of class names, of a module's own class or of one that it derives from; `when` is a
+    condition on steps, one of which must meet it (`tftrace.condition`, with names of tensors)."""
 
     model_class: str | None = None
     skip: int = 0
     every: int = 1
     max_forwards: int | None = None
+    when: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("skip", 0), ("every", 1), ("max_forwards", 1)):
             number = getattr(self, name)
             if number is not None and number < least:
                 raise TraceError(f"{name.replace('_', '-')} is {number}: it must be {least} or more.")
+
+        if self.when is not None:
+            parse(self.when, tensors=True)
 
     def fits(self, kind: type) -> bool:
         """Whether modules of this class may be the outermost of a forward."""

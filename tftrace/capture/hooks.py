@@ -44,7 +44,7 @@ class Watched:
         self.definition, self.body = defined(self.forward), code_of(self.forward)
         self.parameters, _ = parameters(self.forward)
         self.places: dict[tuple[CodeType | None, int, str], Place] = {}
-        self.described = False  # whether its parameters have been written
+        self.described: int | None = None  # the forward with which its parameters have been written
 
 
 class ModuleHooks:
@@ -138,6 +138,12 @@ class ModuleHooks:
                     self.adopt(f"{name}.{path}".lstrip("."), module)
         return self.watched.get(id(module))
 
+    def dropped(self, forward: int) -> None:
+        """A forward is not kept: parameters that were to be written with it come with a later one."""
+        for watched in self.watched.values():
+            if watched.described == forward:
+                watched.described = None
+
     # -- a call: both run inside Recording.hook --------------------------------------------------------
 
     def enter(
@@ -161,8 +167,8 @@ class ModuleHooks:
             arguments = dict(zip(watched.parameters, args, strict=False))
         call = recording.enter(where, module, arguments)
         call.body = code_of(module.forward) if "forward" in module.__dict__ else watched.body
-        if not watched.described:
-            watched.described = True
+        if watched.described is None:
+            watched.described = call.forward
             recording.see(call, schema.PARAMETER, own_parameters(module))
         return call
 

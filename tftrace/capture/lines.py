@@ -118,8 +118,8 @@ class LineTracer:
         if path is None:
             return self._recording.enter(where, above.owner, arguments)
         call = self._recording.enter(where, arguments["self"], arguments, direct=True)
-        if watched is not None and not watched.described:
-            watched.described = True
+        if watched is not None and watched.described is None:
+            watched.described = call.forward
             self._recording.see(call, schema.PARAMETER, own_parameters(arguments["self"]))
         return call
 

@@ -85,6 +85,11 @@ class ProgramHooks(ModuleHooks):
             self.on_left_out(begun)
         return wanted
 
+    def dropped(self, forward: int) -> None:
+        """A forward is not kept, so that another one may be in its stead."""
+        super().dropped(forward)
+        self._kept -= 1
+
     def left_out(self) -> list[str]:
         """What was not recorded because there were enough forwards, in words."""
         if not self._beyond:

@@ -36,6 +36,7 @@ from .program import ProgramHooks
 from .recording import Recording
 from .rows import Rows
 from .select import Patterns, selection
+from .sieve import Sieve
 from .summaries import Summaries
 from .values import Values, check_wanted
 
@@ -86,6 +87,7 @@ class Recorder:
         self._library = with_own(recipes) if checked or recipes else None  # before anything runs: it may be mistaken
         check_wanted(values)
         self._recording: Recording | None = None
+        self._sieve: Sieve | None = None
 
     def __enter__(self) -> Trace:
         if self._recording is not None:
@@ -100,10 +102,11 @@ class Recorder:
         self._writer = writer = TraceWriter(folder, self._describe() | ran, rank, shared=shared is not None)
         self._values = None if self._wanted == "none" else Values(folder, rank, self._wanted)
         summaries = Summaries()
+        checker = None if self._library is None else Checker(self._library, writer)
         self._recording = recording = Recording(
-            Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
+            rows := Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
             identities := Identities(summaries.of),
-            None if self._library is None else Checker(self._library, writer),
+            checker,
             self._write,
             None if self._values is None else self._values.keep,
         )
@@ -111,6 +114,9 @@ class Recorder:
             self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
         else:
             self._hooks = self._of_program(recording, writer)
+        when = self._choice.when
+        if when is not None:
+            self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._values, self._hooks.dropped)
         self._gradients = Gradients(recording)
         if self._backward:
             self._hooks.on_left = self._gradients.watch
@@ -237,7 +243,8 @@ class Recorder:
 
     def left_out(self) -> list[str]:
         """What the choice left out that the user may want to know of."""
-        return self._hooks.left_out() if isinstance(self._hooks, ProgramHooks) else []
+        beyond = self._hooks.left_out() if isinstance(self._hooks, ProgramHooks) else []
+        return beyond + (self._sieve.left_out() if self._sieve is not None else [])
 
     def note(self, **entries: Any) -> None:
         """Add entries to the trace's meta.json, such as what the model said."""

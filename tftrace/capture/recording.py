@@ -36,6 +36,13 @@ class Equations(Protocol):
     def verdicts(self, ended: bool) -> None: ...
 
 
+class Sieve(Protocol):
+    """What the recording tells one that does not keep every forward."""
+
+    def end(self, forward: int) -> None: ...
+    def flush(self, running: int) -> None: ...
+
+
 class Recording(Guard):
     """Steps and tensors of one rank, in the making."""
 
@@ -50,6 +57,7 @@ class Recording(Guard):
         super().__init__()
         self._rows, self._identities, self._equations, self._write = rows, identities, equations, write
         self._keep = keep
+        self.sieve: Sieve | None = None
         self.on_root: Callable[[bool], None] = lambda entering: None
         self._forwards = itertools.count()
         self._running: dict[int, State] = {}  # of the threads that are in a forward
@@ -204,6 +212,8 @@ class Recording(Guard):
         if parent is None:
             self._running.pop(id(state), None)
             self.on_root(False)
+            if self.sieve is not None:
+                self.sieve.end(call.forward)
             self._unwritten += 1
         due = self.steps - self._settled > _STEPS or (parent is None and self._unwritten >= _FORWARDS)
         if due or now + self._start - self._written > _NANOSECONDS:
@@ -234,6 +244,15 @@ class Recording(Guard):
         self._write()  # values and recipes before the rows that name them: a kill may come between
         self._rows.flush()
         self._written, self._unwritten, self._settled = perf_counter_ns(), 0, self.steps
+
+    def _gather(self, ended: bool) -> None:
+        """Queue what is to be written besides what has ended."""
+        for state in self._running.values():
+            for call in state.stack:
+                if not call.muted and call.step != _WRITTEN:
+                    self._rows.step(call, None, schema.OPEN, None)  # so that a batch is readable without its end
+        if self._equations is not None:
+            self._equations.verdicts(ended)
 
     def end(self, raised: bool = False) -> None:
         """Close what never returned and write everything out."""

@@ -6,7 +6,7 @@ for Python's garbage collector to look at. Columns are put together when a batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,10 +60,26 @@ class Rows:
         """Hand all rows to the writer."""
         steps, self._steps = self._steps, []
         tensors, self.tensors = self.tensors, []
+        self.write(self._writer, steps, tensors)
+
+    def take(self, forward: int) -> tuple[list[Any], list[Any], set[int]]:
+        """The queued rows of one forward, which are no longer queued, and the numbers of its steps."""
+        taken, self._steps = _parted(self._steps, _STEP, 4, forward.__eq__)
+        numbers = set(taken[1::_STEP])
+        tensors, self.tensors = _parted(self.tensors, _TENSOR, 0, numbers.__contains__)
+        return taken, tensors, numbers
+
+    def take_tensors(self, wanted: Callable[[int], bool]) -> list[Any]:
+        """The queued rows of tensors of steps that are wanted, which are no longer queued."""
+        taken, self.tensors = _parted(self.tensors, _TENSOR, 0, wanted)
+        return taken
+
+    def write(self, writer: TraceWriter, steps: list[Any], tensors: list[Any]) -> None:
+        """Hand rows to a writer."""
         if steps:
-            self._writer.write("steps", _step_columns(steps, self._rank))
+            writer.write("steps", _step_columns(steps, self._rank))
         if tensors:
-            self._writer.write("tensors", self._tensor_columns(tensors))
+            writer.write("tensors", self._tensor_columns(tensors))
 
     def _tensor_columns(self, rows: list[Any]) -> list[Any]:
         records, index = _distinct(rows[3::_TENSOR])
@@ -75,6 +91,14 @@ class Rows:
         return own + [
             _typed(column, kind).take(index) for column, kind in zip(shared, schema.TENSORS.types[3:], strict=True)
         ]
+
+
+def _parted(rows: list[Any], width: int, at: int, wanted: Callable[[Any], bool]) -> tuple[list[Any], list[Any]]:
+    """Flat rows in two: those whose entry `at` is wanted, and the others."""
+    parts: tuple[list[Any], list[Any]] = [], []
+    for start in range(0, len(rows), width):
+        parts[not wanted(rows[start + at])].extend(rows[start : start + width])
+    return parts
 
 
 def _step_columns(rows: list[Any], rank: int) -> list[Any]:

@@ -33,6 +33,7 @@ def traced(
     max_forwards: int | None = ...,
     skip: int = ...,
     every: int = ...,
+    when: str | None = ...,
     level: str = ...,
     values: str | Sequence[str] = ...,
     check: bool | None = ...,
@@ -48,6 +49,7 @@ def traced(
     max_forwards: int | None = None,
     skip: int = 0,
     every: int = 1,
+    when: str | None = None,
     meta: dict[str, Any] | None = None,
     level: str = "lines",
     overwrite: bool = False,
@@ -71,6 +73,7 @@ def traced(
         target: the function or the subclass of `torch.nn.Module`, which is changed in nothing else.
         path: folder of the trace; without one the trace lives as long as the function.
         max_forwards, skip, every: record no more calls than this, leave out the first ones, record each n-th only.
+        when: keep only calls with a step of which this is true, such as `loss > 5` or `nan > 0`.
         level, values, check, recipes, backward, overwrite, meta: as in `tftrace.record`. The backward pass must run
             inside of the function.
 
@@ -78,7 +81,7 @@ def traced(
         TraceError: the target cannot be traced, or an option is mistaken.
     """
     if target is None:
-        choice = Choice(skip=skip, every=every, max_forwards=max_forwards)
+        choice = Choice(skip=skip, every=every, max_forwards=max_forwards, when=when)
         options |= {"level": level, "overwrite": overwrite, "meta": meta or {}}
         return partial(_traced, path=path, choice=choice, options=options)
     return _traced(target, None, Choice(), {"level": level, "overwrite": False, "meta": {}})

@@ -45,6 +45,7 @@ class Values:
         self._waiting: dict[str, torch.Tensor] = {}
         self.places: dict[int, str] = {}  # number of a tensor -> where it is kept
         self._bytes = 0
+        self.patient = False  # whether nothing is written before `write` says so
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
         """Keep a tensor that a step of this name saw, if it is wanted and fits."""
@@ -69,8 +70,17 @@ class Values:
             self._bytes += nbytes
             if self._left is not None:
                 self._left -= nbytes
-            if self._bytes >= _FILE_BYTES:
+            if self._bytes >= _FILE_BYTES and not self.patient:
                 self.write()
+
+    def drop(self, number: int) -> None:
+        """Keep a tensor that waits to be written no longer."""
+        tensor = self._waiting.pop(str(number), None)
+        if tensor is not None:
+            del self.places[number]
+            self._bytes -= tensor.nbytes
+            if self._left is not None:
+                self._left += tensor.nbytes
 
     def write(self) -> None:
         """Write what waits to a file of its own."""

@@ -87,12 +87,16 @@ class _Recording:
         recorder.__exit__(None if error is None else type(error), error, None)
         if launched().world > 1:
             return  # others may still write: of all of them speaks who launched them
+        left_out = recorder.left_out()
         if len(trace):
             self._say(summed_up(trace))
-            for sentence in recorder.left_out():
-                self._say(sentence)
-            self._say(f"Next: 'tftrace view {os.path.relpath(self._path)}' steps through it.")
         else:
             shutil.rmtree(self._path, ignore_errors=True)
             which = f"no model that fits {self._choice.model_class!r}" if self._choice.model_class else "no model"
-            self._say(f"{self._program.name} called {which}: nothing was recorded.")
+            self._say(
+                "Nothing was recorded." if left_out else f"{self._program.name} called {which}: nothing was recorded."
+            )
+        for sentence in left_out:
+            self._say(sentence)
+        if len(trace):
+            self._say(f"Next: 'tftrace view {os.path.relpath(self._path)}' steps through it.")

@@ -30,6 +30,7 @@ def run(
     skip: int = 0,
     every: int = 1,
     max_forwards: int = MOST,
+    when: str | None = None,
     values: Patterns = None,
     check: bool | None = None,
     backward: Switch = False,
@@ -56,6 +57,8 @@ def run(
         Record only each n-th forward of a model.
     max_forwards
         Record no more forwards than this; the program runs on.
+    when
+        Keep only forwards with a step of which this is true, such as 'loss > 5', 'nan > 0' or 'logits.max > 30'.
     values
         Tensors to keep whole: auto (all but weights, up to 256 MB), all, none, or a pattern of the steps' names,
         which may be repeated. The default is auto.
@@ -71,10 +74,16 @@ def run(
     if not program:
         raise TraceError("Name what to run: 'tftrace run train.py', '-m package.module', or '-- pytest tests'.")
     say = (lambda sentence: None) if quiet else _shared.say
-    choice = Choice(model_class, skip, every, max_forwards)
+    choice = Choice(model_class, skip, every, max_forwards, when)
     options: dict[str, Any] = {"level": level, "check": check, "backward": backward, "values": wanted_values(values)}
     if program[0] == "--" and launches(program[1:]):
-        chosen = {"model_class": model_class, "skip": skip, "every": every, "max_forwards": max_forwards}
+        chosen: dict[str, Any] = {
+            "model_class": model_class,
+            "skip": skip,
+            "every": every,
+            "max_forwards": max_forwards,
+        }
+        chosen["when"] = when
         launch(program[1:], output, force, _as_words({**options, **chosen, "force": force}), say)
     else:
         record_program(_program(program), output, options | {"overwrite": force}, choice, say)
