@@ -117,7 +117,7 @@ def _made_so(structure: Structure, kind: type, module: Any) -> bool:
     stores = (module._modules, module._parameters, module.__dict__)
     wanted = (structure.children, structure.parameters, structure.attributes)
     return all(
-        any(store.get(name) is not None for name in names)
+        any(_holds(store, name) for name in names)
         for store, every in zip(stores, wanted, strict=True)
         for names in every
     )
@@ -125,7 +125,11 @@ def _made_so(structure: Structure, kind: type, module: Any) -> bool:
 
 def _has(module: Any, name: str) -> bool:
     stores = (module._modules, module._parameters, module.__dict__)
-    return any(store.get(name) is not None for store in stores)
+    return any(_holds(store, name) for store in stores)
+
+
+def _holds(store: Any, name: str) -> bool:
+    return name in store and store[name] is not None  # those of torch.jit have no get
 
 
 def _names(structure: Structure | None) -> set[str]:
