@@ -29,7 +29,7 @@ FLOORS = [
     ["places", "outline", "along"],
     ["stepping"],
     ["recipes"],
-    ["rebuild", "verdicts"],
+    ["rebuild", "verdicts", "explain"],
     ["describe"],
     ["align"],
     ["export"],
@@ -39,13 +39,14 @@ FLOORS = [
     ["capture"],
     ["demo"],
     ["models"],
+    ["replay"],
     ["commands"],
     ["cli", "notebook"],
     ["__init__", "__main__"],
 ]
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
 # Trace's own conveniences (`to_csv`, `to_pandas`) call upwards, inside the method.
-LAZY_UPWARDS = {("trace", "export")}
+LAZY_UPWARDS = {("trace", "export"), ("trace", "explain"), ("explain", "replay")}
 
 
 def room(module: str) -> str:

@@ -24,6 +24,8 @@ from .values import kept_row, read_value
 if TYPE_CHECKING:
     import pandas
 
+    from .explain import Explanation
+
 T = TypeVar("T")
 
 _SOURCE_LIMIT = 64 << 20  # bytes of a source file
@@ -115,6 +117,15 @@ class Step:
     def checks(self) -> list[CheckRow]:
         """The verdicts on the step's equations, the principal one first."""
         return self.trace.checks_of(self.position)
+
+    def explain(self, *cell: int, equation: str | None = None, replay: bool = True) -> Explanation:
+        """Derive one number of what the step returned: the terms of its equation with their values, largest first.
+
+        `trace[57].explain(0, 3, 7)`. What was not kept comes from running the forward again, unless `replay` is False;
+        that needs torch. Raises TraceError if the step has no equation, or there is no such cell."""
+        from .explain import explain
+
+        return explain(self.trace, self.position, cell, equation=equation, replay=replay)
 
     @property
     def call(self) -> Step:

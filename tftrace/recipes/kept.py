@@ -61,6 +61,10 @@ def fitted(trace: Trace, position: int, name: str, own_numbers: Mapping[str, flo
     tensors = {s: r for s, r in bound(trace, position, name).tensors.items() if s in form.symbols}
     known = numbers(trace, position, name) if own_numbers is None else own_numbers
     shapes = tuple((s, r.shape) for s, r in tensors.items())
+    bind = {symbol for b in equation.binds for symbol in b.symbols}
+    lost = sorted((form.names & bind) - set(tensors) - set(known) - {symbol for symbol, _ in form.statements})
+    if lost:
+        raise TraceError(f"what {lost[0]} stood for was not recorded")
     made = plan.make(form, patterns, shapes, tuple(known.items()))
     return Fitted(equation, form, None if chosen is None else chosen.name, made, tensors, known)
 

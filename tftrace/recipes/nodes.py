@@ -129,3 +129,36 @@ def height(node: Node, defined: Mapping[str, int]) -> int:
         heights[id(at)] = defined.get(at.id, 1) if isinstance(at, Name) else 1 + highest
         waiting.pop()
     return heights[id(node)]
+
+
+def written(node: Node, longest: int = 60) -> str:
+    """A node as text; what is longer than that ends in an ellipsis."""
+    text = _written(node, 0, [4 * longest])
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+_BINDS = {"<": 1, ">": 1, "<=": 1, ">=": 1, "==": 1, "+": 2, "-": 2, "*": 3, "/": 3, "@": 3, "**": 5}
+
+
+def _written(node: Node, around: int, left: list[int]) -> str:
+    left[0] -= 1  # an abbreviation stands in many places: only so much is written out
+    if left[0] < 0:
+        return "…"
+    match node:
+        case Number(value):
+            return f"{value:.10g}"
+        case Name(name):
+            return name
+        case Negative(operand):
+            return f"-{_written(operand, 4, left)}"
+        case Operation(operator, first, second):
+            own = _BINDS[operator]
+            text = f"{_written(first, own, left)} {operator} {_written(second, own + 1, left)}"
+            return f"({text})" if own < around else text
+        case Apply(function, arguments):
+            return f"{function}({', '.join(_written(a, 0, left) for a in arguments)})"
+        case Lookup(table, index):
+            return f"{table.id}[{_written(index, 0, left)}]"
+        case Select(base, dim, index):
+            return f"{base.id}[{dim}={index}]"
+    raise AssertionError(node)

@@ -39,6 +39,7 @@ class Plan:
     sizes: Mapping[str, int]
     layouts: Mapping[str, dims.Layout]
     statements: tuple[Statement, ...]
+    lets: Mapping[str, Node]  # abbreviations, others put in their place
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
         statements.append(Statement(symbol, body, independent, products, windows, read))
     if not statements:
         raise FormulaError("its result was not seen at this level")
-    return Plan(sizes, layouts, tuple(statements))
+    return Plan(sizes, layouts, tuple(statements), lets)
 
 
 def _is_product(node: Node) -> bool:

@@ -1,0 +1,115 @@
+"""`tftrace explain`: one number of a run, as the terms of its equation."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ..errors import TraceError
+from ..trace import load
+from ._shared import Switch
+
+if TYPE_CHECKING:
+    from ..explain import Explanation, Term
+
+_MOST = 1000  # terms in JSON
+Cell = Annotated[str, Parameter(allow_leading_hyphen=True)]
+Replay = Annotated[bool, Parameter(negative="--no-replay")]
+
+
+def explain(
+    trace: Path,
+    step: int,
+    *,
+    cell: Cell,
+    equation: str | None = None,
+    top: int = 12,
+    replay: Replay = True,
+    json: Switch = False,
+) -> int:
+    """Derive one number of what a step returned: the terms of its equation with their real values, largest first.
+
+    Parameters
+    ----------
+    trace
+        Folder of the trace.
+    step
+        The step, as 'tftrace show' numbers it.
+    cell
+        Which number: a position along each axis of what was returned, such as 0,3,7; negative ones count from the end.
+    equation
+        By this equation, where the step has several.
+    top
+        How many terms are printed.
+    replay
+        Run the forward again, if something needed was not kept and the model can be loaded.
+    json
+        As JSON.
+    """
+    from ..explain import explain as derive
+
+    opened = load(trace)
+    if not 0 <= step < len(opened):
+        raise TraceError(f"There is no step {step} in {trace}: its steps are 0 to {len(opened) - 1}.")
+    try:
+        at = [int(part) for part in cell.split(",")] if cell.strip() else []
+    except ValueError as error:
+        raise TraceError(f"There is no cell {cell!r}: name a position along each axis, such as 0,3,7.") from error
+    found = derive(opened, step, at, equation=equation, replay=replay)
+    if json:
+        given = asdict(found) | {"terms": [asdict(term) for term in found.terms[:_MOST]], "matches": found.matches}
+        print(json_format.dumps(given, indent=1, ensure_ascii=False))
+    else:
+        _print(found, max(top, 1))
+    return int(not found.terms)
+
+
+def _print(found: Explanation, top: int) -> None:
+    from ..text import visible
+
+    out = [f"{found.equation}  {found.cite}", f"    {found.formula}"]
+    if found.variant:
+        out.append(f"    in the variant: {found.variant}")
+    if not found.terms:
+        print(*map(visible, [*out, f"It cannot be derived: {found.reason}"]), sep="\n")
+        return
+    at = ",".join(map(str, found.cell))
+    token = f"  “{found.token}”" if found.token else ""
+    out += [f"{found.symbol}[{at}] = {found.value:.7g}{token}, {found.how}", ""]
+    out += [_line(term) for term in found.terms[:top]]
+    if rest := found.terms[top:]:
+        out.append(f"{sum(term.value for term in rest):>+14.7g}  the other {len(rest)} terms")
+    difference = abs(found.total - found.value)
+    relation = "≤" if found.matches else ">"
+    out += [
+        "─" * 14,
+        f"{found.total:>+14.7g}  their sum: {difference:.2g} from the recorded number "
+        f"({relation} {found.bound:.2g}, what rounding explains)",
+    ]
+    print(*map(visible, out), sep="\n")
+
+
+def _line(term: Term) -> str:
+    product, origins = "", {}
+    for part in term.parts:
+        if part.text == "-1":
+            product = "-" if product != "-" else ""
+            continue
+        place = f"[{','.join(map(str, part.cell))}]" if part.cell else ""
+        sign = "" if product in ("", "-") and not part.inverse else " / " if part.inverse else " × "
+        product += f"{sign}{part.text}{place} {part.value:.5g}"
+        if part.tensor is not None:
+            what = part.tensor.name or "result"
+            origins[what] = (
+                f"{what} at {Path(part.line.rpartition(':')[0]).name}:{part.line.rpartition(':')[2]}"
+                if part.line
+                else what
+            )
+    along = ", ".join(f"{dim}={at}" for dim, at in term.along)
+    token = f"“{term.token}”" if term.token else ""
+    about = "  ".join(filter(None, (token, along, "; ".join(origins.values()))))
+    return f"{term.value:>+14.7g}  {product}    {about}".rstrip()
