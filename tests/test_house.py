@@ -15,7 +15,7 @@ PACKAGE = Path(tftrace.__file__).parent
 
 # Each room may import from the rooms before it, and from its own.
 FLOORS = [
-    ["errors", "schema", "text", "imported"],
+    ["errors", "schema", "text", "arrays", "imported"],
     ["runner"],
     ["source", "inside", "messages"],
     ["folder", "stream"],
@@ -128,3 +128,15 @@ def test_the_public_names() -> None:
     assert all(hasattr(tftrace, name) and getattr(tftrace, name).__doc__ for name in tftrace.__all__)
     with pytest.raises(AttributeError):
         tftrace.nonsense  # noqa: B018
+
+
+def test_opening_a_trace_imports_no_pandas(tmp_path: Path) -> None:
+    from .builders import attention_trace
+
+    path = str(attention_trace(tmp_path).path)
+    code = (
+        f"import sys, tftrace; from tftrace import describe; trace = tftrace.load({path!r});"
+        "[describe.row(trace, at) and describe.code(trace, at) and trace[at].tensors for at in range(len(trace))];"
+        "assert 'pandas' not in sys.modules, 'pandas was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

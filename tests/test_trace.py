@@ -11,15 +11,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tftrace import schema
+from tftrace.arrays import indices, numpy_of
 from tftrace.errors import TraceError
 from tftrace.trace import Trace, load
 from tftrace.writer import TraceWriter
 
+from . import synthetic
 from .builders import Builder, attention_trace, tree_trace
 
 offline = settings(derandomize=True, deadline=None, max_examples=40)
@@ -282,3 +286,38 @@ def test_indexing(tmp_path: Path) -> None:
     assert [s.position for s in trace[1:]] == [1, 2] and trace[-1].position == 2
     with pytest.raises(IndexError):
         trace[3]
+
+
+def test_the_head_of_a_trace_has_whole_forwards_only(tmp_path: Path) -> None:
+    path = synthetic.write(tmp_path / "long.tftrace", 30_000)
+    whole, head = Trace(path), Trace(path, head=True)
+    assert whole.whole
+    assert not head.whole
+    roots = np.flatnonzero(whole.parents < 0)
+    assert len(head) in roots  # it ends where a forward begins
+    assert 4096 <= len(head) < len(whole)
+    for name in ("step", "name", "duration_ns"):
+        assert head.column(name).tolist() == whole.column(name)[: len(head)].tolist()
+    assert head[7].tensors == whole[7].tensors
+    # WHEN the rest has been read elsewhere, the same object has it
+    head.become(whole)
+    assert len(head) == len(whole)
+    assert head.whole
+    assert head[len(whole) - 1].name == whole[len(whole) - 1].name
+    short = attention_trace(tmp_path)
+    assert Trace(short.path, head=True).whole
+
+
+def test_numbers_are_those_of_arrow() -> None:
+    for column in (
+        pa.chunked_array([[1, None], [3]], pa.int64()),
+        pa.chunked_array([[1.5, None]], pa.float64()),
+        pa.chunked_array([[1, 2]], pa.int64()),
+        pa.chunked_array([], pa.int64()),
+        pa.chunked_array([pa.array([5, None, 7, None], pa.int32()).slice(1, 3)]),
+    ):
+        found = numpy_of(column)
+        assert found.dtype == column.to_numpy().dtype
+        np.testing.assert_array_equal(found, column.to_numpy())
+        np.testing.assert_array_equal(numpy_of(column, missing=-1), column.fill_null(-1).to_numpy())
+    assert indices(np.array([3, 1])).to_pylist() == [3, 1]

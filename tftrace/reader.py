@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from . import schema
+from .arrays import indices, numpy_of
 from .errors import TraceError
 from .folder import META
 from .inside import read_bytes
@@ -25,6 +26,7 @@ _MERGED, _LISTED = ("sources", "equations"), ("lost", "unseen", "pruned")  # dic
 _META_LIMIT = 64 << 20  # bytes; a meta.json beyond this is not one of ours
 _RANK = re.compile(r"rank-\d{5,9}", re.ASCII)
 _ROWS_AT_ONCE = 65536
+_HEAD_ROWS = 4096  # of each table, where only the beginning is wanted
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -81,13 +83,20 @@ def _list(found: object) -> list[Any]:
 class Rank:
     """The three tables of one process."""
 
-    def __init__(self, folder: Path) -> None:
-        self._streams = {name: Stream(folder, name, table) for name, table in schema.TABLES.items()}
+    def __init__(self, folder: Path, head: bool = False) -> None:
+        most = _HEAD_ROWS if head else None
+        self._streams = {name: Stream(folder, name, table, most) for name, table in schema.TABLES.items()}
         written = self._streams["steps"].columns(["step", "parent"])
-        last = _last_rows(written["step"].to_numpy())
-        tree = written.take(pa.array(last))
-        self._numbers = tree["step"].to_numpy()
-        order = _one_forward_after_the_other(tree, self._numbers)
+        last = _last_rows(numpy_of(written["step"]))
+        tree = written.take(indices(last))
+        numbers, parents = numpy_of(tree["step"]), numpy_of(tree["parent"], missing=-1)
+        root = _roots(numbers, parents)
+        self.whole = all(stream.whole for stream in self._streams.values())
+        if not self.whole:  # of a forward that is not read to its end there is no tree yet
+            kept = np.flatnonzero(parents[root] < 0)
+            last, numbers, root = last[kept], numbers[kept], root[kept]
+        self._numbers = numbers
+        order = np.argsort(root, kind="stable")  # one forward after the other: those of threads entered steps in turn
         self._position = np.empty_like(order)
         self._position[order] = np.arange(len(order))
         self._owned = {"steps": (last[order], np.arange(len(order)))}
@@ -96,7 +105,7 @@ class Rank:
         """The rows of a table as they are read: their places in the file, and the positions of their steps within the
         rank. What belongs to no step is left out."""
         if table not in self._owned:
-            owner = self._streams[table].columns(["step"])["step"].to_numpy()
+            owner = numpy_of(self._streams[table].columns(["step"])["step"])
             place = np.searchsorted(self._numbers, owner)
             known = place < len(self._numbers)
             known[known] = self._numbers[place[known]] == owner[known]
@@ -110,7 +119,7 @@ class Rank:
 
     def column(self, table: str, name: str) -> pa.ChunkedArray:
         """A column, whole."""
-        return self._streams[table].columns([name])[name].take(pa.array(self.owned(table)[0]))
+        return self._streams[table].columns([name])[name].take(indices(self.owned(table)[0]))
 
     def codes(self, table: str, name: str) -> tuple[np.ndarray, list[str]]:
         """A text column as codes into its distinct texts, -1 for null."""
@@ -130,16 +139,21 @@ class Rank:
 class Tables:
     """The tables of all ranks as one: in order of rank and entry, what belongs to steps in the order of these."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, head: bool = False) -> None:
         found = _rank_folders(folder)
         # Of several processes one may have been killed before its files were there.
         begun = [path for path in found if len(found) == 1 or (path / "checks.arrow").exists()]
-        self.ranks = {int(path.name[5:]): Rank(path) for path in begun}
+        self.ranks = {int(path.name[5:]): Rank(path, head) for path in begun}
         if not self.ranks:
             raise TraceError(f"{folder} holds no recorded steps (no rank folder): record the trace again.")
 
     def __len__(self) -> int:
         return sum(map(len, self.ranks.values()))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all there is was read, and not only the head."""
+        return all(rank.whole for rank in self.ranks.values())
 
     def positions(self, table: str) -> np.ndarray:
         """For each row of a table the position of its step."""
@@ -196,12 +210,11 @@ def _last_rows(numbers: np.ndarray) -> np.ndarray:
     return found
 
 
-def _one_forward_after_the_other(steps: pa.Table, numbers: np.ndarray) -> np.ndarray:
-    """The order in which each tree stands in one piece: models that ran in several threads entered steps in turn."""
-    parents = steps["parent"].fill_null(-1).to_numpy()
+def _roots(numbers: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """For each step the place of the outermost call around it."""
     place = np.searchsorted(numbers, parents).clip(max=max(len(numbers) - 1, 0))
     own = np.arange(len(numbers))
     root = np.where(numbers[place] == parents, np.minimum(place, own), own) if len(numbers) else own
     while not np.array_equal(root, root[root]):
         root = root[root]
-    return np.argsort(root, kind="stable")
+    return root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from .arrays import indices, numpy_of
 from .errors import TraceError
 from .inside import regular
 from .messages import Batch, scan, start
@@ -18,13 +20,16 @@ _KEPT = 16  # batches that stay decoded: neighbours are asked for together
 
 
 class Stream:
-    """The rows of a file in the order in which they were written; `lost` is the bytes at its end that are no rows."""
+    """The rows of a file in the order in which they were written; `lost` is the bytes at its end that are no rows.
 
-    def __init__(self, folder: Path, name: str, table: pa.Schema) -> None:
+    With `most`, only the batches that hold the first so many rows; `whole` says whether that is all."""
+
+    def __init__(self, folder: Path, name: str, table: pa.Schema, most: int | None = None) -> None:
         self._table, self.file = table, f"{name}.arrow"
         self._what = str(folder / self.file)
         self._batches: list[Batch] = []
         self.lost = 0
+        self.whole = True
         self._kept: OrderedDict[tuple[int, tuple[str, ...]], pa.RecordBatch] = OrderedDict()
         try:
             file = regular(folder, self.file)
@@ -44,6 +49,9 @@ class Stream:
         self._start = begin
         self._batches, end = scan(memoryview(self._data), self._start, self._what)
         self.lost = len(self._data) - end
+        rows = [batch.row for batch in self._batches]
+        kept = len(rows) if most is None else bisect_left(rows, most)
+        self.whole, self._batches = kept == len(rows), self._batches[:kept]
         self._firsts = np.array([batch.row for batch in self._batches])
 
     def __len__(self) -> int:
@@ -60,7 +68,7 @@ class Stream:
         for batch, decoded in zip(self._batches, self._decoded(0, len(self._batches), [name]), strict=True):
             column = decoded.column(0).dictionary_encode()
             own = [found.setdefault(word, len(found)) for word in column.dictionary.to_pylist()]
-            index = column.indices.fill_null(len(own)).to_numpy(zero_copy_only=False)
+            index = numpy_of(column.indices, missing=len(own))
             codes[batch.row : batch.row + batch.rows] = np.array([*own, -1], np.int32)[index]
         return codes, list(found)
 
@@ -78,7 +86,7 @@ class Stream:
         sizes = [self._batches[at].rows for at in needed]
         shift = np.cumsum([0, *sizes])[:-1] - self._firsts[needed] if needed else rows
         index = rows + shift[np.searchsorted(needed, where)]
-        return pa.Table.from_batches([found[at] for at in needed], self._part(names)).take(pa.array(index))
+        return pa.Table.from_batches([found[at] for at in needed], self._part(names)).take(indices(index))
 
     def _part(self, names: Sequence[str]) -> pa.Schema:
         return pa.schema([self._table.field(name) for name in names])

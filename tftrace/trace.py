@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from . import missing, schema
+from .arrays import numpy_of
 from .errors import TraceError
 from .inside import read_bytes
 from .reader import Tables, read_meta
@@ -137,16 +138,24 @@ class Trace:
     """A recorded run. `trace[i]` is the i-th step; `steps`, `tensors` and `checks` are Arrow tables.
 
     A trace is a folder (see docs of `tftrace.schema` for the columns). It can be opened while it is
-    being written; `reload()` reads what has come since.
+    being written; `reload()` reads what has come since. With `head` it has only the first forward passes, as
+    far as they are read in a blink, and `whole` says whether those are all.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, keep: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keep: tempfile.TemporaryDirectory[str] | None = None,
+        head: bool = False,
+    ) -> None:
         self.path = Path(path).expanduser()
         self._keep = keep  # a trace without a path of its own lives as long as this object
         if not self.path.is_dir():
             raise TraceError(f"There is no trace at {self.path}: record one with 'tftrace record', or check the path.")
         self.meta = read_meta(self.path)
         self._tables: Tables | None = None
+        self._head = head
 
     def __repr__(self) -> str:
         return f"<Trace {str(self.path)!r}: {len(self)} steps>"
@@ -174,13 +183,21 @@ class Trace:
         empty if nothing is known to be missing."""
         return missing.sentences(self.meta, self._read())
 
+    @property
+    def whole(self) -> bool:
+        """Whether this is all that was written when it was opened."""
+        return self._read().whole
+
     def reload(self) -> None:
         """Forget what was read, so that the next look sees what the recording has written since."""
-        self.meta = read_meta(self.path)
-        self._tables = None
+        self.become(type(self)(self.path))
+
+    def become(self, other: Trace) -> None:
+        """Have what another reading of the same folder has, at once: a thread reads, and whoever holds this goes on."""
         for name, value in vars(type(self)).items():
             if isinstance(value, cached_property):
                 self.__dict__.pop(name, None)
+        self.__dict__.update({name: value for name, value in vars(other).items() if name not in ("path", "_keep")})
 
     def to_pandas(self, table: str | None = None) -> pandas.DataFrame:
         """A table (`"steps"`, `"tensors"`, `"checks"`) as a DataFrame; without a name what the CSV holds:
@@ -237,7 +254,7 @@ class Trace:
                 codes, words = self.words(name, table)
                 found = np.array([*words, None], dtype=object)[codes]
             else:
-                found = self._read().column(table, name).to_numpy()
+                found = numpy_of(self._read().column(table, name))
             self._columns[table, name] = found
         return found
 
@@ -443,7 +460,7 @@ class Trace:
 
     def _read(self) -> Tables:
         if self._tables is None:
-            self._tables = Tables(self.path)
+            self._tables = Tables(self.path, self._head)
         return self._tables
 
 
