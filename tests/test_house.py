@@ -22,7 +22,7 @@ FLOORS = [
     ["writer", "reader", "values"],
     ["missing"],
     ["trace"],
-    ["flow", "notes", "numbers", "tokens"],
+    ["flow", "notes", "numbers", "tokens", "walk"],
     ["marks"],
     ["condition"],
     ["breakpoints"],

@@ -171,3 +171,18 @@ def test_attention_is_taken_apart_in_five_steps(film: Trace) -> None:
         assert "▾ 3 scale and mask" in screen(app)
 
     play(film, script)
+
+
+def test_the_walk_goes_from_paper_to_paper(film: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        assert "w walks the equations" in screen(app)
+        kinds = []
+        for _ in range(4):
+            await press(pilot, "w")
+            kinds.append(film[app.position].type)
+        assert kinds == ["BertEmbeddings", "LayerNorm", "BertSelfAttention", "sdpa_attention_forward"]
+        assert "walk 5/" in screen(app) and "a shows its heads" in screen(app)
+        await press(pilot, "W", "backspace")
+        assert film[app.position].type == "sdpa_attention_forward"
+
+    play(film, script)

@@ -56,7 +56,10 @@ class EquationPane(SubStepPane):
             for at, line in enumerate(self._wrapped(said, style(self.palette.text), indent=9)):
                 head = Text(f"  {'' if at else name:<8} ", style(self.palette.faint))
                 out.append(Text().append_text(head).append_text(line[11:]))
-        return out
+        start = Text(f"  {'start':<8} ", style(self.palette.faint))
+        for key, does in (("w", "walks the equations  "), ("a", "attention maps  "), ("s", "steps  "), ("?", "keys")):
+            start.append(f"{key} ", style(self.palette.warm, bold=True)).append(does, style(self.palette.soft))
+        return [*out, start]
 
     @property
     def _tight(self) -> bool:

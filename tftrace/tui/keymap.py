@@ -67,6 +67,10 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("z", "z", "fold_all", "fold all but the way to this step, or unfold all"),
         Key("r", "r", "bar", "the bar shows time or L2 norms"),
     ),
+    "Walk": (
+        Key("w", "w", "walk(1)", "the next equation of a paper, in the order in which the model runs"),
+        Key("W", "W", "walk(-1)", "the one before"),
+    ),
     "Search": (
         Key("slash", "/", "search", "names, classes, equations, source, conditions (nan > 0)"),
         Key("full_stop", ".", "match(1)", "next match"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.app import App
 
-from .. import describe, flow
+from .. import describe, flow, walk
+from ..text import visible
 from ..trace import Trace
 from .attentionscreen import AttentionScreen
 from .choice import Choice
@@ -74,6 +75,19 @@ class LookingApp(App[None]):
     def _chosen(self, position: int | None, tensor: int) -> None:
         if position is not None:
             self.jump(position, tensor)
+
+    # -- the guided walk ----------------------------------------------------------------------------------
+
+    def action_walk(self, by: int) -> None:
+        found = walk.onward(self.trace, self.position, by)
+        if found is None:
+            where = "last" if by > 0 else "first"
+            return self.said(f"That was the {where} of the papers' equations in this run.")
+        self.jump(found)
+        stops = walk.stops(self.trace)
+        kind = self.trace.column("type")[found]
+        hint = "  i takes it apart, a shows its heads" if describe.attention_of(self.trace, found) is not None else ""
+        self.said(f"walk {stops.index(found) + 1}/{len(stops)}: {visible(str(kind))}{hint}  w on, W back")
 
     # -- sub-steps ----------------------------------------------------------------------------------------
 
