@@ -26,14 +26,14 @@ def export(
     forward: int | None = None,
     force: Force = False,
 ) -> None:
-    """Write a trace as csv, parquet, jsonl, json, perfetto (a timeline), mermaid, dot or svg (diagrams).
+    """Write a trace as csv, parquet, jsonl, json, html, perfetto (a timeline), mermaid, dot or svg (diagrams).
 
     Parameters
     ----------
     trace
         Folder of the trace.
     file
-        What to write; its ending names the format: run.csv, run.parquet (a folder), run.jsonl, run.json,
+        What to write; its ending names the format: run.csv, run.parquet (a folder), run.jsonl, run.json, run.html,
         run.perfetto.json, run.mmd, run.dot or run.svg. A single - is standard output.
     format
         The format, where the ending does not name it.

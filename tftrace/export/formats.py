@@ -52,6 +52,7 @@ FORMATS = {
         Format("parquet", (".parquet",), "parquet:write", folder="parquet:write_folder"),
         Format("jsonl", (".jsonl", ".ndjson"), "jsonlines:write"),
         Format("json", (".json",), "jsonlines:write_document"),
+        Format("html", (".html", ".htm"), "html:write"),
         Format("perfetto", (".perfetto.json", ".trace.json"), "perfetto:write"),
         Format("mermaid", (".mmd", ".mermaid"), "diagram.mermaid:write", _DIAGRAM),
         Format("dot", (".dot", ".gv"), "diagram.dot:write", _DIAGRAM),

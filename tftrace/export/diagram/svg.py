@@ -21,48 +21,47 @@ _NARROWEST = 96.0
 _MARK = 12.0  # a verdict's mark
 _ROUND = 9.0
 
-STYLE = """
-svg{--ground:#fbfaf7;--text:#22262e;--soft:#596273;--frame:#cbc6ba;--inside:#00000006;--wire:#7b8494;
---attention:#ffe2bb;--norm:#f2f4c1;--embedding:#fce0e1;--activation:#cfe9d8;--feed:#c5e7f4;--linear:#dfdff3;
---other:#ebe8e1;--edge:#00000026;--good:#2d6a24;--bad:#b3261e;background:var(--ground);
-font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans CJK SC",sans-serif}
-@media (prefers-color-scheme:dark){svg{--ground:#11151c;--text:#e3e8ef;--soft:#a3afc0;--frame:#3a4658;
---inside:#ffffff08;--wire:#8491a6;--attention:#6b4a1d;--norm:#55581e;--embedding:#643a3d;--activation:#2b5640;--feed:#235468;
---linear:#45457a;--other:#333b48;--edge:#ffffff30;--good:#8fcf8a;--bad:#ff8080}}
-.ground{fill:var(--ground)}text{fill:var(--text);font-size:12.5px}.h{font-size:17px;font-weight:650}
-.s{fill:var(--soft);font-size:11px}.t{font-weight:600}.frame{fill:var(--inside);stroke:var(--frame)}
-.frame-t{fill:var(--soft);font-size:11px;font-weight:600;paint-order:stroke;stroke:var(--ground);stroke-width:4px}
-.box{stroke:var(--edge)}.wire{fill:none;stroke:var(--wire);stroke-width:1.4}.order{stroke-dasharray:2 4}
-.size{fill:var(--soft);font-size:10.5px;paint-order:stroke;stroke:var(--ground);stroke-width:4px;
-font-variant-numeric:tabular-nums}.holds{fill:var(--good)}.differs{fill:var(--bad)}.tip{fill:var(--wire)}
-.join,.end{fill:var(--ground);stroke:var(--wire)}
-.attention{fill:var(--attention)}.norm{fill:var(--norm)}.embedding{fill:var(--embedding)}
-.activation{fill:var(--activation)}.feed{fill:var(--feed)}.linear{fill:var(--linear)}.other{fill:var(--other)}
+_COLORS = (
+    "--ground:#fbfaf7;--text:#22262e;--soft:#596273;--frame:#cbc6ba;--inside:#00000006;--wire:#7b8494;"
+    "--attention:#ffe2bb;--norm:#f2f4c1;--embedding:#fce0e1;--activation:#cfe9d8;--feed:#c5e7f4;--linear:#dfdff3;"
+    "--other:#ebe8e1;--edge:#00000026;--good:#2d6a24;--bad:#b3261e"
+)
+_DARK = (
+    "--ground:#11151c;--text:#e3e8ef;--soft:#a3afc0;--frame:#3a4658;--inside:#ffffff08;--wire:#8491a6;"
+    "--attention:#6b4a1d;--norm:#55581e;--embedding:#643a3d;--activation:#2b5640;--feed:#235468;--linear:#45457a;"
+    "--other:#333b48;--edge:#ffffff30;--good:#8fcf8a;--bad:#ff8080"
+)
+_FONTS = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans CJK SC",sans-serif'
+_RULES = """
+.flow .ground{fill:var(--ground)}.flow text{fill:var(--text);font-size:12.5px}.flow .h{font-size:17px;font-weight:650}
+.flow .s{fill:var(--soft);font-size:11px}.flow .t{font-weight:600}
+.flow .frame{fill:var(--inside);stroke:var(--frame)}.flow .box{stroke:var(--edge)}
+.flow .frame-t,.flow .size{fill:var(--soft);font-size:11px;font-weight:600;
+paint-order:stroke;stroke:var(--ground);stroke-width:4px}
+.flow .size{font-size:10.5px;font-weight:400;font-variant-numeric:tabular-nums}
+.flow .wire{fill:none;stroke:var(--wire);stroke-width:1.4}.flow .order{stroke-dasharray:2 4}
+.flow .join,.flow .end{fill:var(--ground);stroke:var(--wire)}.flow .tip{fill:var(--wire)}
+.flow .holds{fill:var(--good)}.flow .differs{fill:var(--bad)}
+.flow .attention{fill:var(--attention)}.flow .norm{fill:var(--norm)}.flow .embedding{fill:var(--embedding)}
+.flow .activation{fill:var(--activation)}.flow .feed{fill:var(--feed)}.flow .linear{fill:var(--linear)}
+.flow .other{fill:var(--other)}
 """
+# In a page of ours the reader chooses between light and dark; a file of its own follows the reader's system.
+STYLE_IN_PAGE = f".flow{{{_COLORS};font-family:{_FONTS}}}[data-theme=dark] .flow{{{_DARK}}}{_RULES}"
+_STYLE = (
+    f".flow{{{_COLORS};background:var(--ground);font-family:{_FONTS}}}"
+    f"@media (prefers-color-scheme:dark){{.flow{{{_DARK}}}}}{_RULES}"
+)
 
 
 def write(trace: Trace, stream: BinaryIO, **options: Any) -> None:
     """Write the diagram of a forward pass, or of the part `under` a module, opened `depth` calls deep."""
-    found = words.drawn(trace, options)
-    stream.writelines(
-        (line + "\n").encode() for line in _lines(trace, found, lay_out(found, lambda node: _size(trace, node)))
-    )
+    stream.writelines((line + "\n").encode() for line in lines(trace, words.drawn(trace, options)))
 
 
-def _size(trace: Trace, node: Node) -> tuple[float, float]:
-    if node.kind == "join":
-        return _JOIN, _JOIN
-    title, detail = words.label(node)
-    mark = 2 * _MARK if words.verdict(trace, node) else 0.0
-    width = max(_width(title, 7.9) + mark, _width(detail, 6.6)) + 26
-    return max(_NARROWEST, width), _BOX if detail else _BOX_PLAIN
-
-
-def _width(said: str, each: float) -> float:
-    return sum(each * (1.75 if ord(char) > 0x2E80 else 1) for char in said)
-
-
-def _lines(trace: Trace, graph: Graph, drawing: Drawing) -> Iterator[str]:
+def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
+    """The drawing of a graph; in a page its style is the page's."""
+    drawing = lay_out(graph, lambda node: _size(trace, node))
     title, subtitle = words.heading(trace, graph)
     feet = ["Weights, masks and caches are not drawn, nor calls that return what they took."]
     if any(edge.how == "order" for edge in graph.edges):
@@ -72,9 +71,9 @@ def _lines(trace: Trace, graph: Graph, drawing: Drawing) -> Iterator[str]:
     left = (width - drawing.width) / 2
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">'
+        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" class="flow">'
     )
-    yield f"<title>{_text(title)}</title><style>{STYLE}</style>"
+    yield f"<title>{_text(title)}</title>" + ("" if in_page else f"<style>{_STYLE}</style>")
     yield f'<rect class="ground" width="{width:.0f}" height="{height:.0f}"/>'
     yield f'<text class="h" x="{_MARGIN}" y="30">{_text(title)}</text>'
     yield f'<text class="s" x="{_MARGIN}" y="48">{_text(subtitle)}</text>'
@@ -91,6 +90,19 @@ def _lines(trace: Trace, graph: Graph, drawing: Drawing) -> Iterator[str]:
     for at, foot in enumerate(reversed(feet)):
         yield f'<text class="s" x="{_MARGIN}" y="{height - 14 - _LINE * at:.0f}">{foot}</text>'
     yield "</svg>"
+
+
+def _size(trace: Trace, node: Node) -> tuple[float, float]:
+    if node.kind == "join":
+        return _JOIN, _JOIN
+    title, detail = words.label(node)
+    mark = 2 * _MARK if words.verdict(trace, node) else 0.0
+    width = max(_width(title, 7.9) + mark, _width(detail, 6.6)) + 26
+    return max(_NARROWEST, width), _BOX if detail else _BOX_PLAIN
+
+
+def _width(said: str, each: float) -> float:
+    return sum(each * (1.75 if ord(char) > 0x2E80 else 1) for char in said)
 
 
 def _wires(graph: Graph, drawing: Drawing) -> Iterator[str]:
@@ -139,7 +151,7 @@ def _node(trace: Trace, node: Node, x: float, y: float, width: float, height: fl
     kind = "end" if node.kind in ("input", "output") else f"box {words.kind(node)}"
     corner = height / 2 if node.kind in ("input", "output") else _ROUND
     mark = words.verdict(trace, node)
-    yield f"<g><title>{_text(_hint(trace, node))}</title>"
+    yield f'<g data-step="{node.position}"><title>{_text(_hint(trace, node))}</title>'
     yield (
         f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{corner:.1f}"/>'
     )

@@ -1,0 +1,35 @@
+// What the page says, in English and in Chinese; what comes from the trace stands in the data.
+const SAID = {
+  en: {
+    model: "model", source: "source", text: "text", result: "result", error: "error", steps: "steps", checks: "checks",
+    note: "note", missing: "missing", overview: "Overview", flow: "Flow of the computation", equations: "Equations of this run",
+    differs: "Where code and paper differ", notes: "Notes", search: "Search: path, class, line, equation", calls: "Calls",
+    lines: "Lines", wrong: "✗ only", noted: "Notes", language: "中文", theme: "Light / dark", help: "Keys",
+    line: "Line", equation: "Equation", tensors: "Tensors", attention: "Attention", within: "of", holds: "holds",
+    differsOne: "differs", unchecked: "unchecked", role: "", name: "name", shape: "shape", dtype: "dtype", mean: "mean",
+    std: "std", min: "min", max: "max", histogram: "histogram", first: "first:", head: "head", rebuilt:
+    "rebuilt from the recorded query, key and mask; they give the recorded result", kept: "as the run returned them",
+    batch: "first text of the batch", query: "query", key: "key", of: "of", none: "No step fits.", cut:
+    "The report holds the first {0} of {1} steps.", from: "made by step {0}", into: "into", step: "step {0}", next: "next",
+    before: "before", close: "Close", keys: [["j  ↓", "step below"], ["k  ↑", "step above"], ["→  ←", "open, fold"],
+      ["u", "the call around"], ["n  p", "next ✗, ✗ before"], ["o", "overview"], ["/", "search"], ["l", "lines in the tree"],
+      ["L", "English, Chinese"], ["t", "light, dark"], ["?", "this help"]],
+    roles: ["takes", "weight", "binds", "returns", "gradient"], show: "click a box to see its step",
+  },
+  zh: {
+    model: "模型", source: "来源", text: "文本", result: "结果", error: "错误", steps: "步数", checks: "核对",
+    note: "说明", missing: "缺失", overview: "总览", flow: "计算流程", equations: "本次运行中的公式",
+    differs: "代码与论文不一致之处", notes: "笔记", search: "搜索：路径、类、代码行、公式", calls: "调用",
+    lines: "代码行", wrong: "仅 ✗", noted: "笔记", language: "English", theme: "浅色 / 深色", help: "按键",
+    line: "代码行", equation: "公式", tensors: "张量", attention: "注意力", within: "属于", holds: "成立",
+    differsOne: "不一致", unchecked: "未核对", role: "", name: "名称", shape: "形状", dtype: "类型", mean: "均值",
+    std: "标准差", min: "最小", max: "最大", histogram: "直方图", first: "首见：", head: "头", rebuilt:
+    "由记录的查询、键和掩码重建，并能得到记录的结果", kept: "运行本身返回的权重",
+    batch: "批次中的第一条文本", query: "查询", key: "键", of: "/", none: "没有符合的步骤。", cut:
+    "报告包含全部 {1} 步中的前 {0} 步。", from: "由第 {0} 步产生", into: "进入", step: "第 {0} 步", next: "下一步",
+    before: "上一步", close: "关闭", keys: [["j  ↓", "下一行"], ["k  ↑", "上一行"], ["→  ←", "展开、折叠"],
+      ["u", "外层调用"], ["n  p", "下一个 ✗、上一个 ✗"], ["o", "总览"], ["/", "搜索"], ["l", "在树中显示代码行"],
+      ["L", "英文、中文"], ["t", "浅色、深色"], ["?", "本帮助"]],
+    roles: ["输入", "权重", "变量", "输出", "梯度"], show: "点击方框查看该步骤",
+  },
+};
