@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -98,6 +99,48 @@ def test_readings_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(
     assert len(checkers[0]._readings) > 20 and len(checkers[-1]._readings) <= 2
     told = [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in rows]
     assert told == [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in whole]
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "marian"])
+def test_every_cell_can_be_checked_or_about_as_many_as_are_asked_for(name: str) -> None:
+    model, inputs = tiny(name)
+    found = {}
+    for asked in ("all", 1000, True):
+        with tftrace.record(model, check=asked) as trace:
+            model(**inputs)
+        found[asked] = trace.checks.to_pylist()
+        for row in found[asked]:
+            assert row["verdict"] == "holds" or row["equation"] == "transformer-positions", row
+    sizes = {row["step"]: math.prod(r.shape) for row in found["all"] for r in trace[row["step"]].tensors
+             if r.role == "output" and r.name in ("", "[0]")}  # fmt: skip
+    for every, more, few in zip(*found.values(), strict=True):
+        assert every["cells"] >= more["cells"] >= few["cells"] or few["verdict"] == "differs"
+        if every["equation"] in ("linear", "conv1d", "layer-norm", "attention"):
+            assert every["cells"] == sizes[every["step"]]
+            assert more["cells"] >= min(500, every["cells"])
+
+
+def test_one_wrong_cell_is_seen_where_every_cell_is_checked_and_a_variant_fits_all(monkeypatch: Patch) -> None:
+    linear, x = nn.Linear(64, 48), torch.randn(3, 20, 64)
+    monkeypatch.setattr(cells, "_AT_ONCE", 1 << 14)  # so that it comes in several blocks
+
+    def verdict() -> tuple[str, str | None, int]:
+        with tftrace.record(linear, check="all") as trace:
+            linear(x)
+        (row,) = trace.checks.to_pylist()
+        return row["verdict"], row["variant"], row["cells"]
+
+    assert verdict() == ("holds", None, 3 * 20 * 48)
+
+    def one_off(module: Any, args: Any, out: torch.Tensor) -> torch.Tensor:
+        out[2, 17, 31] += 1e-3
+        return out
+
+    handle = linear.register_forward_hook(one_off)
+    assert verdict() == ("differs", None, 3 * 20 * 48)
+    handle.remove()
+    linear.register_forward_hook(lambda module, args, out: out - module.bias)
+    assert verdict() == ("differs", None, 3 * 20 * 48)
 
 
 def test_the_cells_are_those_of_the_step_and_few() -> None:

@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .commands.run import own_words
 
             arguments = ["run", *own_words(arguments[1:])]
+        if arguments[:1] == ["record"]:
+            from .commands._shared import check_words
+
+            arguments = check_words(arguments)
         code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except TraceError as error:

@@ -6,8 +6,10 @@ waits for it once."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from .references import Unbound
 
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
 _LONG = 64  # cells along dimensions that are read whole, of which one row is enough
+_AT_ONCE = 1 << 22  # products and cells of a block, where every cell is checked
+ALL = "all"
 _BITS = (1 << 64) - 1
 UNIT = {
     torch.float64: 2.0**-53,
@@ -66,7 +70,9 @@ class Known:
 class Reading:
     """How the cells of an equation are read: what its fit and the dtypes of its tensors settle, once for many steps."""
 
-    def __init__(self, fit: Fit, numbers: Mapping[str, float | str], dtypes: Mapping[str, torch.dtype]) -> None:
+    def __init__(
+        self, fit: Fit, numbers: Mapping[str, float | str], dtypes: Mapping[str, torch.dtype], cells: int | None = None
+    ) -> None:
         self.fit, self.numbers = fit, numbers
         for name in fit.layouts:
             if dtypes[name] not in _READABLE:
@@ -74,7 +80,7 @@ class Reading:
         if empty := [name for name, layout in fit.layouts.items() if any(fit.sizes[n] == 0 for n in layout.names)]:
             raise Unbound(f"{empty[0]} is empty")
         self.slices = {name: Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
-        self.statements = [_Statement(self, statement, dtypes) for statement in fit.plan.statements]
+        self.statements = [_Statement(self, statement, dtypes, cells) for statement in fit.plan.statements]
         kinds = {kind for name, kind in dtypes.items() if name in fit.layouts and kind.is_floating_point}
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
@@ -93,12 +99,27 @@ class Reading:
     def draw(self, tensors: Mapping[str, torch.Tensor], seed: int, units: Units) -> list[Any]:
         """Read a few cells of every symbol that the equation gives, in the order of `statements`: what its expression
         needs, and what was returned. What is on an accelerator is a tensor, which nobody has waited for."""
-        found: list[Any] = []
+        positions: list[dict[str, Array]] = []
         for statement in self.statements:
             drawn: dict[str, Array] = {}
             for dim, size, count in statement.drawn:
                 seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
                 drawn[dim] = _positions(seed, size, count)
+            positions.append(drawn)
+        return self.read(tensors, units, positions)
+
+    def blocks(self) -> Iterator[list[dict[str, Array]]]:
+        """Positions of every statement, so many at a time that all cells come in turn."""
+        each = [statement.blocks for statement in self.statements]
+        for at in range(max(map(len, each))):
+            yield [blocks[min(at, len(blocks) - 1)] for blocks in each]
+
+    def read(
+        self, tensors: Mapping[str, torch.Tensor], units: Units, positions: Sequence[dict[str, Array]]
+    ) -> list[Any]:
+        """`draw` at these positions of each statement."""
+        found: list[Any] = []
+        for statement, drawn in zip(self.statements, positions, strict=True):
             cells = None
             for at, name, slice_ in statement.reads:
                 if slice_ is not None:
@@ -113,15 +134,16 @@ class Reading:
 class _Statement:
     """A symbol to compare, and what is read for it."""
 
-    def __init__(self, reading: Reading, statement: Statement, dtypes: Mapping[str, torch.dtype]) -> None:
+    def __init__(
+        self, reading: Reading, statement: Statement, dtypes: Mapping[str, torch.dtype], cells: int | None
+    ) -> None:
         self.symbol, self.dtype = statement.symbol, dtypes[statement.symbol]
         self.single_products = statement.products and self.dtype is torch.float32
         self.windows = statement.windows
         sizes, alone = reading.fit.sizes, statement.independent
         row = math.prod(sizes[dim] for dim in reading.slices[self.symbol].names if dim not in alone)
-        last, others = (1, 1) if row >= _LONG else _DRAWN
-        counts = [(dim, last if dim == alone[-1] else others) for dim in alone]
-        self.drawn = [(dim, sizes[dim], count) for dim, count in counts if sizes[dim] > count]
+        counts = _counts(row, [sizes[dim] for dim in alone], cells)
+        self.drawn = [(d, sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count]
         self.leaves = reading.fit.leaves[statement.symbol]
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
@@ -131,6 +153,34 @@ class _Statement:
         ]
         self.reads.append((len(self.leaves), self.symbol, reading.slices[self.symbol]))
         self.dims = [() if slice_ is None else slice_.names for _, _, slice_ in self.reads]  # else when first read
+        self._alone = [(dim, sizes[dim]) for dim in alone]
+        names = {
+            n for name in {base(leaf) for leaf in self.leaves} & set(reading.slices) for n in reading.slices[name].names
+        }
+        self._cost = math.prod(sizes[name] for name in names - set(alone)) * max(row, 1)
+
+    @cached_property
+    def blocks(self) -> list[dict[str, Array]]:
+        """All positions along the dimensions in which a cell stands alone, in parts that are evaluated at once."""
+        left, parts = max(_AT_ONCE // self._cost, 1), []
+        for dim, size in reversed(self._alone):
+            length = min(size, left)
+            left = max(left // length, 1)
+            parts.append([(dim, np.arange(at, min(at + length, size))) for at in range(0, size, length)])
+        return [dict(chosen) for chosen in itertools.product(*parts)]
+
+
+def _counts(row: int, sizes: list[int], cells: int | None) -> list[int]:
+    """How many positions are drawn along each dimension in which a cell stands alone; `row` cells belong to each
+    choice of them. They are a few, or about as many `cells` as were asked for."""
+    if cells is None:
+        last, others = (1, 1) if row >= _LONG else _DRAWN
+        return [others] * (len(sizes) - 1) + [last] if sizes else []
+    counts = [1] * len(sizes)
+    while math.prod(counts) * row < cells and counts != sizes:
+        at = min((at for at, n in enumerate(counts) if n < sizes[at]), key=counts.__getitem__)
+        counts[at] = min(2 * counts[at], sizes[at])
+    return counts
 
 
 _READABLE = {*UNIT, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}

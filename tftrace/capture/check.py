@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,8 @@ from ..recipes.library import Library, Match
 from ..recipes.recipe import Equation
 from ..writer import TraceWriter
 from .calls import Call
-from .cells import Reading, Units
-from .judge import Outcome, judge
+from .cells import ALL, Reading, Units
+from .judge import Outcome, judge, judge_all
 from .numbers import fetch, on_host
 from .references import Unbound, applies, find, resolve
 
@@ -57,7 +58,9 @@ class Checker:
     While the model runs only the drawn cells are read; steps of the same equation and shapes are then evaluated
     together, which costs a fraction of one after the other."""
 
-    def __init__(self, library: Library, writer: TraceWriter) -> None:
+    def __init__(self, library: Library, writer: TraceWriter, cells: int | str | None = None) -> None:
+        self._cells = None if isinstance(cells, str) else cells  # about how many of each result, if not a few
+        self._every = cells == ALL
         self._library, self._writer = library, writer
         self._numbers = NumbersWriter(writer.rank_folder)
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
@@ -127,6 +130,8 @@ class Checker:
             self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
         units = reading.units(tensors)
+        if self._every:
+            return self._check_all(match, call.step, order, reading, units, tensors)
         cells = reading.draw(tensors, call.step, units)
         if not reading.fit.together:
             alone = _Group(reading, match, units)
@@ -158,13 +163,29 @@ class Checker:
             try:
                 shapes = tuple((name, tuple(shape)) for name, shape, _ in forms)
                 fit = plan.fit(equation, shapes, tuple(numbers.items()))
-                found = Reading(fit, numbers, {name: dtype for name, _, dtype in forms})
+                found = Reading(fit, numbers, {name: dtype for name, _, dtype in forms}, self._cells)
             except (TraceError, Unbound) as error:
                 found = str(error)
             self._readings[key] = found
         if isinstance(found, str):
             raise Unbound(found)
         return found
+
+    def _check_all(
+        self, match: Match, step: int, order: int, reading: Reading, units: Units, tensors: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Check every cell of one step, of the equation and, where it differs, of each variant."""
+        outcome, fitting = judge_all(reading, reading.fit.plan, tensors, units), None
+        if isinstance(outcome, Outcome) and not outcome.holds:
+            dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
+            for name, variant in reading.fit.variants:
+                with suppress(Unbound, TraceError):
+                    own = Reading(plan.join(variant), reading.numbers, dtypes)
+                    found = judge_all(own, variant, tensors, own.units(tensors))
+                    if isinstance(found, Outcome) and found.holds:
+                        fitting = name
+                        break
+        self._verdict(step, order, match, outcome, fitting)
 
     def _evaluate(self) -> None:
         """Judge all that waits."""
@@ -198,13 +219,14 @@ class Checker:
                 if isinstance(found, Outcome) and found.holds:
                     fitting[at] = name
         for at, (step, order, outcome) in enumerate(zip(group.steps, group.orders, outcomes, strict=True)):
-            if isinstance(outcome, str):
-                self._unchecked(step, order, group.match, outcome)
-                continue
-            verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
-            reason = None if outcome.holds else f"{outcome.symbol} is not what the equation gives"
-            measured = (outcome.residual, outcome.bound, outcome.cells, fitting.get(at), reason)
-            self._row(step, order, group.match, verdict, *measured)
+            self._verdict(step, order, group.match, outcome, fitting.get(at))
+
+    def _verdict(self, step: int, order: int, match: Match, outcome: Outcome | str, fitting: str | None) -> None:
+        if isinstance(outcome, str):
+            return self._unchecked(step, order, match, outcome)
+        verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
+        reason = None if outcome.holds else f"{outcome.symbol} is not what the equation gives"
+        self._row(step, order, match, verdict, outcome.residual, outcome.bound, outcome.cells, fitting, reason)
 
     def _unchecked(self, step: int, order: int, match: Match, reason: str) -> None:
         self._row(step, order, match, schema.UNCHECKED, None, None, 0, None, reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..recipes.nodes import Node
 from ..recipes.plan import Plan
 from ..recipes.value import Array, Value, reorder
 from .cells import UNIT, Known, Reading, Units
+from .numbers import fetch
 
 
 class Outcome(NamedTuple):
@@ -48,6 +49,20 @@ def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Sequence
         bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(result.v) + _tiny(read.dtype)
         found.append(_compare(statement.symbol, returned, result.v, bound, read.dtype))
     return [_worst(outcomes) for outcomes in zip(*found, strict=True)]
+
+
+def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor], units: Units) -> Outcome | str:
+    """Every cell of what one step returned."""
+    found: list[Outcome | str] = []
+    for positions in reading.blocks():
+        columns = [[cells] for cells in reading.read(tensors, units, positions)]
+        fetch(columns)
+        found += judge(reading, plan, units, columns)
+    judged = [o for o in found if isinstance(o, Outcome)]
+    if not judged:
+        return found[0]
+    worst = max(judged, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
+    return worst._replace(cells=sum(o.cells for o in judged))
 
 
 def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:

@@ -19,6 +19,7 @@ from ..recipes.library import with_own
 from ..trace import Trace
 from ..writer import TraceWriter
 from .about import about_model, about_run
+from .cells import ALL
 from .check import Checker
 from .checkpoints import Checkpoints
 from .choice import Choice
@@ -67,7 +68,7 @@ class Recorder:
         exclude: Patterns = None,
         layers: Iterable[int] | None = None,
         values: str | Sequence[str] = "none",
-        check: bool | None = None,
+        check: bool | int | str | None = None,
         recipes: Recipes = None,
         advance: Callable[[], None] | None = None,
         choice: Choice | None = None,
@@ -84,7 +85,10 @@ class Recorder:
         self._selected = selection(paths, include, exclude, layers, self._models)
         self._wanted, self._advance = values, advance
         checked = level != "modules" if check is None else check
-        self._library = with_own(recipes) if checked or recipes else None  # before anything runs: it may be mistaken
+        if not (checked == ALL or (isinstance(checked, int) and checked >= 0)):
+            raise TraceError(f"There is no check={check!r}: it is True, False, 'all' or a number of cells.")
+        self._library = with_own(recipes) if checked else None  # before anything runs: a recipe may be mistaken
+        self._cells = None if isinstance(checked, bool) else checked
         check_wanted(values)
         self._recording: Recording | None = None
         self._sieve: Sieve | None = None
@@ -102,7 +106,7 @@ class Recorder:
         self._writer = writer = TraceWriter(folder, self._describe() | ran, rank, shared=shared is not None)
         self._values = None if self._wanted == "none" else Values(folder, rank, self._wanted)
         summaries = Summaries()
-        checker = None if self._library is None else Checker(self._library, writer)
+        checker = None if self._library is None else Checker(self._library, writer, self._cells)
         self._recording = recording = Recording(
             rows := Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
             identities := Identities(summaries.of),
@@ -266,7 +270,7 @@ def record(
     exclude: Patterns = None,
     layers: Iterable[int] | None = None,
     values: str | Sequence[str] = "none",
-    check: bool | None = None,
+    check: bool | int | str | None = None,
     recipes: Recipes = None,
     backward: bool = False,
     overwrite: bool = False,
@@ -292,7 +296,8 @@ def record(
         layers: numbers of the layers to record, from the end if negative; what is in no layer stays.
         values: tensors to keep whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or glob
             patterns of the steps' names.
-        check: whether the papers' equations are checked; if not said, at every level but `"modules"`.
+        check: whether the papers' equations are checked, on a few cells of each result: True, False, about how many
+            cells, or `"all"` for every one; if not said, they are at every level but `"modules"`.
         recipes: file(s) or folder(s) of equations of your own, which stand before those that come with tftrace; so do
             those that a `tftrace.toml` in this folder or above it lists.
         backward: whether the gradients that backward passes compute are recorded, of each module's outputs and of its

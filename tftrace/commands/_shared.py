@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,9 +19,12 @@ Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=Fa
 Level = Literal["modules", "functions", "lines", "ops"]
 Patterns = Annotated[list[str] | None, Parameter(consume_multiple=False, negative=())]
 Recipes = Annotated[list[Path] | None, Parameter(consume_multiple=False, negative=())]
+Checks = Annotated[str | None, Parameter(name="--check")]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
 Lang = Literal["en", "zh"]
 Switch = Annotated[bool, Parameter(negative=())]
+
+_CHECKS = re.compile(r"yes|no|all|[0-9]{1,9}", re.ASCII)
 
 
 def say(sentence: str) -> None:
@@ -41,6 +46,28 @@ def wanted_values(said: list[str] | None) -> str | list[str]:
     if words and len(said) > 1:
         raise TraceError(f"--values {words[0]} stands alone: leave it out to name patterns.")
     return words[0] if words else said
+
+
+def check_words(arguments: Sequence[str]) -> list[str]:
+    """The words of a command in which --check has a value: a plain --check means yes, --no-check no."""
+    words: list[str] = []
+    for at, word in enumerate(arguments):
+        if words and words[-1] == "--check" and at:
+            words[-1] = f"--check={word}" if _CHECKS.fullmatch(word) else "--check=yes"
+            if _CHECKS.fullmatch(word):
+                continue
+        words.append("--check=no" if word == "--no-check" else word)
+    return [*words[:-1], "--check=yes"] if words[-1:] == ["--check"] else words
+
+
+def wanted_checks(said: str | None) -> bool | int | str | None:
+    """What `--check` names: yes, no, all, or about how many cells of each result."""
+    words: dict[str | None, bool | str | None] = {None: None, "yes": True, "no": False, "all": "all"}
+    if said in words:
+        return words[said]
+    if said is None or not re.fullmatch(r"[0-9]{1,9}", said):
+        raise TraceError(f"There is no --check {said}: say yes, no, all, or about how many cells.")
+    return int(said)
 
 
 def present(trace: Trace, language: str = "en") -> None:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from ..errors import TraceError
 from ..models.request import GenerationOptions, InputOptions, ModelOptions, Request
 from ._recording import record_request
-from ._shared import Force, Level, Output, Patterns, Recipes, free_name, say, wanted_values
+from ._shared import Checks, Force, Level, Output, Patterns, Recipes, free_name, say, wanted_checks, wanted_values
 
 _MODEL, _INPUT, _GENERATION = ModelOptions(), InputOptions(), GenerationOptions()
 
@@ -26,7 +26,7 @@ def record(
     exclude: Patterns = None,
     layers: Layers = None,
     values: Patterns = None,
-    check: bool | None = None,
+    check: Checks = None,
     recipes: Recipes = None,
     force: Force = False,
     model: ModelOptions = _MODEL,
@@ -53,7 +53,8 @@ def record(
         Tensors to keep whole: auto (all but weights, up to 256 MB), all, none, or a pattern of the steps' names,
         which may be repeated. The default is auto.
     check
-        Check the papers' equations; if neither is said, at every level but modules.
+        Check the papers' equations on a few cells of each result: yes, all for every cell, or about how many cells;
+        0 or --no-check: not at all. If nothing is said, they are checked at every level but modules.
     recipes
         Equations of your own, a file or a folder of them: they stand before those that come with tftrace.
     force
@@ -64,7 +65,8 @@ def record(
         raise TraceError(both if source else "Name a model: a hub id, a local folder, or demo:bert.")
     name = source or str(model.config)
     request = Request(source=name, model=model, input=given, generation=generation)
-    options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude, "check": check}
+    options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude}
+    options["check"] = wanted_checks(check)
     options |= {
         "recipes": recipes,
         "layers": None if layers is None else _layers(layers),
