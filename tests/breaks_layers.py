@@ -1,0 +1,196 @@
+"""Layers and their parts broken where the parts are put together: what one returned is not what the next was given, or
+what came of them is not what the layer returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers as hf
+from torch import nn
+from transformers.activations import GELUActivation, SiLUActivation
+from transformers.models.llama import modeling_llama
+from transformers.utils import ModelOutput
+
+from .breaking import Patch, breaks
+from .zoo_models import DECODER, ENCODER, VISION, Built, pixels, words
+from .zoo_models import build as of_zoo
+
+MODELS: dict[str, Callable[[], Built]] = {
+    "roberta": lambda: (hf.RobertaModel(hf.RobertaConfig(**ENCODER, pad_token_id=0)), words()),
+    "olmo2": lambda: (hf.Olmo2Model(hf.Olmo2Config(**DECODER)), words()),
+    "qwen3": lambda: (hf.Qwen3Model(hf.Qwen3Config(**DECODER)), words()),
+    "serial": lambda: (hf.GPTNeoXModel(hf.GPTNeoXConfig(**ENCODER, use_parallel_residual=False)), words()),
+    "flava": lambda: (hf.FlavaImageModel(hf.FlavaImageConfig(**VISION)), pixels()),
+    "efficientnet": lambda: (
+        hf.EfficientNetModel(hf.EfficientNetConfig(width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128)),
+        pixels(32),
+    ),
+}
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+def build(name: str) -> Built:
+    """A model in evaluation mode and its inputs, always alike."""
+    if name not in MODELS:
+        return of_zoo(name)
+    torch.manual_seed(0)
+    model, inputs = MODELS[name]()
+    return model.eval(), inputs
+
+
+def more(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor * 1.001 + 1e-3
+
+
+def changed(value: Any, change: Change) -> Any:
+    """The first tensor of a result changed, the rest as it is."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, ModelOutput):
+        name = next(iter(value))
+        value[name] = change(value[name])
+        return value
+    return (change(value[0]), *value[1:])
+
+
+def modules(model: nn.Module, kind: str) -> list[nn.Module]:
+    found = [m for m in model.modules() if type(m).__name__ == kind]
+    assert found, kind
+    return found
+
+
+def result(equation: str, name: str, kind: str, change: Change = more, variant: str | None = None) -> None:
+    """What modules of class `kind` return is changed on the way out."""
+
+    def broken(patch: Patch) -> tuple[nn.Module, Any]:
+        model, inputs = build(name)
+        for module in modules(model, kind):
+            module.register_forward_hook(lambda m, args, out: changed(out, change))
+        return model, inputs
+
+    breaks(equation, variant)(broken)
+
+
+def given(equation: str, name: str, kind: str, child: str) -> None:
+    """What a part of modules of class `kind` is given is changed on the way in."""
+
+    def pre(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (more(args[0]), *args[1:]), kwargs
+        first = next(iter(kwargs))
+        return args, kwargs | {first: more(kwargs[first])}
+
+    def broken(patch: Patch) -> tuple[nn.Module, Any]:
+        model, inputs = build(name)
+        for module in modules(model, kind):
+            module.get_submodule(child).register_forward_pre_hook(pre, with_kwargs=True)
+        return model, inputs
+
+    breaks(equation)(broken)
+
+
+def attribute(equation: str, name: str, kind: str, key: str, value: Any, variant: str | None) -> None:
+    """An attribute of modules of class `kind` is another."""
+
+    def broken(patch: Patch) -> tuple[nn.Module, Any]:
+        model, inputs = build(name)
+        for module in modules(model, kind):
+            setattr(module, key, value)
+            for parameter in module.parameters():
+                parameter.mul_(8)  # wide enough for two activations to part
+        return model, inputs
+
+    breaks(equation, variant)(broken)
+
+
+result("pre-norm-layer", "llama", "LlamaDecoderLayer")
+given("pre-norm-layer", "llama", "LlamaDecoderLayer", "mlp")
+given("pre-norm-layer", "llama", "LlamaDecoderLayer", "self_attn")
+result("sandwich-norm-layer", "gemma2", "Gemma2DecoderLayer")
+given("sandwich-norm-layer", "gemma2", "Gemma2DecoderLayer", "post_feedforward_layernorm")
+result("inner-post-norm-layer", "olmo2", "Olmo2DecoderLayer")
+given("inner-post-norm-layer", "olmo2", "Olmo2DecoderLayer", "post_attention_layernorm")
+result("parallel-layer", "gpt_neox", "GPTNeoXLayer")
+result("serial-layer", "serial", "GPTNeoXLayer")
+given("post-norm-encoder-layer", "bart", "BartEncoderLayer", "self_attn_layer_norm")
+given("post-norm-decoder-layer", "bart", "BartDecoderLayer", "encoder_attn_layer_norm")
+given("pre-norm-fc-layer", "whisper", "WhisperEncoderLayer", "fc1")
+result("pre-norm-fc-layer", "whisper", "WhisperEncoderLayer")
+result("pre-norm-fc-decoder-layer", "whisper", "WhisperDecoderLayer")
+given("residual-norm", "roberta", "RobertaSelfOutput", "LayerNorm")
+given("attention-block", "roberta", "RobertaAttention", "output")
+given("bert-like-layer", "roberta", "RobertaLayer", "intermediate")
+attribute("intermediate", "roberta", "RobertaIntermediate", "intermediate_act_fn", nn.ReLU(),
+          "ReLU in place of the configuration's activation")  # fmt: skip
+result("pooler", "roberta", "RobertaPooler")
+given("pooler", "roberta", "RobertaPooler", "dense")
+given("embedding-sum", "roberta", "RobertaEmbeddings", "LayerNorm")
+attribute("gated-mlp", "llama", "LlamaMLP", "act_fn", GELUActivation(), "the gate is activated by the exact GELU")
+attribute("mlp", "gpt_neox", "GPTNeoXMLP", "act", SiLUActivation(),
+          "SiLU in place of the configuration's activation")  # fmt: skip
+given("rotary-attention", "llama", "LlamaAttention", "o_proj")
+result("rotary-attention-qk-norm", "qwen3", "Qwen3Attention")
+given("multi-head", "bart", "BartAttention", "out_proj")
+result("self-attention", "roberta", "RobertaSelfAttention")
+result("rotary-embedding", "olmo2", "Olmo2RotaryEmbedding", lambda cos: cos * 1.001)
+result("stack", "roberta", "RobertaEncoder")
+given("encoder-model", "roberta", "RobertaModel", "encoder")
+given("language-model-head", "llama", "LlamaForCausalLM", "lm_head")
+given("dense-dropout", "flava", "FlavaSelfOutput", "dropout")
+given("conv-norm-act", "hgnet_v2", "HGNetV2ConvLayer", "normalization")
+result("squeeze-excite", "efficientnet", "EfficientNetSqueezeExciteLayer")
+
+
+@breaks("sequential")
+def _sequential(patch: Patch) -> tuple[nn.Module, Any]:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    model.register_forward_hook(lambda m, args, out: more(out))
+    return model, torch.randn(3, 8)
+
+
+def _residual_left_out(attention: bool) -> Callable[[Patch], tuple[nn.Module, Any]]:
+    def forward(self: Any, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        found, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
+        found = found if attention else hidden_states + found
+        after = self.mlp(self.post_attention_layernorm(found))
+        return found + after if attention else after
+
+    def broken(patch: Patch) -> tuple[nn.Module, Any]:
+        patch.setattr(modeling_llama.LlamaDecoderLayer, "forward", forward)
+        return build("llama")
+
+    return broken
+
+
+breaks("pre-norm-layer", "no residual connection around the attention")(_residual_left_out(True))
+breaks("pre-norm-layer", "no residual connection around the feed-forward part")(_residual_left_out(False))
+
+
+@breaks("rotary-embedding-base", "the base is 10,000")
+def _another_base(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("llama")
+    model.config.rope_parameters["rope_theta"] = 500000.0
+    return model, inputs
+
+
+@breaks("rotary-embedding-base", "positions are shifted by one")
+def _shifted_positions(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("llama")
+    original = modeling_llama.LlamaRotaryEmbedding.forward
+
+    def forward(self: Any, x: torch.Tensor, position_ids: torch.Tensor) -> Any:
+        return original(self, x, position_ids + 1)
+
+    patch.setattr(modeling_llama.LlamaRotaryEmbedding, "forward", forward)
+    return model, inputs
+
+
+@breaks("rotary-position", "turned the other way")
+def _turned_the_other_way(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("llama")
+    original = modeling_llama.rotate_half
+    patch.setattr(modeling_llama, "rotate_half", lambda x: -original(x))
+    return model, inputs
