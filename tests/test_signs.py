@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tftrace.recipes import mathtext, signs
-from tftrace.recipes.recipe import library
+from tftrace.recipes.library import library
 
 ATTENTION = r"\mathrm{Attention}(Q,K,V)=\mathrm{softmax}\left(\frac{QK^T}{\sqrt{d_k}}\right)V"
 
