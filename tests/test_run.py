@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from tftrace import cli, runner
 from tftrace.capture.choice import Choice
 from tftrace.capture.recorder import Recorder
 from tftrace.commands import run
+from tftrace.imported import when_imported
+
+from .conftest import tiny
 
 MODEL = """
 import sys, torch
@@ -128,7 +134,7 @@ def test_each_outermost_call_is_a_forward(ran: Ran, tmp_path: Path, capsys: pyte
     [
         ("--model-class Gate", [(at, "Gate") for at in range(6)]),
         ("--model-class _Loss", [(at, "MSELoss") for at in range(6)]),
-        ("--model-class Linear", [(at, ("Linear", "Linear-2")[at % 2]) for at in range(12)]),
+        ("--model-class Linear", [(at, ("Gate.up", "Gate.down")[at % 2]) for at in range(12)]),
         ("--skip 4", [(8, "Gate"), (9, "MSELoss"), (10, "Gate"), (11, "MSELoss")]),
         ("--every 4 --skip 1", [(2, "Gate"), (3, "MSELoss"), (10, "Gate"), (11, "MSELoss")]),
         ("--max-forwards 3 --level ops", [(0, "Gate"), (1, "MSELoss"), (2, "Gate")]),
@@ -309,6 +315,30 @@ def test_a_model_that_is_gone_is_forgotten() -> None:
         assert len(recorder._hooks.watched) <= 3
     assert names(trace)[-1] == (49, "Sequential-50")
     assert len(trace) == 150
+
+
+def test_a_part_that_its_model_calls_is_named_as_its_part() -> None:
+    model, inputs = tiny("marian")
+    with tftrace.record(level="modules") as trace:
+        model.generate(inputs["input_ids"], max_new_tokens=2, do_sample=False)
+    assert names(trace)[:2] == [(0, "MarianMTModel.model.encoder"), (1, "MarianMTModel")]
+    assert trace.meta["model"] == "MarianMTModel" and trace.meta["config"]["d_model"] == 32
+
+
+def test_work_waits_for_an_import_and_not_for_the_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "late.py").write_text("done = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before, seen = list(sys.meta_path), []
+    when_imported("late", lambda: seen.append(sys.modules["late"].done))
+    assert find_spec("late") is not None
+    assert seen == []
+    late = import_module("late")
+
+    assert seen == [True] and sys.meta_path == before
+    assert type(late.__spec__.loader) is type(late.__loader__) is SourceFileLoader
+    when_imported("late", lambda: seen.append(False))  # at once
+    assert seen == [True, False]
+    del sys.modules["late"]
 
 
 def test_a_compiled_model_is_seen_inside(tmp_path: Path) -> None:

@@ -98,13 +98,14 @@ def test_a_class_of_modules() -> None:
     assert set(trace.checks["verdict"].to_pylist()) == {"holds"}
 
 
-def test_in_a_recording_it_is_a_step_of_that() -> None:
+def test_in_a_recording_it_is_a_step_of_that_too() -> None:
     traced: Any = tftrace.traced(score)
     gate, x = Gate(), torch.randn(2, 4)
     with tftrace.record(gate) as trace:
         traced(gate, x)
     assert [name for _, _, name in tree(trace)] == ["score", "score.norm", "", "up", "down"]
-    assert traced.trace is None
+    own = [name for _, kind, name in tree(traced.trace) if kind == "module"]
+    assert traced.trace[0].name == "score" and own == ["Gate", "Gate.up", "Gate.down"]
 
 
 def test_what_it_raises_passes_through() -> None:

@@ -21,22 +21,30 @@ def when_imported(name: str, work: Callable[[], None]) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds nothing itself, but puts the work behind what the others find."""
+    """Finds nothing itself, but puts the work behind what the others find; being asked does not mean to import."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
-        self._name, self._work = name, work
+        self._name, self._work, self._asking = name, work, False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._name or self not in sys.meta_path:
+        if fullname != self._name or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        self._asking = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._asking = False
         if spec is not None and spec.loader is not None:
-            loading: Any = _Loader(spec.loader, self._work)
+            loading: Any = _Loader(spec.loader, self._imported)
             spec.loader = loading
         return spec
+
+    def _imported(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            self._work()
 
 
 class _Loader:

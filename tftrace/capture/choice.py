@@ -44,8 +44,13 @@ class Choice:
         return number >= self.skip and (number - self.skip) % self.every == 0
 
 
+def is_model(kind: type) -> bool:
+    """Whether a class of modules does more than pass a call on."""
+    return kind.__name__ not in _WRAPPERS
+
+
 @lru_cache(maxsize=4096)
 def _fits(kind: type, pattern: str | None) -> bool:
     if pattern is None:
-        return kind.__name__ not in _WRAPPERS
+        return is_model(kind)
     return any(fnmatchcase(base.__name__, pattern) for base in kind.__mro__[:-1])

@@ -40,11 +40,6 @@ class Functions:
         if self in _active:
             _active.remove(self)
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more is recorded."""
-        return self._recording.over
-
     def run(
         self,
         inner: Callable[..., Any],
@@ -97,16 +92,11 @@ class Functions:
         return call
 
 
-def recorded() -> bool:
-    """Whether a recording runs that a function could be a step of."""
-    return any(not functions.over for functions in _active)
-
-
 def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a function as a step of each recording; its caller's caller is where it is called."""
     inner, code, frame = function, code_of(function), sys._getframe(2)
     if code is not None:
-        for functions in _active:
+        for functions in reversed(_active):  # the first of them is the outermost
             inner = partial(functions.run, inner, function, code, frame)
     return inner(*args, **kwargs)
 

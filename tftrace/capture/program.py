@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from ..writer import TraceWriter
-from .choice import Choice
+from .choice import Choice, is_model
 from .hooks import BETWEEN, ModuleHooks, Watched
 from .recording import Recording
 
@@ -98,14 +99,15 @@ class ProgramHooks(ModuleHooks):
         return [f"After {most} forwards there came {self._beyond} more: --max-forwards records more of them."]
 
     def find(self, module: torch.nn.Module) -> Watched | None:
-        """What is known of a module that is called; a new one is adopted, with all below it."""
+        """What is known of a module that is called; a new one is adopted, with the model that it is a part of."""
         found = super().find(module)
         if found is None:
-            kind = type(module).__name__
+            model = _whole(module)
+            kind = type(model).__name__
             self._named[kind] += 1
             count = self._named[kind]
-            self._describe(module)
-            self.adopt(kind if count == 1 else f"{kind}-{count}", module)
+            self._describe(model)
+            self.adopt(kind if count == 1 else f"{kind}-{count}", model)
             found = self.watched.get(id(module))
             self.on_adopted()
         return found
@@ -130,3 +132,15 @@ class ProgramHooks(ModuleHooks):
         self.watched.pop(module, None)
         self._by_hooks.pop(hooks, None)
         self._calls.pop(module, None)
+
+
+def _whole(module: torch.nn.Module) -> torch.nn.Module:
+    """The model whose method calls a part of it, as `generate` does the encoder; or else the module itself."""
+    whole, frame = module, sys._getframe(1).f_back
+    while frame is not None:
+        if frame.f_code.co_varnames[:1] == ("self",):
+            caller = frame.f_locals.get("self")
+            if isinstance(caller, torch.nn.Module) and caller is not whole and is_model(type(caller)):
+                whole = caller if any(part is whole for part in caller.modules()) else whole
+        frame = frame.f_back
+    return whole

@@ -66,8 +66,8 @@ def traced(
         step.trace.to_pandas()
 
     The function is a step with its lines, and below it are the models and the functions of its file that it calls. All
-    calls go to one trace, each as a forward: `step.trace`, a `Trace`, complete after each call. Where a recording runs
-    already (`tftrace.record`, `tftrace run`), the function is a step of that instead.
+    calls go to one trace, each as a forward: `step.trace`, a `Trace`, complete after each call. In a recording that
+    runs around it (`tftrace.record`, `tftrace run`) the function is a step, too.
 
     Args:
         target: the function or the subclass of `torch.nn.Module`, which is changed in nothing else.
@@ -102,12 +102,10 @@ def _traced(target: Any, path: Any, choice: Choice, options: dict[str, Any]) -> 
 
 
 def _recorded(call: Any, own: _Own, run: Callable[..., Any], holder: Any = None) -> Any:
-    """The call, in a recording of its own where no other runs; the trace of that is kept by the holder."""
+    """The call, in a recording of its own; the trace of that is kept by the holder."""
 
     @wraps(call)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if functions.recorded() and not own.awake:
-            return run(call, args, kwargs)
         with own as holder.trace:
             return run(call, args, kwargs)
 
@@ -123,7 +121,7 @@ class _Own:
         self._recorder, self._keep = recorder, keep
         self._trace: Trace | None = None
         self._lock = threading.Lock()
-        self.awake = 0
+        self._awake = 0
 
     def __enter__(self) -> Trace:
         with self._lock:
@@ -131,14 +129,14 @@ class _Own:
                 self._trace = self._recorder.__enter__()
                 if self._keep:
                     atexit.register(self._recorder.__exit__, None, None, None)
-            elif not self.awake:
+            elif not self._awake:
                 self._recorder.resume()
-            self.awake += 1
+            self._awake += 1
             return self._trace
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
-            self.awake -= 1
-            if not self.awake and self._trace is not None:
+            self._awake -= 1
+            if not self._awake and self._trace is not None:
                 self._recorder.rest()
                 self._trace.reload()
