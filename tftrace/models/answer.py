@@ -61,7 +61,7 @@ def _of_tokens(
     if tokenizer is None:
         return ""
     if kind.endswith("ForCTC") or model.config.is_encoder_decoder:
-        return f"“{tokenizer.decode(best, skip_special_tokens=True).strip()}”"
+        return f"“{tokenizer.decode(best, skip_special_tokens=True).strip()[:_MOST]}”"
     ids, mask = inputs.get("input_ids"), getattr(tokenizer, "mask_token_id", None)
     if "Masked" in kind or "PreTraining" in kind:
         holes = [] if ids is None or mask is None else (ids[0] == mask).nonzero().flatten().tolist()
@@ -81,7 +81,7 @@ def written(model: Any, processing: Processing, inputs: Mapping[str, Any], ids: 
         row = row[prompt.shape[-1] :]
     if tokenizer is None:
         return f"tokens {' '.join(map(str, row))}"[:_MOST]
-    return f"“{tokenizer.decode(row, skip_special_tokens=True).strip()}”"[:_MOST]
+    return f"“{tokenizer.decode(row, skip_special_tokens=True).strip()[:_MOST]}”"
 
 
 def _pairs(pairs: torch.Tensor, inputs: Mapping[str, Any], tokenizer: Any) -> str:

@@ -38,7 +38,7 @@ def build(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptio
     if options.settings and not options.untrained:
         empty()  # settings that make no model are found before weights are read
     if options.shapes_only:
-        return empty().eval(), []
+        return empty().to("meta").eval(), []  # some make a weight with numbers all the same
     check_memory(place, config, empty, options)
     said: list[str] = []
     if options.random:
