@@ -18,11 +18,15 @@ from torch import nn
 from .zoo_models import BOTH_SIDES, DECODER, ENCODER, VISION, WORDS, build
 
 SENTENCE = "the cat sat on the mat"
+CHAT = (
+    "{% for m in messages %}{% if m.content is string %}w1 {{ m.content }}{% else %}{% for c in m.content %}"
+    "{% if c.type == 'image' %}<image>{% else %} {{ c.text }}{% endif %}{% endfor %}{% endif %}{% endfor %} w2"
+)
 _NAMES = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", "[MASK]", "<image>"]
 
 TEXT = (
-    "bert", "albert", "squeezebert", "deberta_v2", "longformer", "funnel", "xlnet", "xlm", "gpt2", "openai_gpt", "gpt_neox",
-    "llama", "gemma2", "falcon", "bloom", "mixtral", "qwen3_moe", "mamba", "t5", "marian", "bart",
+    "bert", "albert", "squeezebert", "deberta_v2", "longformer", "funnel", "xlnet", "xlm", "gpt2", "openai_gpt",
+    "gpt_neox", "llama", "gemma2", "falcon", "bloom", "mixtral", "qwen3_moe", "mamba", "t5", "marian", "bart",
 )  # fmt: skip
 PICTURES = ("vit", "convnext", "swin", "siglip")
 
@@ -106,7 +110,9 @@ def roberta_tokens(folder: Path) -> list[str]:
 
 @entry
 def distilbert_answers(folder: Path) -> list[str]:
-    config = hf.DistilBertConfig(vocab_size=WORDS, dim=16, n_layers=2, n_heads=2, hidden_dim=24, max_position_embeddings=64)
+    config = hf.DistilBertConfig(
+        vocab_size=WORDS, dim=16, n_layers=2, n_heads=2, hidden_dim=24, max_position_embeddings=64
+    )
     return keep(folder, hf.DistilBertForQuestionAnswering(config), tokenizer()) or ["text"]
 
 
@@ -119,8 +125,8 @@ def electra_choice(folder: Path) -> list[str]:
 @entry
 def opt(folder: Path) -> list[str]:
     config = hf.OPTConfig(
-        vocab_size=WORDS, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=24, word_embed_proj_dim=16,
-        max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        vocab_size=WORDS, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=24,
+        word_embed_proj_dim=16, max_position_embeddings=64, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     return keep(folder, hf.OPTForCausalLM(config), tokenizer()) or ["text"]
 
@@ -155,11 +161,10 @@ def llava(folder: Path) -> list[str]:
         vision_config=hf.CLIPVisionConfig(**VISION), text_config=text, image_token_index=5, vision_feature_layer=-1
     )
     images = hf.CLIPImageProcessorPil(size={"height": 16, "width": 16}, crop_size={"height": 16, "width": 16})
-    names = tokenizer(chat_template="{% for m in messages %}{% for c in m.content %}{% if c.type == 'image' %}<image>{% "
-                      "else %}{{ c.text }}{% endif %}{% endfor %}{% endfor %}")  # fmt: skip
+    names = tokenizer(chat_template=CHAT)
     processor = hf.LlavaProcessor(
-        images, names, patch_size=8, vision_feature_select_strategy="default", image_token="<image>", num_additional_image_tokens=1,
-        chat_template=names.chat_template,
+        images, names, patch_size=8, vision_feature_select_strategy="default", image_token="<image>",
+        num_additional_image_tokens=1, chat_template=CHAT,
     )  # fmt: skip
     return keep(folder, hf.LlavaForConditionalGeneration(config), processor) or ["text", "image"]
 

@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import transformers as hf
 
 import tftrace
 from tftrace.cli import main
-from tftrace.models.load import load, load_again
-from tftrace.models.request import GenerationOptions, InputOptions, ModelOptions, Request
 
 from . import local_models as local
-from .bits import same
-from .zoo_models import BOTH_SIDES, DECODER, ENCODER, EXPERTS, VISION, WORDS, build
+from .zoo_models import BOTH_SIDES, DECODER, ENCODER, EXPERTS, VISION, WORDS
 
 NATURAL = {"text": "input_ids", "image": "pixel_values", "audio": ("input_values", "input_features")}
 
@@ -43,7 +38,9 @@ def test_a_folder_is_recorded_with_its_natural_input(
     name: str, natural: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds = local.save(name, tmp_path / name)
-    trace = record(tmp_path, tmp_path / name, *(option for kind in kinds for option in natural[kind]), "--level", "modules")
+    trace = record(
+        tmp_path, tmp_path / name, *(option for kind in kinds for option in natural[kind]), "--level", "modules"
+    )
     assert json.loads((tmp_path / name / "config.json").read_text())["architectures"] == [trace.meta["model"]]
     given = taken(trace)
     for kind in kinds:
@@ -87,13 +84,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "vit": VISION,
     "clip": {"text_config": BIDIRECTIONAL, "vision_config": VISION, "projection_dim": 8},
-    "swin": {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4},
+    "swin": {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2]},
     "convnext": {"depths": [1, 1, 1, 1], "hidden_sizes": [4, 8, 8, 16], "image_size": 32},
     "whisper": BOTH_SIDES | {"num_mel_bins": 8, "max_source_positions": 10, "max_target_positions": 16},
     "wav2vec2": {
-        "vocab_size": WORDS, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-        "conv_dim": [8, 8], "conv_stride": [5, 64], "conv_kernel": [10, 6], "num_conv_pos_embeddings": 4,
-        "num_conv_pos_embedding_groups": 2,
+        "vocab_size": WORDS, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 24, "conv_dim": [8, 8], "conv_stride": [5, 64], "conv_kernel": [10, 6],
+        "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
     },
     "mamba": {"vocab_size": WORDS, "hidden_size": 16, "state_size": 4, "num_hidden_layers": 2},
 }  # fmt: skip

@@ -72,7 +72,7 @@ def _unknown(config: PreTrainedConfig, holder: Any, path: str, key: str) -> str:
     """There is no such field; what comes nearest, in the part where it was looked for or in another one."""
     known = _names(holder)
     parts = {name: part for name, part in vars(config).items() if isinstance(part, PreTrainedConfig)}
-    within = [f"{name}.{key}" for name, part in parts.items() if holder is config and key in _names(part)]
+    within = [f"{name}.{key}" for name, part in sorted(parts.items()) if holder is config and key in _names(part)]
     close = get_close_matches(key, sorted(known), n=2, cutoff=0.7) or [n for n in sorted(known) if key in n or n in key]
     prefix = path[: -len(key)]
     names = within or [prefix + name for name in close[:2]]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch.compiler import set_stance
 
 from .answer import answer
 from .config import load_config
@@ -39,7 +41,9 @@ class Loaded:
     def run(self) -> Any:
         """Run the forward, or the generation, without gradients; its output."""
         seed_all(self.request.model.seed)
-        with torch.no_grad(), around(self.model):
+        # Attention that compiles itself would keep one waiting for minutes, and runs where nothing sees it.
+        eagerly = set_stance("force_eager") if self.request.model.attn == "flex_attention" else nullcontext()
+        with torch.no_grad(), around(self.model), eagerly:
             if self.generation:
                 return self.model.generate(**self.inputs, **self.generation)
             return self.model(**self.inputs)

@@ -50,7 +50,7 @@ def in_headers(folder: Path) -> tuple[int | None, float | None]:
         try:
             with open(file, "rb") as stream:
                 (length,) = struct.unpack("<Q", stream.read(8))
-                header = json.loads(stream.read(length)) if length <= _HEADER else {}
+                header = json.loads(stream.read(min(length, _HEADER)))
             for name, entry in header.items():
                 if name != "__metadata__":
                     first, last = entry["data_offsets"]

@@ -6,12 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 import transformers
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..errors import TraceError
 from .failure import attempt, why
@@ -30,6 +33,7 @@ def build(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptio
     Raises TraceError for settings that make no model, weights that do not fit into memory or cannot be read, and
     devices and libraries that are not there."""
     _check_device(options)
+    _check_attention(options)
     quantization = _quantization(options)
 
     def empty() -> Any:
@@ -67,7 +71,9 @@ def _made(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptio
         try:
             return make(config, **said)
         except KeyError as error:
-            raise TraceError(f"{failed}: there is no {error.args[0]!r} to choose.") from error
+            close = get_close_matches(str(error.args[0]), list(ACT2FN), n=2, cutoff=0.5)
+            hint = f": did you mean {' or '.join(map(repr, close))}?" if close else "."
+            raise TraceError(f"{failed}: there is no {error.args[0]!r} to choose{hint}") from error
         except Exception as error:  # each model checks its config in its own way
             if options.attn is not None and _about_attention(error):
                 raise TraceError(_no_attention(place, options.attn, error)) from error
@@ -162,6 +168,14 @@ def _check_device(options: ModelOptions) -> None:
         raise TraceError(f"This machine has no {device.type} that torch can use: leave --device out to run on the CPU.")
     if device.index is not None and device.type != "cpu" and device.index >= torch.accelerator.device_count():
         raise TraceError(f"There is no {options.device}: this machine has {torch.accelerator.device_count()}, from 0.")
+
+
+def _check_attention(options: ModelOptions) -> None:
+    known = ["eager", *(name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in name)]
+    if (
+        options.attn is not None and options.attn not in known and "/" not in options.attn
+    ):  # a kernel on the hub has one
+        raise TraceError(f"There is no attention {options.attn!r}: choose {', '.join(known)}.")
 
 
 def _quantization(options: ModelOptions) -> Any:
