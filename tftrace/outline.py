@@ -39,6 +39,11 @@ class Outline:
         """Whether a step has a row."""
         return len(self) > 0 and self.position(self.row(position)) == position
 
+    def forget(self) -> None:
+        """The trace has grown: all is unfolded, and no filter is set."""
+        self._folded, self._wanted = np.zeros(len(self._trace), bool), None
+        self._refresh()
+
     # -- folds ----------------------------------------------------------------------------------------
 
     @property

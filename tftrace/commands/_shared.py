@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -70,12 +71,17 @@ def wanted_checks(said: str | None) -> bool | int | str | None:
     return int(said)
 
 
-def present(trace: Trace, language: str = "en") -> None:
-    """The debugger where there is a terminal, else the same content as text."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
+def on_screen() -> bool:
+    """Whether there is a terminal to draw on, or a browser (textual-serve says so by its driver)."""
+    return (sys.stdin.isatty() and sys.stdout.isatty()) or bool(os.environ.get("TEXTUAL_DRIVER"))
+
+
+def present(trace: Trace, language: str = "en", **options: Any) -> None:
+    """The debugger where there is a screen (the options are those of its app), else the same content as text."""
+    if on_screen():
         from ..tui.app import run
 
-        run(trace, language)
+        run(trace, language, **options)
     else:
         from ..show import show as print_steps
 
@@ -83,8 +89,8 @@ def present(trace: Trace, language: str = "en") -> None:
 
 
 def present_pair(left: Trace, right: Trace, language: str = "en") -> None:
-    """Both side by side where there is a terminal, else what differs as text."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    """Both side by side where there is a screen, else what differs as text."""
+    if on_screen():
         from ..tui.pairapp import run_pair
 
         run_pair(left, right, language)

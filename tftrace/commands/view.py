@@ -1,14 +1,34 @@
-"""`tftrace view`: the debugger."""
+"""`tftrace view`: the debugger, in a terminal or in a browser."""
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
+from typing import Annotated
 
-from ..trace import load
-from ._shared import Lang, present, present_pair
+from cyclopts import Parameter
+
+from ..breakpoints import Breakpoint, read
+from ..errors import TraceError
+from ..trace import Trace
+from ._shared import Lang, Patterns, Switch, on_screen, present, present_pair, say
+
+_PATIENCE = 0.3  # seconds between two looks for a trace that is not there yet
 
 
-def view(trace: Path, other: Path | None = None, *, lang: Lang = "en") -> None:
+def view(
+    trace: Path,
+    other: Path | None = None,
+    *,
+    break_: Annotated[Patterns, Parameter(name="--break")] = None,
+    when: str | None = None,
+    step: int | None = None,
+    follow: Switch = False,
+    web: Switch = False,
+    port: int = 8000,
+    lang: Lang = "en",
+) -> None:
     """Step through a recorded trace in the terminal; or through two side by side, by what each step is for.
 
     Parameters
@@ -17,10 +37,84 @@ def view(trace: Path, other: Path | None = None, *, lang: Lang = "en") -> None:
         Folder of the trace.
     other
         A second trace, of the same model or another.
+    break_
+        Halt at these steps: a path such as 'encoder.layer.*.attention' (or its end), a class, or a line as
+        modeling_bert.py:175; may be repeated. The debugger opens at the first of them, and c goes to the next.
+    when
+        Halt only where this is true, such as 'nan > 0', 'max > 1e3 and kind = module' or 'verdict = differs'.
+    step
+        Open at this step.
+    follow
+        Go on reading while the trace is still being written, and wait for it if it is not there yet.
+    web
+        Open the debugger in a browser of this machine instead (pip install 'tftrace[web]').
+    port
+        Where the browser finds it.
     lang
         Notes on equations in English (en) or Chinese (zh).
     """
-    if other is None:
-        present(load(trace), lang)
-    else:
-        present_pair(load(trace), load(other), lang)
+    halts = _breakpoints(break_ or [], when)
+    if other is not None:
+        if halts or step is not None or follow or web:
+            raise TraceError("Two traces side by side take no option but --lang: leave the others out.")
+        return present_pair(Trace(trace), Trace(other), lang)
+    if web:
+        from ..tui.web import serve
+
+        Trace(trace)  # what is no trace is said here, not in the browser
+        return serve(_arguments(trace, break_ or [], when, step, follow, lang), port)
+    found = _awaited(trace) if follow and on_screen() else Trace(trace, head=on_screen())
+    if on_screen() and not len(found):  # not even its first forward is in the head
+        found = Trace(trace)
+    at = _position(found, trace, step, halts)
+    present(found, lang, start=at, breakpoints=halts, follow=follow, remember=True)
+
+
+def _breakpoints(patterns: list[str], when: str | None) -> list[Breakpoint]:
+    conditioned = "" if when is None else f" when {when}"
+    return [read(pattern + conditioned) for pattern in patterns or (["*"] if when is not None else [])]
+
+
+def _position(found: Trace, path: Path, step: int | None, halts: list[Breakpoint]) -> int | None:
+    """Where to open, if that was said; for this the whole trace has to be looked at."""
+    if step is None and not halts:
+        return None
+    whole = found if found.whole else Trace(path)
+    if step is not None:
+        if not 0 <= step < len(whole):
+            raise TraceError(f"There is no step {step} in {path}: its steps are 0 to {len(whole) - 1}.")
+        return step
+    from ..breakpoints import column
+
+    at = [int(hits.argmax()) for hits in (column(whole, one) for one in halts) if hits.any()]
+    if not at:
+        say(f"No step fits {' or '.join(map(str, halts))}.")
+    return min(at, default=None)
+
+
+def _awaited(path: Path) -> Trace:
+    """A trace that may not have been begun; the user ends the wait."""
+    told = False
+    while True:
+        try:
+            found = Trace(path)
+            if len(found):
+                return found
+        except TraceError:
+            if path.exists() and not path.is_dir():
+                raise
+        if not told:
+            say(f"Waiting for the first steps in {path}; Ctrl+C ends this.")
+            told = True
+        time.sleep(_PATIENCE)
+
+
+def _arguments(
+    trace: Path, patterns: list[str], when: str | None, step: int | None, follow: bool, lang: str
+) -> list[str]:
+    """The command that the browser's side runs."""
+    words = [sys.executable, "-m", "tftrace", "view", str(trace.absolute()), "--lang", lang]
+    words += [word for pattern in patterns for word in ("--break", pattern)]
+    words += ["--when", when] if when is not None else []
+    words += ["--step", str(step)] if step is not None else []
+    return words + (["--follow"] if follow else [])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from textual import events
@@ -10,7 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from .. import breakpoints, describe
+from .. import breakpoints as stops
+from .. import describe
+from ..breakpoints import Breakpoint
 from ..errors import TraceError
 from ..trace import Trace
 from .barpane import BarPane
@@ -20,17 +23,17 @@ from .overlays import SMALLEST, HelpScreen, TooSmall
 from .palette import DARK, PALETTES
 from .pane import Pane
 from .prompt import Prompt
+from .reading import ReadingApp
 from .sourcepane import SourcePane
 from .statusline import StatusLine
 from .steps import Marked, StepsPane
 from .stopspane import StopsPane
 from .tensorpane import TensorPane
-from .walking import WalkingApp
 
 _NARROW = 130  # columns below which equation and tensors stand one above the other
 
 
-class TraceApp(WalkingApp):
+class TraceApp(ReadingApp):
     """Step through `trace`, forwards and backwards, beside its source and its equations."""
 
     CSS_PATH = "app.tcss"
@@ -38,13 +41,23 @@ class TraceApp(WalkingApp):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
-    def __init__(self, trace: Trace, language: str = "en", start: int = 0) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        language: str = "en",
+        start: int | None = None,
+        *,
+        breakpoints: Sequence[Breakpoint] = (),
+        follow: bool = False,
+        remember: bool = False,
+    ) -> None:
         if not len(trace):
             raise TraceError(f"{trace.path} has no steps to walk through: record it again.")
         self.trace = trace
         self.language = language
-        self.position = start
-        super().__init__()
+        self.position = 0
+        super().__init__(start, follow=follow, remember=remember)
+        self.breakpoints.all = [*breakpoints]
         for palette in PALETTES.values():
             self.register_theme(palette.theme())
         self.theme = DARK.name
@@ -66,15 +79,14 @@ class TraceApp(WalkingApp):
 
     def on_mount(self) -> None:
         self._focus("steps")
-        self.read_notes()
-        self.call_after_refresh(self.go, self.position)
+        self.call_after_refresh(self.begin)
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size
         self.screen.set_class(width < _NARROW, "-narrow")
         self.screen.set_class(width < SMALLEST[0] or height < SMALLEST[1], "too-small")
         self.query_one(TooSmall).tell(width, height)
-        self.call_after_refresh(self.go, self.position)
+        self.call_after_refresh(lambda: self.go(self.position))
 
     def go(self, position: int, follow: bool = True) -> None:
         """Make `position` the current step."""
@@ -98,7 +110,7 @@ class TraceApp(WalkingApp):
         self.fold(event.position)
 
     def on_steps_pane_marking(self, event: StepsPane.Marking) -> None:
-        self.toggle_breakpoint(breakpoints.here(self.trace, event.position))
+        self.toggle_breakpoint(stops.here(self.trace, event.position))
 
     def on_bar_pane_chosen(self, event: BarPane.Chosen) -> None:
         self.go(event.position)
@@ -149,6 +161,11 @@ class TraceApp(WalkingApp):
         self.push_screen(HelpScreen())
 
 
-def run(trace: Trace, language: str = "en") -> None:
-    """Open the screen on a trace and stay until the user quits. Raises TraceError for a trace without steps."""
-    TraceApp(trace, language).run()
+def run(trace: Trace, language: str = "en", **options: Any) -> None:
+    """Open the screen on a trace and stay until the user quits; the options are those of `TraceApp`.
+
+    Raises TraceError for a trace without steps, or whose rest cannot be read."""
+    app = TraceApp(trace, language, **options)
+    app.run()
+    if app.failure is not None:
+        raise app.failure

@@ -20,17 +20,26 @@ class StatusLine(Static):
     def __init__(self, trace: Trace) -> None:
         super().__init__(id="status", markup=False)
         self._trace = trace
-        self._forwards = describe.forward_count(trace)
+        self.reading = ""  # what is going on in the background
+        self.sentence = ""  # what was said, until the next key
+        self.read(trace)
         self._clicks: list[tuple[int, int, str]] = []  # columns of each hint, and what a click on it does
+
+    def read(self, trace: Trace) -> None:
+        """The trace has what it has now."""
+        self._forwards = describe.forward_count(trace)
 
     def show(self, position: int, search: str = "") -> None:
         """Say where `position` is; `search` says where among the matches."""
         palette, trace, width = PALETTES.get(self.app.theme, DARK), self._trace, self.app.size.width
+        if self.sentence:
+            return self.said(self.sentence)
         out = Text(" ", no_wrap=True)
         out.append(f"step {position}", style(palette.warm, bold=True))
         out.append(f"/{len(trace) - 1}", style(palette.soft))
         forward = describe.integer(trace, "forward", position) + 1
         out.append(f" · forward {forward}/{self._forwards}", style(palette.soft))
+        out.append(f" · {self.reading}" if self.reading else "", style(palette.accent))
         out.append(f" · {search}" if search else "", style(palette.accent))
         hints = [hint for hint in MATCH_HINTS if search] or [*HINTS]
         path = describe.path(trace, position)
@@ -56,6 +65,7 @@ class StatusLine(Static):
 
     def said(self, sentence: str) -> None:
         """Say one sentence until the next key."""
+        self.sentence = sentence
         self.update(Text(f" {short(sentence, max(1, self.app.size.width - 2))}", style(PALETTES[self.app.theme].warm)))
 
 

@@ -42,6 +42,7 @@ class StopsPane(Pane, inherit_bindings=False):
         self._trace = trace
         self._rows: list[tuple[str, int, bool]] = []
         self._wrong = True
+        self._steps = 0
         self.chosen = 0
 
     def on_focus(self) -> None:
@@ -56,8 +57,9 @@ class StopsPane(Pane, inherit_bindings=False):
     def show(self, breakpoints: Breakpoints) -> None:
         """Show these breakpoints, at how many steps each halts, and whether what went wrong halts too."""
         now = [(str(one), len(breakpoints.positions(one)), one.on) for one in breakpoints.all]
-        if (now, breakpoints.wrong) != (self._rows, self._wrong):
-            self._rows, self._wrong = now, breakpoints.wrong
+        size = len(self._trace)
+        if (now, breakpoints.wrong, size) != (self._rows, self._wrong, self._steps):
+            self._rows, self._wrong, self._steps = now, breakpoints.wrong, size
             self.chosen = min(self.chosen, len(now))
             self._draw()
 

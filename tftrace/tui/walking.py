@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..text import visible
 from .looking import LookingApp
 from .prompt import Prompt, Question
 from .sourcepane import SourcePane
+from .statusline import StatusLine
 from .stopspane import StopsPane
 
 
@@ -123,6 +125,8 @@ class WalkingApp(LookingApp):
     async def on_event(self, event: events.Event) -> None:
         """While something is typed, every key is the prompt's."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded and self.screen_stack:
+            for line in self.screen.query(StatusLine):
+                line.sentence = ""
             prompts = self.screen.query(Prompt)
             if prompts and prompts.first().is_open:
                 if not prompts.first().key(event):
@@ -159,6 +163,16 @@ class WalkingApp(LookingApp):
             return ""
 
         self.ask(Question("/", "name, class, equation, source text, or a condition such as nan > 0", done, typed, left))
+
+    def search_again(self) -> None:
+        """Look for what is searched and filtered for in a trace that has grown."""
+        for text in filter(None, (self._searched.strip(), self._filtered)):
+            with suppress(TraceError):
+                found = stepping.matching(self.trace, text)
+                if text == self._filtered and found.any():
+                    self.outline.filter(found)
+                if text == self._searched.strip():
+                    self.matches = np.flatnonzero(found).tolist()
 
     def action_match(self, direction: int) -> None:
         matches = self.matches

@@ -1,0 +1,55 @@
+"""The debugger in a browser of this machine, by textual-serve. Nobody else is let in: it answers on localhost only,
+and only to pages that it served itself."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import TraceError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_HOST = "localhost"
+
+
+def serve(arguments: Sequence[str], port: int) -> None:
+    """Serve the command that these arguments start until the user ends it. Raises TraceError where that cannot be."""
+    if not 0 < port < 65536:
+        raise TraceError(f"There is no port {port}: choose one from 1024 to 65535.")
+    try:
+        server(arguments, port).serve()
+    except ImportError as error:
+        raise TraceError("The browser needs textual-serve: pip install 'tftrace[web]'.") from error
+    except OSError as error:
+        raise TraceError(f"Port {port} cannot be used ({error.strerror}): choose another with --port.") from error
+
+
+def server(arguments: Sequence[str], port: int) -> Any:
+    """The server of textual-serve, held to this machine and to its own pages."""
+    from aiohttp import web
+    from textual_serve.server import Server
+
+    own = f"{_HOST}:{port}"
+
+    @web.middleware
+    async def own_pages_only(request: web.Request, handler: Any) -> web.StreamResponse:
+        """A page from elsewhere, or a name that was made to lead here, gets nothing."""
+        if request.host != own or request.headers.get("Origin", f"http://{own}") != f"http://{own}":
+            return web.Response(status=403, text="tftrace serves only its own pages.")
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    class Local(Server):
+        async def _make_app(self) -> web.Application:
+            app: web.Application = await super()._make_app()
+            app.middlewares.append(own_pages_only)
+            return app
+
+        async def on_startup(self, app: web.Application) -> None:
+            print(f"The debugger is at http://{own} ; Ctrl+C ends it.", file=sys.stderr)
+
+    return Local(shlex.join(arguments), host=_HOST, port=port, title="tftrace")
