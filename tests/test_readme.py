@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import tftrace
+from tftrace.commands.run import run
 from tftrace.tui.keymap import KEYMAP
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -19,7 +22,7 @@ def test_its_python_runs(minilm: str, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     first, reading, own = BLOCKS
     assert len(first.strip().splitlines()) == 7 and "\n\n" in first  # six lines of Python
-    namespace = {"torch": torch, "tftrace": tftrace}
+    namespace: dict[str, Any] = {"torch": torch, "tftrace": tftrace}
     exec(first.replace('"bert-base-uncased"', repr(minilm)), namespace)
     assert len(tftrace.load("run.tftrace")) > 100
     exec(reading, namespace)
@@ -27,6 +30,23 @@ def test_its_python_runs(minilm: str, tmp_path: Path, monkeypatch: pytest.Monkey
     exec(own, namespace)
     verdicts = tftrace.load("gate.tftrace").checks["verdict"].to_pylist()
     assert verdicts == ["holds", "holds"]
+    assert [step.name for step in namespace["score"].trace if step.kind != "line"][:2] == ["score", "Gate"]
+
+
+def test_the_python_and_the_options_of_docs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "docs" / "run.md").read_text(encoding="utf-8")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    namespace = {"model": model, "other": torch.nn.Tanh(), "x": torch.randn(3, 4), "tftrace": tftrace}
+    namespace["optimizer"] = torch.optim.SGD(model.parameters(), 0.1)
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, namespace)
+    assert {s.name for s in tftrace.load("every.tftrace") if s.parent is None} == {"Sequential", "Tanh"}
+    assert set(namespace["gradients"]["name"]) == {"", "0", "1", "2"}
+    table = text.split("| option |")[1].split("\n\n")[0]
+    options = {name.replace("_", "-") for name in signature(run).parameters} - {"program", "output"}
+    assert set(re.findall(r"--([a-z][a-z-]+)", table)) == options
 
 
 def test_its_first_screen_and_its_picture() -> None:

@@ -249,7 +249,9 @@ def test_the_words_after_the_program_are_its_own() -> None:
     flags = {
         f"--{name}" for name, one in signature(run.run).parameters.items() if one.annotation in ("Force", "Switch")
     }
-    assert flags | {"--check", "--no-check", "--help", "-h"} == run.FLAGS
+    assert flags | {"--no-check", "--help", "-h"} == run.FLAGS
+    assert run.own_words(["--check", "x.py"]) == ["--check=yes", "--", "x.py"]
+    assert run.own_words(["--check", "all", "x.py", "--check"]) == ["--check=all", "--", "x.py", "--check"]
     assert run.own_words(["--force", "x.py", "-o", "y"]) == ["--force", "--", "x.py", "-o", "y"]
     assert run.own_words(["-o", "y", "--level=ops", "-m", "x"]) == ["-o", "y", "--level=ops", "--", "-m", "x"]
     assert run.own_words(["--", "pytest", "-x"]) == ["--", "--", "pytest", "-x"]
@@ -263,7 +265,7 @@ def test_the_words_after_the_program_are_its_own() -> None:
     [
         (
             "--force --every 2 --no-check -- torchrun --nproc-per-node 2 train.py --lr 3",
-            "torchrun --nproc-per-node 2 --module tftrace run --quiet --level lines --no-check --values auto --skip 0 "
+            "torchrun --nproc-per-node 2 --module tftrace run --quiet --level lines --check no --values auto --skip 0 "
             "--every 2 --max-forwards 1000 --force --output train.tftrace train.py --lr 3",
         ),
         (

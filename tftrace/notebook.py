@@ -7,14 +7,25 @@ from typing import Any
 
 from cyclopts import App, CycloptsError
 
-from .commands._shared import Force, Level, Output, Patterns, Switch, wanted_values
+from .commands._shared import (
+    Checks,
+    Force,
+    Level,
+    Output,
+    Patterns,
+    Recipes,
+    Switch,
+    check_words,
+    wanted_checks,
+    wanted_values,
+)
 from .errors import TraceError
 from .trace import Trace
 
 USAGE = """\
 %%trace [-o FOLDER] [--level modules|functions|lines|ops] [--model-class PATTERN] [--skip N] [--every N]
-        [--max-forwards N] [--values auto|all|none|PATTERN]... [--check | --no-check] [--backward] [--force]
-        [--when CONDITION] [--into NAME]
+        [--max-forwards N] [--values auto|all|none|PATTERN]... [--check [yes|all|N] | --no-check] [--recipes FILE]...
+        [--when CONDITION] [--backward] [--force] [--into NAME]
 
 Run the cell and record the models that it calls, each outermost call as a forward. The trace is shown, and stands in
 the variable `trace`, or in the one that --into names. Without -o it lives as long as that. The options are those of
@@ -61,7 +72,7 @@ def _read(line: str) -> tuple[Any, str]:
     app = App(name="%%trace", result_action="return_value", help_flags=[], version_flags=[])
     app.default(_recorder)
     try:
-        return app(shlex.split(line), exit_on_error=False, print_error=False)  # type: ignore[no-any-return]
+        return app(check_words(shlex.split(line)), exit_on_error=False, print_error=False)  # type: ignore[no-any-return]
     except (CycloptsError, ValueError) as error:
         sentence = " ".join(str(error).split()).rstrip(".")
         raise TraceError(f"{sentence}. '%%trace?' lists the options.") from error
@@ -77,7 +88,8 @@ def _recorder(
     max_forwards: int | None = None,
     when: str | None = None,
     values: Patterns = None,
-    check: bool | None = None,
+    check: Checks = None,
+    recipes: Recipes = None,
     backward: Switch = False,
     force: Force = False,
     into: str = "trace",
@@ -87,6 +99,7 @@ def _recorder(
 
     if not into.isidentifier():
         raise TraceError(f"--into {into!r} is no name of a variable: name one such as trace.")
-    choice, kept = Choice(model_class, skip, every, max_forwards, when), wanted_values(values)
-    recorder = Recorder(None, output, level, force, {}, values=kept, check=check, backward=backward, choice=choice)
+    choice = Choice(model_class, skip, every, max_forwards, when)
+    options: dict[str, Any] = {"values": wanted_values(values), "check": wanted_checks(check), "recipes": recipes}
+    recorder = Recorder(None, output, level, force, {}, choice=choice, backward=backward, **options)
     return recorder, into

@@ -128,7 +128,7 @@ class _Own:
             if self._trace is None:
                 self._trace = self._recorder.__enter__()
                 if self._keep:
-                    atexit.register(self._recorder.__exit__, None, None, None)
+                    atexit.register(self._end)
             elif not self._awake:
                 self._recorder.resume()
             self._awake += 1
@@ -140,3 +140,7 @@ class _Own:
             if not self._awake and self._trace is not None:
                 self._recorder.rest()
                 self._trace.reload()
+
+    def _end(self) -> None:
+        if self._trace is not None and self._trace.path.is_dir():  # else it was deleted meanwhile
+            self._recorder.__exit__(None, None, None)

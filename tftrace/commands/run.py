@@ -13,12 +13,10 @@ from ..errors import TraceError
 from . import _shared
 from ._launcher import launch, launches
 from ._program import record_program
-from ._shared import Force, Level, Output, Patterns, Switch, wanted_values
+from ._shared import Checks, Force, Level, Output, Patterns, Recipes, Switch, check_words, wanted_checks, wanted_values
 
 Words = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
-FLAGS = frozenset(
-    {"--force", "--backward", "--quiet", "--check", "--no-check", "--help", "-h"}
-)  # options without a value
+FLAGS = frozenset({"--force", "--backward", "--quiet", "--no-check", "--help", "-h"})  # options without a value
 MOST = 1000  # forwards, if nothing is said: a training script may make millions
 
 
@@ -32,7 +30,8 @@ def run(
     max_forwards: int = MOST,
     when: str | None = None,
     values: Patterns = None,
-    check: bool | None = None,
+    check: Checks = None,
+    recipes: Recipes = None,
     backward: Switch = False,
     force: Force = False,
     quiet: Switch = False,
@@ -63,7 +62,10 @@ def run(
         Tensors to keep whole: auto (all but weights, up to 256 MB), all, none, or a pattern of the steps' names,
         which may be repeated. The default is auto.
     check
-        Check the papers' equations; if neither is said, at every level but modules.
+        Check the papers' equations on a few cells of each result: yes, all for every cell, or about how many cells;
+        0 or --no-check: not at all. If nothing is said, they are checked at every level but modules.
+    recipes
+        A file or folder of equations of your own, which stand before ours; may be repeated.
     backward
         Record gradients too: of what each module returned, and of its parameters.
     force
@@ -75,16 +77,12 @@ def run(
         raise TraceError("Name what to run: 'tftrace run train.py', '-m package.module', or '-- pytest tests'.")
     say = (lambda sentence: None) if quiet else _shared.say
     choice = Choice(model_class, skip, every, max_forwards, when)
-    options: dict[str, Any] = {"level": level, "check": check, "backward": backward, "values": wanted_values(values)}
+    options: dict[str, Any] = {"level": level, "check": wanted_checks(check), "backward": backward}
+    options |= {"values": wanted_values(values), "recipes": recipes}
     if program[0] == "--" and launches(program[1:]):
-        chosen: dict[str, Any] = {
-            "model_class": model_class,
-            "skip": skip,
-            "every": every,
-            "max_forwards": max_forwards,
-        }
-        chosen["when"] = when
-        launch(program[1:], output, force, _as_words({**options, **chosen, "force": force}), say)
+        said = options | {"check": check, "model_class": model_class, "skip": skip, "every": every}
+        said |= {"max_forwards": max_forwards, "when": when, "force": force}
+        launch(program[1:], output, force, _as_words(said), say)
     else:
         record_program(_program(program), output, options | {"overwrite": force}, choice, say)
 
@@ -95,7 +93,7 @@ def _as_words(options: dict[str, Any]) -> list[str]:
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            words += [option] if value else ["--no-check"] if name == "check" else []
+            words += [option] if value else []
         elif value is not None:
             words += [word for one in (value if isinstance(value, list) else [value]) for word in (option, str(one))]
     return words
@@ -105,8 +103,12 @@ def own_words(words: Sequence[str]) -> list[str]:
     """The words after `tftrace run` with a `--` before the program: what follows its name is the program's own."""
     at = 0
     while at < len(words) and words[at].startswith("-") and words[at] not in ("-m", "--"):
-        at += 1 if words[at] in FLAGS or "=" in words[at] else 2
-    return [*words[:at], "--", *words[at:]] if at < len(words) else list(words)
+        valued = words[at] not in FLAGS and "=" not in words[at]
+        if words[at] == "--check":  # which may have a value
+            valued = len(check_words(words[at : at + 2])) == 1
+        at += 2 if valued else 1
+    own = check_words(words[:at])
+    return [*own, "--", *words[at:]] if at < len(words) else own
 
 
 def _program(words: Sequence[str]) -> runner.Program:
