@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from tftrace.recipes import dims, plan
+from tftrace.recipes.analysis import named
 from tftrace.recipes.formula import Formula, parse
+from tftrace.recipes.functions import kinds
 from tftrace.recipes.library import library
 from tftrace.recipes.nodes import Apply, Lookup, Name, walk
 from tftrace.recipes.value import Value, reorder
@@ -31,6 +33,8 @@ def case(
     fixed = {name: size for p in patterns.values() for name, size in p.fixed}
     sizes: dict[str, int] = {}
     shapes = {}
+    seen = {name for _, body in formula.statements for n in walk(body) if isinstance(n, Apply)
+            and n.function == "window" for name in named(n)}  # fmt: skip
     for symbol in sorted(formula.symbols & set(patterns)):
         shape: list[int] = []
         for axis in patterns[symbol].axes:
@@ -38,8 +42,9 @@ def case(
                 shape += [2, 3]
             else:
                 for n in axis.names:
-                    few = n in ("B", "H", "G", "T", "Tq")
-                    sizes.setdefault(n, fixed.get(n) or draw.choice((2, 3) if few else (8, 32)))
+                    few = n in ("B", "H", "G", "T", "Tq") or n in seen
+                    alone = axis.optional and sum(n in a.names for p in patterns.values() for a in p.axes) == 1
+                    sizes.setdefault(n, 1 if alone else fixed.get(n) or draw.choice((2, 3) if few else (8, 32)))
                 shape.append(prod(sizes[n] for n in axis.names))
         shapes[symbol] = tuple(shape)
     lookups = [n for _, body in formula.statements for n in walk(body) if isinstance(n, Lookup)]
@@ -49,10 +54,14 @@ def case(
         if isinstance(n, Apply) and n.function == "mask" and isinstance(n.arguments[0], Name)
     }  # fmt: skip
     known = {name: value for name, value in NUMBERS.items() if name in formula.names and name not in shapes}
+    known |= dict.fromkeys(_of_kind(formula, "n") - set(shapes), 1.0) | dict.fromkeys(seen - set(sizes), 2.0)
     others = formula.names - set(shapes) - set(known) - {n for p in patterns.values() for a in p.axes for n in a.names}
-    numbers = known | dict.fromkeys(others - {symbol for symbol, _ in formula.statements}, 0.7)
+    known |= dict.fromkeys(seen - set(sizes) - {"*0"}, 2.0)
+    words = dict.fromkeys(_of_kind(formula, "w"), "silu")
+    numbers: dict[str, float | str] = known | dict.fromkeys(others - {symbol for symbol, _ in formula.statements}, 0.7)
     # A size that only a number tells, such as H in (H D), is what was drawn.
     numbers |= {name: float(size) for name, size in sizes.items()}
+    numbers |= words
     made = plan.make(formula, patterns, tuple(shapes.items()), tuple(numbers.items()))
     seed = torch.Generator().manual_seed(draw.randrange(2**31))
     tensors = {}
@@ -65,7 +74,15 @@ def case(
             t = torch.randint(0, 3, shape, generator=seed) > 0
             t[..., 0] = True
         tensors[symbol] = Named(layout.names, t.reshape([made.sizes[n] for n in layout.names]))
-    return made, Known(tensors, dict(made.sizes), numbers)
+    return made, Known(tensors, dict(made.sizes), {n: v for n, v in numbers.items() if isinstance(v, float)})
+
+
+def _of_kind(formula: Formula, wanted: str) -> set[str]:
+    """Names that stand where functions take a number, or a word."""
+    calls = [n for _, body in formula.statements for n in walk(body) if isinstance(n, Apply)]
+    each = ((kinds(call.function, len(call.arguments)) or "", call.arguments) for call in calls)
+    return {a.id for found, given in each for kind, a in zip(found, given, strict=True)
+            if kind == wanted and isinstance(a, Name)}  # fmt: skip
 
 
 def run(made: plan.Plan, known: Known, dtype: torch.dtype) -> None:

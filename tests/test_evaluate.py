@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from tftrace.recipes import dims, plan
-from tftrace.recipes.analysis import base, whole_dims
+from tftrace.recipes.analysis import base, named, whole_dims
 from tftrace.recipes.evaluate import Evaluator
 from tftrace.recipes.formula import FormulaError, parse
+from tftrace.recipes.functions import kinds
 from tftrace.recipes.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, inline, walk
 from tftrace.recipes.value import Value, constant, reorder
 
@@ -67,15 +68,19 @@ class Known:
 
 
 def moved(x: Named, leaf: Apply, numbers: tuple[int, ...], sizes: dict[str, int]) -> Named:
-    """`rename` and `window` by torch's own unfold."""
-    names, t, of = list(x.dims), x.t, [a.id for a in leaf.arguments[1:] if isinstance(a, Name)]
+    """`rename` and `window`, by positions along each dimension that is taken apart."""
+    names, t, of = list(x.dims), x.t, named(leaf)
     if leaf.function == "rename":
         return Named(tuple(of[1] if n == of[0] else n for n in names), t)
-    axis, (stride, padding, dilation), kernel = names.index(of[0]), numbers, sizes[of[2]]
-    pad = torch.nn.functional.pad(t.movedim(axis, -1), (padding, padding))
-    wide = pad.unfold(-1, (kernel - 1) * dilation + 1, stride)[..., ::dilation][..., : sizes[of[1]], :]
-    names[axis : axis + 1] = of[1:3]
-    return Named(tuple(names), wide.movedim((-2, -1), (axis, axis + 1)))
+    for at in range(len(of) // 3):
+        (dim, out, kernel), (stride, padding, dilation) = of[3 * at : 3 * at + 3], numbers[3 * at : 3 * at + 3]
+        axis = names.index(dim)
+        places = torch.arange(sizes[out])[:, None] * stride + torch.arange(sizes[kernel]) * dilation - padding
+        inside = (places >= 0) & (places < t.shape[axis])
+        wide = t.movedim(axis, -1)[..., places.clamp(0, t.shape[axis] - 1)] * inside.to(t.dtype)
+        t = wide.movedim((-2, -1), (axis, axis + 1))
+        names[axis : axis + 1] = [out, kernel]
+    return Named(tuple(names), t)
 
 
 class Run:
@@ -145,7 +150,8 @@ class Run:
                 shape = torch.broadcast_shapes(p.t.shape, q.t.shape)
                 return Named(rest, product(*(x.t.expand(shape).flatten(len(rest)) for x in (p, q))))
             case Apply("window" | "rename", (Name(name), *rest)):
-                numbers = tuple(int(self.node(r).t) for r in rest if not isinstance(r, Name))
+                given = zip(kinds(node.function, len(rest) + 1) or "", (node, *rest), strict=True)
+                numbers = tuple(int(self.node(r).t) for kind, r in given if kind == "n")
                 names, t = known.tensors[name]
                 return moved(Named(names, t.to(dtype)), node, numbers, known.sizes)
             case Apply("cumsum", (x, Name(dim))):
@@ -222,6 +228,8 @@ class Run:
 
     @staticmethod
     def spread(x: Named, names: tuple[str, ...]) -> Named:
+        for d in [d for d in x.dims if d not in names and x.t.shape[x.dims.index(d)] == 1]:
+            x = Named(tuple(n for n in x.dims if n != d), x.t.squeeze(x.dims.index(d)))
         t = x.t.permute([x.dims.index(d) for d in names if d in x.dims])
         for axis, d in enumerate(names):
             if d not in x.dims:

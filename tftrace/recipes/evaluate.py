@@ -1,8 +1,7 @@
 """Evaluates a formula in float64 on named dimensions, and with each value a bound on what rounding did to it.
 
 The bound is a running error analysis: every operation adds the unit roundoff `u` of the run's dtype times the size
-of its result to what its operands bring along. A reduction over n terms adds min(n, 4 sqrt(n)) u (Higham and Mary,
-"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019, Theorem 2.4).
+of its result to what its operands bring along, and a sum what `rounding` says. It is derived in docs/recipes.md.
 Underflow adds half the smallest number of the dtype. Overflow is not rounding: a run that becomes infinite differs."""
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from . import moving
+from . import moving, rounding
 from .analysis import inner_dim, named, reduced_dims, result_dims, swapped, union, without
 from .formula import FormulaError
 from .functions import PLACES, REDUCTIONS, kinds
@@ -127,7 +126,7 @@ class Evaluator:
                 return self._scan(values[0], values[1], names[0])
             case "T":
                 x = values[0]
-                return Value(swapped(x.dims), x.v.swapaxes(-1, -2), x.e.swapaxes(-1, -2), x.terms)
+                return Value(swapped(x.dims), x.v.swapaxes(-1, -2), x.e.swapaxes(-1, -2))
         if function in REDUCTIONS:
             return self._reduce(function, values[0], reduced_dims(function, names, values[0].dims))
         if function in moving.FUNCTIONS:
@@ -147,12 +146,18 @@ class Evaluator:
         return Value(x.dims, x.v, x.e + self._u * np.abs(x.v))
 
     def _round(
-        self, dims: tuple[str, ...], v: Array, e: Array, units: float = 1.0, sure: Array | bool = True, terms: int = 0
+        self,
+        dims: tuple[str, ...],
+        v: Array,
+        e: Array,
+        units: float = 1.0,
+        sure: Array | bool = True,
+        begun: Array | None = None,
     ) -> Value:
         """A result with its own rounding added; one that is surely infinite or NaN has none."""
         e = e + units * (self._u * (np.abs(v) + e) + self._tiny)
         e = np.where(np.isfinite(v), e, np.where(sure, 0.0, np.inf))
-        return Value(dims, v, np.where(np.isnan(e), np.inf, e), terms)
+        return Value(dims, v, np.where(np.isnan(e), np.inf, e), begun)
 
     def _elementwise(self, operator: str, a: Value, b: Value) -> Value:
         exact = a.whole and b.whole and operator in _EXACT
@@ -165,17 +170,17 @@ class Evaluator:
         sure = certain(x, p) & certain(y, q)
         match operator:
             case "+" | "-":
-                e = p + q + self._begun(a.terms, y) + self._begun(b.terms, x)
-                return self._round(dims, x + y if operator == "+" else x - y, e, terms=max(a.terms, b.terms))
+                more, begun = self._begun(a, b, x, y)
+                return self._round(dims, x + y if operator == "+" else x - y, p + q + more, begun=begun)
             case "*":
                 e = times(np.abs(x), q) + times(np.abs(y), p) + times(p, q)
-                terms = b.terms if not a.dims else a.terms if not b.dims else 0
-                return self._round(dims, x * y, e, sure=sure, terms=terms)
+                begun = b.begun if not a.dims else a.begun if not b.dims else None
+                return self._round(dims, x * y, e, sure=sure, begun=begun)
             case "/":
                 v = x / y
                 e = np.where(sure | (np.abs(y) > q), (p + times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
-                terms = 0 if b.dims else a.terms
-                return self._round(dims, v, np.where((p == 0) & (q == 0), 0.0, e), sure=sure, terms=terms)
+                begun = None if b.dims else a.begun
+                return self._round(dims, v, np.where((p == 0) & (q == 0), 0.0, e), sure=sure, begun=begun)
             case "**":
                 return self._power(dims, x, y, p, q)
         e = np.where((p + q > 0) & ~(np.abs(x - y) > p + q), 1.0, 0.0)  # rounding may decide it
@@ -193,9 +198,16 @@ class Evaluator:
         e = np.where((p == 0) & (q == 0), 0.0, e)
         return self._round(dims, v, e, self._library, sure=certain(x, p) & certain(y, q))
 
-    def _begun(self, terms: int, other: Array) -> Array | float:
-        """What a number costs that a sum of products began with: each of its roundings may be of that size."""
-        return (self._u + self._sum_units(terms)) * np.where(np.isfinite(other), np.abs(other), 0.0) if terms else 0.0
+    @staticmethod
+    def _begun(a: Value, b: Value, x: Array, y: Array) -> tuple[Array | float, Array | None]:
+        """What it costs that a sum may have begun with the number that is added to it: each of its roundings may be of
+        that size. `x` and `y` are the values of `a` and `b`, aligned."""
+        if a.begun is None and b.begun is None:
+            return 0.0, None
+        both = [Value(v.dims, np.zeros(v.v.shape) if v.begun is None else v.begun, v.e) for v in (a, b)]
+        _, (s, t), _ = aligned(*both)
+        x, y = (np.where(np.isfinite(part), np.abs(part), 0.0) for part in (x, y))
+        return s * y + t * x, np.maximum(s, t)
 
     def _dot(self, a: Value, b: Value, over: tuple[str, ...]) -> Value:
         both = union(a.dims, b.dims)
@@ -214,12 +226,11 @@ class Evaluator:
         if a.e.any():
             e = e + np.einsum(spec, a.e, np.abs(y) + b.e)
         terms = math.prod(next(x.v.shape[x.dims.index(d)] for x in (a, b) if d in x.dims) for d in over)
+        _, (p, q), _ = aligned(*(_variety(x, over) for x in (a, b)))
+        units = rounding.units(terms, np.maximum(p, q)) * self._sum_u
         # Half precision may round partial sums, whose size is that of their terms over the root of their number.
-        e = e + (self._u / math.sqrt(terms) + self._sum_units(terms)) * (size + e) + self._tiny
-        return self._round(dims, v, e, terms=terms)
-
-    def _sum_units(self, terms: int) -> float:
-        return min(terms, 4.0 * math.sqrt(terms)) * self._sum_u
+        e = e + (self._u / math.sqrt(terms) + units) * (size + e) + self._tiny
+        return self._round(dims, v, e, begun=np.broadcast_to(self._u + units, v.shape))
 
     def _reduce(self, function: str, x: Value, over: tuple[str, ...]) -> Value:
         if function == "softmax":
@@ -237,14 +248,16 @@ class Evaluator:
     def _sum(self, dims: tuple[str, ...], values: Array, off: Array, mean: bool) -> Value:
         """Over the last axis."""
         v, size, e, n = values.sum(-1), np.abs(values).sum(-1), off.sum(-1), values.shape[-1]
-        e = e + self._sum_units(n) * (size + e)
-        return self._round(dims, v / n, e / n) if mean else self._round(dims, v, e, terms=n)
+        units = rounding.sum_units(values) * self._sum_u
+        e = e + units * (size + e)
+        return self._round(dims, v / n, e / n) if mean else self._round(dims, v, e, begun=units)
 
     def _cumulated(self, x: Value, dim: str) -> Value:
         axis = x.dims.index(dim)
         v = real(x.v)
         size, e = np.abs(v).cumsum(axis), x.e.cumsum(axis)
-        return self._round(x.dims, v.cumsum(axis), e + self._sum_units(v.shape[axis]) * (size + e))
+        units = rounding.sum_units(np.moveaxis(v, axis, -1)) * self._sum_u
+        return self._round(x.dims, v.cumsum(axis), e + np.expand_dims(units, axis) * (size + e))
 
     def _scan(self, a: Value, b: Value, dim: str) -> Value:
         """h[t] = a[t] h[t-1] + b[t] along a dimension, from nothing."""
@@ -271,7 +284,7 @@ class Evaluator:
         own = off + self._u * (difference + off + apart) + 2 * self._sum_u * np.abs(values) + self._tiny
         v = (difference**2).mean(-1)
         e = (2 * difference * own + (own + apart) ** 2).mean(-1)
-        e = e + (self._u + self._sum_units(values.shape[-1])) * (v + e) + self._tiny
+        e = e + (self._u + rounding.sum_units(difference) * self._sum_u) * (v + e) + self._tiny
         return self._round(dims, v, e)
 
     def _softmax(self, x: Value, axis: int) -> Value:
@@ -283,7 +296,8 @@ class Evaluator:
         p = np.exp(z) / total
         off = np.where(masked & (x.e == 0), 0.0, x.e + self._u * (np.abs(z) + x.e + self._library))
         growth = np.log(np.exp(z + off).sum(axis, keepdims=True) / total)
-        factor = off + growth + self._sum_units(x.v.shape[axis])
+        units = rounding.sum_units(np.moveaxis(p, axis, -1)) * self._sum_u
+        factor = off + growth + np.expand_dims(units, axis)
         # A weight may also come from nothing: then it is what the largest possible score makes of it.
         e = np.where(p > 0, p * np.expm1(factor), np.exp(z - np.log(total) + factor))
         e = np.where(np.isnan(e), 1.0, np.minimum(e, 1.0))
@@ -340,6 +354,15 @@ class Evaluator:
             case "sin" | "cos":
                 return self._round(d, getattr(np, function)(v), np.minimum(e, 2.0), self._library)
         raise AssertionError(function)
+
+
+def _variety(x: Value, over: tuple[str, ...]) -> Value:
+    """How many distinct terms each cell of a sum along some dimensions takes from a value; 1 if it has none of them."""
+    own = tuple(d for d in over if d in x.dims)
+    rest = without(x.dims, own)
+    v = real(to_order(x, (*rest, *own)).v)
+    found = rounding.variety(v.reshape(*v.shape[: len(rest)], -1)) if own else np.ones(v.shape)
+    return Value(rest, found, np.zeros(found.shape))
 
 
 def _whole(x: Value) -> int:

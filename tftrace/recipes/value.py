@@ -20,13 +20,13 @@ Array = np.ndarray[Any, Any]
 class Value:
     """Numbers `v` with named dimensions and `e`, how far the run's own may be from them through rounding.
 
-    What is added to a sum of products may have been the number that the sum began with: `terms` says of how many
-    products it is a sum, as long as that can be. Arithmetic of `whole` numbers (sizes, positions) is exact."""
+    What is added to a sum may have been the number that the sum began with: `begun` says how many units of that number
+    its roundings may then be off, as long as that can be. Arithmetic of `whole` numbers (sizes, positions) is exact."""
 
     dims: tuple[str, ...]
     v: Array
     e: Array
-    terms: int = 0
+    begun: Array | None = None
     whole: bool = False
 
 
@@ -80,9 +80,11 @@ def check_size(dims: tuple[str, ...], *values: Value, most: int = MAX_CELLS) -> 
 
 def reorder(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:
     """A value in the order of `dims`, repeated along those it lacks; raises FormulaError if it has others."""
-    extra = [d for d in x.dims if d not in dims]
+    extra = [d for d in x.dims if d not in dims and x.v.shape[x.dims.index(d)] > 1]
     if extra:
         raise FormulaError(f"the formula leaves the dimension {extra[0]!r}, which the result does not have")
+    if dropped := tuple(x.dims.index(d) for d in x.dims if d not in dims):
+        x = Value(tuple(d for d in x.dims if d in dims), x.v.squeeze(dropped), x.e.squeeze(dropped))
     frame = Value(dims, np.zeros((1,) * len(dims)), np.zeros((1,) * len(dims)))
     _, (_, v), (_, e) = aligned(frame, x)
     return Value(dims, np.broadcast_to(v, shape), np.broadcast_to(e, shape))
