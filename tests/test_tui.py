@@ -80,7 +80,8 @@ def test_a_line_shows_what_it_bound(trace: Trace) -> None:
         await press(pilot, *"s" * 7)
         shown = screen(app)
         assert "⇒ key  1×4×2×8  μ 0.01 σ 0.98  [-4.1, 4.3]" in shown
-        assert "query 1×4×2×8" in shown  # what an earlier line bound stands at its end
+        line = next(row for row in shown.splitlines() if "query = self.query(x)" in row and "4┃" in row)
+        assert "query  1×4×2×8  μ 0.01 σ 0.98  [-4.1, 4.3]" in line  # what an earlier line bound stands at its end
 
     play(trace, script)
 

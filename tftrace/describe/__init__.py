@@ -10,7 +10,7 @@ from .numbers import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
 from .paper import Equation, equations, ties
 from .run import about, first_wrong, forward_count, missing, totals
 from .series import Series, along_forwards, along_layers
-from .site import Code, code, values
+from .site import Code, bound, code, values
 from .slices import Plane, chosen, plane_of
 from .substeps import Seen, SubStep, attention_of, line_of, substeps
 from .table import Line, tensors
@@ -41,6 +41,7 @@ __all__ = [
     "attention_steps",
     "axes",
     "bars",
+    "bound",
     "chosen",
     "code",
     "equations",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+
+from rich.cells import cell_len
 
 from .. import schema
 from ..text import visible
@@ -24,6 +27,7 @@ class Code:
     call: tuple[int, int, int, int] | None = None  # line, column, last line, column after it; columns in characters
     done: dict[int, int] = field(default_factory=dict)  # line -> position of its latest run in this call so far
     later: frozenset[int] = frozenset()  # lines that this call runs only after this step
+    times: dict[int, int] = field(default_factory=dict)  # line -> how often this call runs it
 
 
 def code(trace: Trace, position: int) -> Code | None:
@@ -46,12 +50,12 @@ def _line_code(trace: Trace, position: int) -> Code | None:
             outer, end = span(trace, above)
             first, last = (outer, max(end, last)) if 0 < outer <= first else (first, last)
         call = _columns(trace, position, lines, expression)
-    done, later = _executed(trace, caller, position, file)
+    done, later, times = _executed(trace, caller, position, file)
     qualname = trace.column("type")[position if call is None or above is None else above] or ""
     if call is not None and above is not None and trace.column("kind")[above] == schema.MODULE:
         qualname = f"{qualname}.forward"
     title = " ─ ".join(filter(None, (base_name(file), visible(qualname))))
-    return Code(file, title, lines, first, min(last, len(lines)), call, done, later)
+    return Code(file, title, lines, first, min(last, len(lines)), call, done, later, times)
 
 
 def _definition(trace: Trace, position: int) -> Code | None:
@@ -63,10 +67,10 @@ def _definition(trace: Trace, position: int) -> Code | None:
     if trace.column("kind")[position] == schema.MODULE:
         qualname = f"{qualname}.forward"
     call = trace.call_of(position)
-    _, later = _executed(trace, call, call, file)
+    _, later, times = _executed(trace, call, call, file)
     while first < len(lines) and lines[first - 1].lstrip().startswith("@"):
         first += 1  # the statement that a reader looks for is the `def` below its decorators
-    return Code(file, f"{base_name(file)} ─ {visible(qualname)}", lines, first, first, None, {}, later)
+    return Code(file, f"{base_name(file)} ─ {visible(qualname)}", lines, first, first, None, {}, later, times)
 
 
 def _columns(
@@ -83,12 +87,31 @@ def _columns(
     return (first, next(characters), last, next(characters))
 
 
-def _executed(trace: Trace, call: int, position: int, file: str) -> tuple[dict[int, int], frozenset[int]]:
+def _executed(
+    trace: Trace, call: int, position: int, file: str
+) -> tuple[dict[int, int], frozenset[int], dict[int, int]]:
     kinds, files = trace.column("kind"), trace.column("file")
     lines = [at for at in trace.children(call) if kinds[at] == schema.LINE and files[at] == file]
     done = {span(trace, at)[0]: at for at in lines if at <= position}
     later = frozenset(span(trace, at)[0] for at in lines if at > position)
-    return done, later - done.keys()
+    return done, later - done.keys(), Counter(span(trace, at)[0] for at in lines)
+
+
+def bound(trace: Trace, position: int, width: int) -> str:
+    """What a line bound, as it stands at its end: with as much of each tensor as `width` cells have room for."""
+    found = [row for row in trace.tensors_of(position) if row.role == schema.LOCAL]
+    if not found:
+        return ""
+    whole = [summary(row) for row in found]
+    named = [" ".join(said.split("  ")[:2]) for said in whole]
+    ways = [
+        "   ".join(whole),
+        "  ".join([whole[0], *named[1:]]),
+        "  ".join(named),
+        f"{named[0]} …" if named[1:] else "",
+    ]
+    ways += [whole[0].split("  ")[1] if "  " in whole[0] else ""]
+    return next((said for said in ways if said and cell_len(said) <= width), "")
 
 
 def values(trace: Trace, position: int) -> list[str]:

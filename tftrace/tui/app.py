@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from textual import events
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
@@ -16,6 +17,7 @@ from .. import describe
 from ..breakpoints import Breakpoint
 from ..errors import TraceError
 from ..trace import Trace
+from . import editor
 from .barpane import BarPane
 from .equationpane import EquationPane
 from .keymap import bindings
@@ -96,7 +98,7 @@ class TraceApp(ReadingApp):
         self.query_one(StepsPane).show(self.position, marked, self.filter_said, follow)
         self.query_one(BarPane).show(self.position, marked)
         self.query_one(StopsPane).show(self.breakpoints)
-        self.query_one(SourcePane).show(self.position)
+        self.query_one(SourcePane).show(self.position, frozenset(one.pattern for one in self.breakpoints.all))
         self.query_one(EquationPane).show(self.position)
         self.query_one(TensorPane).show(self.position)
         self.query_one(StatusLine).show(self.position, self.search_said)
@@ -141,6 +143,25 @@ class TraceApp(ReadingApp):
 
     def _clear_only(self) -> None:
         self.screen.remove_class("only-steps", "only-source", "only-equation", "only-tensors", "only-stops")
+
+    def action_edit(self) -> None:
+        """The line of the source pane in the reader's editor."""
+        place = self.query_one(SourcePane).place
+        if place is None:
+            return self.said("There is no source to edit here.")
+        file, line = place
+        try:
+            words = editor.editor()
+            path, live = editor.readable(self.trace, file)
+            with self.suspend():
+                subprocess.run(editor.command(words, path, line), check=False)
+        except TraceError as error:
+            return self.said(str(error))
+        except (SuspendNotSupported, OSError):
+            return self.said(f"No editor can be opened from here; the line is {file}:{line}.")
+        self.refresh(layout=True)
+        if not live:
+            self.said("The file has changed since it ran, so this was a copy of what ran.")
 
     def action_language(self) -> None:
         pane = self.query_one(EquationPane)

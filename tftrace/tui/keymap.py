@@ -42,7 +42,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("left_curly_bracket", "{", "place('back_layer')", "one layer back"),
         Key("right_parenthesis", ")", "place('next_token')", "the same place one forward pass (token) on"),
         Key("left_parenthesis", "(", "place('back_token')", "one forward pass back"),
-        Key("t", "t", "run_to", "run to the source line under the cursor of pane 2"),
+        Key("t", "t", "run_to", "in pane 2: run to the line that ↑ ↓ or a click chose"),
     ),
     "Break": (
         Key("b,f9", "b  F9", "breakpoint", "set a breakpoint on this step (in pane 2: line), or take it away"),
@@ -93,6 +93,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("2", "2", "pane('source')", "source"),
         Key("3", "3", "pane('equation')", "equation"),
         Key("4", "4", "pane('tensors')", "tensors"),
+        Key("e", "e", "edit", "this line in $EDITOR"),
         Key("escape", "Esc", "all_panes", "all panes and all steps, keys back to the steps"),
         Key("L", "L", "language", "notes in English or Chinese"),
         Key("T", "T", "theme", "dark, light or high contrast"),
