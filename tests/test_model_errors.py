@@ -108,7 +108,7 @@ MISTAKES = [
     ([BERT, "--dtype", "int3"], "--dtype"),
     ([BERT, "--attn", "flash_attention_2"], "demo:bert cannot run with --attn flash_attention_2"),
     ([BERT, "--attn", "sdap"], "There is no attention 'sdap': choose eager, "),
-    ([BERT, "--quantize", "hqq-4bit"], "--quantize hqq-4bit needs the library hqq: 'pip install hqq' adds it"),
+    ([BERT, "--quantize", "quanto-int8"], "--quantize quanto-int8 needs the library optimum-quanto: 'pip install opt"),
     ([BERT, "--random", "--quantize", "bnb-8bit"], "leave out --random and --shapes-only"),
     # what it is given
     (["{d}/bare", "--text", "x"], "has no tokenizer that can be loaded, so --text cannot be used"),

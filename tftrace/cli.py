@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TraceError as error:
         print(f"tftrace: {visible(str(error))}", file=sys.stderr)
     except CycloptsError as error:
-        sentence = " ".join(str(error).split()).rstrip(".")
-        print(f"tftrace: {visible(sentence)}. See 'tftrace --help'.", file=sys.stderr)
+        sentence = " ".join(str(error).split()).rstrip(".") + "."
+        print(f"tftrace: {visible(sentence.replace('?.', '?'))} See 'tftrace --help'.", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

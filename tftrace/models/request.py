@@ -20,7 +20,7 @@ Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 Several = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative=(), show_default=False)]
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16", "float64"]
-Quantize = Literal["bnb-8bit", "bnb-4bit", "quanto-int8", "quanto-int4", "torchao-int8", "hqq-4bit"]
+Quantize = Literal["bnb-8bit", "bnb-4bit", "quanto-int8", "quanto-int4", "torchao-int8"]
 
 
 @Parameter(name="*", group=_MODEL)

@@ -23,7 +23,7 @@ from .memory import check_memory
 from .request import ModelOptions
 
 _NAMED = 4  # groups of weights named in a sentence
-_LIBRARIES = {"bnb": "bitsandbytes", "quanto": "optimum.quanto", "torchao": "torchao", "hqq": "hqq"}
+_LIBRARIES = {"bnb": "bitsandbytes", "quanto": "optimum.quanto", "torchao": "torchao"}
 _PACKAGES = {"quanto": "optimum-quanto"}
 
 
@@ -113,7 +113,19 @@ def _read(
                 f"{place.name} has a config but no weights: --random gives it random ones, --shapes-only runs without."
             ) from error
         attempt(_raise(error), place, failed)
-    return model, _differences(info)
+    said_of = _differences(info)
+    if options.quantize is not None:
+        count = sum(map(_quantized, model.modules()))
+        layers = f"{count} layer{'s' if count != 1 else ''}" if count else "nothing, as it knows no layer of this model"
+        said_of.append(f"Quantised by {options.quantize}: {layers}.")
+    return model, said_of
+
+
+def _quantized(module: torch.nn.Module) -> bool:
+    """Whether a module holds its weight in another form than numbers of floating point."""
+    weight = module._parameters.get("weight")
+    plain = weight is None or (type(weight.data) is torch.Tensor and weight.is_floating_point())
+    return not plain or type(module).__module__.startswith(("optimum.quanto", "bitsandbytes"))
 
 
 def _raise(error: Exception) -> Callable[[], Any]:
@@ -197,8 +209,6 @@ def _quantization(options: ModelOptions) -> Any:
         return transformers.BitsAndBytesConfig(load_in_8bit=kind == "8bit", load_in_4bit=kind == "4bit")
     if library == "quanto":
         return transformers.QuantoConfig(weights=kind)
-    if library == "hqq":
-        return transformers.HqqConfig(nbits=4)
     from torchao.quantization import Int8WeightOnlyConfig
 
     return transformers.TorchAoConfig(Int8WeightOnlyConfig())
