@@ -27,21 +27,21 @@ def _verdicts(trace: Trace) -> np.ndarray:
 
 
 def has_nan(trace: Trace) -> np.ndarray:
-    """Which steps returned or bound a NaN."""
+    """Which steps returned or bound a NaN, or have one in a gradient."""
     return trace.derived(_has_nan)
 
 
 def _has_nan(trace: Trace) -> np.ndarray:
-    return _holders(trace, (schema.OUTPUT, schema.LOCAL), "nan")
+    return _holders(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "nan")
 
 
 def has_inf(trace: Trace) -> np.ndarray:
-    """Which steps returned or bound an infinity."""
+    """Which steps returned or bound an infinity, or have one in a gradient."""
     return trace.derived(_has_inf)
 
 
 def _has_inf(trace: Trace) -> np.ndarray:
-    return _holders(trace, (schema.OUTPUT, schema.LOCAL), "inf")
+    return _holders(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "inf")
 
 
 def made_broken(trace: Trace) -> np.ndarray:

@@ -25,7 +25,13 @@ Part = tuple[str, str]  # text and its style
 _WIDTH = 100  # columns where the stream is not a terminal
 _BEFORE, _AFTER = 4, 6  # source lines around a statement
 _COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
-_ROLES = {schema.INPUT: "blue", schema.OUTPUT: "green", schema.LOCAL: "yellow", schema.PARAMETER: "magenta"}
+_ROLES = {
+    schema.INPUT: "blue",
+    schema.OUTPUT: "green",
+    schema.LOCAL: "yellow",
+    schema.PARAMETER: "magenta",
+    schema.GRADIENT: "cyan",
+}
 
 
 def show(

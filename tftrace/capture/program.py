@@ -103,11 +103,12 @@ class ProgramHooks(ModuleHooks):
         found = super().find(module)
         if found is None:
             model = _whole(module)
-            kind = type(model).__name__
-            self._named[kind] += 1
-            count = self._named[kind]
+            name = type(model).__name__
+            if next(model.parameters(), None) is not None:  # else one is like another: a loss made for each forward
+                self._named[name] += 1
+                name = name if self._named[name] == 1 else f"{name}-{self._named[name]}"
             self._describe(model)
-            self.adopt(kind if count == 1 else f"{kind}-{count}", model)
+            self.adopt(name, model)
             found = self.watched.get(id(module))
             self.on_adopted()
         return found

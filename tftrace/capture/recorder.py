@@ -175,8 +175,9 @@ class Recorder:
         def describe(model: torch.nn.Module) -> None:
             if not kinds:
                 writer.meta.update(about_model(model) | self._meta)
-            kinds.append(type(model).__name__)
-            writer.meta["model"] = ", ".join(dict.fromkeys(kinds))
+            if next(model.parameters(), None) is not None:  # a loss is no model
+                kinds.append(type(model).__name__)
+                writer.meta["model"] = ", ".join(dict.fromkeys(kinds))
 
         return ProgramHooks(recording, writer, self._choice, describe)
 

@@ -12,7 +12,13 @@ from ..text import visible
 from ..trace import Trace
 
 MARKS = {schema.HOLDS: "✓", schema.DIFFERS: "✗", schema.UNCHECKED: "·"}
-ROLE_MARKS = {schema.INPUT: "→", schema.OUTPUT: "←", schema.LOCAL: "=", schema.PARAMETER: "θ"}
+ROLE_MARKS = {
+    schema.INPUT: "→",
+    schema.OUTPUT: "←",
+    schema.LOCAL: "=",
+    schema.PARAMETER: "θ",
+    schema.GRADIENT: "∂",
+}
 LANGUAGES = ("en", "zh")
 
 _RULER = Console(markup=False)  # wrapping by cells asks for a console, though nothing is printed on it

@@ -30,7 +30,7 @@ def about(trace: Trace) -> list[tuple[str, str]]:
     ]
     checks = totals(trace)
     judged = "  ".join(f"{MARKS[name]} {count} {_COUNTED[name]}" for name, count in checks.items() if count)
-    forwards = forward_count(trace)
+    forwards = len(np.unique(trace.column("forward")[trace.column("depth") == 0]))  # of which some may be left out
     size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
     found += [("steps", size), ("checks", judged or "none recorded")]
     found += [("missing", sentence) for sentence in missing(trace)]
@@ -50,7 +50,7 @@ def totals(trace: Trace) -> dict[str, int]:
 
 
 def forward_count(trace: Trace) -> int:
-    """How many forward passes were recorded."""
+    """How many forward passes there were up to the last recorded one."""
     return int(np.nan_to_num(trace.column("forward").astype(float)).max(initial=-1)) + 1
 
 

@@ -33,7 +33,7 @@ class Line:
 def tensors(trace: Trace, position: int) -> list[Line]:
     """What a call took, holds and returned; for a line every name bound so far in its call, its own marked fresh."""
     if trace.column("kind")[position] != schema.LINE:
-        order = {schema.INPUT: 0, schema.PARAMETER: 1, schema.LOCAL: 2, schema.OUTPUT: 3}
+        order = {schema.INPUT: 0, schema.PARAMETER: 1, schema.LOCAL: 2, schema.OUTPUT: 3, schema.GRADIENT: 4}
         rows = sorted(trace.tensors_of(position), key=lambda found: order.get(found.role, 9))
         return [tensor_line(found, position) for found in rows]
     call = trace.call_of(position)

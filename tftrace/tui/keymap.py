@@ -109,7 +109,7 @@ SIGNS: dict[str, str] = {
     "● ✎ ×": "a breakpoint, a note, NaN or Inf",
     "┃ ╎": "lines that this call has run, and will run",
     "⇒": "what a line bound or a call returned: shape, mean μ, deviation σ, [min, max]",
-    "→ θ = ←": "input, parameter, local variable, output",
+    "→ θ = ← ∂": "input, parameter, local variable, output, gradient",
 }
 
 _SHARED = {

@@ -50,6 +50,7 @@ class Palette:
             schema.OUTPUT: self.good,
             schema.LOCAL: self.warm,
             schema.PARAMETER: self.violet,
+            schema.GRADIENT: self.accent,
         }
 
     def theme(self) -> Theme:
