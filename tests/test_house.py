@@ -26,7 +26,7 @@ FLOORS = [
     ["marks"],
     ["condition"],
     ["breakpoints"],
-    ["places", "outline", "along"],
+    ["places", "outline", "along", "grid"],
     ["stepping"],
     ["recipes"],
     ["rebuild", "verdicts", "explain"],

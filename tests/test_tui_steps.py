@@ -176,6 +176,22 @@ def test_a_note_is_kept_in_the_trace(trace: Trace) -> None:
     assert notes.read(trace) == {1: "seeq"}
 
 
+def test_the_palette_finds_a_command_by_its_words(trace: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "ctrl+p")
+        await pilot.pause(0.3)
+        assert "into: the next step" in screen(app)
+        await type_in(pilot, "norms")
+        await pilot.pause(0.5)
+        assert "the bar and the grid show time or L2 norms" in screen(app)
+        await press(pilot, "enter", "enter")
+        await pilot.pause(0.3)
+        assert "L2 norm along forward 1" in screen(app)
+        assert app.position == 0
+
+    play(trace, script)
+
+
 def test_every_key_has_one_meaning() -> None:
     keys = [key for group in KEYMAP.values() for one in group for key in one.keys.split(",")]
     assert len(keys) == len(set(keys))

@@ -46,6 +46,11 @@ def _own_time(trace: Trace) -> np.ndarray:
     return found
 
 
+def norms(trace: Trace) -> np.ndarray:
+    """For each step the largest L2 norm of a tensor that it returned; NaN where it returned none."""
+    return trace.derived(_norms)
+
+
 def _norms(trace: Trace) -> np.ndarray:
     found = np.full(len(trace), np.nan)
     codes, words = trace.words("role", "tensors")

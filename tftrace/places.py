@@ -27,13 +27,13 @@ def back_same(trace: Trace, position: int) -> int:
 def next_layer(trace: Trace, position: int) -> int:
     """The same place in the layer after; where there is none, the next layer that is entered."""
     there = _next(_same_elsewhere(trace, position), position)
-    return there if there != position else _next(trace.derived(_entered), position)
+    return there if there != position else _next(entered(trace), position)
 
 
 def back_layer(trace: Trace, position: int) -> int:
     """The same place in the layer before; where there is none, the last layer that was entered."""
     there = _before(_same_elsewhere(trace, position), position)
-    return there if there != position else _before(trace.derived(_entered), position)
+    return there if there != position else _before(entered(trace), position)
 
 
 def next_token(trace: Trace, position: int) -> int:
@@ -64,6 +64,11 @@ def layer(trace: Trace, position: int) -> int | None:
     """The number of the layer that a step stands in; None outside of layers."""
     number = int(trace.derived(_layered)[1][trace.words("name")[0][position]])
     return number if number >= 0 else None
+
+
+def entered(trace: Trace) -> np.ndarray:
+    """Positions of the module calls that enter a layer: those in a layer that their caller is not in."""
+    return trace.derived(_entered)
 
 
 def _layered(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +108,6 @@ def _same_elsewhere(trace: Trace, position: int) -> np.ndarray:
 
 
 def _entered(trace: Trace) -> np.ndarray:
-    """Positions of the module calls that enter a layer: those in a layer that their caller is not in."""
     numbers, above = _numbers(trace), trace.parents
     outside = (above < 0) | (numbers[np.maximum(above, 0)] != numbers)
     kinds, words = trace.words("kind")

@@ -19,7 +19,9 @@ from ..errors import TraceError
 from ..trace import Trace
 from . import editor
 from .barpane import BarPane
+from .commands import KeyCommands
 from .equationpane import EquationPane
+from .gridpane import GridPane
 from .keymap import bindings
 from .overlays import SMALLEST, HelpScreen, TooSmall
 from .palette import DARK, PALETTES
@@ -40,7 +42,8 @@ class TraceApp(ReadingApp):
 
     CSS_PATH = "app.tcss"
     TITLE = "tftrace"
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {KeyCommands}  # noqa: RUF012 - Textual's own type
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     def __init__(
@@ -68,6 +71,7 @@ class TraceApp(ReadingApp):
         with Horizontal(id="panes"):
             with Vertical(id="left"):
                 yield StepsPane(self.trace, self.outline)
+                yield GridPane(self.trace)
                 yield BarPane(self.trace)
                 yield StopsPane(self.trace)
             with Vertical(id="right"):
@@ -96,7 +100,10 @@ class TraceApp(ReadingApp):
         self.outline.reveal(self.position)
         marked = Marked(np.asarray(self.matches, np.int64), self.broken_at, np.fromiter(self.notes, np.int64))
         self.query_one(StepsPane).show(self.position, marked, self.filter_said, follow)
-        self.query_one(BarPane).show(self.position, marked)
+        bar = self.query_one(BarPane)
+        bar.show(self.position, marked)
+        if self.screen.has_class("as-grid"):
+            self.query_one(GridPane).show(self.position, bar.measure)
         self.query_one(StopsPane).show(self.breakpoints)
         self.query_one(SourcePane).show(self.position, frozenset(one.pattern for one in self.breakpoints.all))
         self.query_one(EquationPane).show(self.position)
@@ -114,6 +121,9 @@ class TraceApp(ReadingApp):
     def on_steps_pane_marking(self, event: StepsPane.Marking) -> None:
         self.toggle_breakpoint(stops.here(self.trace, event.position))
 
+    def on_grid_pane_chosen(self, event: GridPane.Chosen) -> None:
+        self.jump(event.position)
+
     def on_bar_pane_chosen(self, event: BarPane.Chosen) -> None:
         self.go(event.position)
 
@@ -122,6 +132,15 @@ class TraceApp(ReadingApp):
 
     def action_bar(self) -> None:
         self.query_one(BarPane).turn()
+        self.go(self.position)
+
+    def action_grid(self) -> None:
+        """The tree as a grid of layers and forwards, and back."""
+        gridded = not self.screen.has_class("as-grid")
+        self._clear_only()
+        self.screen.set_class(gridded, "as-grid")
+        self._focus("grid" if gridded else "steps")
+        self.call_after_refresh(lambda: self.go(self.position))
 
     # -- looking --------------------------------------------------------------------------------------
 
@@ -135,7 +154,7 @@ class TraceApp(ReadingApp):
     def action_all_panes(self) -> None:
         if not self.leave_filter():
             self._clear_only()
-        self._focus("steps")
+        self._focus("grid" if self.screen.has_class("as-grid") else "steps")
 
     def _focus(self, name: str) -> None:
         """At once: `Widget.focus` waits for its turn, and a quick second key would go to the wrong pane."""

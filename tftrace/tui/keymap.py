@@ -22,12 +22,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("s,f11", "s  F11", "step('into')", "into: the next step, whatever its depth"),
         Key("n,f10", "n  F10", "step('over')", "over: the next step that is not inside this one"),
         Key("f,shift+f11,f23", "f  ⇧F11", "step('out')", "out: until this call has returned"),
-        Key(
-            "c,f5",
-            "c  F5",
-            "step('continue_')",
-            "continue: to the next breakpoint, ✗, NaN, Inf or error",
-        ),
+        Key("c,f5", "c  F5", "step('continue_')", "continue: to the next breakpoint, ✗, NaN, Inf or error"),
     ),
     "Step back": (
         Key("S", "S", "step('back_into')", "the reverse of s"),
@@ -65,7 +60,8 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("left", "←", "fold_or_parent", "fold; the call around, where there is nothing to fold"),
         Key("right", "→", "unfold_or_child", "unfold; the first step inside, where there is nothing to unfold"),
         Key("z", "z", "fold_all", "fold all but the way to this step, or unfold all"),
-        Key("r", "r", "bar", "the bar shows time or L2 norms"),
+        Key("r", "r", "bar", "the bar and the grid show time or L2 norms"),
+        Key("l", "l", "grid", "layers × forwards as a grid (a generation: tokens are columns), and back to the tree"),
     ),
     "Walk": (
         Key("w", "w", "walk(1)", "the next equation of a paper, in the order in which the model runs"),
@@ -97,6 +93,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("escape", "Esc", "all_panes", "all panes and all steps, keys back to the steps"),
         Key("L", "L", "language", "notes in English or Chinese"),
         Key("T", "T", "theme", "dark, light or high contrast"),
+        Key("colon,ctrl+p", ":  ^P", "command_palette", "find a command by its words"),
         Key("question_mark,f1", "?  F1", "help", "this help"),
         Key("q,ctrl+q,ctrl+c", "q", "quit", "quit"),
     ),
