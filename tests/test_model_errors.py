@@ -32,6 +32,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     local.save("vit", root / "vit")
     local.save("llava", root / "llava")
     local.save("wav2vec2", root / "wav2vec2")
+    local.save("llama", root / "llama")
 
     def copy(name: str, *files: str) -> Path:
         (root / name).mkdir()
@@ -98,6 +99,8 @@ MISTAKES = [
     ([BERT, "--set", "use_cache=3"], "`use_cache` takes true or false, not '3'"),
     ([BERT, "--set", "num_hidden_layers"], "--set takes key=value, such as num_hidden_layers=2"),
     ([BERT, "--set", "num_attention_heads=7"], "--set num_attention_heads=7 makes no model of demo:bert"),
+    (["{d}/llama", "--set", "num_key_value_heads=3"], "leaves 2 heads of attention and 3 of keys and values"),
+    (["{d}/llama", "--set", "rope_theta=3"], "There is no `rope_theta`: did you mean `rope_parameters.rope_theta`?"),
     ([BERT, "--set", "hidden_act=rlu"], "makes no model of demo:bert: there is no 'rlu' to choose: did you mean"),
     (["{d}/llava", "--set", "num_hidden_layers=1"], "did you mean `text_config.num_hidden_layers` or `vision_config."),
     (["{d}/llava", "--set", "text_confg.vocab_size=9"], "There is no `text_confg`: did you mean `text_config`?"),
@@ -106,6 +109,7 @@ MISTAKES = [
     ([BERT, "--device", "xpu"], "This machine has no xpu that torch can use"),
     ([BERT, "--device", "meta"], "--device meta is --shapes-only"),
     ([BERT, "--dtype", "int3"], "--dtype"),
+    ([BERT, "--device-map", "silly"], "--device-map"),
     ([BERT, "--attn", "flash_attention_2"], "demo:bert cannot run with --attn flash_attention_2"),
     ([BERT, "--attn", "sdap"], "There is no attention 'sdap': choose eager, "),
     ([BERT, "--quantize", "quanto-int8"], "--quantize quanto-int8 needs the library optimum-quanto: 'pip install opt"),

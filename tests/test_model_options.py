@@ -189,6 +189,51 @@ def test_tensors_of_a_file_are_the_inputs(form: str, tmp_path: Path) -> None:
     assert torch.equal(loaded.run().logits, expected.logits)
 
 
+def test_a_text_that_is_longer_than_the_model_was_made_for_is_said(disk: Path) -> None:
+    said = made(disk / "llama", text="the cat " * 40).said
+    assert said == ["The text has 81 tokens, more than the 64 that the model was made for."]
+
+
+def test_a_picture_is_seen_where_there_are_only_shapes(disk: Path) -> None:
+    images = (str(disk / "picture.png"),)
+    for given in (InputOptions(text=("the cat",), image=images), InputOptions()):
+        model = ModelOptions(shapes_only=True)
+        output = load(Request(source=str(disk / "llava"), model=model, input=given)).run()
+        tokens = 7 if given.text else 20  # four of them are the picture's
+        assert output.logits.is_meta and output.logits.shape == (1, tokens, local.WORDS)
+        assert output.image_hidden_states.shape[-1] == 16
+
+
+def test_code_that_comes_with_a_model_runs_only_where_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own.py").write_text(
+        "import pathlib, torch, transformers\n"
+        f"pathlib.Path({str(tmp_path / 'ran')!r}).write_text('ran')\n"
+        "class Config(transformers.PretrainedConfig):\n"
+        "    model_type = 'own'\n"
+        "class Model(transformers.PreTrainedModel):\n"
+        "    config_class = Config\n"
+        "    def __init__(self, config):\n"
+        "        super().__init__(config)\n"
+        "        self.up = torch.nn.Linear(4, 8)\n"
+        "        self.post_init()\n"
+        "    def forward(self, inputs_embeds):\n"
+        "        return self.up(inputs_embeds)\n"
+    )
+    auto = {"AutoConfig": "own.Config", "AutoModel": "own.Model"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": auto, "hidden_size": 4}))
+    monkeypatch.setattr(hf.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path / "cache"))
+    options = [str(folder), "--random", "-o", str(tmp_path / "run"), "--level", "modules"]
+    assert main(["record", *options]) == 2
+    assert "--trust-remote-code" in capsys.readouterr().err and not (tmp_path / "ran").exists()
+    assert main(["record", *options, "--trust-remote-code"]) == 0
+    assert (tmp_path / "ran").exists() and tftrace.load(tmp_path / "run").meta["model"] == "Model"
+
+
 # -- generation ------------------------------------------------------------------------------------------
 
 

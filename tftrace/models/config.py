@@ -71,7 +71,7 @@ def _names(holder: Any) -> set[str]:
 def _unknown(config: PreTrainedConfig, holder: Any, path: str, key: str) -> str:
     """There is no such field; what comes nearest, in the part where it was looked for or in another one."""
     known = _names(holder)
-    parts = {name: part for name, part in vars(config).items() if isinstance(part, PreTrainedConfig)}
+    parts = {name: part for name, part in vars(config).items() if isinstance(part, (PreTrainedConfig, dict))}
     within = [f"{name}.{key}" for name, part in sorted(parts.items()) if holder is config and key in _names(part)]
     close = get_close_matches(key, sorted(known), n=2, cutoff=0.7) or [n for n in sorted(known) if key in n or n in key]
     prefix = path[: -len(key)]
@@ -127,6 +127,7 @@ def _changed(config: PreTrainedConfig, wanted: Sequence[tuple[list[str], Any]]) 
         made: PreTrainedConfig = type(config).from_dict(data)
     except Exception as error:  # each config validates in its own way
         raise TraceError(f"--set {told} does not make a config of {config.model_type} ({why(error)}).") from error
+    _check_heads(made, told)
     for path, value in wanted:
         kept: Any = made
         for step in path:
@@ -137,6 +138,19 @@ def _changed(config: PreTrainedConfig, wanted: Sequence[tuple[list[str], Any]]) 
                 "follows from other settings."
             )
     return made
+
+
+def _check_heads(config: PreTrainedConfig, told: str) -> None:
+    """Several heads of queries share one of keys: models find only when they run that they cannot."""
+    heads, shared = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
+    if isinstance(heads, int) and isinstance(shared, int) and (shared < 1 or heads % shared):
+        raise TraceError(
+            f"--set {told} leaves {heads} heads of attention and {shared} of keys and values: the second must "
+            "divide the first."
+        )
+    for part in vars(config).values():
+        if isinstance(part, PreTrainedConfig):
+            _check_heads(part, told)
 
 
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "n_layers", "depth")

@@ -40,6 +40,8 @@ class Forms:
         first = next(iter(model.parameters()), None)
         usual = torch.device("cpu") if first is None else first.device
         self._device = torch.device("meta") if numberless(model) else usual
+        # Tokens, masks and sizes are read as numbers, also where the model has none.
+        self._whole = torch.device("cpu") if self._device.type == "meta" else usual
         self._dtype = torch.float32 if first is None or not first.is_floating_point() else first.dtype
         self._parts = list(_parts(self._config))
         self._takes = set(_arguments(model))
@@ -111,7 +113,7 @@ class Forms:
             case "attention_mask" | "qformer_attention_mask":
                 return [self._ones(1, tokens)]
             case "bbox":
-                return [torch.zeros(1, tokens, 4, dtype=torch.long, device=self._device)]
+                return [torch.zeros(1, tokens, 4, dtype=torch.long, device=self._whole)]
             case "inputs_embeds" | "hidden_states" | "last_hidden_state":
                 return [self._normal(1, tokens, hidden)]
             case "input_values":
@@ -148,7 +150,7 @@ class Forms:
         }
         usual = [at for at in range(min(size, 4096)) if at not in special] or [0]
         draws = torch.randint(len(usual), (1, count))
-        return torch.tensor(usual)[draws].to(self._device)
+        return torch.tensor(usual)[draws].to(self._whole)
 
     def _vocabulary(self) -> int:
         try:
@@ -196,7 +198,7 @@ class Forms:
         patches = self._patches(name)
         several = [{name: self._normal(1, count, channels, *side)} for side in list(sides)[:1] for count in (1, 2)]
         if "image_sizes" in self._takes:
-            sizes = [torch.tensor([found[name].shape[-2:]], device=self._device) for found in several + whole]
+            sizes = [torch.tensor([found[name].shape[-2:]], device=self._whole) for found in several + whole]
             given = zip(several + whole, sizes, strict=True)
             whole = [found | {"image_sizes": size} for found, size in given] + whole
         grids = {"grid_thw", "image_grid_thw", "spatial_shapes", "pixel_position_ids"} & self._takes
@@ -218,8 +220,7 @@ class Forms:
         channels = self._number("in_channels", "num_channels", "in_chans") or 3
         side, known = self._number("patch_size") or 16, self._number("temporal_patch_size")
         count = _GRID * _GRID
-        # Sizes that code reads as numbers stay where there are some.
-        grid = torch.tensor([[1, _GRID, _GRID]], device="cpu" if self._device.type == "meta" else self._device)
+        grid = torch.tensor([[1, _GRID, _GRID]], device=self._whole)
         key = "image_grid_thw" if "image_grid_thw" in self._takes else "grid_thw"
         found = []
         if key in self._takes:
@@ -256,7 +257,7 @@ class Forms:
         return getattr(self._model, name, None) or getattr(getattr(self._model, "model", None), name, None)
 
     def _ones(self, *shape: int) -> torch.Tensor:
-        return torch.ones(shape, dtype=torch.long, device=self._device)
+        return torch.ones(shape, dtype=torch.long, device=self._whole)
 
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape).to(self._device, self._dtype)

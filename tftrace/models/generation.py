@@ -90,5 +90,5 @@ def give_decoder(model: Any, processing: Processing, place: Place, given: Given,
         given.inputs["decoder_input_ids"] = Forms(model).answer(rows)
         given.said.append("The decoder is given its first token and seven made-up ones.")
     ids, tokenizer = given.inputs.get("decoder_input_ids"), processing.maybe_tokenizer
-    if ids is not None and not ids.is_meta and tokenizer is not None:
+    if ids is not None and tokenizer is not None:
         given.meta["decoder_tokens"] = tokens(tokenizer, ids)

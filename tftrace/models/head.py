@@ -9,6 +9,7 @@ from typing import Any
 
 import transformers
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto import modeling_auto
 
 from ..errors import TraceError
 from .locate import Place
@@ -105,9 +106,7 @@ def _with_head(config: PreTrainedConfig, heads: list[str], said: str, place: Pla
 
 def _autos() -> dict[str, Any]:
     """The auto classes by their names."""
-    return {
-        name: getattr(transformers, name) for name in dir(transformers) if re.fullmatch(r"AutoModel(For\w+)?", name)
-    }
+    return {name: found for name, found in vars(modeling_auto).items() if re.fullmatch(r"AutoModel(For\w+)?", name)}
 
 
 def _of(auto: Any, config: PreTrainedConfig) -> Any:

@@ -52,7 +52,7 @@ def make_inputs(model: Any, processing: Processing, request: Request, place: Pla
         inputs, sentence = made_up(model, request.model.seed, place.name)
         given = Given(inputs, said=[sentence], made_up=True)
     if not given.made_up:
-        _check_ids(model, given.inputs, place)
+        _check_ids(model, given, place)
         _complete(model, given, request, place)
         given.inputs = _placed(model, given.inputs)
     return given
@@ -199,7 +199,8 @@ def _placed(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in inputs.items():
         if isinstance(value, torch.Tensor):
-            value = value.to(device)
+            if device.type != "meta" or value.is_floating_point():  # tokens, masks and sizes are read as numbers
+                value = value.to(device)
             if value.is_floating_point() and first is not None and first.dtype.itemsize > 1:
                 value = value.to(first.dtype)
         found[name] = value
@@ -253,10 +254,10 @@ def _shape(value: torch.Tensor) -> str:
     return "×".join(map(str, value.shape)) or "()"
 
 
-def _check_ids(model: Any, inputs: dict[str, Any], place: Place) -> None:
+def _check_ids(model: Any, given: Given, place: Place) -> None:
     """Tokens must be in the vocabulary, and there must be a position for each."""
-    ids = inputs.get("input_ids")
-    if not isinstance(ids, torch.Tensor) or ids.is_meta or ids.numel() == 0:
+    ids = given.inputs.get("input_ids")
+    if not isinstance(ids, torch.Tensor) or ids.numel() == 0:
         return
     try:
         size = model.get_input_embeddings().num_embeddings
@@ -272,6 +273,9 @@ def _check_ids(model: Any, inputs: dict[str, Any], place: Place) -> None:
     room, length = positions(model), ids.shape[-1]
     if room is not None and length > room:
         raise TraceError(f"The text has {length} tokens, and {place.name} has positions for {room}: shorten it.")
+    meant = getattr(model.config, "max_position_embeddings", None)
+    if room is None and isinstance(meant, int) and length > meant:
+        given.said.append(f"The text has {length} tokens, more than the {meant} that the model was made for.")
 
 
 def positions(model: Any) -> int | None:

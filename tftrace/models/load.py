@@ -23,7 +23,7 @@ from .processing import Processing
 from .request import Request
 from .weights import build
 
-_SHAPES = "Only shapes are recorded: there are no statistics and no verdicts, and code that looks at a number sees 0."
+_SHAPES = "Only shapes are recorded: of what has no numbers there are no statistics, and no verdicts."
 
 
 @dataclass

@@ -20,6 +20,7 @@ Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 Several = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative=(), show_default=False)]
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16", "float64"]
+DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"]
 Quantize = Literal["bnb-8bit", "bnb-4bit", "quanto-int8", "quanto-int4", "torchao-int8"]
 
 
@@ -49,7 +50,7 @@ class ModelOptions:
     device
         Where it runs, such as cpu, cuda, cuda:1 or mps.
     device_map
-        auto, balanced or sequential: spread over devices, by accelerate.
+        Spread the model over devices, by accelerate.
     quantize
         Quantise the weights while they are loaded.
     revision
@@ -69,7 +70,7 @@ class ModelOptions:
     dtype: Dtype = "auto"
     attn: str | None = None
     device: str = "cpu"
-    device_map: str | None = None
+    device_map: DeviceMap | None = None
     quantize: Quantize | None = None
     revision: str | None = None
     trust_remote_code: Switch = False

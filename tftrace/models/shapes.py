@@ -41,6 +41,8 @@ class Shapes(_Mode):  # type: ignore[misc]
         if any(not one.is_meta for one in tensors):
             flat = [one.to("meta") if isinstance(one, torch.Tensor) else one for one in flat]
         args, kwargs = tree_unflatten(flat, form)
+        if kwargs.get("device") is not None:  # there are no numbers to bring anywhere
+            kwargs["device"] = torch.device("meta")
         return func(*args, **kwargs)
 
 
