@@ -5,6 +5,7 @@ trace has been through `text.visible`, except the lines of `Code`, whose columns
 
 from .axes import TOKENS, axes, tokens_along
 from .base import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
+from .derive import Addend, Derivation, derive, derive_weight
 from .heads import Attended, alike, attended, attention_near, attention_steps, layer_label, looked_at
 from .numbers import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
 from .paper import Equation, equations, ties
@@ -21,8 +22,10 @@ __all__ = [
     "MARKS",
     "ROLE_MARKS",
     "TOKENS",
+    "Addend",
     "Attended",
     "Code",
+    "Derivation",
     "Equation",
     "Histogram",
     "Line",
@@ -44,6 +47,8 @@ __all__ = [
     "bound",
     "chosen",
     "code",
+    "derive",
+    "derive_weight",
     "equations",
     "first_wrong",
     "forward_count",

@@ -20,11 +20,12 @@ from .. import describe, rebuild
 from ..text import visible
 from ..trace import Trace
 from .cellmap import CellMap, Cells
+from .explainscreen import ExplainScreen
 from .headgrid import HeadGrid
 from .heat import digits
 from .palette import DARK, PALETTES, style
 
-_KEYS = "↑↓←→ cell   h H head   { } layer   b text   Enter the line   Esc back"
+_KEYS = "↑↓←→ cell   h H head   { } layer   b text   x explain   Enter the line   Esc back"
 
 
 class AttentionScreen(Screen[int | None]):
@@ -47,6 +48,7 @@ class AttentionScreen(Screen[int | None]):
             ("left_curly_bracket,left_square_bracket", "layer(-1)"),
             ("b", "batch"),
             ("enter", "line"),
+            ("x", "explain"),
             ("escape,a,q,ctrl+c,backspace", "dismiss"),
         )
     ]
@@ -77,7 +79,7 @@ class AttentionScreen(Screen[int | None]):
         self._alike = describe.alike(trace, position)
         self.position = position
         self.attention: rebuild.Attention | None = None
-        self.at_head, self.at_batch, self.at_query, self.at_key = 0, 0, 0, 0
+        self.at_head, self.at_text, self.at_query, self.at_key = 0, 0, 0, 0
         self._attended: dict[int, describe.Attended] = {}
         self._said = "Rebuilding the weights …"
 
@@ -123,7 +125,7 @@ class AttentionScreen(Screen[int | None]):
         else:
             self._said = ""
             batch, heads, queries, keys = found.probabilities.shape
-            self.at_head, self.at_batch = min(self.at_head, heads - 1), min(self.at_batch, batch - 1)
+            self.at_head, self.at_text = min(self.at_head, heads - 1), min(self.at_text, batch - 1)
             self.at_query, self.at_key = min(self.at_query, queries - 1), min(self.at_key, keys - 1)
         self._draw()
 
@@ -137,7 +139,7 @@ class AttentionScreen(Screen[int | None]):
     def weights(self) -> np.ndarray | None:
         """Those of the chosen text, head by query by key."""
         found = self.attention.probabilities if self.attention else None
-        return None if found is None else found[self.at_batch]
+        return None if found is None else found[self.at_text]
 
     def action_cell(self, rows: int, columns: int) -> None:
         if (weights := self.weights) is not None:
@@ -159,11 +161,23 @@ class AttentionScreen(Screen[int | None]):
 
     def action_batch(self) -> None:
         if self.attention and self.attention.probabilities is not None:
-            self.at_batch = (self.at_batch + 1) % len(self.attention.probabilities)
+            self.at_text = (self.at_text + 1) % len(self.attention.probabilities)
             self._draw()
 
     def action_line(self) -> None:
         self.dismiss(self.position)
+
+    def action_explain(self) -> None:
+        if self.attention is not None and self.weights is not None:
+            keys, queries = self.tokens(True), self.tokens(False)
+            where = (self.at_text, self.at_head, self.at_query, self.at_key)
+            work = partial(describe.derive_weight, self.attention, self.position, *where, keys)
+            title = f"{queries[self.at_query]} looks at {keys[self.at_key]}, head {self.at_head}"
+            self.app.push_screen(ExplainScreen(title, work), self._explained)
+
+    def _explained(self, position: int | None) -> None:
+        if position is not None:
+            self.dismiss(position)
 
     def on_head_grid_chosen(self, event: HeadGrid.Chosen) -> None:
         self.at_head = event.head
@@ -181,7 +195,7 @@ class AttentionScreen(Screen[int | None]):
         if found is None or weights is None:
             return []
         rows = found.key_tokens if keys else found.query_tokens
-        row = rows[self.at_batch] if self.at_batch < len(rows) else []
+        row = rows[self.at_text] if self.at_text < len(rows) else []
         size = weights.shape[2 if keys else 1]
         return row if len(row) == size else [str(n) for n in range(size)]
 
@@ -204,7 +218,7 @@ class AttentionScreen(Screen[int | None]):
         known = "rebuilt from query, key and mask" if found.rebuilt else "as the run kept them"
         large.headline(f"Head {self.at_head} ─ queries down, keys across", known)
         layers = [self._attended[at] for at in self._alike if at in self._attended]
-        grid.show(weights, self.at_head, self.at_key, keys[self.at_key], layers, self.at_batch, self.position)
+        grid.show(weights, self.at_head, self.at_key, keys[self.at_key], layers, self.at_text, self.position)
         out = Text(no_wrap=True, overflow="ellipsis")
         out.append(f" {queries[self.at_query]}", style(palette.blue, bold=True))
         out.append(" looks at ", style(palette.soft))
@@ -214,7 +228,7 @@ class AttentionScreen(Screen[int | None]):
         )
         out.append(f"  query {self.at_query}, key {self.at_key}, head {self.at_head}", style(palette.soft))
         if found.scores is not None:
-            score = float(found.scores[self.at_batch, self.at_head, self.at_query, self.at_key])
+            score = float(found.scores[self.at_text, self.at_head, self.at_query, self.at_key])
             out.append(f"  q·k {score:.4g}  × {found.scale:.4g} = {score * found.scale:.4g}", style(palette.soft))
         out.append(f"\n {self._where(name)}", style(palette.soft))
         out.append(f"\n {_KEYS}", style(palette.faint))

@@ -109,7 +109,7 @@ class LookingApp(App[None]):
             return self.said("There is no tensor here: choose a step that has one.")
         if one.row.value is None:
             return self.said(f"{one.name} was not kept whole: record with --values all.")
-        self.push_screen(ValueScreen(self.trace, one.at, one))
+        self.push_screen(ValueScreen(self.trace, one.at, one), self._returned)
 
     def action_attention(self) -> None:
         found = describe.attention_near(self.trace, self.position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -19,11 +20,12 @@ from ..errors import TraceError
 from ..text import number
 from ..trace import Trace
 from .cellmap import CellMap, Cells
+from .explainscreen import ExplainScreen
 from .heat import half_blocks, shade, short_number
 from .palette import DARK, PALETTES, style
 from .pane import Pane
 
-_KEYS = "↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose, such as H=3   Esc back"
+_KEYS = "↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose, such as H=3   x explain   Esc back"
 _BINS = 32
 
 
@@ -31,8 +33,8 @@ class Overview(Pane):
     """The plane as a picture, and how its numbers are spread."""
 
 
-class ValueScreen(Screen[None]):
-    """One tensor, cut by the names of its axes."""
+class ValueScreen(Screen[int | None]):
+    """One tensor, cut by the names of its axes; dismissed with a step that a term of an explanation leads to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, show=False, priority=True)
@@ -51,6 +53,7 @@ class ValueScreen(Screen[None]):
             ("shift+tab", "axis(-1)"),
             ("r", "turn"),
             ("equals_sign", "choose"),
+            ("x", "explain"),
             ("q,v,backspace", "leave"),
             ("escape,ctrl+c", "escape"),
         )
@@ -148,6 +151,17 @@ class ValueScreen(Screen[None]):
         entry = self.query_one(Input)
         entry.value, entry.display = "", True
         entry.focus()
+
+    def action_explain(self) -> None:
+        if self._values is not None and self._values.size:
+            one, cell = self._line, self.cell
+            title = f"{one.name}[{', '.join(map(str, cell))}]"
+            work = partial(describe.derive, self._trace, one.at, one.row, cell)
+            self.app.push_screen(ExplainScreen(title, work), self._explained)
+
+    def _explained(self, position: int | None) -> None:
+        if position is not None:
+            self.dismiss(position)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:
