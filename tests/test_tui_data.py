@@ -175,14 +175,51 @@ def test_attention_is_taken_apart_in_five_steps(film: Trace) -> None:
 
 def test_the_walk_goes_from_paper_to_paper(film: Trace) -> None:
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
-        assert "w walks the equations" in screen(app)
-        kinds = []
-        for _ in range(4):
+        assert "start    w walk" in screen(app)
+        kinds: list[str] = []
+        while "sdpa_attention_forward" not in kinds:
             await press(pilot, "w")
             kinds.append(film[app.position].type)
-        assert kinds == ["BertEmbeddings", "LayerNorm", "BertSelfAttention", "sdpa_attention_forward"]
-        assert "walk 5/" in screen(app) and "a shows its heads" in screen(app)
+            assert f"walk {len(kinds) + 1}/" in screen(app)  # the first stop is the model itself
+        told = [kind for kind in kinds if kind in ("BertEmbeddings", "LayerNorm", "BertSelfAttention")]
+        assert told == ["BertEmbeddings", "LayerNorm", "BertSelfAttention"]
+        assert "a shows its heads" in screen(app)
         await press(pilot, "W", "backspace")
         assert film[app.position].type == "sdpa_attention_forward"
+
+    play(film, script)
+
+
+def test_a_cell_is_explained_by_the_terms_of_its_equation(film: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        at = find(film, "attention_forward")
+        app.go(at)
+        await press(pilot, "x")
+        await ready(app, pilot)
+        await press(pilot, "x")
+        await ready(app, pilot)
+        shown = screen(app)
+        value = film.value(at, "[0]", "output")[0, 0, 0, 0]
+        assert f"out[0, 0, 0, 0] = {value:.6g}  [CLS]" in shown
+        first = next(row for row in shown.split("\n") if "█" * 8 + " not" in row)
+        assert "P 0.95" in first and "value[0,0,3,0] modeling_bert.py:" in first
+        assert "from the recorded number" in shown
+        await press(pilot, "enter")  # to the line that made the value
+        assert "self.value(" in str(film.source(film[app.position].file)[film[app.position].line - 1])
+
+    play(film, script)
+
+
+def test_an_attention_weight_is_explained_by_its_row_of_softmax(film: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "a")
+        await ready(app, pilot)
+        await press(pilot, "right", "x")
+        await ready(app, pilot)
+        shown = screen(app)
+        assert "[CLS] looks at this, head 0" in shown and "◂ this cell" in shown
+        assert "their sum 1.000000" in shown
+        await press(pilot, "escape", "escape")
+        assert "Steps" in screen(app)
 
     play(film, script)

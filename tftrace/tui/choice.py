@@ -32,6 +32,7 @@ class Choice(ModalScreen[int | None]):
         width: 90; max-width: 96%; height: auto; max-height: 80%; border: round $accent; background: $background;
         border-title-color: $accent; border-title-style: bold; border-subtitle-color: $faint; scrollbar-size: 1 1;
     }
+    Choice > OptionList:focus { border: round $accent; background: $background; }
     """
 
     def __init__(self, trace: Trace, title: str, positions: list[int]) -> None:

@@ -57,7 +57,7 @@ class EquationPane(SubStepPane):
                 head = Text(f"  {'' if at else name:<8} ", style(self.palette.faint))
                 out.append(Text().append_text(head).append_text(line[11:]))
         start = Text(f"  {'start':<8} ", style(self.palette.faint))
-        for key, does in (("w", "walks the equations  "), ("a", "attention maps  "), ("s", "steps  "), ("?", "keys")):
+        for key, does in (("w", "walk  "), ("a", "attention  "), ("s", "step  "), ("?", "keys")):
             start.append(f"{key} ", style(self.palette.warm, bold=True)).append(does, style(self.palette.soft))
         return [*out, start]
 

@@ -37,6 +37,7 @@ class ExplainScreen(ModalScreen[int | None]):
     ExplainScreen OptionList {
         height: auto; max-height: 30; border: none; background: $background; scrollbar-size: 1 1; padding: 0;
     }
+    ExplainScreen OptionList:focus { border: none; background: $background; }
     ExplainScreen Static { height: auto; }
     """
 
@@ -90,6 +91,7 @@ class ExplainScreen(ModalScreen[int | None]):
             options.append(Option(line))
         terms = self.query_one(OptionList)
         terms.add_options(options)
+        terms.highlighted = 0
         terms.focus()
         judged = palette.good if found.matches else palette.bad
         foot.update(Text(f"\n{found.sum}", style(judged, bold=True)))

@@ -95,7 +95,7 @@ class TensorPane(DetailPane):
     def _keep_in_view(self) -> None:
         """Scroll only so far that the chosen tensor is seen."""
         if (at := self._chosen_at) in self._rows:
-            self.jump(max(0, self._rows.index(at) + 2 - self.space.height))
+            self.jump(max(0, self._rows.index(at) + 1 - self.space.height))
 
     def _widths(self, found: list[describe.Line], room: int) -> dict[str, int]:
         """A column's width, 0 where there is no room for it: names and shapes first, then numbers, then types."""
