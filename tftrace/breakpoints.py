@@ -109,6 +109,15 @@ class Breakpoints:
         return [self.positions(one) for one in self.all if one.on]
 
     @property
+    def marked(self) -> np.ndarray:
+        """Positions where one that is on halts."""
+        at = np.zeros(len(self._trace), bool)
+        for positions in self.on:
+            at[positions] = True
+        found: np.ndarray = np.flatnonzero(at)
+        return found
+
+    @property
     def halts(self) -> np.ndarray:
         """Where `continue` halts."""
         return halts(self._trace, self.on, self.wrong)

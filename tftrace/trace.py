@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SOURCE_LIMIT = 64 << 20  # bytes of a source file
-_BLOCK_ROWS, _BLOCKS_KEPT = 256, 512  # rows decoded at once, and how many such blocks are remembered
+_BLOCK_ROWS, _BLOCKS_KEPT = 256, 64  # rows decoded at once, and how many such blocks are remembered
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ TARGETS = {
     ("generation", "time"): 1.25,
     ("generation", "MB on disk"): 10.0,
     ("generation", "MB in memory"): 100.0,
+    ("screen", "first paint"): 1.5,
+    ("screen", "ms a key"): 50.0,
+    ("screen", "MB in memory"): 500.0,
 }
 
 _PACKAGES = ("tftrace", "torch", "transformers", "torchlens", "nnsight")

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from .. import schema
 from ..trace import TensorRow, Trace
-from .base import integer
 
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.|$)")
 _MOST = 512  # places that are looked at
@@ -43,27 +43,27 @@ def along_forwards(trace: Trace, position: int, row: TensorRow, statistic: str =
     """The same tensor of the same module in each forward; None where there is one forward."""
     name = trace.column("name")[position] or ""
     forwards, occurrences = trace.column("forward"), trace.column("occurrence")
-    alike = [
-        at
-        for at in _positions(trace, name).tolist()
-        if occurrences[at] == occurrences[position] and _same_site(trace, position, at)
-    ]
-    return _series(trace, position, row, statistic, [(str(int(forwards[at])), at) for at in alike[:_MOST]])
+    alike = _same_site(trace, position, _positions(trace, name))
+    alike = alike[occurrences[alike] == occurrences[position]][:_MOST]
+    return _series(trace, position, row, statistic, [(str(int(forwards[at])), at) for at in alike.tolist()])
 
 
 def _like(trace: Trace, position: int, name: str) -> int | None:
     """The step of that name in the same forward that is called, or stands, as the one at `position` is."""
-    forward = integer(trace, "forward", position)
-    for at in _positions(trace, name).tolist():
-        if integer(trace, "forward", at) == forward and _same_site(trace, position, at):
-            return int(at)
-    return None
+    forward, at = trace.column("forward"), _positions(trace, name)
+    found = _same_site(trace, position, at[forward[at] == forward[position]])
+    return int(found[0]) if len(found) else None
 
 
-def _same_site(trace: Trace, one: int, other: int) -> bool:
-    return all(trace.column(name)[one] == trace.column(name)[other] for name in ("kind", "type")) and (
-        trace.column("kind")[one] != "line" or integer(trace, "line", one) == integer(trace, "line", other)
-    )
+def _same_site(trace: Trace, position: int, others: np.ndarray) -> np.ndarray:
+    """Those of `others` that are called, or stand, as the step at `position` is."""
+    for name in ("kind", "type"):
+        codes = trace.words(name)[0]
+        others = others[codes[others] == codes[position]]
+    if trace.column("kind")[position] == schema.LINE:
+        lines = trace.column("line")
+        others = others[lines[others] == lines[position]]
+    return others
 
 
 def _positions(trace: Trace, name: str) -> np.ndarray:
@@ -93,7 +93,11 @@ def _series(
 
 
 def _statistic(trace: Trace, position: int, row: TensorRow, statistic: str) -> float | None:
-    """Read from the column: to decode whole rows of a hundred layers would take longer than a key may."""
+    """Read from the columns: to decode whole rows of a hundred layers would take longer than a key may."""
     start, stop = trace.bounds("tensors")[position : position + 2].tolist()
-    seen = trace.part("tensors", start, stop, ["role", "name", statistic]).to_pylist()
-    return next((one[statistic] for one in seen if one["role"] == row.role and one["name"] == row.name), None)
+    (roles, role), (names, name) = trace.words("role", "tensors"), trace.words("name", "tensors")
+    for at in range(start, stop):
+        if roles[at] >= 0 and role[roles[at]] == row.role and names[at] >= 0 and name[names[at]] == row.name:
+            value = float(trace.column(statistic, "tensors")[at])
+            return value if value == value else None
+    return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 from textual import events
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
@@ -205,6 +206,7 @@ def run(trace: Trace, language: str = "en", **options: Any) -> None:
     """Open the screen on a trace and stay until the user quits; the options are those of `TraceApp`.
 
     Raises TraceError for a trace without steps, or whose rest cannot be read."""
+    pa.set_memory_pool(pa.system_memory_pool())  # its own keeps what decoding took: 60 MB for a million steps
     app = TraceApp(trace, language, **options)
     app.run()
     if app.failure is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 from textual.worker import get_current_worker
 
 from .. import along, describe, marks
@@ -144,7 +143,6 @@ def prepared(path: Path, told: Callable[[float], None] | None = None) -> Trace:
         if told is not None:
             told(at / len(work))
         one()
-    pa.default_memory_pool().release_unused()  # what decoding took: a fifth of all
     return trace
 
 

@@ -39,9 +39,7 @@ class WalkingApp(LookingApp):
 
     def halts_changed(self) -> None:
         """Look where `continue` halts from now on."""
-        on = self.breakpoints.on
-        self.halts = self.breakpoints.halts
-        self.broken_at = np.unique(np.concatenate(on)) if on else np.zeros(0, np.int64)
+        self.halts, self.broken_at = self.breakpoints.halts, self.breakpoints.marked
         self.go(self.position, follow=False)
 
     def action_step(self, name: str) -> None:
