@@ -202,6 +202,18 @@ def test_what_the_hub_refuses_is_said_in_one_sentence(
     assert sentence in err and err.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
+def test_a_library_that_is_missing_is_named(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise ImportError(
+            "\nLlamaTokenizer requires the SentencePiece library but it was not found in your environment."
+        )
+
+    monkeypatch.setattr(hf.AutoProcessor, "from_pretrained", refuse)
+    monkeypatch.setattr(hf.AutoTokenizer, "from_pretrained", refuse)
+    assert main(["record", "demo:bert", "-o", str(tmp_path / "run")]) == 2
+    assert "demo:bert needs the library sentencepiece: 'pip install sentencepiece' adds it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "weights", "size"),
     [

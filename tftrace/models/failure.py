@@ -11,23 +11,24 @@ from ..errors import TraceError
 from .locate import Place
 
 _Made = TypeVar("_Made")
+_WHOLE = "check that the files are whole"
 
 
-def attempt(
-    work: Callable[[], _Made], place: Place, failed: str, hint: str = "check that the files are whole"
-) -> _Made:
-    """Run a loader of transformers. What it raises becomes one TraceError: `failed`, the reason, `hint`, or a better
-    sentence where the reason is a well-known one."""
+def attempt(work: Callable[[], _Made], place: Place, failed: str, hint: str = _WHOLE) -> _Made:
+    """Run a loader of transformers; whatever it raises becomes a TraceError."""
     try:
         return work()
     except TraceError:
         raise
-    except MemoryError as error:
-        raise TraceError(
-            f"{failed}: the memory did not suffice; --random --set num_hidden_layers=2 takes less."
-        ) from error
     except Exception as error:  # loaders fail in as many ways as there are libraries behind them
-        raise TraceError(known(error, place) or f"{failed} ({why(error)}): {hint}.") from error
+        raise as_sentence(error, place, failed, hint) from error
+
+
+def as_sentence(error: Exception, place: Place, failed: str, hint: str = _WHOLE) -> TraceError:
+    """`failed`, the reason and a `hint`; or a better sentence, where the reason is a well-known one."""
+    if isinstance(error, MemoryError):
+        return TraceError(f"{failed}: the memory did not suffice; --random --set num_hidden_layers=2 takes less.")
+    return TraceError(known(error, place) or f"{failed} ({why(error)}): {hint}.")
 
 
 def why(error: BaseException) -> str:
@@ -59,10 +60,6 @@ def known(error: BaseException, place: Place) -> str | None:
             f"There is no model {name!r} on the hub that you may read: check the spelling, or log in with "
             "'hf auth login' if it is private."
         )
-    if "trust_remote_code" in said:
-        return (
-            f"{name} needs Python code that comes with it: read that code, and if you trust it add --trust-remote-code."
-        )
     if found := re.search(r"model type `([^`]+)`", said):
         return f"This version of transformers knows no {found[1]!r} models: 'pip install -U transformers' may."
     if not place.local and ("LocalEntryNotFoundError" in kinds or "OfflineModeIsEnabled" in kinds):
@@ -75,8 +72,18 @@ def known(error: BaseException, place: Place) -> str | None:
             f"There is no model {name!r} here, and the hub cannot be reached: check the network, or name a local "
             "folder or demo:bert."
         )
+    return needed(error, place)
+
+
+def needed(error: BaseException, place: Place) -> str | None:
+    """The sentence for what a model needs beside its own files: trust in its code, or a library."""
+    if any("trust_remote_code" in str(one) for one in _chain(error)):
+        return (
+            f"{place.name} needs Python code that comes with it: read that code, and if you trust it add "
+            "--trust-remote-code."
+        )
     if missing := _library(error):
-        return f"{name} needs the library {missing}: 'pip install {missing}' adds it."
+        return f"{place.name} needs the library {missing}: 'pip install {missing}' adds it."
     return None
 
 

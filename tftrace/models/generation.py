@@ -9,8 +9,9 @@ import torch
 from ..errors import TraceError
 from .dummy import parameters
 from .failure import attempt
+from .fit import positions
 from .forms import Forms
-from .inputs import Given, positions, tokens
+from .inputs import Given, tokens
 from .locate import Place
 from .processing import Processing
 from .request import GenerationOptions, Request

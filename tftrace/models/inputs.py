@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -13,15 +12,12 @@ from ..errors import TraceError
 from . import files
 from .dummy import described, made_up, parameters
 from .failure import attempt
+from .fit import check_kinds, check_tensors, check_tokens
 from .forms import LISTENS, READS, SEES
 from .locate import Place
 from .processing import Processing, chatted, padding, rate_of, sound_inputs, text_inputs
 from .request import Request
 from .shapes import numberless
-
-_TAKES = {"text": READS, "image": SEES, "audio": LISTENS}
-_OPTIONS = {"text": '--text "…"', "image": "--image FILE", "audio": "--audio FILE"}
-_AXES = {"input_ids": "batch × tokens", "attention_mask": "batch × tokens", "decoder_input_ids": "batch × tokens"}
 
 
 @dataclass
@@ -43,7 +39,7 @@ def make_inputs(model: Any, processing: Processing, request: Request, place: Pla
     if options.inputs is not None:
         if texts or options.image or options.audio:
             raise TraceError("--inputs is all that the model is given: leave out --text, --image and --audio.")
-        given = Given(_checked(model, files.read_tensors(options.inputs), options.inputs))
+        given = Given(check_tensors(model, files.read_tensors(options.inputs), options.inputs))
     elif texts or options.image or options.audio:
         given = _processed(model, processing, request, place, texts)
     else:
@@ -52,7 +48,7 @@ def make_inputs(model: Any, processing: Processing, request: Request, place: Pla
         inputs, sentence = made_up(model, request.model.seed, place.name)
         given = Given(inputs, said=[sentence], made_up=True)
     if not given.made_up:
-        _check_ids(model, given, place)
+        given.said += check_tokens(model, given.inputs, place)
         _complete(model, given, request, place)
         given.inputs = _placed(model, given.inputs)
     return given
@@ -60,10 +56,7 @@ def make_inputs(model: Any, processing: Processing, request: Request, place: Pla
 
 def _processed(model: Any, processing: Processing, request: Request, place: Place, texts: Sequence[str]) -> Given:
     options, takes = request.input, parameters(model)
-    wanted = {"text": texts, "image": options.image, "audio": options.audio}
-    for name, found in wanted.items():
-        if found and not any(one in takes for one in _TAKES[name]):
-            raise TraceError(_not_taken(place, model, name))
+    check_kinds(model, place, {"text": texts, "image": options.image, "audio": options.audio})
     pictures = [files.read_picture(name) for name in options.image]
     rate = rate_of(processing) if options.audio else 0
     sounds = [files.read_sound(name, rate) for name in options.audio]
@@ -211,86 +204,3 @@ def tokens(tokenizer: Any, ids: torch.Tensor) -> list[list[str]]:
     """The tokens of each row."""
     rows = ids.reshape(-1, ids.shape[-1]).tolist()
     return [[str(token) for token in tokenizer.convert_ids_to_tokens(row)] for row in rows]
-
-
-# -- what cannot be ------------------------------------------------------------------------------------
-
-
-def _not_taken(place: Place, model: Any, kind: str) -> str:
-    takes = parameters(model)
-    there = [option for name, option in _OPTIONS.items() if any(one in takes for one in _TAKES[name])]
-    noun = {"text": "text", "image": "picture", "audio": "sound"}[kind]
-    instead = f"give it {' or '.join(there)}" if there else "give it tensors with --inputs FILE"
-    return f"{place.name} ({type(model).__name__}) takes no {noun}: {instead}."
-
-
-def _checked(model: Any, found: dict[str, torch.Tensor], file: str) -> dict[str, Any]:
-    """Tensors of a file, if they are the forward's arguments and fit each other."""
-    takes = parameters(model)
-    for name in found:
-        if name not in takes:
-            close = get_close_matches(name, list(takes), n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(list(takes)[:8])}, …."
-            raise TraceError(f"{type(model).__name__} has no argument {name!r}, which {file} names: {hint}")
-    for name, axes in _AXES.items():
-        value = found.get(name)
-        if value is not None and value.dim() != 2 and not type(model).__name__.endswith("ForMultipleChoice"):
-            raise TraceError(f"{name} in {file} has the shape {_shape(value)}: it must be {axes}, such as [[1, 2, 3]].")
-    ids, mask = found.get("input_ids"), found.get("attention_mask")
-    if ids is not None and (ids.is_floating_point() or ids.dtype is torch.bool):
-        raise TraceError(f"input_ids in {file} are {str(ids.dtype)[6:]}: write whole numbers.")
-    if ids is not None and mask is not None and mask.shape != ids.shape:
-        raise TraceError(f"attention_mask in {file} is {_shape(mask)} and input_ids {_shape(ids)}: make them alike.")
-    sizes = {
-        name: len(value) for name, value in found.items() if name in {*_AXES, *READS, *SEES, *LISTENS} and value.dim()
-    }
-    if len(set(sizes.values())) > 1 and "image_grid_thw" not in found:
-        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise TraceError(f"The batches in {file} differ ({told}): give as many rows of each.")
-    return dict(found)
-
-
-def _shape(value: torch.Tensor) -> str:
-    return "×".join(map(str, value.shape)) or "()"
-
-
-def _check_ids(model: Any, given: Given, place: Place) -> None:
-    """Tokens must be in the vocabulary, and there must be a position for each."""
-    ids = given.inputs.get("input_ids")
-    if not isinstance(ids, torch.Tensor) or ids.numel() == 0:
-        return
-    try:
-        size = model.get_input_embeddings().num_embeddings
-    except (AttributeError, NotImplementedError, TypeError):
-        size = None
-    highest, lowest = int(ids.max()), int(ids.min())
-    if size is not None and (highest >= size or lowest < 0):
-        wrong = highest if highest >= size else lowest
-        raise TraceError(
-            f"There is no token {wrong}: the vocabulary of {place.name} has {size}, from 0: the "
-            "tokenizer may be another model's."
-        )
-    room, length = positions(model), ids.shape[-1]
-    if room is not None and length > room:
-        raise TraceError(f"The text has {length} tokens, and {place.name} has positions for {room}: shorten it.")
-    meant = getattr(model.config, "max_position_embeddings", None)
-    if room is None and isinstance(meant, int) and length > meant:
-        given.said.append(f"The text has {length} tokens, more than the {meant} that the model was made for.")
-
-
-def positions(model: Any) -> int | None:
-    """For how many tokens a model that learned its positions, or made a table of them, has room."""
-    room = []
-    for name, module in model.named_modules():
-        last = name.rsplit(".", 1)[-1]
-        if not isinstance(module, torch.nn.Embedding) or last not in _POSITIONS or "vision" in name:
-            continue
-        offset = getattr(module, "offset", None)
-        if not isinstance(offset, int):
-            offset = module.padding_idx + 1 if module.padding_idx is not None else 0
-        if "decoder" not in name or not model.config.is_encoder_decoder:
-            room.append(module.num_embeddings - offset)
-    return min(room, default=None)
-
-
-_POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "wpe", "positions_embed")

@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedConfig
 
 from ..errors import TraceError
-from .failure import known
+from .failure import needed
 from .locate import Place
 from .request import ModelOptions
 
@@ -69,7 +69,7 @@ class Processing:
         try:
             return kind.from_pretrained(self._place.where, **self._said)
         except Exception as error:  # they fail in as many ways as there are libraries behind them
-            raise TraceError(known(error, self._place) or self._missing(name, option)) from error
+            raise TraceError(needed(error, self._place) or self._missing(name, option)) from error
 
     def _missing(self, name: str, option: str) -> str:
         return (

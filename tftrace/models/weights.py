@@ -7,24 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from difflib import get_close_matches
-from importlib.util import find_spec
 from typing import Any
 
 import torch
-import transformers
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..errors import TraceError
-from .failure import attempt, why
+from .failure import as_sentence, attempt, why
 from .locate import Place
+from .machine import check_attention, check_device, quantization
 from .memory import check_memory
 from .request import ModelOptions
 
 _NAMED = 4  # groups of weights named in a sentence
-_LIBRARIES = {"bnb": "bitsandbytes", "quanto": "optimum.quanto", "torchao": "torchao"}
-_PACKAGES = {"quanto": "optimum-quanto"}
 
 
 def build(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions) -> tuple[Any, list[str]]:
@@ -32,9 +28,9 @@ def build(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptio
 
     Raises TraceError for settings that make no model, weights that do not fit into memory or cannot be read, and
     devices and libraries that are not there."""
-    _check_device(options)
-    _check_attention(options)
-    quantization = _quantization(options)
+    check_device(options)
+    check_attention(options)
+    quantized = quantization(options)
 
     def empty() -> Any:
         return _made(place, kind, config, options, "meta")
@@ -49,8 +45,8 @@ def build(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptio
         torch.manual_seed(options.seed)
         model = _made(place, kind, config, options)
     else:
-        model, said = _read(place, kind, config, options, quantization)
-    if options.device_map is None and quantization is None and options.device != "cpu":
+        model, said = _read(place, kind, config, options, quantized)
+    if options.device_map is None and quantized is None and options.device != "cpu":
         model = attempt(lambda: model.to(options.device), place, f"{place.name} cannot be put on {options.device}")
     return model.eval(), said
 
@@ -77,11 +73,12 @@ def _made(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptio
         except Exception as error:  # each model checks its config in its own way
             if options.attn is not None and _about_attention(error):
                 raise TraceError(_no_attention(place, options.attn, error)) from error
-            return attempt(_raise(error), place, failed, "choose other values" if told else "check its numbers")
+            hint = "choose other values" if told else "check its numbers"
+            raise as_sentence(error, place, failed, hint) from error
 
 
 def _read(
-    place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions, quantization: Any
+    place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions, quantized: Any
 ) -> tuple[Any, list[str]]:
     said: dict[str, Any] = {
         "config": config,
@@ -95,11 +92,9 @@ def _read(
     if options.attn is not None:
         said["attn_implementation"] = options.attn
     if options.device_map is not None:
-        if find_spec("accelerate") is None:
-            raise TraceError("--device-map needs the library accelerate: 'pip install accelerate' adds it.")
         said["device_map"] = options.device_map
-    if quantization is not None:
-        said["quantization_config"] = quantization
+    if quantized is not None:
+        said["quantization_config"] = quantized
         said.setdefault("device_map", options.device)
     torch.manual_seed(options.seed)  # for weights that are not among those that were saved
     failed = f"The weights of {place.name} cannot be loaded"
@@ -112,13 +107,13 @@ def _read(
             raise TraceError(
                 f"{place.name} has a config but no weights: --random gives it random ones, --shapes-only runs without."
             ) from error
-        attempt(_raise(error), place, failed)
-    said_of = _differences(info)
+        raise as_sentence(error, place, failed) from error
+    told = _differences(info)
     if options.quantize is not None:
         count = sum(map(_quantized, model.modules()))
         layers = f"{count} layer{'s' if count != 1 else ''}" if count else "nothing, as it knows no layer of this model"
-        said_of.append(f"Quantised by {options.quantize}: {layers}.")
-    return model, said_of
+        told.append(f"Quantised by {options.quantize}: {layers}.")
+    return model, told
 
 
 def _quantized(module: torch.nn.Module) -> bool:
@@ -126,13 +121,6 @@ def _quantized(module: torch.nn.Module) -> bool:
     weight = module._parameters.get("weight")
     plain = weight is None or (type(weight.data) is torch.Tensor and weight.is_floating_point())
     return not plain or type(module).__module__.startswith(("optimum.quanto", "bitsandbytes"))
-
-
-def _raise(error: Exception) -> Callable[[], Any]:
-    def work() -> Any:
-        raise error
-
-    return work
 
 
 def _about_attention(error: Exception) -> bool:
@@ -164,51 +152,3 @@ def _grouped(names: Iterable[str]) -> str:
     groups = Counter(re.match(r"(.*?\.\d+(?=\.)|.*(?=\.)|.*)", name)[0] for name in sorted(names))  # type: ignore[index]
     told = [f"{group} ({count} weight{'s' if count != 1 else ''})" for group, count in groups.items()]
     return ", ".join(told[:_NAMED]) + (f" and {len(told) - _NAMED} more" if len(told) > _NAMED else "")
-
-
-def _check_device(options: ModelOptions) -> None:
-    try:
-        device = torch.device(options.device)
-    except RuntimeError:
-        raise TraceError(f"There is no device {options.device!r}: name cpu, cuda, cuda:1, mps, ….") from None
-    if device.type == "meta":
-        raise TraceError("--device meta is --shapes-only: say that.")
-    there = {"cpu"}
-    if torch.accelerator.is_available() and (current := torch.accelerator.current_accelerator()) is not None:
-        there.add(current.type)
-    if device.type not in there:
-        raise TraceError(f"This machine has no {device.type} that torch can use: leave --device out to run on the CPU.")
-    if device.index is not None and device.type != "cpu" and device.index >= torch.accelerator.device_count():
-        raise TraceError(f"There is no {options.device}: this machine has {torch.accelerator.device_count()}, from 0.")
-
-
-def _check_attention(options: ModelOptions) -> None:
-    known = ["eager", *(name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in name)]
-    if (
-        options.attn is not None and options.attn not in known and "/" not in options.attn
-    ):  # a kernel on the hub has one
-        raise TraceError(f"There is no attention {options.attn!r}: choose {', '.join(known)}.")
-
-
-def _quantization(options: ModelOptions) -> Any:
-    """The quantisation's config; a TraceError where its library is missing."""
-    if options.quantize is None:
-        return None
-    if options.untrained:
-        raise TraceError("--quantize works on weights that are read: leave out --random and --shapes-only.")
-    library, kind = options.quantize.split("-")
-    try:
-        found = find_spec(_LIBRARIES[library])
-    except ModuleNotFoundError:
-        found = None
-    package = _PACKAGES.get(library, _LIBRARIES[library])
-    if found is None or find_spec("accelerate") is None:
-        missing = package if found is None else "accelerate"
-        raise TraceError(f"--quantize {options.quantize} needs the library {missing}: 'pip install {missing}' adds it.")
-    if library == "bnb":
-        return transformers.BitsAndBytesConfig(load_in_8bit=kind == "8bit", load_in_4bit=kind == "4bit")
-    if library == "quanto":
-        return transformers.QuantoConfig(weights=kind)
-    from torchao.quantization import Int8WeightOnlyConfig
-
-    return transformers.TorchAoConfig(Int8WeightOnlyConfig())
