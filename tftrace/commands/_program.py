@@ -33,7 +33,7 @@ def record_program(
     stem = Path(program.name).stem
     path = path or (Path(f"{stem}.tftrace") if world > 1 else free_name(stem))  # the same name in each process
     check_folder(path, options["overwrite"], rank=rank, launch=launch)  # a bad path should cost no wait
-    recording = _Recording(program, path.absolute(), options, choice, say)
+    recording = _Recording(program, path, options, choice, say)
     process = os.getpid()
     when_imported("torch", recording.begin)
     code: Any = 0
@@ -59,8 +59,8 @@ class _Recording:
     def __init__(
         self, program: runner.Program, path: Path, options: dict[str, Any], choice: Choice, say: Callable[[str], None]
     ) -> None:
-        self._say = say
-        self._program, self._path, self._options, self._choice = program, path, options, choice
+        self._say, self._shown = say, path
+        self._program, self._path, self._options, self._choice = program, path.absolute(), options, choice
         self._recorder: Recorder | None = None
         self._trace: Trace | None = None
         self._failed = False
@@ -99,4 +99,4 @@ class _Recording:
         for sentence in left_out:
             self._say(sentence)
         if len(trace):
-            self._say(f"Next: 'tftrace view {os.path.relpath(self._path)}' steps through it.")
+            self._say(f"Next: 'tftrace view {self._shown}' steps through it.")

@@ -15,7 +15,7 @@ from ._launcher import launch, launches
 from ._program import record_program
 from ._shared import Checks, Force, Level, Output, Patterns, Recipes, Switch, check_words, wanted_checks, wanted_values
 
-Words = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
+Words = Annotated[str, Parameter(allow_leading_hyphen=True)]
 FLAGS = frozenset({"--force", "--backward", "--quiet", "--no-check", "--help", "-h"})  # options without a value
 MOST = 1000  # forwards, if nothing is said: a training script may make millions
 
@@ -44,6 +44,8 @@ def run(
 
     Parameters
     ----------
+    program
+        What is run, with its arguments.
     output
         Folder of the trace; without it a name made from the program's, in this folder.
     level
