@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from inspect import signature
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tftrace
-from tftrace.commands.run import run
+from tftrace.commands._options import Options
 from tftrace.tui.keymap import KEYMAP
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_the_python_and_the_options_of_docs_run(tmp_path: Path, monkeypatch: pyt
     assert {s.name for s in tftrace.load("every.tftrace") if s.parent is None} == {"Sequential", "Tanh"}
     assert set(namespace["gradients"]["name"]) == {"", "0", "1", "2"}
     table = text.split("| option |")[1].split("\n\n")[0]
-    options = {name.replace("_", "-") for name in signature(run).parameters} - {"program", "output"}
+    options = {"quiet"} | {one.name.replace("_", "-") for one in fields(Options)} - {"output"}
     assert set(re.findall(r"--([a-z][a-z-]+)", table)) == options
 
 

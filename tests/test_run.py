@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tftrace import cli, runner
 from tftrace.capture.choice import Choice
 from tftrace.capture.recorder import Recorder
 from tftrace.commands import run
+from tftrace.commands._options import Options
 from tftrace.imported import when_imported
 
 from .conftest import tiny
@@ -246,10 +247,8 @@ def test_a_mistake_is_one_sentence(
 
 def test_the_words_after_the_program_are_its_own() -> None:
     # the word after a flag is the program, that after another option its value
-    flags = {
-        f"--{name}" for name, one in signature(run.run).parameters.items() if one.annotation in ("Force", "Switch")
-    }
-    assert flags | {"--no-check", "--help", "-h"} == run.FLAGS
+    flags = {f"--{one.name}" for one in fields(Options) if one.type in ("Force", "Switch")}
+    assert flags | {"--quiet", "--no-check", "--help", "-h"} == run.FLAGS
     assert run.own_words(["--check", "x.py"]) == ["--check=yes", "--", "x.py"]
     assert run.own_words(["--check", "all", "x.py", "--check"]) == ["--check=all", "--", "x.py", "--check"]
     assert run.own_words(["--force", "x.py", "-o", "y"]) == ["--force", "--", "x.py", "-o", "y"]
@@ -265,13 +264,13 @@ def test_the_words_after_the_program_are_its_own() -> None:
     [
         (
             "--force --every 2 --no-check -- torchrun --nproc-per-node 2 train.py --lr 3",
-            "torchrun --nproc-per-node 2 --module tftrace run --quiet --level lines --check no --values auto --skip 0 "
-            "--every 2 --max-forwards 1000 --force --output train.tftrace train.py --lr 3",
+            "torchrun --nproc-per-node 2 --module tftrace run --quiet --level lines --skip 0 --every 2 "
+            "--max-forwards 1000 --check no --force --output train.tftrace train.py --lr 3",
         ),
         (
             "-o run.tftrace --model-class Bert* --backward -- accelerate launch --cpu -m package.train -m x",
-            "accelerate launch --cpu -m tftrace run --quiet --level lines --backward --values auto --model-class Bert* "
-            "--skip 0 --every 1 --max-forwards 1000 --output run.tftrace -m package.train -m x",
+            "accelerate launch --cpu -m tftrace run --quiet --level lines --model-class Bert* "
+            "--skip 0 --every 1 --max-forwards 1000 --backward --output run.tftrace -m package.train -m x",
         ),
     ],
 )

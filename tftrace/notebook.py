@@ -7,18 +7,8 @@ from typing import Any
 
 from cyclopts import App, CycloptsError
 
-from .commands._shared import (
-    Checks,
-    Force,
-    Level,
-    Output,
-    Patterns,
-    Recipes,
-    Switch,
-    check_words,
-    wanted_checks,
-    wanted_values,
-)
+from .commands._options import Options
+from .commands._shared import check_words
 from .errors import TraceError
 from .trace import Trace
 
@@ -78,28 +68,10 @@ def _read(line: str) -> tuple[Any, str]:
         raise TraceError(f"{sentence}. '%%trace?' lists the options.") from error
 
 
-def _recorder(
-    *,
-    output: Output = None,
-    level: Level = "lines",
-    model_class: str | None = None,
-    skip: int = 0,
-    every: int = 1,
-    max_forwards: int | None = None,
-    when: str | None = None,
-    values: Patterns = None,
-    check: Checks = None,
-    recipes: Recipes = None,
-    backward: Switch = False,
-    force: Force = False,
-    into: str = "trace",
-) -> tuple[Any, str]:
-    from .capture.choice import Choice
+def _recorder(*, options: Options | None = None, into: str = "trace") -> tuple[Any, str]:
     from .capture.recorder import Recorder
 
     if not into.isidentifier():
         raise TraceError(f"--into {into!r} is no name of a variable: name one such as trace.")
-    choice = Choice(model_class, skip, every, max_forwards, when)
-    options: dict[str, Any] = {"values": wanted_values(values), "check": wanted_checks(check), "recipes": recipes}
-    recorder = Recorder(None, output, level, force, {}, choice=choice, backward=backward, **options)
-    return recorder, into
+    options = options or Options()
+    return Recorder(None, options.output, **options.recorder()), into

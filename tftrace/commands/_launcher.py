@@ -14,6 +14,7 @@ from .. import runner
 from ..errors import TraceError
 from ..folder import check_folder
 from ..trace import load
+from ._options import Options
 from ._recording import summed_up
 from ._shared import free_name
 
@@ -24,22 +25,19 @@ def launches(words: Sequence[str]) -> bool:
     return name == "torchrun" or (name == "accelerate" and list(words[1:2]) == ["launch"])
 
 
-def launch(
-    words: Sequence[str], path: Path | None, force: bool, own: Sequence[str], say: Callable[[str], None]
-) -> None:
-    """Run a launcher, whose processes write one trace; leaves by SystemExit with its exit code. `own` are options of
-    `tftrace run` for them."""
+def launch(words: Sequence[str], own: Options, say: Callable[[str], None]) -> None:
+    """Run a launcher, whose processes write one trace; leaves by SystemExit with its exit code."""
     before = 2 if Path(words[0]).name == "accelerate" else 1
     parsed = _parsed(Path(words[0]).name, list(words[before:]))
     if getattr(parsed, "no_python", False):
         raise TraceError(f"With --no-python {words[0]} starts no Python program: nothing in it can be recorded.")
     script = [parsed.training_script, *parsed.training_script_args]
     options = list(words[: len(words) - len(script)])
-    path = path or free_name(Path(script[0]).stem)
-    check_folder(path, force)
+    path = own.output or free_name(Path(script[0]).stem)
+    check_folder(path, own.force)
     program = ["-m", *script] if parsed.module else script
     module = [] if parsed.module else ["--module"]
-    again = [*options, *module, "tftrace", "run", "--quiet", *own, "--output", str(path), *program]
+    again = [*options, *module, "tftrace", "run", "--quiet", *own.words(), "--output", str(path), *program]
     code: Any = 0
     try:
         runner.command(again).run()

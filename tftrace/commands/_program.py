@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import runner
-from ..capture.choice import Choice
 from ..capture.launch import launched
 from ..errors import TraceError
 from ..folder import check_folder
@@ -26,14 +25,16 @@ if TYPE_CHECKING:
 
 
 def record_program(
-    program: runner.Program, path: Path | None, options: dict[str, Any], choice: Choice, say: Callable[[str], None]
+    program: runner.Program, path: Path | None, options: dict[str, Any], say: Callable[[str], None]
 ) -> None:
-    """Run a program to its end and record what models it calls; leaves by SystemExit with the program's exit code."""
+    """Run a program to its end and record what models it calls; leaves by SystemExit with the program's exit code.
+
+    `options` are those of a Recorder."""
     rank, world, launch = launched()
     stem = Path(program.name).stem
     path = path or (Path(f"{stem}.tftrace") if world > 1 else free_name(stem))  # the same name in each process
     check_folder(path, options["overwrite"], rank=rank, launch=launch)  # a bad path should cost no wait
-    recording = _Recording(program, path, options, choice, say)
+    recording = _Recording(program, path, options, say)
     process = os.getpid()
     when_imported("torch", recording.begin)
     code: Any = 0
@@ -57,10 +58,10 @@ class _Recording:
     """The recording of a program, which begins with the program's import of torch."""
 
     def __init__(
-        self, program: runner.Program, path: Path, options: dict[str, Any], choice: Choice, say: Callable[[str], None]
+        self, program: runner.Program, path: Path, options: dict[str, Any], say: Callable[[str], None]
     ) -> None:
         self._say, self._shown = say, path
-        self._program, self._path, self._options, self._choice = program, path.absolute(), options, choice
+        self._program, self._path, self._options = program, path.absolute(), options
         self._recorder: Recorder | None = None
         self._trace: Trace | None = None
         self._failed = False
@@ -70,7 +71,7 @@ class _Recording:
         from ..capture.recorder import Recorder
 
         try:
-            recorder = Recorder(None, self._path, meta={}, choice=self._choice, **self._options)
+            recorder = Recorder(None, self._path, **self._options)
             self._trace = recorder.__enter__()
             self._recorder = recorder
         except (TraceError, OSError) as error:
@@ -92,7 +93,8 @@ class _Recording:
             self._say(summed_up(trace))
         else:
             shutil.rmtree(self._path, ignore_errors=True)
-            which = f"no model that fits {self._choice.model_class!r}" if self._choice.model_class else "no model"
+            pattern = self._options["choice"].model_class
+            which = f"no model that fits {pattern!r}" if pattern else "no model"
             self._say(
                 "Nothing was recorded." if left_out else f"{self._program.name} called {which}: nothing was recorded."
             )
