@@ -23,6 +23,7 @@ FLOORS = [
     ["missing"],
     ["trace"],
     ["flow", "notes", "numbers", "tokens", "walk"],
+    ["info", "merge", "prune"],
     ["marks"],
     ["condition"],
     ["breakpoints"],

@@ -45,7 +45,7 @@ def create_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 
     try:
         if launch is not None:
             folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.parent) if launch is not None else contextlib.nullcontext():
+        with alone(folder.parent, wait=True) if launch is not None else contextlib.nullcontext():
             check_folder(folder, overwrite, rank=rank, launch=launch)
             if launch is not None and _launch(folder) == launch:
                 _remove(rank_folder(folder, rank))
@@ -100,16 +100,30 @@ def _remove(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder that the system takes back if the process is killed."""
+def alone(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock on a file or folder, which the system takes back if the process is killed; false if another process
+    has it, unless one is to `wait`. Windows has no such lock: there it is always true."""
     try:
         import fcntl
-    except ImportError:  # Windows has no such lock; there the moves above are all that keeps processes apart
-        yield
+    except ImportError:
+        yield True
         return
-    held = os.open(folder, os.O_RDONLY)
+    opened = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
+        free = True
+        with contextlib.suppress(OSError):  # a file system that has no locks
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                free = False
+        yield free
     finally:
-        os.close(held)
+        os.close(opened)
+
+
+def lock(opened: int) -> None:
+    """Hold the lock of `alone` as long as this descriptor is open."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

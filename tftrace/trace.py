@@ -178,6 +178,11 @@ class Trace:
         return self._whole("checks")
 
     @property
+    def ranks(self) -> list[int]:
+        """The processes of a distributed run that are in the trace; of any other run 0."""
+        return list(self._read().ranks)
+
+    @property
     def missing(self) -> list[str]:
         """What of the run is not in the trace (after a kill, where another tool was in the way, …), one sentence each;
         empty if nothing is known to be missing."""

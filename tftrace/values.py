@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import schema
 from .errors import TraceError
+from .inside import regular
 
 _ROLES = (
     schema.OUTPUT,
@@ -24,7 +25,9 @@ _ROLES = (
     schema.PARAMETER,
     schema.GRADIENT,
 )  # which of several is meant, if none is said
+_FILE = re.compile(r"\d{5}-\d{5}\.safetensors", re.ASCII)
 _PLACE = re.compile(r"(\d{5}-\d{5}\.safetensors)#(\d{1,19})", re.ASCII)
+_ENTRY = ("dtype", "shape", "data_offsets")
 _HEADER_LIMIT = 64 << 20  # bytes; the header of a file of ours has a hundred a tensor
 _WIDENED = {"BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}  # numpy lacks these: read as bits, given as float32
 _DTYPES = {
@@ -69,41 +72,80 @@ def read_value(folder: Path, place: str, shape: tuple[int, ...]) -> np.ndarray:
         raise TraceError(f"{folder} names {place[:60]!r} as the place of a value, which is none: record it again.")
     file = folder / "values" / found[1]
     try:
-        if file.parent.is_symlink() or file.is_symlink():
-            raise TraceError(f"{file} is a link, which a trace may not hold: copy the file itself.")
-        if not file.is_file():
-            raise TraceError(f"{file} is missing, which kept the value: check the folder, or record it again.")
-        return _widened(*_read(file, found[2], shape))
+        return _widened(*_read(regular(folder, "values", found[1]), found[2], shape))
+    except FileNotFoundError as error:
+        raise TraceError(f"{file} is missing, which kept the value: check the folder, or record it again.") from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise TraceError(f"{file} cannot be read as values: check the folder, or record it again.") from error
 
 
-def _read(file: Path, key: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
-    """The numbers as they lie in the file, and their dtype there; raises ValueError for what is no such file."""
+class Kept(NamedTuple):
+    """A tensor in a file of values: its dtype as the file names it, its shape, and where its bytes lie."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def kept(folder: Path, name: str) -> dict[str, Kept]:
+    """What a file of values holds, by key. Raises TraceError if it cannot be read as one."""
+    file = folder / "values" / name
+    try:
+        header, start, size = _header(regular(folder, "values", name))
+        return {key: _entry(entry, start, size) for key, entry in header.items() if key != "__metadata__"}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise TraceError(f"{file} cannot be read as values: check the folder, or record it again.") from error
+
+
+def files(folder: Path) -> list[str]:
+    """The names of the files of values, in order."""
+    found = (folder / "values").glob("*.safetensors") if not (folder / "values").is_symlink() else ()
+    return sorted(path.name for path in found if _FILE.fullmatch(path.name))
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int, int]:
+    """What a file says of its tensors, where their bytes begin and the file ends; raises ValueError for what is no
+    such file."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = 8 + int.from_bytes(stream.read(8), "little")
         if start > min(size, _HEADER_LIMIT):
             raise ValueError("the header is longer than the file, or than any of ours")
         header = json.loads(stream.read(start - 8))
-    entry = header.get(key) if isinstance(header, dict) else None
-    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
-        raise ValueError("the tensor is not described")
-    dtype, offsets = entry["dtype"], entry.get("data_offsets")
-    if dtype not in _DTYPES:
+    if not isinstance(header, dict):
+        raise ValueError("the header describes nothing")
+    return header, start, size
+
+
+def _entry(entry: Any, start: int, size: int) -> Kept:
+    """What is said of one tensor, which is found to lie inside the file."""
+    dtype, shape, offsets = (entry.get(key) if isinstance(entry, dict) else None for key in _ENTRY)
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise ValueError("the dtype is not one that is kept")
-    kind = np.dtype(_DTYPES[dtype])
-    if entry.get("shape") != list(shape) or not isinstance(offsets, list) or [type(at) for at in offsets] != [int, int]:
-        raise ValueError("the shape is another, or the place in the file none")
+    if not isinstance(shape, list) or any(type(length) is not int or length < 0 for length in shape):
+        raise ValueError("the shape is none")
+    if not isinstance(offsets, list) or [type(at) for at in offsets] != [int, int]:
+        raise ValueError("the place in the file is none")
     begin, end = offsets
     if not 0 <= begin <= end <= size - start:
         raise ValueError("the tensor is not inside the file")
-    if end - begin != math.prod(shape) * kind.itemsize:
+    if end - begin != math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize:
         raise ValueError("the tensor has another size than its shape")
-    if begin == end:
-        return np.empty(shape, kind), dtype
-    mapped = np.memmap(file, np.uint8, "r", offset=start + begin, shape=(end - begin,))
-    return np.array(mapped).view(kind).reshape(shape), dtype  # a copy, which outlives the file
+    return Kept(dtype, tuple(shape), start + begin, start + end)
+
+
+def _read(file: Path, key: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+    """The numbers as they lie in the file, and their dtype there; raises ValueError for what is no such file."""
+    header, start, size = _header(file)
+    found = _entry(header.get(key), start, size)
+    if found.shape != shape:
+        raise ValueError("the tensor has another shape")
+    kind = np.dtype(_DTYPES[found.dtype])
+    if found.begin == found.end:
+        return np.empty(shape, kind), found.dtype
+    mapped = np.memmap(file, np.uint8, "r", offset=found.begin, shape=(found.end - found.begin,))
+    return np.array(mapped).view(kind).reshape(shape), found.dtype  # a copy, which outlives the file
 
 
 def _widened(bits: np.ndarray, dtype: str) -> np.ndarray:

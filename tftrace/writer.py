@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from . import schema
-from .folder import META, rank_folder, write_bytes, write_json
+from .folder import META, lock, rank_folder, write_bytes, write_json
 
 _BATCH_ROWS = 8192
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")  # paths and names repeat: a tenth of the size
@@ -27,6 +27,7 @@ class TableFile:
     def __init__(self, path: Path, table: pa.Schema) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
         self._table, self._waiting, self._size = table, io.BytesIO(), 0
+        lock(self._file)
         self._stream = pa.ipc.new_stream(self._waiting, table, options=_OPTIONS)
         # The schema goes out with the first batch: an empty one makes the file readable from now on.
         self.write(pa.RecordBatch.from_pylist([], schema=table))

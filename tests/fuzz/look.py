@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tftrace import describe, notes, stepping
 from tftrace.errors import TraceError
+from tftrace.info import info
 from tftrace.show import show
 from tftrace.trace import Trace, load
 
@@ -51,7 +52,11 @@ def _tables(trace: Trace) -> None:
         assert len(getattr(trace, table)) == len(trace.to_pandas(table))
 
 
-LOOKS: list[Callable[[Trace], None]] = [_steps, _values, _said, _shown, _stepped, _tables]
+def _informed(trace: Trace) -> None:
+    assert info(trace)["rows"]["steps"] == len(trace)
+
+
+LOOKS: list[Callable[[Trace], None]] = [_steps, _values, _said, _shown, _stepped, _tables, _informed]
 
 
 def look(folder: Path) -> int:

@@ -1,0 +1,74 @@
+"""`tftrace info`: what is in a trace."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..text import visible
+from ..trace import load
+from ._shared import Switch
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def info(trace: Path, *, json: Switch = False) -> None:
+    """Say what is in a trace, how large its parts are, and what is missing.
+
+    Parameters
+    ----------
+    trace
+        Folder of the trace.
+    json
+        As JSON; sizes in bytes.
+    """
+    from ..export.jsonlines import dumps
+    from ..info import info as describe
+
+    found = describe(load(trace))
+    if json:
+        print(dumps(found, indent=1))
+        return
+    for name, said in _lines(found):
+        print(f"{name:<10}{visible(said)}")
+    sys.stdout.flush()
+
+
+def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    rows, kept = found["rows"], found["values"]
+    about = (found.get(key) for key in ("model", "dtype", "device", "level", "started"))
+    ranks = found["ranks"]
+    lines = [
+        ("trace", f"{found['path']}  ({_size(found['bytes']['total'])}, schema {found['schema']})"),
+        ("model", " · ".join(part for part in about if isinstance(part, str))),
+        ("versions", _named(found.get("versions"))),
+        ("forwards", f"{found['forwards']}" + (f" in {len(ranks)} processes" if len(ranks) > 1 else "")),
+        ("steps", _all(rows["steps"], found["steps"])),
+        ("ended", _named(found["status"])),
+        ("tensors", _all(rows["tensors"], found["roles"])),
+        ("kept", f"{kept['tensors']} tensors whole" + (f", {kept['lost']} more are lost" if kept["lost"] else "")),
+        ("checks", _all(rows["checks"], found["verdicts"])),
+        ("beside", _named({name: found[name] for name in ("equations", "sources", "notes")})),
+        ("sizes", _named({name: _size(size) for name, size in found["bytes"].items() if name != "total"})),
+    ]
+    lines += [("missing", sentence) for sentence in found["missing"]]
+    return [(name, said) for name, said in lines if said]
+
+
+def _all(count: int, parts: dict[str, int]) -> str:
+    """`202: line 149, module 53`."""
+    return f"{count}: {_named(parts)}" if parts else str(count)
+
+
+def _named(counts: object) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) if isinstance(counts, dict) else ""
+
+
+def _size(size: float) -> str:
+    """`39.9 MB`."""
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}"

@@ -1,0 +1,28 @@
+"""`tftrace merge`: the traces of one run's processes as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ._shared import Force, say
+
+
+def merge(*traces: Path, output: Annotated[Path, Parameter(name=["--output", "-o"])], force: Force = False) -> None:
+    """Put the traces of one run together whose processes recorded into folders of their own.
+
+    Parameters
+    ----------
+    traces
+        Folders of the traces; they stay as they are.
+    output
+        Folder of the new trace.
+    force
+        Replace an existing trace.
+    """
+    from ..merge import merge as put_together
+
+    merged = put_together(traces, output, overwrite=force)
+    say(f"Wrote {output} with {len(merged)} steps of ranks {', '.join(map(str, merged.ranks))}.")

@@ -1,0 +1,85 @@
+"""Traces of one run whose processes recorded into folders of their own, put together as one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import notes, schema, values
+from .errors import TraceError
+from .folder import META, check_folder, rank_folder, write_bytes, write_json
+from .inside import regular
+from .trace import Trace, load
+
+
+def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str], *, overwrite: bool = False) -> Trace:
+    """Write a trace with the ranks of several, which stay as they are. Raises TraceError if they are not of one run, or
+    two of them have recorded the same rank."""
+    traces = [load(path) for path in paths]
+    target = check_folder(into, overwrite)
+    _check(traces, target)
+    aside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    try:
+        (aside / "sources").mkdir(parents=True)
+        for trace in traces:
+            _add(trace, aside)
+        write_json(aside / META, {"schema": schema.SCHEMA_VERSION, "launch": traces[0].meta.get("launch")})
+        merged = load(aside)
+        for trace in traces:
+            _copy_notes(trace, merged)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(aside, target)
+    except OSError as error:
+        raise TraceError(f"{target} cannot be written ({error.strerror}): choose another path.") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return load(target)
+
+
+def _check(traces: list[Trace], target: Path) -> None:
+    if len(traces) < 2:
+        raise TraceError("There is nothing to merge: name two or more traces of one run.")
+    launches = {repr(trace.meta.get("launch")) for trace in traces}
+    if len(launches) > 1:
+        raise TraceError("The traces are not of one run, so they are not merged: compare them with 'tftrace compare'.")
+    owners: dict[int, Path] = {}
+    for trace in traces:
+        if trace.path.resolve() == target.resolve():
+            raise TraceError(f"{target} is one of the traces that are merged: choose another path.")
+        for rank in trace.ranks:
+            if rank in owners:
+                raise TraceError(f"{owners[rank]} and {trace.path} both hold rank {rank}: merge one trace a rank.")
+            owners[rank] = trace.path
+
+
+def _add(trace: Trace, aside: Path) -> None:
+    """Copy the ranks of a trace, each with a description of its own."""
+    sources = {}
+    for file in trace.meta["sources"]:  # their names may be those of other files in another trace
+        content = "\n".join([*trace.source(file), ""]).encode("utf-8", "replace")
+        sources[file] = f"source-{hashlib.sha256(content).hexdigest()[:32]}.py"
+        write_bytes(aside / "sources" / sources[file], content)
+    for rank in trace.ranks:
+        folder = rank_folder(aside, rank)
+        folder.mkdir()
+        for table in schema.TABLES:
+            shutil.copyfile(regular(trace.path, folder.name, f"{table}.arrow"), folder / f"{table}.arrow")
+        write_json(folder / META, trace.meta | {"sources": sources})
+    for name in values.files(trace.path):
+        (aside / "values").mkdir(exist_ok=True)
+        if (aside / "values" / name).exists():
+            raise TraceError(f"Two of the traces keep values in {name}: they were not recorded as ranks of one run.")
+        shutil.copyfile(regular(trace.path, "values", name), aside / "values" / name)
+
+
+def _copy_notes(trace: Trace, merged: Trace) -> None:
+    offset = {rank: int((merged.column("rank") == rank).argmax()) for rank in trace.ranks}
+    ranks, first = trace.column("rank"), {rank: int((trace.column("rank") == rank).argmax()) for rank in trace.ranks}
+    for at, text in notes.read(trace).items():
+        rank = int(ranks[at])
+        notes.write(merged, at - first[rank] + offset[rank], text)

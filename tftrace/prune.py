@@ -1,0 +1,165 @@
+"""Takes kept tensors out of a trace. Whenever it is interrupted, what is there is a whole trace.
+
+First the tensors that stay are written into new files, then the tables that name them are put in the place of the old
+ones, and only then are the files that nothing names any more removed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from . import schema, values
+from .errors import TraceError
+from .folder import META, alone, rank_folder, write_json
+from .inside import regular
+from .stream import Stream
+from .trace import Trace, load
+from .writer import TableFile
+
+_COPIED = 1 << 24  # bytes copied at once
+_ROWS_AT_ONCE = 8192
+
+
+def prune(path: str | os.PathLike[str], keep: str | Sequence[str], budget: int | None = None) -> tuple[int, int]:
+    """Keep of the tensors kept whole only some, and of these only the first that fit into `budget` bytes.
+
+    `keep`: `"none"`, `"all"`, `"auto"` (all but parameters), or glob patterns of the names of steps that saw them.
+    Returns how many tensors were taken out, and how many bytes smaller the trace is. Raises TraceError if the trace is
+    being recorded or cannot be written to."""
+    trace = load(path)
+    with contextlib.ExitStack() as locks:
+        for rank in trace.ranks:
+            if not locks.enter_context(alone(rank_folder(trace.path, rank) / "tensors.arrow")):
+                raise TraceError(f"{trace.path} is being recorded: prune it when the recording has ended.")
+        try:
+            return _prune(trace, keep, budget)
+        except OSError as error:
+            said = f"{trace.path} cannot be written to ({error.strerror}): nothing that is kept was lost."
+            raise TraceError(said) from error
+
+
+def _prune(trace: Trace, keep: str | Sequence[str], budget: int | None) -> tuple[int, int]:
+    folder, old = trace.path, values.files(trace.path)
+    before = sum((folder / "values" / name).stat().st_size for name in old)
+    there = {f"{name}#{key}": found for name in old for key, found in values.kept(folder, name).items()}
+    wanted = [place for place in dict.fromkeys(_wanted(trace, keep)) if place in there]
+    if budget is not None:
+        sizes = np.cumsum([there[place].end - there[place].begin for place in wanted])
+        wanted = wanted[: int(np.searchsorted(sizes, budget, side="right"))]
+    gone = len(there) - len(wanted)
+    if not gone and not _unnamed(trace, there):
+        return 0, 0
+    moved = _rewritten(folder, wanted, there)
+    _describe(trace, gone)
+    for rank in trace.ranks:
+        _rename(rank_folder(folder, rank), moved)
+    for name in old:
+        (folder / "values" / name).unlink()
+    with contextlib.suppress(OSError):  # unless something is left in it
+        (folder / "values").rmdir()
+    after = sum((folder / "values" / name).stat().st_size for name in values.files(folder))
+    return gone, before - after
+
+
+def _unnamed(trace: Trace, there: dict[str, values.Kept]) -> bool:
+    """Whether an interrupted pruning has left tensors that nothing names."""
+    return bool(there.keys() - set(trace.words("value", "tensors")[1]))
+
+
+def _wanted(trace: Trace, keep: str | Sequence[str]) -> Iterator[str]:
+    """The places of the tensors that stay, in the order in which steps saw them; a tensor may be seen by several."""
+    if keep == "none":
+        return
+    codes, places = trace.words("value", "tensors")
+    chosen = codes >= 0
+    if keep == "auto":
+        chosen &= trace.column("role", "tensors") != schema.PARAMETER
+    elif keep != "all":
+        patterns = [keep] if isinstance(keep, str) else keep
+        step_codes, names = trace.words("name")
+        fits = np.array([*(any(fnmatchcase(name, pattern) for pattern in patterns) for name in names), False])
+        chosen &= fits[step_codes][trace.positions("tensors")]
+    for code in codes[chosen].tolist():
+        yield places[code]
+
+
+def _rewritten(folder: Path, wanted: Sequence[str], there: dict[str, values.Kept]) -> dict[str, str]:
+    """Write the tensors that stay into new files, one for each old one: the new place of each."""
+    moved: dict[str, str] = {}
+    by_file: dict[str, list[str]] = {}
+    for place in wanted:
+        by_file.setdefault(place.partition("#")[0], []).append(place)
+    taken = {int(name[6:11]) for name in values.files(folder)}
+    free = (number for number in range(100_000) if number not in taken)
+    for name, places in by_file.items():
+        number = next(free, None)
+        if number is None:
+            raise TraceError(f"{folder} has too many files of values: record it again.")
+        new = f"{name[:5]}-{number:05d}.safetensors"
+        _copy(folder, name, new, {place.partition("#")[2]: there[place] for place in places})
+        moved |= {place: f"{new}#{place.partition('#')[2]}" for place in places}
+    return moved
+
+
+def _copy(folder: Path, name: str, new: str, kept: dict[str, values.Kept]) -> None:
+    """Copy some tensors of a file into another, to the bit."""
+    header, end = {}, 0
+    for key, found in kept.items():
+        size = found.end - found.begin
+        header[key] = {"dtype": found.dtype, "shape": list(found.shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    part = folder / "values" / f".{new}-{uuid.uuid4().hex}"
+    try:
+        with open(regular(folder, "values", name), "rb") as source, open(part, "wb") as target:
+            target.write(len(text).to_bytes(8, "little") + text)
+            for found in kept.values():
+                source.seek(found.begin)
+                left = found.end - found.begin
+                while left:
+                    piece = source.read(min(left, _COPIED))
+                    target.write(piece)
+                    left -= len(piece) or left
+        os.replace(part, folder / "values" / new)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _rename(folder: Path, moved: dict[str, str]) -> None:
+    """Put a table in the place of a rank's tensors in which the kept ones have their new places."""
+    stream = Stream(folder, "tensors", schema.TENSORS)
+    part = folder / f".tensors-{uuid.uuid4().hex}"
+    try:
+        table = TableFile(part, schema.TENSORS)
+        for start in range(0, len(stream), _ROWS_AT_ONCE):
+            rows = stream.take(np.arange(start, min(start + _ROWS_AT_ONCE, len(stream))), schema.TENSORS.names)
+            places = [moved.get(place) for place in rows["value"].to_pylist()]
+            at = schema.TENSORS.get_field_index("value")
+            rows = rows.set_column(at, schema.TENSORS.field(at), pa.array(places, pa.string()))
+            for batch in rows.combine_chunks().to_batches():
+                table.write(batch)
+        table.close()
+        os.replace(part, folder / "tensors.arrow")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _describe(trace: Trace, gone: int) -> None:
+    """Say in the trace that something was taken out."""
+    folder = trace.path
+    files = [rank_folder(folder, rank) / META for rank in trace.ranks]
+    shared = [file for file in files if file.exists()]
+    for file in shared[:1] or [folder / META]:
+        meta = json.loads(file.read_bytes())
+        said = meta.get("pruned")
+        meta["pruned"] = [*(said if isinstance(said, list) else []), f"Of the tensors kept whole {gone} were pruned."]
+        write_json(file, meta)
