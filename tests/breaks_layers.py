@@ -3,13 +3,15 @@ what came of them is not what the layer returns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import transformers as hf
 from torch import nn
 from transformers.activations import GELUActivation, SiLUActivation
+from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
+from transformers.models.flava.modeling_flava import FlavaOutput
 from transformers.models.llama import modeling_llama
 from transformers.utils import ModelOutput
 
@@ -20,6 +22,7 @@ from .zoo_models import build as of_zoo
 MODELS: dict[str, Callable[[], Built]] = {
     "roberta": lambda: (hf.RobertaModel(hf.RobertaConfig(**ENCODER, pad_token_id=0)), words()),
     "olmo2": lambda: (hf.Olmo2Model(hf.Olmo2Config(**DECODER)), words()),
+    "olmo": lambda: (hf.OlmoModel(hf.OlmoConfig(**DECODER)), words()),
     "qwen3": lambda: (hf.Qwen3Model(hf.Qwen3Config(**DECODER)), words()),
     "serial": lambda: (hf.GPTNeoXModel(hf.GPTNeoXConfig(**ENCODER, use_parallel_residual=False)), words()),
     "flava": lambda: (hf.FlavaImageModel(hf.FlavaImageConfig(**VISION)), pixels()),
@@ -194,3 +197,39 @@ def _turned_the_other_way(patch: Patch) -> tuple[nn.Module, Any]:
     original = modeling_llama.rotate_half
     patch.setattr(modeling_llama, "rotate_half", lambda x: -original(x))
     return model, inputs
+
+
+class Backwards(nn.ModuleList):
+    """Layers that run from the last to the first."""
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(list(self._modules.values())[::-1])
+
+    def __getitem__(self, at: Any) -> Any:
+        return list(self) if isinstance(at, slice) else super().__getitem__(at)
+
+
+@breaks("layer-chain", "a layer with a larger number ran before: another order, or a loop")
+def _layers_swapped(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("olmo")
+    model.layers.__class__ = Backwards
+    return model, inputs
+
+
+given("layer-chain", "olmo", "OlmoModel", "layers.1")
+
+
+@breaks("residual-output", "no residual connection")
+def _output_without_residual(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(FlavaOutput, "forward", lambda self, hidden_states, input_tensor: self.dropout(
+        self.dense(hidden_states)))  # fmt: skip
+    part = FlavaOutput(hf.FlavaTextConfig(hidden_size=8, intermediate_size=12)).eval()
+    return part, {"hidden_states": torch.randn(2, 3, 12), "input_tensor": torch.randn(2, 3, 8)}
+
+
+@breaks("inverted-residual-end", "no residual connection")
+def _block_without_residual(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(EfficientNetFinalBlockLayer, "forward", lambda self, embeddings, hidden_states: self.dropout(
+        self.project_bn(self.project_conv(hidden_states))))  # fmt: skip
+    block = EfficientNetFinalBlockLayer(hf.EfficientNetConfig(hidden_act="relu"), 8, 4, 1, 0.1, False).eval()
+    return block, {"embeddings": torch.randn(1, 4, 5, 5), "hidden_states": torch.randn(1, 8, 5, 5)}

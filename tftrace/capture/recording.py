@@ -169,6 +169,8 @@ class Recording(Guard):
         stack = self._local.state.stack
         call = Call(_NOWHERE)
         call.muted, call.owner, call.parent = True, owner, stack[-1].parent if stack[-1].muted else stack[-1]
+        if call.parent is not None and type(owner) in (latest := call.parent.call.latest):
+            call.parent.call.latest = {kind: c for kind, c in latest.items() if kind is not type(owner)}
         stack.append(call)
         return call
 

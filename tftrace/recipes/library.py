@@ -76,8 +76,8 @@ class Library:
             levels = []
             for shelf in self._shelves:
                 found = [m for m in shelf["function"] if any(fnmatchcase(name, p) for p in m.bind.patterns)]
-                names = {c.__name__ for c in owner.__mro__}
-                levels.append(tuple(m for m in found if names & set(m.bind.within)))
+                names = [c.__name__ for c in owner.__mro__]
+                levels.append(tuple(m for m in found if _fits(m.bind.within, names)))
                 levels.append(tuple(m for m in found if not m.bind.within))
             self._functions[key] = tuple(level for level in levels if level)
         return self._functions[key]
