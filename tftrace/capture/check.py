@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,7 +16,7 @@ from .. import schema
 from ..errors import TraceError
 from ..numbers import NumbersWriter
 from ..recipes import plan
-from ..recipes.library import Library, Match
+from ..recipes.library import Level, Library, Match
 from ..recipes.recipe import Equation
 from ..writer import TraceWriter
 from .calls import Call
@@ -26,6 +27,7 @@ from .references import Unbound, applies, find, resolve
 
 _MOST_HELD = 1 << 20  # cells that wait to be evaluated; 4 to 8 MB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
+_MOST_MODULES = 1 << 16  # whose equations are remembered
 _MOST_TOGETHER = 512  # steps evaluated at once
 _MOST_CELLS = 1 << 17  # of one leaf, evaluated at once: 1 MiB in float64 stays in a core's own cache
 _SECONDS = 2.0  # that verdicts may wait for
@@ -64,6 +66,7 @@ class Checker:
         self._library, self._writer = library, writer
         self._numbers = NumbersWriter(writer.rank_folder)
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
+        self._modules: dict[int, tuple[weakref.ref[torch.nn.Module], tuple[Level, ...], bool]] = {}
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[tuple[Reading, Units], _Group] = {}
         # Those of which each variant needs cells of its own.
@@ -74,12 +77,11 @@ class Checker:
     def begin(self, call: Call) -> None:
         """Find the call's equations, and note what must be kept for them."""
         owner = call.owner
-        levels = (
-            self._library.of_module(type(owner), owner)
-            if call.direct or call.place.kind is schema.MODULE
-            else self._library.of_function(call.place.type, type(owner))
-        )
-        if call.parent is not None and any(m.chained for level in levels for m in level):
+        if call.direct or call.place.kind is schema.MODULE:
+            levels, chained = self._of(owner)
+        else:
+            levels, chained = self._library.of_function(call.place.type, type(owner)), False
+        if chained and call.parent is not None:
             above, kind = call.parent.call, type(owner)
             call.before = above.latest.get(kind)
             above.latest = {**above.latest, kind: call}
@@ -95,6 +97,18 @@ class Checker:
                 call.seen = {}
             if match.equation.id not in described:
                 described[match.equation.id] = match.equation.data
+
+    def _of(self, module: torch.nn.Module) -> tuple[tuple[Level, ...], bool]:
+        """The equations of a module, looked up once, and whether one of them asks for the call before."""
+        known = self._modules.get(id(module))
+        if known is not None and known[0]() is module:
+            return known[1:]
+        if len(self._modules) >= _MOST_MODULES:  # such as the replicas of every forward
+            self._modules.clear()
+        levels = self._library.of_module(type(module), module)
+        chained = any(m.chained for level in levels for m in level)
+        self._modules[id(module)] = (weakref.ref(module), levels, chained)
+        return levels, chained
 
     def finish(self, call: Call) -> None:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
