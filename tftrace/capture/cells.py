@@ -27,6 +27,7 @@ from .references import Unbound
 
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
 _LONG = 64  # cells along dimensions that are read whole, of which one row is enough
+_DEAR, _DRAWN_DEAR = 512, (2, 2)  # positions where as many products or more make one cell
 _AT_ONCE = 1 << 22  # products and cells of a block, where every cell is checked
 ALL = "all"
 _BITS = (1 << 64) - 1
@@ -84,9 +85,18 @@ class Reading:
         kinds = {kind for name, kind in dtypes.items() if name in fit.layouts and kind.is_floating_point}
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
+        self.passed = self._passed()
         # The coarsest dtype that took part; sums of half precision every backend accumulates in float32.
         self._unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
+
+    def _passed(self) -> tuple[str, str, int] | None:
+        """Of an equation that says `out = x` of the same shape: both, and the number of cells. If they are the very
+        same tensor there is nothing to read."""
+        match self.fit.plan.statements:
+            case (Statement(symbol, Name(name)),) if self.fit.layouts.get(name) == self.fit.layouts[symbol]:
+                return name, symbol, math.prod(self.fit.sizes[n] for n in self.fit.layouts[symbol].names)
+        return None
 
     def units(self, tensors: Mapping[str, torch.Tensor]) -> Units:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""
@@ -142,9 +152,12 @@ class _Statement:
         self.windows = statement.windows
         sizes, alone = reading.fit.sizes, statement.independent
         row = math.prod(sizes[dim] for dim in reading.slices[self.symbol].names if dim not in alone)
-        counts = _counts(row, [sizes[dim] for dim in alone], cells)
-        self.drawn = [(d, sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count]
         self.leaves = reading.fit.leaves[statement.symbol]
+        tensors = {base(leaf) for leaf in self.leaves} & set(reading.slices)
+        whole = {name for tensor in tensors for name in reading.slices[tensor].names} - set(alone)
+        self._cost = math.prod(sizes[name] for name in whole)
+        counts = _counts(row, self._cost, [sizes[dim] for dim in alone], cells)
+        self.drawn = [(d, sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count]
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
         self.reads: list[tuple[int, str, Slice | None]] = [
@@ -154,15 +167,11 @@ class _Statement:
         self.reads.append((len(self.leaves), self.symbol, reading.slices[self.symbol]))
         self.dims = [() if slice_ is None else slice_.names for _, _, slice_ in self.reads]  # else when first read
         self._alone = [(dim, sizes[dim]) for dim in alone]
-        names = {
-            n for name in {base(leaf) for leaf in self.leaves} & set(reading.slices) for n in reading.slices[name].names
-        }
-        self._cost = math.prod(sizes[name] for name in names - set(alone)) * max(row, 1)
 
     @cached_property
     def blocks(self) -> list[dict[str, Array]]:
         """All positions along the dimensions in which a cell stands alone, in parts that are evaluated at once."""
-        left, parts = max(_AT_ONCE // self._cost, 1), []
+        left, parts = max(_AT_ONCE // max(self._cost, 1), 1), []
         for dim, size in reversed(self._alone):
             length = min(size, left)
             left = max(left // length, 1)
@@ -170,11 +179,11 @@ class _Statement:
         return [dict(chosen) for chosen in itertools.product(*parts)]
 
 
-def _counts(row: int, sizes: list[int], cells: int | None) -> list[int]:
+def _counts(row: int, cost: int, sizes: list[int], cells: int | None) -> list[int]:
     """How many positions are drawn along each dimension in which a cell stands alone; `row` cells belong to each
-    choice of them. They are a few, or about as many `cells` as were asked for."""
+    choice of them, `cost` numbers are needed for one. They are a few, or about as many `cells` as were asked for."""
     if cells is None:
-        last, others = (1, 1) if row >= _LONG else _DRAWN
+        last, others = (1, 1) if row >= _LONG else _DRAWN_DEAR if cost >= _DEAR else _DRAWN
         return [others] * (len(sizes) - 1) + [last] if sizes else []
     counts = [1] * len(sizes)
     while math.prod(counts) * row < cells and counts != sizes:

@@ -95,6 +95,7 @@ class Checker:
         for match in call.equations:
             if match.children:
                 call.seen = {}
+                call.asked = call.asked | match.children if call.asked else match.children
             if match.equation.id not in described:
                 described[match.equation.id] = match.equation.data
 
@@ -143,6 +144,8 @@ class Checker:
         if numbers:
             self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
+        if reading.passed is not None and tensors[reading.passed[0]] is tensors[reading.passed[1]]:
+            return self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passed[2], None, None)
         units = reading.units(tensors)
         if self._every:
             return self._check_all(match, call.step, order, reading, units, tensors)

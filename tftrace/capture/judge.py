@@ -16,6 +16,8 @@ from ..recipes.value import Array, Value, reorder
 from .cells import UNIT, Known, Reading, Units
 from .numbers import fetch
 
+_EXACT = np.zeros(())
+
 
 class Outcome(NamedTuple):
     """The worst cell of a check."""
@@ -83,7 +85,7 @@ def _stacked(cells: Sequence[Any], dims: tuple[str, ...], cast: float) -> Value:
     v = np.stack(cells)
     whole = v.dtype.kind in "iu"
     v = v if v.dtype == np.bool_ else v.astype(np.float64, copy=False)
-    off = cast * np.abs(v, dtype=np.float64) if cast else np.zeros(v.shape)
+    off = cast * np.abs(v, dtype=np.float64) if cast else np.broadcast_to(_EXACT, v.shape)
     return Value((BATCH, *dims), v, off, whole=whole)
 
 

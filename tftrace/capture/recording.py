@@ -227,7 +227,7 @@ class Recording(Guard):
         while above is not None:
             if above.seen is not None:
                 relative = call.name[len(above.scope) :].lstrip(".")
-                if any(_asked(relative, match.children) for match in above.equations):
+                if _asked(relative, above.asked):
                     above.seen.setdefault(relative, []).append(call)
                     call.result, call.versions = result, {**call.versions, **versions({"": result})}
             above = above.parent
@@ -299,7 +299,7 @@ def versions(values: Mapping[str, Any]) -> dict[int, int]:
     """How often each tensor had been written to, to know later whether it still holds what it held."""
     found = {}
     for value in values.values():
-        for _, tensor in leaves(value):
+        for tensor in (value,) if isinstance(value, torch.Tensor) else [t for _, t in leaves(value)]:
             try:
                 found[id(tensor)] = tensor._version
             except RuntimeError:  # an inference tensor does not count

@@ -101,10 +101,33 @@ def _getter(source: Reference | float) -> Getter:
         return argument
     if source.child is None and source.kind == "return" and not source.path:
         return lambda call: call.result
+    if source.child not in (None, "..", "<") and not any(mark in source.child for mark in "*?["):
+        return _of_child(source, source.child)
     if source.child is None and source.kind in ("param", "attr") and len(source.path) == 1:
         attribute = str(source.path[0])
         return lambda call: _static(call.owner, attribute)
     return partial(find, source)
+
+
+def _of_child(source: Reference, child: str) -> Getter:
+    """`find` of what a call below of this very name took or returned, without looking at what else is there."""
+    first, number = source.path[0] if len(source.path) == 1 else None, source.call
+    key = first if isinstance(first, str) and source.kind == "arg" else None
+    plain = key is not None or (source.kind == "return" and not source.path)
+
+    def of(call: Call) -> Any:
+        calls = call.seen.get(child) if call.seen is not None else None
+        if not calls or not plain:
+            return find(source, call) if calls else None
+        if not -len(calls) <= number < len(calls):
+            return None
+        at = calls[number]
+        value = at.result if key is None else at.arguments.get(key)
+        if isinstance(value, torch.Tensor) and (_changed(value, call) or _changed(value, at)):
+            raise Unbound(f"{source.source} was changed in place before the step ended")
+        return value
+
+    return of
 
 
 def find(reference: Reference, call: Call) -> Any:
@@ -123,7 +146,7 @@ def find(reference: Reference, call: Call) -> Any:
         numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", at.name)
         return int(numbers[-1]) if numbers else None
     elif kind == "config":
-        while at is not None and _static(at.owner, "config") is None:
+        while at is not None and not _has_config(at.owner):
             at = at.parent
         start = None if at is None else _static(at.owner, "config")
     else:  # param, attr
@@ -182,6 +205,11 @@ def _static(value: Any, name: str) -> Any:
         found = own[name]
         return None if hasattr(type(found), "__get__") else found
     return _of_class(kind, name)
+
+
+def _has_config(owner: Any) -> bool:
+    kind: Any = type(owner)
+    return getattr(owner, "__dict__", {}).get("config") is not None or _of_class(kind, "config") is not None
 
 
 @lru_cache(maxsize=4096)

@@ -27,12 +27,14 @@ _EXACT = {
     "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal,
 }  # fmt: skip
 _WHOLE = {"where", "max", "min", "abs", "floor", "T"}  # what they make of whole numbers is whole
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 # unit roundoff -> half the smallest number; float32 and bfloat16 may be flushed to zero below their normal numbers
 _TINY = {2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25}
 
 erf: Callable[[Array], Array] = np.vectorize(math.erf, otypes=[np.float64])
+
+
+Dims = tuple[str, ...]
 
 
 class Symbols(Protocol):
@@ -156,6 +158,8 @@ class Evaluator:
     ) -> Value:
         """A result with its own rounding added; one that is surely infinite or NaN has none."""
         e = e + units * (self._u * (np.abs(v) + e) + self._tiny)
+        if math.isfinite(e.sum()):  # and so is v, whose size is part of it
+            return Value(dims, v, e, begun)
         e = np.where(np.isfinite(v), e, np.where(sure, 0.0, np.inf))
         return Value(dims, v, np.where(np.isnan(e), np.inf, e), begun)
 
@@ -167,17 +171,20 @@ class Evaluator:
         if exact:
             v = _EXACT[operator](x, y)
             return Value(dims, v, np.zeros(v.shape), whole=True)
-        sure = certain(x, p) & certain(y, q)
         match operator:
             case "+" | "-":
                 more, begun = self._begun(a, b, x, y)
                 return self._round(dims, x + y if operator == "+" else x - y, p + q + more, begun=begun)
             case "*":
-                e = times(np.abs(x), q) + times(np.abs(y), p) + times(p, q)
+                sure, e = certain(x, p) & certain(y, q), np.zeros(())
+                if not b.exact:
+                    e = e + times(np.abs(x), q)
+                if not a.exact:
+                    e = e + times(np.abs(y) + q, p)
                 begun = b.begun if not a.dims else a.begun if not b.dims else None
                 return self._round(dims, x * y, e, sure=sure, begun=begun)
             case "/":
-                v = x / y
+                v, sure = x / y, certain(x, p) & certain(y, q)
                 e = np.where(sure | (np.abs(y) > q), (p + times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
                 begun = None if b.dims else a.begun
                 return self._round(dims, v, np.where((p == 0) & (q == 0), 0.0, e), sure=sure, begun=begun)
@@ -212,19 +219,16 @@ class Evaluator:
     def _dot(self, a: Value, b: Value, over: tuple[str, ...]) -> Value:
         both = union(a.dims, b.dims)
         dims = without(both, over)
-        if len(both) > len(_LETTERS):
-            raise FormulaError(f"a product has more than {len(_LETTERS)} dimensions.")
         check_size(dims, a, b)
         check_size(both, a, b, most=MAX_PRODUCTS)
-        letter = {d: _LETTERS[i] for i, d in enumerate(both)}
-        spec = ",".join("".join(letter[d] for d in x.dims) for x in (a, b)) + "->" + "".join(letter[d] for d in dims)
         x, y = real(a.v), real(b.v)
-        v, size = np.einsum(spec, x, y), np.einsum(spec, np.abs(x), np.abs(y))
+        product = _Product(a.dims, b.dims, dims, over)
+        v, size = product(x, y), product(np.abs(x), np.abs(y))
         e = np.zeros(v.shape)
-        if b.e.any():
-            e = e + np.einsum(spec, np.abs(x), b.e)
-        if a.e.any():
-            e = e + np.einsum(spec, a.e, np.abs(y) + b.e)
+        if not b.exact:
+            e = e + product(np.abs(x), b.e)
+        if not a.exact:
+            e = e + product(a.e, np.abs(y) + b.e)
         terms = math.prod(next(x.v.shape[x.dims.index(d)] for x in (a, b) if d in x.dims) for d in over)
         _, (p, q), _ = aligned(*(_variety(x, over) for x in (a, b)))
         units = rounding.units(terms, np.maximum(p, q)) * self._sum_u
@@ -354,6 +358,34 @@ class Evaluator:
             case "sin" | "cos":
                 return self._round(d, getattr(np, function)(v), np.minimum(e, 2.0), self._library)
         raise AssertionError(function)
+
+
+class _Product:
+    """The sums of products of two arrays with named dimensions, as matrix products."""
+
+    def __init__(self, a: Dims, b: Dims, dims: Dims, over: Dims) -> None:
+        self._batch = [d for d in dims if d in a and d in b]
+        self._left = [d for d in dims if d not in b]
+        self._right = [d for d in dims if d not in a]
+        self._a, self._b, self._dims, self._over = a, b, dims, over
+
+    def __call__(self, x: Array, y: Array) -> Array:
+        # what only one of them has along a dimension that is summed over, the other repeats
+        sizes = {d: n for dims, v in ((self._a, x), (self._b, y)) for d, n in zip(dims, v.shape, strict=True)}
+        p, q = self._laid(x, self._a, self._left, sizes), self._laid(y, self._b, self._right, sizes)
+        order = [*self._batch, *self._left, *self._right]
+        found = np.matmul(p, q.swapaxes(-1, -2)).reshape([sizes[d] for d in order])
+        return np.transpose(found, [order.index(d) for d in self._dims])
+
+    def _laid(self, v: Array, dims: Dims, own: list[str], sizes: Mapping[str, int]) -> Array:
+        """As batches of matrices: the dimensions of both, its own, those that are summed over."""
+        order = [*self._batch, *own, *self._over]
+        v = v.transpose([dims.index(d) for d in order if d in dims])
+        if missing := [d for d in self._over if d not in dims]:
+            v = v[tuple(None if d in missing else slice(None) for d in order)]
+            v = np.broadcast_to(v, [sizes[d] for d in order])
+        lengths = [math.prod([sizes[d] for d in part]) for part in (self._batch, own, self._over)]
+        return v.reshape(lengths)
 
 
 def _variety(x: Value, over: tuple[str, ...]) -> Value:

@@ -29,6 +29,13 @@ class Value:
     begun: Array | None = None
     whole: bool = False
 
+    @property
+    def exact(self) -> bool:
+        """Whether there is no error; what is read from a run has one zero that stands for all."""
+        if self.e.size and not any(self.e.strides):
+            return not self.e.flat[0]
+        return not self.e.any()
+
 
 def constant(value: float) -> Value:
     """A number without dimensions, known exactly."""
