@@ -176,13 +176,14 @@ class Evaluator:
                 more, begun = self._begun(a, b, x, y)
                 return self._round(dims, x + y if operator == "+" else x - y, p + q + more, begun=begun)
             case "*":
-                sure, e = certain(x, p) & certain(y, q), np.zeros(())
+                v, sure = x * y, certain(x, p) & certain(y, q)
+                e = np.zeros(v.shape)
                 if not b.exact:
                     e = e + times(np.abs(x), q)
                 if not a.exact:
                     e = e + times(np.abs(y) + q, p)
                 begun = b.begun if not a.dims else a.begun if not b.dims else None
-                return self._round(dims, x * y, e, sure=sure, begun=begun)
+                return self._round(dims, v, e, sure=sure, begun=begun)
             case "/":
                 v, sure = x / y, certain(x, p) & certain(y, q)
                 e = np.where(sure | (np.abs(y) > q), (p + times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
