@@ -170,7 +170,10 @@ def test_a_note_is_kept_in_the_trace(trace: Trace) -> None:
         await type_in(pilot, "see q")
         await press(pilot, "left", "backspace", "enter")
         assert app.position == 1
-        assert "✎" in screen(app)
+        assert "✎ seeq" in screen(app)
+        await press(pilot, "s")
+        assert "seeq" not in screen(app)
+        assert "✎" in screen(app)  # beside its row
 
     play(trace, script)
     assert notes.read(trace) == {1: "seeq"}

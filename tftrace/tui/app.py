@@ -105,7 +105,7 @@ class TraceApp(ReadingApp):
         bar.show(self.position, marked)
         if self.screen.has_class("as-grid"):
             self.query_one(GridPane).show(self.position, bar.measure)
-        self.query_one(StopsPane).show(self.breakpoints)
+        self.query_one(StopsPane).show(self.breakpoints, self.notes.get(self.position, ""))
         self.query_one(SourcePane).show(self.position, frozenset(one.pattern for one in self.breakpoints.all))
         self.query_one(EquationPane).show(self.position)
         self.query_one(TensorPane).show(self.position)

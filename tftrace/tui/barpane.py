@@ -17,6 +17,7 @@ from .pane import Pane
 from .steps import NOTHING, Marked
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+_DECADES = 3  # of time from an empty column to a full one
 
 
 class BarPane(Pane, inherit_bindings=False):
@@ -67,9 +68,13 @@ class BarPane(Pane, inherit_bindings=False):
         says = duration(round(most)) if timed else number(most)
         forward = describe.integer(self._trace, "forward", first) + 1
         name = "time" if timed else "L2 norm"
-        self.headline(f"{name} along forward {forward}", f"max {says}" if most else "nothing measured")
+        self.headline(
+            f"{name} along forward {forward}", f"max {says}{' · log' if timed else ''}" if most else "nothing measured"
+        )
         share = np.nan_to_num(found) / (most or 1)
-        height = np.ceil((np.sqrt(share) if timed else share) * 8).astype(int).clip(0, 8)
+        if timed:  # one slow step, such as the first use of a library, would leave nothing of the others to see
+            share = 1 + np.log10(np.maximum(share, 10.0**-_DECADES)) / _DECADES
+        height = np.ceil(share * 8).astype(int).clip(0, 8)
         starts = along.starts(first, end, width)
         broken = marks.has_nan(self._trace) | marks.has_inf(self._trace)
         odd = np.logical_or.reduceat(broken[:end], starts)

@@ -40,9 +40,9 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("t", "t", "run_to", "in pane 2: run to the line that ↑ ↓ or a click chose"),
     ),
     "Break": (
-        Key("b,f9", "b  F9", "breakpoint", "set a breakpoint on this step (in pane 2: line), or take it away"),
-        Key("B", "B", "condition", "a breakpoint with a condition: *.attention when nan > 0 hit 3"),
-        Key("5", "5", "pane('stops')", "the list: ⏎ next, ␣ on/off, ⌦ remove"),
+        Key("b,f9", "b  F9", "breakpoint", "set or take away a breakpoint on this step (pane 2: its line)"),
+        Key("B", "B", "condition", "with a condition: *.attention when nan > 0 hit 3"),
+        Key("5", "5", "pane('stops')", "stops: ⏎ goes to the next, ␣ on/off, ⌦ removes, B edits"),
         Key("m", "m", "note", "write a note on this step, kept in the trace"),
     ),
     "Move": (
@@ -57,11 +57,11 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
     ),
     "Fold": (
         Key("enter,space", "⏎  ␣", "fold", "fold or unfold this call"),
-        Key("left", "←", "fold_or_parent", "fold; the call around, where there is nothing to fold"),
-        Key("right", "→", "unfold_or_child", "unfold; the first step inside, where there is nothing to unfold"),
+        Key("left", "←", "fold_or_parent", "fold; where there is nothing to fold, the call around"),
+        Key("right", "→", "unfold_or_child", "unfold; where there is nothing to unfold, the first inside"),
         Key("z", "z", "fold_all", "fold all but the way to this step, or unfold all"),
         Key("r", "r", "bar", "the bar and the grid show time or L2 norms"),
-        Key("l", "l", "grid", "layers × forwards as a grid (a generation: tokens are columns), and back to the tree"),
+        Key("l", "l", "grid", "layers × forward passes (tokens) as a grid, and back"),
     ),
     "Walk": (
         Key("w", "w", "walk(1)", "the next equation of a paper, in the order in which the model runs"),

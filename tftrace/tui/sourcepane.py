@@ -73,7 +73,7 @@ class SourcePane(Pane):
         spans = [(*describe.span(self._trace, at), at) for at in code.done.values()]
         self._ends = {last: at for _, last, at in spans}
         self._ran = {line for first, last, _ in spans for line in range(first, min(last, len(code.lines)) + 1)}
-        self.headline(code.title, "↑ ↓ line  t run to it  b break  e edit" if self.has_focus else "2")
+        self.headline(code.title, "↑ ↓ line  t run to it  b break  e edit" if self.has_focus else "")
         self._text = coloured(code.lines, self.palette.name)
         widest = max(map(len, code.lines), default=0) + _MARGIN
         self.virtual_size = Size(min(widest, _WIDEST), len(code.lines) + len(self._values))

@@ -18,6 +18,8 @@ from ..trace import Trace
 from .palette import style
 from .pane import Pane, short
 
+_NOTE = 3  # rows of a note that are shown
+
 
 class StopsPane(Pane, inherit_bindings=False):
     """A row for what went wrong, then one a breakpoint; the chosen one is changed by keys."""
@@ -43,6 +45,7 @@ class StopsPane(Pane, inherit_bindings=False):
         self._rows: list[tuple[str, int, bool]] = []
         self._wrong = True
         self._steps = 0
+        self._note = ""
         self.chosen = 0
 
     def on_focus(self) -> None:
@@ -54,12 +57,13 @@ class StopsPane(Pane, inherit_bindings=False):
     def on_resize(self) -> None:
         self._draw()
 
-    def show(self, breakpoints: Breakpoints) -> None:
-        """Show these breakpoints, at how many steps each halts, and whether what went wrong halts too."""
+    def show(self, breakpoints: Breakpoints, note: str = "") -> None:
+        """Show these breakpoints, at how many steps each halts, and whether what went wrong halts too; below them the
+        note on the current step."""
         now = [(str(one), len(breakpoints.positions(one)), one.on) for one in breakpoints.all]
         size = len(self._trace)
-        if (now, breakpoints.wrong, size) != (self._rows, self._wrong, self._steps):
-            self._rows, self._wrong, self._steps = now, breakpoints.wrong, size
+        if (now, breakpoints.wrong, size, note) != (self._rows, self._wrong, self._steps, self._note):
+            self._rows, self._wrong, self._steps, self._note = now, breakpoints.wrong, size, note
             self.chosen = min(self.chosen, len(now))
             self._draw()
 
@@ -85,9 +89,11 @@ class StopsPane(Pane, inherit_bindings=False):
             lines.append(out)
         if not self._rows:
             lines.append(Text("  b sets a breakpoint, B a condition", style(palette.faint)))
+        said = f"✎ {visible(self._note)}" if self._note else ""
+        lines += Text(said, style(palette.violet)).wrap(self.app.console, max(8, width - 2))[:_NOTE] if said else []
         self.lines = lines
         self.virtual_size = Size(0, len(lines))
-        self.headline("Stops", "⏎ next  ␣ on/off  ⌦ remove  B edit" if self.has_focus else "5")
+        self.headline("Stops", "⏎ next  ␣ on/off  ⌦ remove  B edit" if self.has_focus else "")
         self.styles.height = min(len(lines), 6) + 2
         self.refresh()
 
