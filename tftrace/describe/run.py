@@ -63,5 +63,7 @@ def first_wrong(trace: Trace) -> str:
     if marks.made_broken(trace)[at]:
         what = "NaN" if marks.has_nan(trace)[at] else "Inf"
     else:
-        what = "difference" if verdict(trace, at) == schema.DIFFERS else text(trace.column("status")[at]) or "error"
+        status = trace.column("status")[at]
+        unfinished = "unfinished step" if status == schema.OPEN else "error"
+        what = "difference" if verdict(trace, at) == schema.DIFFERS else unfinished
     return f"first {what}: {path(trace, at)}"

@@ -49,6 +49,9 @@ def server(arguments: Sequence[str], port: int) -> Any:
             app.middlewares.append(own_pages_only)
             return app
 
+        def initialize_logging(self) -> None:
+            """Each request on a line of its own would bury the address."""
+
         async def on_startup(self, app: web.Application) -> None:
             print(f"The debugger is at http://{own} ; Ctrl+C ends it.", file=sys.stderr)
 
