@@ -1,31 +1,57 @@
-"""Makes the README's picture from the program itself: `python docs/screenshot.py`."""
+"""Makes the README's pictures from the program itself: `python docs/screenshot.py`."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+os.environ["TEXTUAL_ANIMATIONS"] = "none"
+
+from textual.app import App
 
 from tftrace import load
 from tftrace.cli import main
 from tftrace.tui.app import TraceApp
+from tftrace.tui.pairapp import PairApp
 
 HERE = Path(__file__).parent
+SIZE = (160, 48)
+TEXT = "this is not a good film"
 
 
-async def picture(trace_path: str, target: Path) -> None:
-    """The attention of the first layer, as a terminal of 160 by 48 shows it."""
-    trace = load(trace_path)
-    app = TraceApp(trace)
-    async with app.run_test(size=(160, 48)) as pilot:
+async def picture(app: App[Any], keys: Sequence[str], target: Path, title: str, height: int = SIZE[1]) -> None:
+    """What a terminal shows after `keys`, once everything that is read has arrived."""
+    async with app.run_test(size=(SIZE[0], height)) as pilot:
         await pilot.pause()
-        app.go(next(s.position for s in trace if s.type.endswith("attention_forward")))
-        await pilot.pause()
-        target.write_text(app.export_screenshot(title="tftrace demo"), encoding="utf-8")
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(0.3)
+            await app.workers.wait_for_complete()
+        await pilot.pause(0.5)
+        target.write_text(app.export_screenshot(title=title), encoding="utf-8")
+
+
+def make(folder: str) -> None:
+    """The debugger on the attention of the demo BERT, its attention maps, and BERT beside GPT-2."""
+    bert, gpt2 = f"{folder}/bert.tftrace", f"{folder}/gpt2.tftrace"
+    if main(["record", "demo:bert", "--text", TEXT, "-o", bert]) or main(["record", "demo:gpt2", "-o", gpt2]):
+        raise SystemExit("The demos could not be recorded.")
+    trace, other = load(bert), load(gpt2)
+    attention = next(step.position for step in trace if step.type.endswith("attention_forward"))
+    app = TraceApp(trace, start=attention)
+    asyncio.run(picture(app, ["shift+tab"], HERE / "screenshot.svg", "tftrace demo bert"))
+    app = TraceApp(trace, start=attention)
+    keys = ["a", "right", "right", "right", "h"]
+    asyncio.run(picture(app, keys, HERE / "attention.svg", "tftrace demo bert: a", height=36))
+    pair = PairApp(trace, other)
+    pair.row = next(at for at, one in enumerate(pair.pairs) if one.label == "layer 0 · norm of attention")
+    asyncio.run(picture(pair, [], HERE / "pair.svg", "tftrace view bert.tftrace gpt2.tftrace", height=40))
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/bert.tftrace"
-        if main(["record", "demo:bert", "-o", path]) == 0:
-            asyncio.run(picture(path, HERE / "screenshot.svg"))
+        make(folder)

@@ -11,9 +11,10 @@ from textual import events
 from textual.message import Message
 
 from .. import describe
-from .heat import digits, half_blocks, ink, shade
+from .headtiles import beside, tile, whole
+from .heat import digits, ink
 from .palette import style
-from .pane import Pane, fit, short
+from .pane import Pane, short
 
 _SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
 _SHARE = 0.6  # of the pane's height that the small maps may take
@@ -54,40 +55,30 @@ class HeadGrid(Pane):
         self._count = len(weights)
         means = describe.looked_at(weights[None])[0, :, key]
         best = int(means.argmax())
-        columns, width, rows, side = self._tiles = self._fitting(len(weights))
+        columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]))
         lines: list[Text] = []
         for start in range(0, len(weights), columns):
             tiles = [
-                self._tile(weights[h], h, h == head, width, rows, side)
+                tile(weights[h], h, h == head, width, side, palette.name)
                 for h in range(start, min(start + columns, len(weights)))
             ]
-            lines += [Text(" ").append_text(Text("").join(parts)) for parts in zip(*tiles, strict=True)]
+            lines += beside(tiles, width, rows)
         lines += self._table(layers, key, token, batch, position, head)
         if not layers:
             lines += [Text(f" most to {token}: head {best} ({means[best]:.2f})", style(palette.soft))]
         self.draw(lines)
-        tile = head // columns * rows
-        self.jump(max(0, min(tile, tile + rows - self.space.height)))
+        top = head // columns * rows
+        self.jump(max(0, min(top, top + rows - self.space.height)))
 
-    def _fitting(self, heads: int) -> tuple[int, int, int, int]:
+    def _fitting(self, heads: int, cells: int) -> tuple[int, int, int, int]:
         """Tiles a row, columns and rows of a tile, cells of a map's side: as large as the pane has room for."""
-        for side in _SIDES:
-            width, rows = max(side, 9) + 2, 2 + side // 2
+        for most in _SIDES:
+            side = whole(most, cells)
+            width, rows = max(side, 9) + 2, 2 + (side + 1) // 2
             columns = max(1, (self.space.width - 1) // width)
             if -(-heads // columns) * rows <= self.space.height * _SHARE:
                 break
         return columns, width, rows, side
-
-    def _tile(self, weights: np.ndarray, head: int, chosen: bool, width: int, rows: int, side: int) -> list[Text]:
-        palette = self.palette
-        small = shade(describe.shrunk(weights, side, side))[0]
-        small = small.repeat(max(1, side // len(small)), axis=0).repeat(max(1, side // small.shape[1]), axis=1)
-        title = f"▸head {head}" if chosen else f" head {head}"
-        out = [Text(fit(title, width), style(palette.warm if chosen else palette.soft, bold=chosen), no_wrap=True)]
-        for line in half_blocks(small, palette.name):
-            out.append(Text(" ").append_text(line).append(" " * max(0, width - 1 - line.cell_len)))
-        out += [Text(" " * width) for _ in range(rows - len(out))]
-        return out[:rows]
 
     def _table(
         self, layers: list[describe.Attended], key: int, token: str, batch: int, position: int, head: int

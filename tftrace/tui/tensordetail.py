@@ -66,8 +66,9 @@ class DetailPane(Pane):
         return [Text(""), title, *self._histogram(one, room), *self._series(one, room), *self._keys(one)]
 
     def _keys(self, one: describe.Line) -> list[Text]:
-        keys = "  v values" if one.row.value else "  not kept whole: record with --values all"
-        return [Text(f"{keys}  p from  o to  Tab next tensor", style(self.palette.faint), no_wrap=True)]
+        keys = "  v values  x explain" if one.row.value else "  not kept whole: record with --values all"
+        heads = "  a attention" if describe.attention_of(self._trace, self._position) is not None else ""
+        return [Text(f"{keys}{heads}  p from  o to", style(self.palette.faint), no_wrap=True)]
 
     def _histogram(self, one: describe.Line, room: int) -> list[Text]:
         palette, place = self.palette, one.row.value

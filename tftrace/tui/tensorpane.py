@@ -12,15 +12,15 @@ from textual.binding import Binding, BindingType
 
 from .. import describe
 from ..trace import Trace
+from .headtiles import PreviewPane
 from .palette import style
 from .pane import fit, fit_end
-from .tensordetail import DetailPane
 
 _NUMBERS = (("μ", "mean"), ("σ", "std"), ("min", "min"), ("max", "max"))
 _SHORTEST = 10  # columns a name keeps when numbers need the room
 
 
-class TensorPane(DetailPane):
+class TensorPane(PreviewPane):
     """What a call took, holds and returned; on a line, every name bound so far in its call."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

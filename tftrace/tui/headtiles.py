@@ -1,0 +1,109 @@
+"""Heads as small maps, side by side; on the main screen below the tensors of an attention, once the keys rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rich.text import Text
+from textual.message import Message
+from textual.timer import Timer
+
+from .. import describe, rebuild
+from ..trace import Trace
+from .heat import half_blocks, shade
+from .palette import PALETTES, style
+from .pane import fit
+from .tensordetail import DetailPane
+
+_REST = 0.1  # seconds without a step before attention is rebuilt
+_CELLS = 1 << 21  # weights that are rebuilt without being asked for
+_SIDE = 32  # cells of a side that are remembered
+_KEPT = 32  # attentions remembered
+_LEAST = 5  # rows below which nothing is drawn
+
+
+def whole(side: int, cells: int) -> int:
+    """The largest side up to `side` in which each of `cells` has the same size; `side` itself where they are more."""
+    return side // cells * cells if 0 < cells <= side else side
+
+
+def tile(weights: np.ndarray, head: int, chosen: bool, width: int, side: int, palette_name: str) -> list[Text]:
+    """One head: its number, and its map with `side` cells a side at most, on lines of `width` columns."""
+    palette = PALETTES[palette_name]
+    small = shade(describe.shrunk(weights, side, side))[0]
+    small = small.repeat(max(1, side // len(small)), axis=0).repeat(max(1, side // small.shape[1]), axis=1)
+    title = f"▸head {head}" if chosen else f" head {head}"
+    out = [Text(fit(title, width), style(palette.warm if chosen else palette.soft, bold=chosen), no_wrap=True)]
+    for line in half_blocks(small, palette_name):
+        out.append(Text(" ").append_text(line).append(" " * max(0, width - 1 - line.cell_len)))
+    return out
+
+
+def beside(tiles: Sequence[list[Text]], width: int, rows: int) -> list[Text]:
+    """Tiles of `width` columns in one row of tiles, `rows` high."""
+    padded = [[*one, *(Text(" " * width) for _ in range(rows - len(one)))] for one in tiles]
+    return [Text(" ").append_text(Text("").join(parts)) for parts in zip(*padded, strict=True)]
+
+
+class PreviewPane(DetailPane):
+    """Adds the heads of an attention to what is known of its tensors."""
+
+    @dataclass
+    class Heads(Message):
+        """The small maps of an attention, or None where it cannot be rebuilt."""
+
+        attention: int
+        maps: list[np.ndarray] | None
+
+    def __init__(self, trace: Trace, title: str, *, id: str) -> None:
+        super().__init__(trace, title, id=id)
+        self._maps: dict[int, list[np.ndarray] | None] = {}
+        self._heads_rest: Timer | None = None
+
+    def detail(self) -> list[Text]:
+        """What is known of the chosen tensor, and the heads where there is room."""
+        known = super().detail()
+        used = 1 + len(describe.tensors(self._trace, self._position)) + len(known)
+        return [*known, *self._preview(self.space.height - used)]
+
+    def _preview(self, room: int) -> list[Text]:
+        at = describe.attention_of(self._trace, self._position)
+        if at is None:
+            return []
+        if at not in self._maps:
+            self._ask_heads(at)
+            return []
+        maps, palette = self._maps[at], self.palette
+        if not maps or room < _LEAST:
+            return []
+        side = whole(min(2 * (room - 1), _SIDE, self.space.width // 2 - 2), max(maps[0].shape))
+        width = max(side, 6) + 2
+        across = max(1, (self.space.width - 2) // width)
+        tiles = [tile(one, head, False, width, side, palette.name) for head, one in enumerate(maps[:across])]
+        return beside(tiles, width, 1 + (side + 1) // 2)
+
+    def _ask_heads(self, at: int) -> None:
+        if self._heads_rest is not None:
+            self._heads_rest.stop()
+        inputs = [row.shape for row in self._trace.tensors_of(at) if len(row.shape) == 4][:2]
+        if len(inputs) == 2 and inputs[0][0] * inputs[0][1] * inputs[0][2] * inputs[1][2] <= _CELLS:
+            self._heads_rest = self.set_timer(_REST, partial(self._start_heads, at))
+
+    def _start_heads(self, at: int) -> None:
+        self.run_worker(partial(self._read_heads, at), thread=True, exclusive=True, group="heads", exit_on_error=False)
+
+    def _read_heads(self, at: int) -> None:
+        found = rebuild.attention(self._trace, at)
+        weights = None if found is None else found.probabilities
+        maps = None if weights is None else [describe.shrunk(one, _SIDE, _SIDE) for one in weights[0]]
+        self.post_message(self.Heads(at, maps))
+
+    def on_preview_pane_heads(self, event: Heads) -> None:
+        if len(self._maps) >= _KEPT:
+            self._maps.clear()
+        self._maps[event.attention] = event.maps
+        if describe.attention_of(self._trace, self._position) == event.attention:
+            self.show(self._position)
