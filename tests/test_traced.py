@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -131,6 +133,22 @@ def test_two_threads_at_once() -> None:
     trace: Any = meet.trace
     assert sorted(s.name.partition("-")[0] for s in trace if s.type == "Gate") == ["Gate", "Gate"]
     assert len([s for s in trace if s.parent is None]) == 2
+
+
+def test_what_happens_to_its_trace_does_not_reach_the_function(tmp_path: Path) -> None:
+    traced: Any = tftrace.traced(path=tmp_path / "run.tftrace")(score)
+    gate, x = Gate(), torch.randn(2, 4)
+    traced(gate, x)
+    child = os.fork()
+    if child == 0:  # whose calls are not the parent's
+        for _ in range(20):
+            traced(gate, x)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    traced(gate, x)
+    assert {s.forward for s in traced.trace} == {s.forward for s in tftrace.load(tmp_path / "run.tftrace")} == {0, 1}
+    shutil.rmtree(tmp_path / "run.tftrace")
+    assert traced(gate, x).equal(score(gate, x))
 
 
 @pytest.mark.parametrize("target", [Gate(), 3, "async"])

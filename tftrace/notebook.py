@@ -22,6 +22,13 @@ the variable `trace`, or in the one that --into names. Without -o it lives as lo
 `tftrace run`."""
 
 
+class _Shown(Exception):
+    """The cell raised something, which IPython has shown already."""
+
+    def _render_traceback_(self) -> list[str]:
+        return []
+
+
 def load_ipython_extension(shell: Any) -> None:
     """What `%load_ext tftrace` calls."""
 
@@ -45,7 +52,7 @@ def _run(shell: Any, line: str, cell: str) -> Trace | None:
         recorder, into = _read(line)
         trace: Trace
         with recorder as trace:
-            shell.run_cell(cell)
+            ran = shell.run_cell(cell)
     except TraceError as error:
         raise UsageError(f"tftrace: {error}") from None
     for sentence in recorder.left_out():
@@ -54,6 +61,8 @@ def _run(shell: Any, line: str, cell: str) -> Trace | None:
         print("The cell called no model: nothing was recorded.")
         return None
     shell.push({into: trace})
+    if not ran.success:
+        raise _Shown  # so that the cells below it do not run
     return trace
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -141,7 +141,9 @@ class Recorder:
         return self.trace
 
     def resume(self) -> None:
-        """Watch what is called from now on."""
+        """Watch what is called from now on; not in a process that was forked, as the files are the parent's."""
+        assert self._recording is not None
+        self._recording.over |= os.getpid() != self._process
         self._hooks.attach()
         self._functions.attach()
         self._checkpoints.attach()
@@ -164,7 +166,8 @@ class Recorder:
         if recording is not None and os.getpid() == self._process:
             recording.hook(recording.settle, False, True)
             self._writer.meta["complete"] = True
-            self._writer.write_meta()
+            with suppress(OSError):  # what is called must not notice a full disk
+                self._writer.write_meta()
             self._writer.meta["complete"] = False
 
     def _of_program(self, recording: Recording, writer: TraceWriter) -> ModuleHooks:

@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, TypeVar, overload
 
@@ -139,7 +140,8 @@ class _Own:
             self._awake -= 1
             if not self._awake and self._trace is not None:
                 self._recorder.rest()
-                self._trace.reload()
+                with suppress(TraceError):  # somebody may have deleted it
+                    self._trace.reload()
 
     def _end(self) -> None:
         if self._trace is not None and self._trace.path.is_dir():  # else it was deleted meanwhile
