@@ -32,6 +32,7 @@ FLOORS = [
     ["recipes"],
     ["rebuild", "verdicts", "explain"],
     ["describe"],
+    ["card"],
     ["align"],
     ["export"],
     ["query"],
@@ -47,7 +48,7 @@ FLOORS = [
 ]
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
 # Trace's own conveniences (`to_csv`, `to_pandas`) call upwards, inside the method.
-LAZY_UPWARDS = {("trace", "export"), ("trace", "explain"), ("explain", "replay")}
+LAZY_UPWARDS = {("trace", "export"), ("trace", "card"), ("trace", "explain"), ("explain", "replay")}
 
 
 def room(module: str) -> str:

@@ -67,7 +67,7 @@ def _add(trace: Trace, aside: Path) -> None:
     for rank in trace.ranks:
         folder = rank_folder(aside, rank)
         folder.mkdir()
-        for table in schema.TABLES:
+        for table in (*schema.TABLES, *(["numbers"] if (trace.path / folder.name / "numbers.arrow").exists() else [])):
             shutil.copyfile(regular(trace.path, folder.name, f"{table}.arrow"), folder / f"{table}.arrow")
         write_json(folder / META, trace.meta | {"sources": sources})
     for name in values.files(trace.path):

@@ -10,6 +10,7 @@ OLDEST_READ = 1
 
 MODULE, FUNCTION, LINE, OP = "module", "function", "line", "op"
 CALLS = (MODULE, FUNCTION)
+KINDS = (*CALLS, LINE, OP)
 
 INPUT, OUTPUT, LOCAL, PARAMETER, GRADIENT = "input", "output", "local", "parameter", "gradient"
 

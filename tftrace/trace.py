@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -127,6 +128,27 @@ class Step:
         from .explain import explain
 
         return explain(self.trace, self.position, cell, equation=equation, replay=replay)
+
+    @property
+    def source(self) -> list[str]:
+        """The lines of the expression or statement that the step is, as they were when they ran."""
+        if self.line is None or self.line < 1:
+            return []
+        return self.trace.source(self.file)[self.line - 1 : max(self.line, self.end_line or self.line)]
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The paper's equation of the step (cite, tex, formula, dims, note …), or None; `equation` is its id."""
+        return self.trace.equation(self.equation)
+
+    def value(self, name: str, role: str | None = None) -> np.ndarray:
+        """The numbers of a tensor that the step saw, if they were kept; see `Trace.value`."""
+        return self.trace.value(self.position, name, role)
+
+    def _repr_html_(self) -> str:
+        from .card import step_card
+
+        return step_card(self)
 
     @property
     def call(self) -> Step:
@@ -250,6 +272,27 @@ class Trace:
 
     def __iter__(self) -> Iterator[Step]:
         return (self[i] for i in range(len(self)))
+
+    def find(self, pattern: str, *, kind: str | None = None, forward: int | None = None) -> list[Step]:
+        """The steps whose name fits a glob pattern, in order: `trace.find("encoder.layer.*.attention.self")`.
+
+        `kind`: `"module"`, `"function"`, `"line"` or `"op"`; if it is not said, calls of modules and functions.
+        `forward`: only of that forward pass, from 0."""
+        if kind is not None and kind not in schema.KINDS:
+            raise TraceError(f"There are no steps of kind {kind!r}: choose one of {', '.join(schema.KINDS)}.")
+        codes, names = self.words("name")
+        fits = np.array([*(fnmatchcase(name, pattern) for name in names), False])[codes]
+        kinds = self.column("kind")
+        wanted = schema.CALLS if kind is None else (kind,)
+        fits &= np.logical_or.reduce([kinds == one for one in wanted])
+        if forward is not None:
+            fits &= self.column("forward") == forward
+        return [self[at] for at in np.flatnonzero(fits).tolist()]
+
+    def _repr_html_(self) -> str:
+        from .card import trace_card
+
+        return trace_card(self)
 
     def column(self, name: str, table: str = "steps") -> np.ndarray:
         """A column as a numpy array (text as objects), cached: cheap to index, and no other column is read."""

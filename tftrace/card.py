@@ -1,0 +1,57 @@
+"""A trace and a step as a notebook shows them: small tables, in which every text of the trace is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING
+
+from . import describe
+from .text import duration, visible
+
+if TYPE_CHECKING:
+    from .trace import Step, Trace
+
+_TOP = 12  # steps of a trace, children of a step
+
+
+def trace_card(trace: Trace) -> str:
+    """What was run, what came of it, and the first calls."""
+    calls = [at for at in range(min(len(trace), 50 * _TOP)) if describe.row(trace, at).kind == "module"][:_TOP]
+    more = f'<p>… of {len(trace)} steps: <code>trace[i]</code>, <code>trace.find("*.attention")</code></p>'
+    return _table((), describe.about(trace)) + _steps(trace, calls) + (more if len(calls) < len(trace) else "")
+
+
+def step_card(step: Step) -> str:
+    """The line, the equation with its verdict, the tensors and what runs below."""
+    trace, at = step.trace, step.position
+    facts = [step.kind, step.type, describe.place(trace, at), duration(step.duration_ns), step.status]
+    title = f"<p><b>{step.position} {_text(describe.path(trace, at))}</b> {_text(' · '.join(filter(None, facts)))}</p>"
+    code = describe.code(trace, at)
+    lines = code.lines[code.first - 1 : code.last] if code else []
+    source = f"<pre>{_text(chr(10).join(lines), lines=True)}</pre>" if lines else ""
+    judged = [(found.cite, found.judgement) for found in describe.equations(trace, at)]
+    rows = [
+        (row.role, row.name, row.shape, row.dtype, row.mean, row.std, row.min, row.max, row.odd)
+        for row in describe.tensors(trace, at)
+    ]
+    heads = ("role", "name", "shape", "dtype", "mean", "std", "min", "max", "")
+    below = trace.children(at)
+    return title + source + _table((), judged) + _table(heads, rows) + _steps(trace, below[:_TOP])
+
+
+def _steps(trace: Trace, positions: Iterable[int]) -> str:
+    found = [describe.row(trace, at) for at in positions]
+    rows = [(str(r.position), "  " * r.indent + r.label, r.detail, r.place, r.verdict or r.failed) for r in found]
+    return _table(("step", "name", "type", "line", "verdict"), rows)
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    head = "".join(f"<th>{_text(name)}</th>" for name in heads)
+    return f"<table>{f'<tr>{head}</tr>' if head else ''}{body}</table>" if body else ""
+
+
+def _text(said: str, lines: bool = False) -> str:
+    shown = "\n".join(map(visible, said.split("\n"))) if lines else visible(said)
+    return escape(shown).replace("  ", "&nbsp;&nbsp;")
