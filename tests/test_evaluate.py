@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tracemalloc
 from collections import Counter
 from random import Random
 from typing import Any, NamedTuple
@@ -382,6 +383,27 @@ def test_a_formula_cannot_fill_the_memory() -> None:
     ((_, node),) = parse("(pos(A) * pos(B)) @ (pos(B) * pos(C)) * pos(D)").statements
     with pytest.raises(FormulaError):
         evaluated(node, many, torch.float64)
+    # AND through functions that repeat, join, pick or run along dimensions
+    many.sizes |= {"E": 6000, "L": 100_000, "K": 2}
+    for text in (
+        "concat(pos(A) * pos(B), pos(A) * pos(C), E)",
+        "concat(pos(A) * pos(B) * pos(C), pos(D), E)",
+        "gather(pos(A) * pos(B), B, pos(C) * pos(D))",
+        "dot(pos(A) * pos(B), pos(C) * pos(D), B, D)",
+        "dot(pos(A), pos(B) * pos(C) * pos(D), B)",
+        "scan(pos(L), pos(L), L)",
+        "topk(pos(K), K, A)",
+        "roll(pos(A), A, 1e300)",
+        "split_heads(pos(A), B, C)",
+    ):
+        ((_, node),) = parse(text).statements
+        tracemalloc.start()
+        try:
+            with pytest.raises(FormulaError):
+                evaluated(node, many, torch.float64)
+            assert tracemalloc.get_traced_memory()[1] < 1 << 30, text
+        finally:
+            tracemalloc.stop()
 
 
 def test_abbreviations_of_abbreviations_take_no_time() -> None:

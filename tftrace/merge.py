@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import notes, schema, values
+from . import notes, numbers, schema, values
 from .errors import TraceError
 from .folder import META, check_folder, rank_folder, write_bytes, write_json
 from .inside import regular
@@ -69,6 +69,8 @@ def _add(trace: Trace, aside: Path) -> None:
         folder.mkdir()
         for table in (*schema.TABLES, *(["numbers"] if (trace.path / folder.name / "numbers.arrow").exists() else [])):
             shutil.copyfile(regular(trace.path, folder.name, f"{table}.arrow"), folder / f"{table}.arrow")
+        if (trace.path / folder.name / numbers.FILE).is_file():
+            shutil.copyfile(regular(trace.path, folder.name, numbers.FILE), folder / numbers.FILE)
         write_json(folder / META, trace.meta | {"sources": sources})
     for name in values.files(trace.path):
         (aside / "values").mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from .stream import Stream
 from .trace import Trace
 from .writer import TableFile
 
-_FILE = "numbers"
+FILE = "numbers.arrow"
 Values = Mapping[str, float | str]
 
 
@@ -26,7 +26,7 @@ class NumbersWriter:
     """Notes the numbers of each call, and writes those that changed."""
 
     def __init__(self, rank_folder: Path) -> None:
-        self._path = rank_folder / f"{_FILE}.arrow"
+        self._path = rank_folder / FILE
         self._known: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._rows: list[tuple[Any, ...]] = []
         self._table: TableFile | None = None
@@ -61,10 +61,10 @@ def numbers(trace: Trace, position: int, equation: str) -> dict[str, float | str
     """The numbers and words that an equation's symbols stood for on a step; empty where the trace does not tell."""
     step, rank, name = (trace.column(column)[position] for column in ("step", "rank", "name"))
     folder = rank_folder(trace.path, int(rank))
-    if not (folder / f"{_FILE}.arrow").is_file():
+    if not (folder / FILE).is_file():
         return {}
     try:
-        stream = Stream(folder, _FILE, NUMBERS)
+        stream = Stream(folder, FILE.removesuffix(".arrow"), NUMBERS)
         names, words = stream.codes("name")
         equations, ids = stream.codes("equation")
     except TraceError:

@@ -157,7 +157,7 @@ def swapped(dims: tuple[str, ...]) -> tuple[str, ...]:
 
 def reduced_dims(function: str, names: tuple[str, ...], dims: tuple[str, ...]) -> tuple[str, ...]:
     """The dimensions that a function runs over: those named, or the last."""
-    over = names or dims[-1:] or ("",)
+    over = tuple(dict.fromkeys(names)) or dims[-1:] or ("",)
     _need(function, over, dims)
     return over
 

@@ -18,9 +18,10 @@ from .analysis import inner_dim, named, reduced_dims, result_dims, swapped, unio
 from .formula import FormulaError
 from .functions import PLACES, REDUCTIONS, kinds
 from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select
-from .value import MAX_PRODUCTS, Array, Value, aligned, certain, check_size, constant, real, times, to_order
+from .value import MAX_CELLS, MAX_PRODUCTS, Array, Value, aligned, certain, check_size, constant, real, times, to_order
 
 _LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
+_LONGEST_SCAN = 1 << 15  # positions, one after the other
 _OWN = 2.0**-53  # what this evaluation rounds by itself
 _EXACT = {
     "+": np.add, "-": np.subtract, "*": np.multiply,
@@ -269,6 +270,8 @@ class Evaluator:
         dims, (x, y), (p, q) = aligned(a, b)
         axis = dims.index(dim)
         shape = np.broadcast_shapes(x.shape, y.shape)
+        if shape[axis] > _LONGEST_SCAN:
+            raise FormulaError(f"scan() runs along {dim} over {shape[axis]} positions, more than {_LONGEST_SCAN}")
         x, y, p, q = (np.moveaxis(np.broadcast_to(part, shape), axis, 0) for part in (x, y, p, q))
         v, e = np.empty(y.shape), np.empty(y.shape)
         h, off = np.zeros(y.shape[1:]), np.zeros(y.shape[1:])
@@ -384,6 +387,8 @@ class _Product:
         v = v.transpose([dims.index(d) for d in order if d in dims])
         if missing := [d for d in self._over if d not in dims]:
             v = v[tuple(None if d in missing else slice(None) for d in order)]
+            if math.prod([sizes[d] for d in order]) > MAX_CELLS:
+                raise FormulaError(f"a product repeats {' '.join(missing)} more often than can be held at once")
             v = np.broadcast_to(v, [sizes[d] for d in order])
         lengths = [math.prod([sizes[d] for d in part]) for part in (self._batch, own, self._over)]
         return v.reshape(lengths)

@@ -36,7 +36,7 @@ def _concat(values: Sequence[Value], to: Target) -> Value:
         raise FormulaError(
             f"concat() gives {sum(x.v.shape[-1] for x in values)} along {to.names[0]}, not {to.size(to.names[0])}"
         )
-    check_size(rest, *values)
+    check_size(rest, *values, others=to.size(to.names[0]))
     parts = []
     for x in values:
         own = tuple([d for d in rest if d in x.dims])

@@ -79,9 +79,9 @@ def to_order(x: Value, dims: tuple[str, ...]) -> Value:
     return Value(dims, np.transpose(x.v, order), np.transpose(x.e, order))
 
 
-def check_size(dims: tuple[str, ...], *values: Value, most: int = MAX_CELLS) -> None:
+def check_size(dims: tuple[str, ...], *values: Value, others: int = 1, most: int = MAX_CELLS) -> None:
     sizes = {d: n for x in values for d, n in zip(x.dims, x.v.shape, strict=True)}
-    if math.prod(sizes[d] for d in dims) > most:
+    if others * math.prod(sizes[d] for d in dims) > most:
         raise FormulaError(f"the formula needs more than {most} cells at once, along {' '.join(dims)}")
 
 
