@@ -98,14 +98,15 @@ def test_the_head_that_looks_at_the_negation_is_found(film: Trace) -> None:
         shown = screen(app)
         assert "[CLS] looks at not with weight 0.9" in shown
         assert "mean weight on not, by layer and head" in shown
+        assert "scores: sdpa_attention.py:" in shown
         assert ".99★" in next(row for row in shown.split("\n") if "layer 0  " in row)
         await press(pilot, "h", "right_square_bracket")
         await ready(app, pilot)
         shown = screen(app)
         assert "Attention ─ layer 1" in shown and "▸head 1" in shown
         await press(pilot, "enter")
-        step = film[app.position]
-        assert step.type.endswith("attention_forward") and ".layer.1." in step.name
+        step = film[app.position]  # the line that the scores come from
+        assert "scaled_dot_product_attention(" in film.source(step.file)[step.line - 1] and ".layer.1." in step.name
         await press(pilot, "backspace")
         assert app.position == 0
 

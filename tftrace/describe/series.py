@@ -10,9 +10,11 @@ import numpy as np
 
 from .. import schema
 from ..trace import TensorRow, Trace
+from .base import integer
 
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.|$)")
-_MOST = 512  # places that are looked at
+_MOST = 128  # layers that are looked at
+_AROUND = 32  # forwards that are looked at, before and after this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +42,34 @@ def along_layers(trace: Trace, position: int, row: TensorRow, statistic: str = "
 
 
 def along_forwards(trace: Trace, position: int, row: TensorRow, statistic: str = "l2") -> Series | None:
-    """The same tensor of the same module in each forward; None where there is one forward."""
-    name = trace.column("name")[position] or ""
-    forwards, occurrences = trace.column("forward"), trace.column("occurrence")
-    alike = _same_site(trace, position, _positions(trace, name))
-    alike = alike[occurrences[alike] == occurrences[position]][:_MOST]
-    return _series(trace, position, row, statistic, [(str(int(forwards[at])), at) for at in alike.tolist()])
+    """The same tensor of the same module in each forward, so many before and after this one; None where there is one
+    forward."""
+    found = _alike(trace, position, trace.column("name")[position] or "")
+    occurrences = trace.column("occurrence")
+    found = found[occurrences[found] == occurrences[position]]
+    here = int(np.searchsorted(found, position))
+    near = found[max(0, here - _AROUND) : here + _AROUND].tolist()
+    places = [(str(integer(trace, "forward", at)), at) for at in near]
+    return _series(trace, position, row, statistic, places)
 
 
 def _like(trace: Trace, position: int, name: str) -> int | None:
     """The step of that name in the same forward that is called, or stands, as the one at `position` is."""
-    forward, at = trace.column("forward"), _positions(trace, name)
-    found = _same_site(trace, position, at[forward[at] == forward[position]])
+    found = _alike(trace, position, name)
+    found = found[trace.column("forward")[found] == trace.column("forward")[position]]
     return int(found[0]) if len(found) else None
 
 
-def _same_site(trace: Trace, position: int, others: np.ndarray) -> np.ndarray:
-    """Those of `others` that are called, or stand, as the step at `position` is."""
-    for name in ("kind", "type"):
-        codes = trace.words(name)[0]
-        others = others[codes[others] == codes[position]]
+def _alike(trace: Trace, position: int, name: str) -> np.ndarray:
+    """The steps of a name that are called, or stand, as the one at `position` is."""
+    found = _positions(trace, name)
+    for column in ("kind", "type"):
+        codes, _ = trace.words(column)
+        found = found[codes[found] == codes[position]]
     if trace.column("kind")[position] == schema.LINE:
         lines = trace.column("line")
-        others = others[lines[others] == lines[position]]
-    return others
+        found = found[lines[found] == lines[position]]
+    return found
 
 
 def _positions(trace: Trace, name: str) -> np.ndarray:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -24,6 +23,7 @@ from .explainscreen import ExplainScreen
 from .headgrid import HeadGrid
 from .heat import digits
 from .palette import DARK, PALETTES, style
+from .pane import short
 
 _KEYS = "↑↓←→ cell   h H head   { } layer   b text   x explain   Enter the line   Esc back"
 
@@ -165,7 +165,13 @@ class AttentionScreen(Screen[int | None]):
             self._draw()
 
     def action_line(self) -> None:
-        self.dismiss(self.position)
+        """To the line that computes the scores."""
+        self.dismiss(self._scores_at)
+
+    @property
+    def _scores_at(self) -> int:
+        score = next(one for one in describe.substeps(self._trace, self.position) if one.key == "score")
+        return score.places[0] if score.places else self.position
 
     def action_explain(self) -> None:
         if self.attention is not None and self.weights is not None:
@@ -235,5 +241,8 @@ class AttentionScreen(Screen[int | None]):
         about.update(out)
 
     def _where(self, name: str) -> str:
-        place = describe.place(self._trace, self.position)
-        return f"{name}  called at {place}" if place and cell_len(name + place) < self.app.size.width - 14 else name
+        """The module, and the line that its scores come from."""
+        at, width = self._scores_at, self.app.size.width - 4
+        line = describe.line_of(self._trace, at).partition(" ")[2] if at != self.position else ""
+        said = f"scores: {describe.place(self._trace, at)}  {line}"
+        return short(f"{said}   in {name}", width) if line else short(f"{name}  called at {said[8:]}", width)
