@@ -44,7 +44,7 @@ def along_layers(trace: Trace, position: int, row: TensorRow, statistic: str = "
 def along_forwards(trace: Trace, position: int, row: TensorRow, statistic: str = "l2") -> Series | None:
     """The same tensor of the same module in each forward, so many before and after this one; None where there is one
     forward."""
-    found = _alike(trace, position, trace.column("name")[position] or "")
+    found = _alike(trace, position, _positions(trace, trace.column("name")[position] or ""))
     occurrences = trace.column("occurrence")
     found = found[occurrences[found] == occurrences[position]]
     here = int(np.searchsorted(found, position))
@@ -55,14 +55,17 @@ def along_forwards(trace: Trace, position: int, row: TensorRow, statistic: str =
 
 def _like(trace: Trace, position: int, name: str) -> int | None:
     """The step of that name in the same forward that is called, or stands, as the one at `position` is."""
-    found = _alike(trace, position, name)
-    found = found[trace.column("forward")[found] == trace.column("forward")[position]]
+    root = position
+    while (above := trace.parent(root)) is not None:
+        root = above
+    named = _positions(trace, name)
+    first, last = np.searchsorted(named, [root, int(trace.ends[root])])
+    found = _alike(trace, position, named[first:last])
     return int(found[0]) if len(found) else None
 
 
-def _alike(trace: Trace, position: int, name: str) -> np.ndarray:
-    """The steps of a name that are called, or stand, as the one at `position` is."""
-    found = _positions(trace, name)
+def _alike(trace: Trace, position: int, found: np.ndarray) -> np.ndarray:
+    """Those of some steps that are called, or stand, as the one at `position` is."""
     for column in ("kind", "type"):
         codes, _ = trace.words(column)
         found = found[codes[found] == codes[position]]
