@@ -32,7 +32,11 @@ STEPS = pa.schema(
         _column("step", _int, "order of entry within the rank, from 0"),
         _column("parent", _int, "step that was running when this one was entered; null for a root"),
         _column("depth", _int, "number of ancestors"),
-        _column("forward", _int, "which root call, from 0; each token of a generation is one"),
+        _column(
+            "forward",
+            _int,
+            "which root call, from 0 (those left out have a number too); each token of a generation is one",
+        ),
         _column("rank", _int, "process of a distributed run"),
         _column("kind", _text, "module | function | line | op"),
         _column("name", _text, "path of the module; a function or op adds its own name, a line has its function's"),
