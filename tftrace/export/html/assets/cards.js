@@ -111,10 +111,12 @@ function attentionOf(at) {  // the step's own, or the only one below it
 }
 const attentionSteps = Object.keys(DATA.attention).map(Number);
 
+const passes = new Set(S.forward).size;
+
 function stepPage(at) {
   const around = [];
   for (let up = S.parent[at]; up >= 0; up = S.parent[up]) if (isCall(up)) around.unshift(h("i", {}, "›"), link(up, W[S.label[up]]));
-  const facts = [say("step", at), W[S.detail[at]], W[S.place[at]], W[S.took[at]], W[S.status[at]]].filter(Boolean);
+  const facts = [say("step", at), passes > 1 ? say("pass", S.forward[at]) : "", W[S.detail[at]], W[S.place[at]], W[S.took[at]], W[S.status[at]]].filter(Boolean);
   return [
     h("header.step", {}, h("nav.around", {}, around.slice(1)), h(`h1${S.kind[at] > 1 ? ".code" : ""}`, {}, W[S.label[at]], S.verdict[at] ? badge(S.verdict[at]) : ""),
       h("p.soft", {}, facts.join(" · "))),

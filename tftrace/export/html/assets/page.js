@@ -5,7 +5,7 @@ const MARKS = ["", "✓", "✗", "·"], VERDICTS = ["", "holds", "differs", "unc
 const ROLE_MARKS = ["→", "θ", "=", "←", "∂"], LINE = 2, CALLS = new Set([0, 1]);
 let language = remembered("language") === "zh" ? "zh" : "en";
 const say = (name, ...given) =>
-  given.reduce((said, value, at) => said.replace(`{${at}}`, value.toLocaleString()), SAID[language][name] ?? name);
+  given.reduce((said, value, at) => said.replace(`{${at}}`, value), SAID[language][name] ?? name);
 
 function h(tag, given = {}, ...children) {
   const [name, ...classes] = tag.split(".");

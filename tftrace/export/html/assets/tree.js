@@ -38,7 +38,7 @@ function row(at, top) {
   const hidden = folded.has(at) && wrongIn[S.end[at]] > wrongIn[at + 1];
   const above = S.parent[at], detail = flat() && above >= 0 ? W[S.path[above]] : W[S.detail[at]];
   const made = h(`div.row.kind-${S.kind[at]}`, {
-    role: "treeitem", "aria-level": levels[at] + 1, "aria-selected": String(at === current), id: `row-${at}`,
+    role: "treeitem", "aria-level": levels[at] + 1, "aria-selected": String(at === rows[place(current)]), id: `row-${at}`,
     "aria-expanded": opens ? String(!folded.has(at)) : undefined, onclick: () => go(at),
   },
   h("button.fold", { tabindex: "-1", "aria-hidden": true, onclick: (event) => { event.stopPropagation(); if (opens) fold(at); } },

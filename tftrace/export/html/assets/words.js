@@ -10,7 +10,7 @@ const SAID = {
     std: "std", min: "min", max: "max", histogram: "histogram", first: "first:", head: "head", rebuilt:
     "rebuilt from the recorded query, key and mask; they give the recorded result", kept: "as the run returned them",
     batch: "first text of the batch", query: "query", key: "key", of: "of", none: "No step fits.", cut:
-    "The report holds the first {0} of {1} steps.", from: "made by step {0}", into: "into", step: "step {0}", next: "next",
+    "The report holds the first {0} of {1} steps.", from: "made by step {0}", into: "into", step: "step {0}", pass: "forward {0}", next: "next",
     before: "before", close: "Close", keys: [["j  ↓", "step below"], ["k  ↑", "step above"], ["→  ←", "open, fold"],
       ["u", "the call around"], ["n  p", "next ✗, ✗ before"], ["o", "overview"], ["/", "search"], ["l", "lines in the tree"],
       ["L", "English, Chinese"], ["t", "light, dark"], ["?", "this help"]],
@@ -26,7 +26,7 @@ const SAID = {
     std: "标准差", min: "最小", max: "最大", histogram: "直方图", first: "首见：", head: "头", rebuilt:
     "由记录的查询、键和掩码重建，并能得到记录的结果", kept: "运行本身返回的权重",
     batch: "批次中的第一条文本", query: "查询", key: "键", of: "/", none: "没有符合的步骤。", cut:
-    "报告包含全部 {1} 步中的前 {0} 步。", from: "由第 {0} 步产生", into: "进入", step: "第 {0} 步", next: "下一步",
+    "报告包含全部 {1} 步中的前 {0} 步。", from: "由第 {0} 步产生", into: "进入", step: "第 {0} 步", pass: "前向 {0}", next: "下一步",
     before: "上一步", close: "关闭", keys: [["j  ↓", "下一行"], ["k  ↑", "上一行"], ["→  ←", "展开、折叠"],
       ["u", "外层调用"], ["n  p", "下一个 ✗、上一个 ✗"], ["o", "总览"], ["/", "搜索"], ["l", "在树中显示代码行"],
       ["L", "英文、中文"], ["t", "浅色、深色"], ["?", "本帮助"]],
