@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import tftrace
+from tftrace.capture.structure import leaves
 from tftrace.cli import main
+from tftrace.models.dummy import around, described, made_up
 
 from . import local_models as local
-from .zoo_models import BOTH_SIDES, DECODER, ENCODER, EXPERTS, VISION, WORDS
+from .bits import same
+from .zoo_models import BOTH_SIDES, DECODER, ENCODER, EXPERTS, VISION, WORDS, ZOO, build
 
 NATURAL = {"text": "input_ids", "image": "pixel_values", "audio": ("input_values", "input_features")}
 
@@ -125,3 +129,29 @@ def test_a_config_alone_gives_a_model_with_random_weights_and_the_same_shapes_wi
 def formed(step: Any) -> list[Any]:
     """What stands in a step; whether there is a mask, code decides by its numbers."""
     return [(row.role, row.name, row.shape) for row in step.tensors if "mask" not in row.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+def test_inputs_can_be_made_up_for_any_model_of_the_zoo(name: str) -> None:
+    model, _ = build(name)
+    before = torch.random.get_rng_state()
+    inputs, said = made_up(model, 0, name)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    with torch.no_grad():
+        assert same(model(**inputs), model(**made_up(model, 0, name)[0]))  # the same every time
+    assert said == f"Inputs are made up: {described(inputs)}."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+def test_shapes_alone_are_those_of_the_model_with_numbers(name: str) -> None:
+    model, _ = build(name)
+    inputs, _ = made_up(model, 0, name)
+    with torch.device("meta"):
+        empty = type(model)(model.config).to("meta").eval()
+    others, _ = made_up(empty, 0, name)
+    with torch.no_grad(), around(empty):
+        found = empty(**others)
+    assert {key: value.shape for key, value in inputs.items()} == {key: value.shape for key, value in others.items()}
+    assert [leaf.shape for _, leaf in leaves(found)] == [leaf.shape for _, leaf in leaves(model(**inputs))]

@@ -176,7 +176,8 @@ class Forms:
         found = [self._normal(1, 128, mels), self._normal(1, mels, 128), self._normal(1, 1, 1000, mels)]
         if positions:
             found.insert(0, self._normal(1, mels, 2 * positions))
-        return found
+        first = next((one.in_features for one in self._model.modules() if isinstance(one, torch.nn.Linear)), None)
+        return [*found, self._normal(1, 128, first)] if first else found
 
     def _heard(self, spectra: torch.Tensor) -> list[dict[str, Any]]:
         """Spectra alone, and with a mask of the frames that are there."""
