@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 import tftrace
 from tftrace.cli import main
 from tftrace.errors import TraceError
+from tftrace.recipes.functions import SIGNATURES
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -156,3 +158,24 @@ def test_what_is_wrong_with_own_recipes_is_said_before_the_model_runs(
     assert main(["record", "demo:bert", "-o", str(tmp_path / "run"), "--recipes", str(tmp_path)]) == 2
     assert "bad.toml, equation 'x': The formula ends" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_example_of_the_documentation_checks(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    recipe = text.partition("```toml\n")[2].partition("```")[0]
+
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.proj = nn.Linear(8, 5, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid(self.proj(x))
+
+    gate, x = Gate(), torch.randn(2, 3, 8)
+    assert recorded(recipe, gate, tmp_path, x)["gate"]["verdict"] == "holds"
+    gate.register_forward_hook(lambda module, args, out: out * 1.001)
+    assert recorded(recipe, gate, tmp_path, x)["gate"]["verdict"] == "differs"
+    # AND every function that the language has stands in its table
+    table = text.partition("## Formulas")[2].partition("## Variants")[0]
+    assert not [name for name in SIGNATURES if not re.search(rf"(?<!\w){name}(?!\w)", table)]

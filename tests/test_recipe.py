@@ -57,6 +57,7 @@ def test_what_ships_is_found_beside_a_checkout_and_inside_a_wheel() -> None:
         ({"formula": "y = x @ T(A)"}, "the formula's result is not bound"),
         ({"dims": {"x": "* I", "A": "O (I", "out": "* O"}}, "cannot be read from column"),
         ({"dims": {"x": "* I", "A": "O I", "b": "O"}}, "has no dims"),
+        ({"dims": ENTRY["dims"] | {"A": "I I"}}, "the dimensions 'I I' have 'I' twice"),
         ({"dims": ["x"]}, "'dims' must be a table of texts"),
         (
             {"bind": [{"x": "arg:input", "out": "return"}]},

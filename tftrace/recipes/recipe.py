@@ -310,6 +310,11 @@ class _Entry:
 
     def _dims(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> dict[str, dims.Pattern]:
         found = {s: self._try((*path, s), dims.parse, text) for s, text in self._texts(data, path).items()}
+        for symbol, pattern in found.items():
+            every = [name for axis in pattern.axes for name in axis.names] if pattern is not None else []
+            if pattern is not None and (twice := next((name for name in every if every.count(name) > 1), None)):
+                message = f"the dimensions {pattern.source!r} have {twice!r} twice: name each axis by itself."
+                self._wrong((*path, symbol), message)
         return {symbol: pattern for symbol, pattern in found.items() if pattern is not None}
 
     def _list(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str, ...]:
