@@ -98,6 +98,7 @@ def test_the_head_that_looks_at_the_negation_is_found(film: Trace) -> None:
         shown = screen(app)
         assert "[CLS] looks at not with weight 0.9" in shown
         assert "mean weight on not, by layer and head" in shown
+        assert "★ layer 0, head 1 looks most at not: 0.99" in shown
         assert "scores: sdpa_attention.py:" in shown
         assert ".99★" in next(row for row in shown.split("\n") if "layer 0  " in row)
         await press(pilot, "h", "right_square_bracket")

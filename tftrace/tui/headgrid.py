@@ -91,12 +91,13 @@ class HeadGrid(Pane):
         means = [one.means[batch, :, key] for one in layers]
         top = max(float(row.max()) for row in means)
         label = max(cell_len(one.label) for one in layers) + 2
-        across = max(1, (room - label) // _CELL)
+        cell = _CELL if len(means[0]) * _CELL <= room - label else _CELL - 1
+        across = max(1, (room - label) // cell)
         title = Text(no_wrap=True).append(" mean weight on ", style(palette.soft))
         title.append(short(token, 16), style(palette.warm, bold=True)).append(
             ", by layer and head", style(palette.soft)
         )
-        head_row = " " * (label + 1) + "".join(f"{n:^{_CELL}}" for n in range(min(across, len(means[0]))))
+        head_row = " " * (label + 1) + "".join(f"{n:^{cell}}" for n in range(min(across, len(means[0]))))
         out = [title, Text(head_row, style(palette.faint), no_wrap=True)]
         for one, row in zip(layers, means, strict=True):
             here = one.position == position
@@ -105,9 +106,11 @@ class HeadGrid(Pane):
             for at, mean in enumerate(row[:across].tolist()):
                 said = digits(mean, 3) + ("★" if mean == top else "")
                 look = ink(round(mean / (top or 1.0), 2), palette.name)
-                line.append(f"{said:^{_CELL}}", look + style(bold=here and at == head, underline=here and at == head))
+                line.append(f"{said:^{cell}}", look + style(bold=here and at == head, underline=here and at == head))
             out.append(line)
-        out.append(Text(f" ★ looks most at {short(token, 16)}", style(palette.faint), no_wrap=True))
+        best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
+        said = f" ★ {best.label}, head {int(row.argmax())} looks most at {short(token, 16)}: {row.max():.2f}"
+        out.append(Text(said, style(palette.soft), no_wrap=True))
         return out
 
     def on_click(self, event: events.Click) -> None:
