@@ -111,6 +111,7 @@ class HeadGrid(Pane):
         best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
         said = f" ★ {best.label}, head {int(row.argmax())} looks most at {short(token, 16)}: {row.max():.2f}"
         out.append(Text(said, style(palette.soft), no_wrap=True))
+        self.border_subtitle = Text(said.strip())  # where many heads push the table out of view
         return out
 
     def on_click(self, event: events.Click) -> None:
