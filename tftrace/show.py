@@ -132,7 +132,7 @@ def _all(trace: Trace, limit: int | None, width: int, language: str) -> Iterator
         if row.kind == schema.LINE or parents[at] < 0 or kinds[parents[at]] != schema.LINE:
             for said in describe.values(trace, at):
                 yield [(" " * (margin + 6), ""), ("⇒ ", "yellow"), (_short(said, width - margin - 8), "dim")]
-        if row.kind in schema.CALLS and (row.verdict or trace.column("equation")[at]):
+        if row.kind in schema.CALLS and not seen.issuperset(_equation_ids(trace, at)):
             for equation in describe.equations(trace, at, language):
                 if equation.id not in seen:
                     seen.add(equation.id)
@@ -140,6 +140,12 @@ def _all(trace: Trace, limit: int | None, width: int, language: str) -> Iterator
                     yield from ([bar, *line] for line in _equation(equation, width - margin - 4, brief=True))
     if count < len(trace):
         yield [(f"… {len(trace) - count} more steps", "dim")]
+
+
+def _equation_ids(trace: Trace, at: int) -> set[str]:
+    """What the equations of a call are called, which is cheap to know."""
+    names = {trace.column("equation")[at], *(check.equation for check in trace.checks_of(at))}
+    return {visible(name) for name in names if name}
 
 
 def _row(row: describe.Row, digits: int, margin: int, width: int) -> list[Part]:
