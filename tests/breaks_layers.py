@@ -13,16 +13,29 @@ from transformers.activations import GELUActivation, SiLUActivation
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
 from transformers.models.flava.modeling_flava import FlavaOutput
 from transformers.models.llama import modeling_llama
+from transformers.models.olmo import modeling_olmo
 from transformers.utils import ModelOutput
 
 from .breaking import Patch, breaks
-from .zoo_models import DECODER, ENCODER, VISION, Built, pixels, words
+from .zoo_models import BOTH_SIDES, DECODER, ENCODER, VISION, Built, pixels, translation, words
 from .zoo_models import build as of_zoo
 
 MODELS: dict[str, Callable[[], Built]] = {
+    "mbart": lambda: (hf.MBartModel(hf.MBartConfig(**BOTH_SIDES)), translation()),
     "roberta": lambda: (hf.RobertaModel(hf.RobertaConfig(**ENCODER, pad_token_id=0)), words()),
     "olmo2": lambda: (hf.Olmo2Model(hf.Olmo2Config(**DECODER)), words()),
     "olmo": lambda: (hf.OlmoModel(hf.OlmoConfig(**DECODER)), words()),
+    "afmoe": lambda: (
+        hf.AfmoeModel(hf.AfmoeConfig(**DECODER, num_dense_layers=2, layer_types=["full_attention"] * 2)),
+        words(),
+    ),
+    "camembert": lambda: (hf.CamembertModel(hf.CamembertConfig(**ENCODER, pad_token_id=0)), words()),
+    "gptj": lambda: (
+        hf.GPTJModel(hf.GPTJConfig(vocab_size=60, n_positions=64, n_embd=16, n_layer=2, n_head=2, rotary_dim=4)),
+        words(),
+    ),
+    "plbart": lambda: (hf.PLBartModel(hf.PLBartConfig(**BOTH_SIDES)), translation()),
+    "starcoder2": lambda: (hf.Starcoder2Model(hf.Starcoder2Config(**DECODER)), words()),
     "qwen3": lambda: (hf.Qwen3Model(hf.Qwen3Config(**DECODER)), words()),
     "serial": lambda: (hf.GPTNeoXModel(hf.GPTNeoXConfig(**ENCODER, use_parallel_residual=False)), words()),
     "flava": lambda: (hf.FlavaImageModel(hf.FlavaImageConfig(**VISION)), pixels()),
@@ -109,20 +122,19 @@ def attribute(equation: str, name: str, kind: str, key: str, value: Any, variant
     breaks(equation, variant)(broken)
 
 
-result("pre-norm-layer", "llama", "LlamaDecoderLayer")
-given("pre-norm-layer", "llama", "LlamaDecoderLayer", "mlp")
-given("pre-norm-layer", "llama", "LlamaDecoderLayer", "self_attn")
-result("sandwich-norm-layer", "gemma2", "Gemma2DecoderLayer")
-given("sandwich-norm-layer", "gemma2", "Gemma2DecoderLayer", "post_feedforward_layernorm")
+result("pre-norm-layer", "olmo", "OlmoDecoderLayer")
+given("pre-norm-layer", "olmo", "OlmoDecoderLayer", "mlp")
+given("pre-norm-layer", "olmo", "OlmoDecoderLayer", "self_attn")
+result("sandwich-norm-layer", "afmoe", "AfmoeDecoderLayer")
+given("sandwich-norm-layer", "afmoe", "AfmoeDecoderLayer", "post_mlp_layernorm")
 result("inner-post-norm-layer", "olmo2", "Olmo2DecoderLayer")
 given("inner-post-norm-layer", "olmo2", "Olmo2DecoderLayer", "post_attention_layernorm")
-result("parallel-layer", "gpt_neox", "GPTNeoXLayer")
-result("serial-layer", "serial", "GPTNeoXLayer")
-given("post-norm-encoder-layer", "bart", "BartEncoderLayer", "self_attn_layer_norm")
-given("post-norm-decoder-layer", "bart", "BartDecoderLayer", "encoder_attn_layer_norm")
-given("pre-norm-fc-layer", "whisper", "WhisperEncoderLayer", "fc1")
-result("pre-norm-fc-layer", "whisper", "WhisperEncoderLayer")
-result("pre-norm-fc-decoder-layer", "whisper", "WhisperDecoderLayer")
+result("parallel-layer", "gptj", "GPTJBlock")
+given("post-norm-encoder-layer", "plbart", "PLBartEncoderLayer", "self_attn_layer_norm")
+given("post-norm-decoder-layer", "plbart", "PLBartDecoderLayer", "encoder_attn_layer_norm")
+given("pre-norm-fc-layer", "mbart", "MBartEncoderLayer", "fc1")
+result("pre-norm-fc-layer", "mbart", "MBartEncoderLayer")
+result("pre-norm-fc-decoder-layer", "mbart", "MBartDecoderLayer")
 given("residual-norm", "roberta", "RobertaSelfOutput", "LayerNorm")
 given("attention-block", "roberta", "RobertaAttention", "output")
 given("bert-like-layer", "roberta", "RobertaLayer", "intermediate")
@@ -130,9 +142,9 @@ attribute("intermediate", "roberta", "RobertaIntermediate", "intermediate_act_fn
           "ReLU in place of the configuration's activation")  # fmt: skip
 result("pooler", "roberta", "RobertaPooler")
 given("pooler", "roberta", "RobertaPooler", "dense")
-given("embedding-sum", "roberta", "RobertaEmbeddings", "LayerNorm")
-attribute("gated-mlp", "llama", "LlamaMLP", "act_fn", GELUActivation(), "the gate is activated by the exact GELU")
-attribute("mlp", "gpt_neox", "GPTNeoXMLP", "act", SiLUActivation(),
+given("embedding-sum", "camembert", "CamembertEmbeddings", "LayerNorm")
+attribute("gated-mlp", "olmo", "OlmoMLP", "act_fn", GELUActivation(), "the gate is activated by the exact GELU")
+attribute("mlp", "starcoder2", "Starcoder2MLP", "act", SiLUActivation(),
           "SiLU in place of the configuration's activation")  # fmt: skip
 given("rotary-attention", "llama", "LlamaAttention", "o_proj")
 result("rotary-attention-qk-norm", "qwen3", "Qwen3Attention")
@@ -162,8 +174,8 @@ def _residual_left_out(attention: bool) -> Callable[[Patch], tuple[nn.Module, An
         return found + after if attention else after
 
     def broken(patch: Patch) -> tuple[nn.Module, Any]:
-        patch.setattr(modeling_llama.LlamaDecoderLayer, "forward", forward)
-        return build("llama")
+        patch.setattr(modeling_olmo.OlmoDecoderLayer, "forward", forward)
+        return build("olmo")
 
     return broken
 

@@ -90,6 +90,8 @@ def _shelf(equations: Iterable[Equation]) -> dict[str, list[Match]]:
             conditional = bool(bind.when or bind.unless)
             match = Match(equation, bind, bind.children, bind.locals, bind.chained, conditional)
             shelf[bind.matcher].append(match)
+    for found in shelf.values():
+        found.sort(key=lambda m: m.chained)  # what a step computes stands before how it follows another
     return shelf
 
 
