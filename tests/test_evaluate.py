@@ -171,13 +171,14 @@ class Run:
                 return Named(tuple(count if n == dim else n for n in names), best)
             case Apply("gather", (x, Name(dim), index)):
                 (names, t), (own, at) = self.node(x), self.node(index)
-                assert set(names) - {dim} <= set(own)  # as torch.gather needs it
                 shared = tuple(n for n in own if n in names)
+                rest = tuple(n for n in names if n not in (*shared, dim))
                 extra = tuple(n for n in own if n not in names)
-                t = t.permute([names.index(n) for n in (*shared, dim)])
+                t = t.permute([names.index(n) for n in (*shared, *rest, dim)])
                 wide = at.permute([own.index(n) for n in (*shared, *extra)])
-                found = t.gather(-1, wide.flatten(len(shared)).long()).reshape(wide.shape)
-                return Named((*shared, *extra), found)
+                flat = wide.reshape(*wide.shape[: len(shared)], *(1,) * len(rest), -1).expand(*t.shape[:-1], -1)
+                found = t.gather(-1, flat.long()).reshape(*t.shape[:-1], *wide.shape[len(shared) :])
+                return Named((*shared, *rest, *extra), found)
             case Apply("concat", (*parts, Name(dim))):
                 found_parts = [self.node(x) for x in parts]
                 rest = tuple(dict.fromkeys(d for x in found_parts for d in x.dims[:-1]))

@@ -35,8 +35,8 @@ def test_the_terms_of_any_cell_sum_to_what_was_recorded(family: str) -> None:
         step = trace[check["step"]]
         with pytest.raises(TraceError) as error:  # which tells the shape
             explain(trace, step.position, [0] * 9, equation=check["equation"], replay=False)
-        if "was not recorded" in str(error.value):  # a buffer
-            assert check["equation"] == "transformer-head"
+        if "was not recorded" in str(error.value):  # a buffer, or what the layer before returned
+            assert check["equation"] in ("transformer-head", "layer-chain")
             continue
         shape = [int(n) for n in str(error.value).rsplit(" is ", 1)[1].rstrip(".").split("×")]
         found = explain(

@@ -228,7 +228,7 @@ def test_a_condition_that_is_never_met_is_explained(
         ("-m nope.at.all", "There is no module nope.at.all"),
         ("-- nope-at-all", "There is no command nope-at-all"),
         ("-- sh -c true", "sh is not a Python program"),
-        ("-- python -c 1", "there must be a script"),
+        (f"-- {sys.executable} -c 1", "there must be a script"),
         ("--skip -1 x.py", "skip is -1"),
         ("--every 0 x.py", "every is 0"),
         ("--level deep x.py", 'Invalid value "deep"'),

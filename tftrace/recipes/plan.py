@@ -106,7 +106,8 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
     names = {symbol: layout.names for symbol, layout in layouts.items()}
     words = {name: value for name, value in numbers if isinstance(value, str)}
     numbered = {name for name, _ in numbers} - set(words)
-    missing = {n for p in patterns.values() for a in p.axes if a.optional for n in a.names} - set(sizes)
+    optional = {n for p in patterns.values() for a in p.axes if a.optional for n in a.names}
+    missing = optional.difference(*names.values())
     lets: dict[str, Node] = {}
     statements = []
     for symbol, body in formula.statements:
