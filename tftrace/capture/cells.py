@@ -90,13 +90,23 @@ class Reading:
         self._unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
-    def _passed(self) -> tuple[str, str, int] | None:
-        """Of an equation that says `out = x` of the same shape: both, and the number of cells. If they are the very
-        same tensor there is nothing to read."""
-        match self.fit.plan.statements:
-            case (Statement(symbol, Name(name)),) if self.fit.layouts.get(name) == self.fit.layouts[symbol]:
-                return name, symbol, math.prod(self.fit.sizes[n] for n in self.fit.layouts[symbol].names)
-        return None
+    def _passed(self) -> tuple[tuple[str, str], ...]:
+        """Of an equation that says nothing but `out = x` of the same shape: both, for each statement. If they are the
+        very same tensor there is nothing to read."""
+        found = []
+        for statement in self.fit.plan.statements:
+            match statement:
+                case Statement(symbol, Name(name)) if self.fit.layouts.get(name) == self.fit.layouts[symbol]:
+                    found.append((symbol, name))
+                case _:
+                    return ()
+        return tuple(found)
+
+    @cached_property
+    def passed_cells(self) -> int:
+        """How many cells an equation that only passes tensors on says something about."""
+        sizes, layouts = self.fit.sizes, self.fit.layouts
+        return sum(math.prod(sizes[n] for n in layouts[symbol].names) for symbol, _ in self.passed)
 
     def units(self, tensors: Mapping[str, torch.Tensor]) -> Units:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""

@@ -41,12 +41,14 @@ class _Group:
         self.steps: list[int] = []
         self.orders: list[int] = []  # of the equation among those of the step
         self.columns: list[list[Any]] = []
+        self.cells = 0  # of one step
 
     def add(self, step: int, order: int, cells: list[Any]) -> None:
         self.steps.append(step)
         self.orders.append(order)
         if not self.columns:
             self.columns = [[] for _ in cells]
+            self.cells = sum([math.prod(part.shape) for part in cells])
         for column, part in zip(self.columns, cells, strict=True):
             column.append(part)
 
@@ -67,6 +69,7 @@ class Checker:
         self._numbers = NumbersWriter(writer.rank_folder)
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
         self._modules: dict[int, tuple[weakref.ref[torch.nn.Module], tuple[Level, ...], bool]] = {}
+        self._asked: dict[tuple[int, ...], frozenset[str]] = {}  # what the equations of a step ask for of its children
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[tuple[Reading, Units], _Group] = {}
         # Those of which each variant needs cells of its own.
@@ -91,13 +94,13 @@ class Checker:
                 break
         else:
             return
-        described = self._writer.meta["equations"]
-        for match in call.equations:
-            if match.children:
-                call.seen = {}
-                call.asked = call.asked | match.children if call.asked else match.children
-            if match.equation.id not in described:
-                described[match.equation.id] = match.equation.data
+        key = tuple(map(id, call.equations))  # the library keeps them, so that an id stays its own
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = frozenset().union(*(match.children for match in call.equations))
+            self._writer.meta["equations"].update({m.equation.id: m.equation.data for m in call.equations})
+        if asked:
+            call.seen, call.asked = {}, asked
 
     def _of(self, module: torch.nn.Module) -> tuple[tuple[Level, ...], bool]:
         """The equations of a module, looked up once, and whether one of them asks for the call before."""
@@ -144,8 +147,8 @@ class Checker:
         if numbers:
             self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
-        if reading.passed is not None and tensors[reading.passed[0]] is tensors[reading.passed[1]]:
-            return self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passed[2], None, None)
+        if reading.passed and all(tensors[name] is tensors[symbol] for symbol, name in reading.passed):
+            return self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passed_cells, None, None)
         units = reading.units(tensors)
         if self._every:
             return self._check_all(match, call.step, order, reading, units, tensors)
@@ -163,18 +166,20 @@ class Checker:
         if group is None:
             group = self._waiting[(reading, units)] = _Group(reading, match, units)
         group.add(call.step, order, cells)
-        for part in cells:
-            self._held += math.prod(part.shape)
+        self._held += group.cells
         if self._held > _MOST_HELD:
             self._evaluate()
 
     def _reading(
         self, equation: Equation, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float | str]
     ) -> Reading:
-        forms = tuple([(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()])
-        key = (equation.id, forms, tuple(numbers.items()))
+        parts: list[Any] = [equation.id, *numbers.items()]
+        for name, tensor in tensors.items():
+            parts += name, tensor.shape, tensor.dtype
+        key = tuple(parts)
         found = self._readings.get(key)
         if found is None:
+            forms = [(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()]
             if len(self._readings) >= _MOST_FITS:
                 self._readings.clear()
             try:

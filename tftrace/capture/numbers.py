@@ -79,7 +79,10 @@ def numbers_of(tensor: torch.Tensor) -> Any:
 def along(found: Any, at: Array, axis: int) -> Any:
     """The positions `at` along an axis; on a device without sending them there, for which the host would wait."""
     if isinstance(found, np.ndarray):
-        return found.take(at, axis)
+        if found.flags.c_contiguous:
+            return found.take(at, axis)
+        # `take` would first copy the whole of a view
+        return np.ascontiguousarray(found[(slice(None),) * axis + (at,)])
     return torch.stack([found.select(axis, int(i)) for i in at], axis)
 
 

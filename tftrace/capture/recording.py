@@ -223,13 +223,15 @@ class Recording(Guard):
 
     def _collect(self, call: Call, result: Any) -> None:
         """Hand a finished call to those above whose recipes ask for it."""
-        above = call.parent
+        above, noted = call.parent, False
         while above is not None:
             if above.seen is not None:
-                relative = call.name[len(above.scope) :].lstrip(".")
-                if _asked(relative, above.asked):
+                relative = _asked(call.place.name, above.scope, above.asked)
+                if relative is not None:
                     above.seen.setdefault(relative, []).append(call)
-                    call.result, call.versions = result, {**call.versions, **versions({"": result})}
+                    if not noted:
+                        noted = True
+                        call.result, call.versions = result, {**call.versions, **versions({"": result})}
             above = above.parent
 
     def settle(self, waiting: bool = False, ended: bool = False) -> None:
@@ -299,6 +301,8 @@ def versions(values: Mapping[str, Any]) -> dict[int, int]:
     """How often each tensor had been written to, to know later whether it still holds what it held."""
     found = {}
     for value in values.values():
+        if value is None or isinstance(value, _PLAIN):
+            continue
         for tensor in (value,) if isinstance(value, torch.Tensor) else [t for _, t in leaves(value)]:
             try:
                 found[id(tensor)] = tensor._version
@@ -307,6 +311,8 @@ def versions(values: Mapping[str, Any]) -> dict[int, int]:
     return found
 
 
-@lru_cache(maxsize=4096)
-def _asked(relative: str, patterns: frozenset[str]) -> bool:
-    return any(fnmatchcase(relative, pattern) for pattern in patterns)
+@lru_cache(maxsize=1 << 16)
+def _asked(name: str, scope: str, patterns: frozenset[str]) -> str | None:
+    """The name of a call relative to the one above it, if that one's recipes ask for it."""
+    relative = name[len(scope) :].lstrip(".")
+    return relative if any(fnmatchcase(relative, pattern) for pattern in patterns) else None

@@ -143,8 +143,7 @@ def find(reference: Reference, call: Call) -> Any:
     elif kind == "local":
         start = at.values
     elif kind == "index":
-        numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", at.name)
-        return int(numbers[-1]) if numbers else None
+        return _index(at.name)
     elif kind == "config":
         while at is not None and not _has_config(at.owner):
             at = at.parent
@@ -156,6 +155,13 @@ def find(reference: Reference, call: Call) -> Any:
     if isinstance(start, torch.Tensor) and (_changed(start, call) or (at is not None and _changed(start, at))):
         raise Unbound(f"{reference.source} was changed in place before the step ended")
     return start
+
+
+@lru_cache(maxsize=4096)
+def _index(name: str) -> int | None:
+    """The last number in a module's path."""
+    numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", name)
+    return int(numbers[-1]) if numbers else None
 
 
 def _at(reference: Reference, call: Call) -> Call | None:
@@ -171,9 +177,16 @@ def _at(reference: Reference, call: Call) -> Call | None:
     if child in seen or not any(mark in child for mark in "*?["):
         found = seen.get(child, [])
     else:
-        found = [c for name, calls in seen.items() if fnmatchcase(name, child) for c in calls]
-        found.sort(key=lambda c: c.step)
+        names = _fitting(tuple(seen), child)
+        found = seen[names[0]] if len(names) == 1 else [c for name in names for c in seen[name]]
+        if len(found) > 1:
+            found = sorted(found, key=lambda c: c.step)
     return found[reference.call] if -len(found) <= reference.call < len(found) else None
+
+
+@lru_cache(maxsize=4096)
+def _fitting(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
+    return tuple(name for name in names if fnmatchcase(name, pattern))
 
 
 def _item(value: Any, key: str | int) -> Any:

@@ -51,9 +51,7 @@ class Library:
         self._shelves = [_shelf(mine.values()), _shelf(ours.values())]
         self._modules: dict[Any, tuple[Level, ...]] = {}
         self._functions: dict[tuple[str, type], tuple[Level, ...]] = {}
-        self._asked = sorted(
-            {n for shelf in self._shelves for m in shelf["structure"] for n in _names(m.bind.structure)}
-        )
+        self._asked = {n for shelf in self._shelves for m in shelf["structure"] for n in _names(m.bind.structure)}
 
     def of_module(self, kind: type, module: Any = None) -> tuple[Level, ...]:
         """Equations of a module in order of precedence: those of the first level of which one applies are meant.
@@ -62,7 +60,9 @@ class Library:
         a base class, then those of a structure that `module` has."""
         key: Any = kind
         if module is not None and self._asked:
-            key = (kind, *(_has(module, name) for name in self._asked))
+            stores = (module._modules, module._parameters, module.__dict__)
+            asked = self._asked.intersection
+            key = (kind, frozenset([n for s in stores for n in asked(s.keys()) if s[n] is not None]))
         found = self._modules.get(key)
         if found is None:
             levels = [level for shelf in self._shelves for level in _levels(shelf, kind, module)]
