@@ -41,6 +41,12 @@ def _tracers() -> Iterator[None]:
     sys.setprofile(profile)
 
 
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the debugger remembers of a user is neither read nor written."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def no_grad() -> Iterator[None]:
     with torch.no_grad():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
 
 from tftrace.breakpoints import Breakpoint
@@ -14,16 +16,12 @@ from tftrace.commands.view import view
 from tftrace.errors import TraceError
 from tftrace.trace import Trace
 from tftrace.tui import TraceApp, state
+from tftrace.tui.pairapp import PairApp
 from tftrace.tui.state import State
 
 from . import synthetic
 from .builders import Builder, attention_trace
 from .test_tui import press, screen, settle
-
-
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 async def until(pilot: Pilot[None], true: object) -> None:
@@ -134,6 +132,22 @@ def test_where_one_was_is_remembered_beside_the_trace_not_in_it(tmp_path: Path) 
     app = asyncio.run(come_back(attention_trace(tmp_path, forwards=2, started="today")))
     assert (app.position, app.outline.folded) == (0, [])
     assert app.breakpoints.all == [Breakpoint("attention")]
+
+
+def test_the_theme_is_the_users_also_side_by_side(tmp_path: Path) -> None:
+    trace = attention_trace(tmp_path)
+
+    async def turn(app: App[Any], expected: str) -> None:
+        async with app.run_test(size=(100, 30)) as pilot:
+            assert app.theme == expected
+            await press(pilot, "T")
+
+    asyncio.run(turn(TraceApp(trace), "tftrace-dark"))
+    asyncio.run(turn(PairApp(trace, trace), "tftrace-light"))
+    assert state.load_theme() == "tftrace-contrast"
+    for wrong in (b"solarized", b"\xff"):
+        (tmp_path / "state" / "tftrace" / "theme").write_bytes(wrong)
+        assert state.load_theme() == "tftrace-dark"
 
 
 @pytest.mark.parametrize("kept", ["", "{}", "[1]", '{"breakpoints": [{"pattern": 1}]}', "\x00" * 100])

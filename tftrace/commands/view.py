@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
 from cyclopts import Parameter
 
 from ..breakpoints import Breakpoint, read
@@ -15,6 +18,7 @@ from ..trace import Trace
 from ._shared import Lang, Patterns, Switch, on_screen, present, present_pair, say
 
 _PATIENCE = 0.3  # seconds between two looks for a trace that is not there yet
+_M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # glibc's number for it; bytes
 
 
 def view(
@@ -53,6 +57,7 @@ def view(
     lang
         Notes on equations in English (en) or Chinese (zh).
     """
+    _give_memory_back()
     halts = _breakpoints(break_ or [], when)
     if other is not None:
         if halts or step is not None or follow or web:
@@ -68,6 +73,15 @@ def view(
         found = Trace(trace)
     at = _position(found, trace, step, halts)
     present(found, lang, start=at, breakpoints=halts, follow=follow, remember=True)
+
+
+def _give_memory_back() -> None:
+    """What decoding and sorting a long trace takes goes back to the system at once: 45 MB for a million steps.
+
+    Arrow's own pool would keep it, and so would glibc once it has seen a large array freed."""
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(AttributeError, OSError, TypeError):  # not glibc
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _breakpoints(patterns: list[str], when: str | None) -> list[Breakpoint]:

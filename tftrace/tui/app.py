@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 from textual import events
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
@@ -18,14 +17,14 @@ from .. import describe
 from ..breakpoints import Breakpoint
 from ..errors import TraceError
 from ..trace import Trace
-from . import editor
+from . import editor, state
 from .barpane import BarPane
 from .commands import KeyCommands
 from .equationpane import EquationPane
 from .gridpane import GridPane
 from .keymap import bindings
 from .overlays import SMALLEST, HelpScreen, TooSmall
-from .palette import DARK, PALETTES
+from .palette import PALETTES
 from .pane import Pane
 from .prompt import Prompt
 from .reading import ReadingApp
@@ -66,7 +65,7 @@ class TraceApp(ReadingApp):
         self.breakpoints.all = [*breakpoints]
         for palette in PALETTES.values():
             self.register_theme(palette.theme())
-        self.theme = DARK.name
+        self.theme = state.load_theme()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -192,6 +191,7 @@ class TraceApp(ReadingApp):
     def action_theme(self) -> None:
         names = list(PALETTES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        state.save_theme(self.theme)
         self.go(self.position)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -206,7 +206,6 @@ def run(trace: Trace, language: str = "en", **options: Any) -> None:
     """Open the screen on a trace and stay until the user quits; the options are those of `TraceApp`.
 
     Raises TraceError for a trace without steps, or whose rest cannot be read."""
-    pa.set_memory_pool(pa.system_memory_pool())  # its own keeps what decoding took: 60 MB for a million steps
     app = TraceApp(trace, language, **options)
     app.run()
     if app.failure is not None:

@@ -18,6 +18,7 @@ from ..align import Difference, Pair, align, differences
 from ..errors import TraceError
 from ..text import visible
 from ..trace import Trace
+from . import state
 from .equationpane import EquationPane
 from .keymap import PAIR_KEYMAP, PAIR_SIGNS, bindings
 from .overlays import HelpScreen
@@ -117,7 +118,7 @@ class PairApp(App[tuple[int, int] | None]):
         row: int
         found: list[Difference]
 
-    def __init__(self, left: Trace, right: Trace, language: str = "en", row: int = 0, theme: str = DARK.name) -> None:
+    def __init__(self, left: Trace, right: Trace, language: str = "en", row: int = 0) -> None:
         super().__init__()
         for trace in (left, right):
             if not len(trace):
@@ -129,7 +130,7 @@ class PairApp(App[tuple[int, int] | None]):
         self._found: dict[int, list[Difference]] = {}
         for palette in PALETTES.values():
             self.register_theme(palette.theme())
-        self.theme = theme
+        self.theme = state.load_theme()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="all"):
@@ -223,6 +224,7 @@ class PairApp(App[tuple[int, int] | None]):
     def action_theme(self) -> None:
         names = list(PALETTES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        state.save_theme(self.theme)
         self.show()
 
     def action_help(self) -> None:
@@ -249,4 +251,4 @@ def run_pair(left: Trace, right: Trace, language: str = "en") -> None:
     while (chosen := app.run()) is not None:
         side, position = chosen
         TraceApp(app.traces[side], app.language, start=position).run()
-        app = PairApp(left, right, app.language, app.row, app.theme)
+        app = PairApp(left, right, app.language, app.row)

@@ -1,7 +1,7 @@
 """Where a reader was in a trace: position, folds and breakpoints, kept in the user's own folder.
 
 Never in the trace: that may be a stranger's, or on a disk that cannot be written. Of another recording at the same
-path only the breakpoints count."""
+path only the breakpoints count. The theme is the user's, and the same for every trace."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import numpy as np
 from ..breakpoints import Breakpoint, read
 from ..errors import TraceError
 from ..trace import Trace
+from .palette import DARK, PALETTES
 
 _MOST = 5000  # folds that are kept
 _STEP_BITS = 44
@@ -92,11 +93,37 @@ def save(trace: Trace, state: State) -> None:
         part.replace(file)
 
 
+def load_theme() -> str:
+    """The theme that the user chose last, in whichever trace; dark if none was, or it cannot be read."""
+    try:
+        with _theme_file().open(encoding="utf-8") as file:
+            name = file.read(64).strip()
+    except (OSError, ValueError):
+        return DARK.name
+    return name if name in PALETTES else DARK.name
+
+
+def save_theme(name: str) -> None:
+    """Keep it, if the user's folder can be written."""
+    with suppress(OSError):
+        file = _theme_file()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name + "\n", encoding="utf-8")
+
+
+def _theme_file() -> Path:
+    return _folder() / "theme"
+
+
 def _file(trace: Trace) -> Path:
+    name = hashlib.sha256(str(trace.path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return _folder() / "traces" / f"{name}.json"
+
+
+def _folder() -> Path:
     from platformdirs import user_state_path
 
-    name = hashlib.sha256(str(trace.path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
-    return user_state_path("tftrace", appauthor=False) / "traces" / f"{name}.json"
+    return user_state_path("tftrace", appauthor=False)
 
 
 def _identity(trace: Trace) -> str:
