@@ -8,9 +8,12 @@ import pytest
 from textual.pilot import Pilot
 
 import tftrace
+from tftrace import describe
 from tftrace.cli import main
 from tftrace.trace import Trace
 from tftrace.tui import TraceApp
+from tftrace.tui.attentionscreen import AttentionScreen
+from tftrace.tui.heat import digits
 
 from .test_tui import play, press, screen, settle
 
@@ -94,6 +97,11 @@ def test_the_head_that_looks_at_the_negation_is_found(film: Trace) -> None:
         shown = screen(app)
         assert "Head 0 ─ queries down, keys across" in shown
         assert "rebuilt from query, key and mask" in shown
+        assert isinstance(app.screen, AttentionScreen) and app.screen.attention is not None
+        weights, tokens = app.screen.attention.probabilities, app.screen.tokens(keys=True)
+        assert weights is not None
+        for means in describe.looked_at(weights)[0]:  # each small map says in words what its head looks most at
+            assert f"{digits(float(means.max()), 3)} {tokens[int(means.argmax())]} " in shown
         await press(pilot, "right", "right", "right")
         shown = screen(app)
         assert "[CLS] looks at not with weight 0.9" in shown

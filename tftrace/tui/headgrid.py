@@ -14,7 +14,7 @@ from .. import describe
 from .headtiles import beside, tile, whole
 from .heat import digits, ink
 from .palette import style
-from .pane import Pane, short
+from .pane import Pane, fit, short
 
 _SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
 _SHARE = 0.6  # of the pane's height that the small maps may take
@@ -45,23 +45,27 @@ class HeadGrid(Pane):
         weights: np.ndarray,
         head: int,
         key: int,
-        token: str,
+        tokens: list[str],
         layers: list[describe.Attended],
         batch: int,
         position: int,
     ) -> None:
-        """Draw the heads of `weights` (head by query by key), and the means of `layers` for the chosen key."""
-        palette = self.palette
+        """Draw the heads of `weights` (head by query by key), each over the key token that it looks most at, and the
+        means of `layers` for the chosen key."""
+        palette, token = self.palette, tokens[key]
         self._count = len(weights)
-        means = describe.looked_at(weights[None])[0, :, key]
+        looked = describe.looked_at(weights[None])[0]
+        means = looked[:, key]
         best = int(means.argmax())
         columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]))
         lines: list[Text] = []
         for start in range(0, len(weights), columns):
-            tiles = [
-                tile(weights[h], h, h == head, width, side, palette.name)
-                for h in range(start, min(start + columns, len(weights)))
-            ]
+            shown = range(start, min(start + columns, len(weights)))
+            tiles = [tile(weights[h], h, h == head, width, side, palette.name) for h in shown]
+            for h, one in zip(shown, tiles, strict=True):  # a map is read by its brightness, this without
+                most = int(looked[h].argmax())
+                said = f" {digits(float(looked[h, most]), 3)} {short(tokens[most], width - 6)}"
+                one.append(Text(fit(said, width), style(palette.text if h == head else palette.soft), no_wrap=True))
             lines += beside(tiles, width, rows)
         lines += self._table(layers, key, token, batch, position, head)
         if not layers:
