@@ -41,6 +41,32 @@ def test_a_demo_without_a_terminal_prints_its_steps(name: str, equations: list[s
     assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["show"], "'tftrace show' wants TRACE. See 'tftrace show --help'."),
+        (["explain", "run.tftrace", "3"], "'tftrace explain' wants --cell. See 'tftrace explain --help'."),
+        (["recipes", "lst"], "'tftrace recipes' does not know what to do with 'lst'. See 'tftrace recipes --help'."),
+        (["vieww"], 'Unknown command "vieww". Did you mean "view"? See \'tftrace --help\'.'),
+    ],
+)
+def test_a_command_with_wrong_words_is_told_what_is_wrong(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"tftrace: {sentence}\n"
+
+
+def test_a_name_that_was_made_up_is_replaced_by_force_and_numbered_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["record", "demo:bert", "--level", "modules"]
+    assert main(command) == main([*command, "--force"]) == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["bert.tftrace"]
+    assert main(command) == 0 and (tmp_path / "bert-2.tftrace").is_dir()
+
+
 def test_record_show_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.tftrace"
     assert main(["record", "demo:bert", "--text", "I love it.", "--text", "What a dull film!", "-o", str(path)]) == 0

@@ -73,7 +73,9 @@ def test_a_run_without_checks_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_recipes_are_listed_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
-    assert any(line.split()[0] == "attention" for line in capsys.readouterr().out.splitlines())
+    listed = capsys.readouterr().out
+    assert main(["recipes", "list"]) == 0 and capsys.readouterr().out == listed
+    assert any(line.split()[0] == "attention" for line in listed.splitlines())
     assert main(["recipes", "show", "layer-norm"]) == 0
     out = capsys.readouterr().out
     assert "variant: without epsilon" in out and "e = attr:eps" in out and "Ba et al. 2016" in out

@@ -7,7 +7,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
 from . import commands
 from .errors import TraceError
@@ -45,11 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TraceError as error:
         print(f"tftrace: {visible(str(error))}", file=sys.stderr)
     except CycloptsError as error:
-        sentence = " ".join(str(error).split()).rstrip(".") + "."
-        print(f"tftrace: {visible(sentence.replace('?.', '?'))} See 'tftrace --help'.", file=sys.stderr)
+        print(f"tftrace: {visible(_mistake(error))}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say no more
         return 0
     return 2
+
+
+def _mistake(error: CycloptsError) -> str:
+    """What is wrong with the words of a command, and whose help has the right ones."""
+    command = " ".join(["tftrace", *(error.command_chain or ())])
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.argument.name  # --trace also where the help says TRACE
+        sentence = f"'{command}' wants {name if error.argument.index is None else name.lstrip('-').upper()}."
+    elif isinstance(error, UnusedCliTokensError):
+        sentence = f"'{command}' does not know what to do with {' '.join(map(repr, error.unused_tokens or ()))}."
+    elif isinstance(error, UnknownCommandError):
+        sentence = str(error).partition(" Available commands")[0]
+    else:
+        sentence = " ".join(str(error).split()).rstrip(".") + "."
+    return f"{sentence.replace('?.', '?')} See '{command} --help'."

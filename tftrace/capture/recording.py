@@ -77,8 +77,9 @@ class Recording(Guard):
     def failed(self) -> None:
         """Watch no more, and write what was seen before."""
         self.on_root(False)
-        with contextlib.suppress(Exception):
-            self._rows.flush()
+        if self.sieve is None:
+            with contextlib.suppress(Exception):
+                self._rows.flush()
 
     # -- the running stack ------------------------------------------------------------------------
 
@@ -238,15 +239,15 @@ class Recording(Guard):
         """Write out what has gathered; while a forward runs not what an accelerator still computes."""
         if waiting and not self._rows.ready and not self._rows.overfull:
             return
-        for state in self._running.values():
-            for call in state.stack:
-                if not call.muted and call.step != _WRITTEN:
-                    self._rows.step(call, None, schema.OPEN, None)  # so that a batch is readable without its end
-        if self._equations is not None:
-            self._equations.verdicts(ended)
+        if self.sieve is None:
+            self._gather(ended)
         self._identities.forget_freed()
         self._write()  # values and recipes before the rows that name them: a kill may come between
-        self._rows.flush()
+        if self.sieve is None:
+            self._rows.flush()
+        else:
+            roots = (state.stack[0].step for state in self._running.values() if state.stack)
+            self.sieve.flush(min(roots, default=self.steps))
         self._written, self._unwritten, self._settled = perf_counter_ns(), 0, self.steps
 
     def _gather(self, ended: bool) -> None:

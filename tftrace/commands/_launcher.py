@@ -33,7 +33,7 @@ def launch(words: Sequence[str], own: Options, say: Callable[[str], None]) -> No
         raise TraceError(f"With --no-python {words[0]} starts no Python program: nothing in it can be recorded.")
     script = [parsed.training_script, *parsed.training_script_args]
     options = list(words[: len(words) - len(script)])
-    path = own.output or free_name(Path(script[0]).stem)
+    path = own.output or free_name(Path(script[0]).stem, own.force)
     check_folder(path, own.force)
     program = ["-m", *script] if parsed.module else script
     module = [] if parsed.module else ["--module"]

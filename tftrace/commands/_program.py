@@ -32,7 +32,9 @@ def record_program(
     `options` are those of a Recorder."""
     rank, world, launch = launched()
     stem = Path(program.name).stem
-    path = path or (Path(f"{stem}.tftrace") if world > 1 else free_name(stem))  # the same name in each process
+    path = path or (
+        Path(f"{stem}.tftrace") if world > 1 else free_name(stem, options["overwrite"])
+    )  # the same name in each process
     check_folder(path, options["overwrite"], rank=rank, launch=launch)  # a bad path should cost no wait
     recording = _Recording(program, path, options, say)
     process = os.getpid()
@@ -90,7 +92,7 @@ class _Recording:
             return  # others may still write: of all of them speaks who launched them
         left_out = recorder.left_out()
         if len(trace):
-            self._say(summed_up(trace))
+            self._say(summed_up(trace, self._shown))
         else:
             shutil.rmtree(self._path, ignore_errors=True)
             pattern = self._options["choice"].model_class

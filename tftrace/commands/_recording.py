@@ -49,11 +49,11 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
     return trace
 
 
-def summed_up(trace: Trace) -> str:
-    """One sentence of what was recorded."""
+def summed_up(trace: Trace, path: Path | None = None) -> str:
+    """One sentence of what was recorded, in the folder as the user named it."""
     counts = Counter(trace.checks["verdict"].to_pylist())
-    verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none known"
-    return f"Recorded {len(trace)} steps of {trace.meta['model']} in {trace.path}; equations: {verdicts}."
+    verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none checked"
+    return f"Recorded {len(trace)} steps of {trace.meta['model']} in {path or trace.path}; equations: {verdicts}."
 
 
 def _load(request: Request) -> Loaded:

@@ -33,11 +33,11 @@ def say(sentence: str) -> None:
     print(visible(sentence), file=sys.stderr)
 
 
-def free_name(source: str) -> Path:
-    """`bert.tftrace` for demo:bert or a folder bert, numbered where that exists."""
+def free_name(source: str, force: bool = False) -> Path:
+    """`bert.tftrace` for demo:bert or a folder bert, numbered where that exists and is not to be replaced."""
     stem = visible(source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]) or "run"
     names = (Path(f"{stem}{'' if n == 1 else f'-{n}'}.tftrace") for n in range(1, 10_000))
-    return next(name for name in names if not name.exists())
+    return next(name for name in names if force or not name.exists())
 
 
 def wanted_values(said: list[str] | None) -> str | list[str]:

@@ -8,14 +8,13 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..errors import TraceError
-from ._shared import Recipes, say
+from ._shared import Lang, Recipes, say
 
 recipes = App(name="recipes", help="The equations that tftrace knows, and yours.", result_action="return_value")
 
-Languages = Annotated[str, Parameter(name="--language")]
-
 
 @recipes.default
+@recipes.command(name="list")
 def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
     """List the equations: yours first, then those that come with tftrace.
 
@@ -35,15 +34,15 @@ def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> Non
 
 
 @recipes.command
-def show(name: str, *, language: Languages = "en", own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
+def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
     """Draw one equation, with its formula, its dimensions, where its symbols come from, and its variants.
 
     Parameters
     ----------
     name
         The equation's id, as the list gives it.
-    language
-        Of the note: en or zh.
+    lang
+        Note in English (en) or Chinese (zh).
     own
         Equations of your own, a file or a folder of them.
     """
@@ -55,11 +54,14 @@ def show(name: str, *, language: Languages = "en", own: Annotated[Recipes, Param
 
     known = with_own(own).equations
     if name not in known:
-        near = ", ".join(get_close_matches(name, known, 3, 0.4))
-        raise TraceError(f"There is no equation {name!r}" + (f": is it one of {near}?" if near else "."))
+        near = ", ".join(get_close_matches(name, known, 3))
+        raise TraceError(
+            f"There is no equation {name!r}"
+            + (f": is it one of {near}?" if near else ": 'tftrace recipes' lists them.")
+        )
     equation = known[name]
     out = [equation.cite, "", *(f"    {row}" for row in mathtext.render(equation.tex)), ""]
-    out += [equation.note.get(language) or equation.note.get("en", ""), ""]
+    out += [equation.note.get(lang) or equation.note.get("en", ""), ""]
     out += ["formula", *(f"    {part.strip()}" for part in equation.formula.source.split(";")), ""]
     out += ["dimensions", *(f"    {symbol}: {pattern.source}" for symbol, pattern in equation.dims.items())]
     for bind in equation.data.get("bind", []):

@@ -72,7 +72,7 @@ def record(
         "layers": None if layers is None else _layers(layers),
         "values": wanted_values(values or ["auto"]),
     }
-    trace = record_request(request, output or free_name(name.removesuffix(".json")), force, options)
+    trace = record_request(request, output or free_name(name.removesuffix(".json"), force), force, options)
     say(f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers.")
 
 
