@@ -45,7 +45,7 @@ def test_a_demo_without_a_terminal_prints_its_steps(name: str, equations: list[s
     ("words", "sentence"),
     [
         (["show"], "'tftrace show' wants TRACE. See 'tftrace show --help'."),
-        (["explain", "run.tftrace", "3"], "'tftrace explain' wants --cell. See 'tftrace explain --help'."),
+        (["explain", "run.tftrace", "3"], "--cell requires an argument. See 'tftrace explain --help'."),
         (["recipes", "lst"], "'tftrace recipes' does not know what to do with 'lst'. See 'tftrace recipes --help'."),
         (["vieww"], 'Unknown command "vieww". Did you mean "view"? See \'tftrace --help\'.'),
     ],

@@ -59,7 +59,8 @@ def _mistake(error: CycloptsError) -> str:
     command = " ".join(["tftrace", *(error.command_chain or ())])
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.argument.name  # --trace also where the help says TRACE
-        sentence = f"'{command}' wants {name if error.argument.index is None else name.lstrip('-').upper()}."
+        option = error.argument.index is None
+        sentence = f"{name} requires an argument." if option else f"'{command}' wants {name.lstrip('-').upper()}."
     elif isinstance(error, UnusedCliTokensError):
         sentence = f"'{command}' does not know what to do with {' '.join(map(repr, error.unused_tokens or ()))}."
     elif isinstance(error, UnknownCommandError):
