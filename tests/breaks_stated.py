@@ -11,6 +11,9 @@ import transformers as hf
 from torch import nn
 from transformers.activations import GELUTanh
 from transformers.integrations import sdpa_attention
+from transformers.models.cohere import modeling_cohere
+from transformers.models.glm import modeling_glm
+from transformers.models.llama import modeling_llama
 
 from .breaking import Patch, breaks
 from .breaks_layers import MODELS, Backwards, attribute, build, given, result
@@ -19,6 +22,8 @@ from .zoo_models import DECODER, ENCODER, VISION, pixels, words
 _GEMMA = DECODER | {"query_pre_attn_scalar": 8}
 
 MODELS |= {
+    "cohere": lambda: (hf.CohereModel(hf.CohereConfig(**DECODER)), words()),
+    "glm": lambda: (hf.GlmModel(hf.GlmConfig(**DECODER)), words()),
     "vit_head": lambda: (hf.ViTForImageClassification(hf.ViTConfig(**VISION)), pixels()),
     "swin_head": lambda: (
         hf.SwinForImageClassification(
@@ -136,3 +141,36 @@ def _bias_lost(patch: Patch) -> tuple[nn.Module, Any]:
         lambda *args, **kwargs: original(*args, **kwargs | {"attn_mask": None}),
     )
     return build("swin_head")
+
+
+@breaks("positions-in-order", "positions are shifted by one")
+def _positions_shifted(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("llama")
+    model.model.rotary_emb.register_forward_pre_hook(
+        lambda module, args, kwargs: (args, kwargs | {"position_ids": kwargs["position_ids"] + 1}), with_kwargs=True
+    )
+    return model, inputs
+
+
+@breaks("positions-in-order", "positions are shifted by one")
+def _positions_of_bert_shifted(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("bert")
+    model.bert.embeddings.position_embeddings.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    return model, inputs
+
+
+result("rotary-embedding-pairs", "cohere", "CohereRotaryEmbedding")
+result("joined-heads", "cohere", "CohereAttention")
+
+
+@breaks("rotary-position-pairs", "halves are paired: (i, i+d/2)")
+def _halves_for_neighbours(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(modeling_cohere, "rotate_half", modeling_llama.rotate_half)
+    return build("cohere")
+
+
+@breaks("rotary-position-part")
+def _turned_the_other_way(patch: Patch) -> tuple[nn.Module, Any]:
+    original = modeling_glm.rotate_half
+    patch.setattr(modeling_glm, "rotate_half", lambda x: -original(x))
+    return build("glm")

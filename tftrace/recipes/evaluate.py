@@ -102,7 +102,8 @@ class Evaluator:
                 a, b = self._node(left), self._node(right)
                 return self._dot(a, b, (inner_dim(a.dims, b.dims),))
             case Operation(operator, left, right):
-                return self._elementwise(operator, self._node(left), self._node(right))
+                found = self._elementwise(operator, self._node(left), self._node(right))
+                return self._in_any_order(found, _summands(node)) if operator in ("+", "-") else found
             case Apply(function, arguments):
                 given = zip(kinds(function, len(arguments)) or "", arguments, strict=True)
                 values = [self._node(a) for kind, a in given if kind == "x"]
@@ -163,6 +164,14 @@ class Evaluator:
             return Value(dims, v, e, begun)
         e = np.where(np.isfinite(v), e, np.where(sure, 0.0, np.inf))
         return Value(dims, v, np.where(np.isnan(e), np.inf, e), begun)
+
+    def _in_any_order(self, found: Value, terms: list[Node]) -> Value:
+        """A sum of three or more terms, whose partial sums the run may have rounded in another order."""
+        if len(terms) < 3 or found.whole:
+            return found
+        _, (_, *values), _ = aligned(found, *map(self._node, terms))
+        more = (len(terms) - 2) * self._u * sum(map(np.abs, values))
+        return replace(found, e=found.e + np.where(np.isfinite(more), more, 0.0))
 
     def _elementwise(self, operator: str, a: Value, b: Value) -> Value:
         exact = a.whole and b.whole and operator in _EXACT
@@ -401,6 +410,15 @@ def _variety(x: Value, over: tuple[str, ...]) -> Value:
     v = real(to_order(x, (*rest, *own)).v)
     found = rounding.variety(v.reshape(*v.shape[: len(rest)], -1)) if own else np.ones(v.shape)
     return Value(rest, found, np.zeros(found.shape))
+
+
+def _summands(node: Node) -> list[Node]:
+    """The terms of a chain of sums and differences, as it is written from left to right."""
+    found = []
+    while isinstance(node, Operation) and node.operator in ("+", "-"):
+        found.append(node.right)
+        node = node.left
+    return [*found, node]
 
 
 def _whole(x: Value) -> int:
