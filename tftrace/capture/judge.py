@@ -69,6 +69,8 @@ def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor],
 
 def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
     """One statement that differs decides; else one that could not be checked; else the largest share of the bound."""
+    if len(outcomes) == 1 and (isinstance(outcomes[0], str) or outcomes[0].cells):
+        return outcomes[0]
     judged = [o for o in outcomes if isinstance(o, Outcome)]
     unchecked = [o for o in outcomes if isinstance(o, str)]
     if unchecked and all(o.holds for o in judged):

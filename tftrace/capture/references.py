@@ -193,9 +193,10 @@ def _item(value: Any, key: str | int) -> Any:
     if isinstance(key, int):
         indexable = isinstance(value, (list, tuple)) or (isinstance(value, torch.Tensor) and value.dim() > 0)
         return value[key] if indexable and -len(value) <= key < len(value) else None
-    if isinstance(value, (dict, Mapping)):
-        return value.get(key)
-    return _static(value, key)
+    # a module first: to ask whether something is a mapping takes longer than to look an attribute up
+    if isinstance(value, torch.nn.Module) or not isinstance(value, (dict, Mapping)):
+        return _static(value, key)
+    return value.get(key)
 
 
 def _static(value: Any, name: str) -> Any:
