@@ -179,3 +179,32 @@ def test_the_example_of_the_documentation_checks(tmp_path: Path) -> None:
     # AND every function that the language has stands in its table
     table = text.partition("## Formulas")[2].partition("## Variants")[0]
     assert not [name for name in SIGNATURES if not re.search(rf"(?<!\w){name}(?!\w)", table)]
+
+
+class Passing(nn.Module):
+    """Hands on what it got, in two parts; `slip` is what comes in between."""
+
+    def __init__(self, slip: float) -> None:
+        super().__init__()
+        self.first, self.second, self.slip = nn.Linear(8, 8), nn.Linear(8, 8), slip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        if self.slip:
+            x = x + self.slip
+        return self.second(x)
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.5])
+def test_several_tensors_that_are_passed_on_are_known_without_reading_only_if_they_are_the_same(
+    slip: float, tmp_path: Path
+) -> None:
+    recipe = entry(
+        "passing", "b = a; out = y", "a = '*', b = '*', y = '*', out = '*'", _kind="class = 'Passing'",
+        a="return of first", b="arg:input of second", y="return of second", out="return",
+    )  # fmt: skip
+    row = recorded(recipe, Passing(slip), tmp_path, torch.randn(3, 8))["passing"]
+    if slip:
+        assert row["verdict"] == "differs" and row["residual"] == pytest.approx(slip) and row["reason"].startswith("b ")
+    else:
+        assert row["verdict"] == "holds" and (row["residual"], row["bound"], row["cells"]) == (0.0, 0.0, 48)
