@@ -22,6 +22,8 @@ from .zoo_models import DECODER, ENCODER, VISION, pixels, words
 _GEMMA = DECODER | {"query_pre_attn_scalar": 8}
 
 MODELS |= {
+    "granite": lambda: (hf.GraniteModel(hf.GraniteConfig(**DECODER, attention_multiplier=0.4)), words()),
+    "embedding_gemma": lambda: (hf.Gemma4TextModel(hf.Gemma4TextConfig(**DECODER)), words()),
     "cohere": lambda: (hf.CohereModel(hf.CohereConfig(**DECODER)), words()),
     "glm": lambda: (hf.GlmModel(hf.GlmConfig(**DECODER)), words()),
     "vit_head": lambda: (hf.ViTForImageClassification(hf.ViTConfig(**VISION)), pixels()),
@@ -174,3 +176,19 @@ def _turned_the_other_way(patch: Patch) -> tuple[nn.Module, Any]:
     original = modeling_glm.rotate_half
     patch.setattr(modeling_glm, "rotate_half", lambda x: -original(x))
     return build("glm")
+
+
+@breaks("attention-multiplier", "scores divided by sqrt(d_k)")
+def _multiplier_not_used(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("granite")
+    for layer in model.layers:
+        layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
+    return model, inputs
+
+
+@breaks("attention-of-normalized", "scores divided by sqrt(d_k)")
+def _scores_divided(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("embedding_gemma")
+    for layer in model.layers:
+        layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
+    return model, inputs
