@@ -192,3 +192,6 @@ def _scores_divided(patch: Patch) -> tuple[nn.Module, Any]:
     for layer in model.layers:
         layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
     return model, inputs
+
+
+given("phi3-multi-head", "phi3_text", "Phi3Attention", "o_proj")
