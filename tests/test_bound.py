@@ -24,7 +24,8 @@ from .test_evaluate import DTYPES, Known, Named, Run, evaluated
 EQUATIONS = [(e, formula, patterns) for e in library().equations.values() for formula, patterns in
              ((e.formula, e.dims), *((v.formula, v.dims) for v in e.variants))]  # fmt: skip
 # Sizes that belong together, where an index is computed from positions.
-SIZES = {"mamba-mixer": {"R": 3, "N": 4, "X": 11}, "phi3-ffn": {"F": 8, "Z": 16}, "same-pad": {"T": 5, "U": 6},
+SIZES = {"phi3-multi-head": {"Hq": 2, "H": 2, "D": 4, "Z": 24},
+         "mamba-mixer": {"R": 3, "N": 4, "X": 11}, "phi3-ffn": {"F": 8, "Z": 16}, "same-pad": {"T": 5, "U": 6},
          "vit-embedding": {"N": 4, "T": 5}}  # fmt: skip
 NUMBERS = {"e": 1e-5, "c": 1.0, "s": 0.3}
 
