@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tftrace.recipes.library import library
 
-from . import breaks_families, breaks_layers, breaks_leaves, breaks_stated  # noqa: F401 - registered by importing
+from . import breaks_families, breaks_layers, breaks_leaves, breaks_slight, breaks_stated  # noqa: F401 - registered by importing
 from .breaking import BROKEN, Patch, breaks, leaf
 from .conftest import tiny
 from .test_checks import verdicts
