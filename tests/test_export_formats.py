@@ -197,7 +197,7 @@ def test_only_a_folder_that_an_export_wrote_is_replaced(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.part"))
 
 
-@pytest.mark.parametrize(("name", "number", "code"), [("csv", signal.SIGTERM, 143), ("parquet", signal.SIGINT, 130)])
+@pytest.mark.parametrize(("name", "number", "code"), [("csv", signal.SIGTERM, 143), ("jsonl", signal.SIGINT, 130)])
 def test_being_told_to_end_leaves_no_half_file(big: Trace, tmp_path: Path, name: str, number: int, code: int) -> None:
     command = [sys.executable, "-m", "tftrace", "export", str(big.path), str(tmp_path / f"run.{name}")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
