@@ -12,15 +12,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 
 from .. import describe, rebuild
 from ..text import visible
 from ..trace import Trace
 from .cellmap import CellMap, Cells
-from .explainscreen import ExplainScreen
+from .cellscreen import CellScreen
 from .headgrid import HeadGrid
+from .headtiles import labels
 from .heat import digits
 from .palette import DARK, PALETTES, style
 from .pane import short
@@ -28,20 +28,12 @@ from .pane import short
 _KEYS = "↑↓←→ cell   h H head   { } layer   b text   x explain   Enter the line   Esc back"
 
 
-class AttentionScreen(Screen[int | None]):
+class AttentionScreen(CellScreen):
     """The attention of one call; dismissed with the step to go to, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, show=False, priority=True)
         for key, action in (
-            ("up,k", "cell(-1, 0)"),
-            ("down,j", "cell(1, 0)"),
-            ("left", "cell(0, -1)"),
-            ("right", "cell(0, 1)"),
-            ("home", "cell(0, -999999)"),
-            ("end", "cell(0, 999999)"),
-            ("pageup", "cell(-10, 0)"),
-            ("pagedown", "cell(10, 0)"),
             ("h,tab", "head(1)"),
             ("H,shift+tab", "head(-1)"),
             ("right_curly_bracket,right_square_bracket", "layer(1)"),
@@ -53,11 +45,8 @@ class AttentionScreen(Screen[int | None]):
         )
     ]
     DEFAULT_CSS = """
-    AttentionScreen { background: $background; }
     AttentionScreen #maps { height: 1fr; }
-    AttentionScreen HeadGrid { width: 36%; min-width: 30; max-width: 64; }
-    AttentionScreen CellMap { width: 1fr; }
-    AttentionScreen Static { height: auto; max-height: 4; }
+    AttentionScreen HeadGrid { width: 38%; min-width: 30; max-width: 64; }
     """
 
     @dataclass
@@ -93,9 +82,6 @@ class AttentionScreen(Screen[int | None]):
         self._load()
         self.run_worker(self._count, thread=True, group="count", exit_on_error=False)
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._draw)
-
     # -- reading, off the screen's thread ---------------------------------------------------------------
 
     def _load(self) -> None:
@@ -127,11 +113,11 @@ class AttentionScreen(Screen[int | None]):
             batch, heads, queries, keys = found.probabilities.shape
             self.at_head, self.at_text = min(self.at_head, heads - 1), min(self.at_text, batch - 1)
             self.at_query, self.at_key = min(self.at_query, queries - 1), min(self.at_key, keys - 1)
-        self._draw()
+        self.redraw()
 
     def on_attention_screen_counted(self, event: Counted) -> None:
         self._attended[event.attended.position] = event.attended
-        self._draw()
+        self.redraw()
 
     # -- keys ---------------------------------------------------------------------------------------------
 
@@ -146,12 +132,12 @@ class AttentionScreen(Screen[int | None]):
             _, queries, keys = weights.shape
             self.at_query = max(0, min(self.at_query + rows, queries - 1))
             self.at_key = max(0, min(self.at_key + columns, keys - 1))
-            self._draw()
+            self.redraw()
 
     def action_head(self, heads: int) -> None:
         if (weights := self.weights) is not None:
             self.at_head = (self.at_head + heads) % len(weights)
-            self._draw()
+            self.redraw()
 
     def action_layer(self, layers: int) -> None:
         at = self._alike.index(self.position) + layers if self.position in self._alike else -1
@@ -162,7 +148,7 @@ class AttentionScreen(Screen[int | None]):
     def action_batch(self) -> None:
         if self.attention and self.attention.probabilities is not None:
             self.at_text = (self.at_text + 1) % len(self.attention.probabilities)
-            self._draw()
+            self.redraw()
 
     def action_line(self) -> None:
         """To the line that computes the scores."""
@@ -179,19 +165,15 @@ class AttentionScreen(Screen[int | None]):
             where = (self.at_text, self.at_head, self.at_query, self.at_key)
             work = partial(describe.derive_weight, self.attention, self.position, *where, keys)
             title = f"{queries[self.at_query]} looks at {keys[self.at_key]}, head {self.at_head}"
-            self.app.push_screen(ExplainScreen(title, work), self._explained)
-
-    def _explained(self, position: int | None) -> None:
-        if position is not None:
-            self.dismiss(position)
+            self.explain(title, work)
 
     def on_head_grid_chosen(self, event: HeadGrid.Chosen) -> None:
         self.at_head = event.head
-        self._draw()
+        self.redraw()
 
     def on_cell_map_chosen(self, event: CellMap.Chosen) -> None:
         self.at_query, self.at_key = event.row, event.column
-        self._draw()
+        self.redraw()
 
     # -- drawing --------------------------------------------------------------------------------------------
 
@@ -201,11 +183,9 @@ class AttentionScreen(Screen[int | None]):
         if found is None or weights is None:
             return []
         rows = found.key_tokens if keys else found.query_tokens
-        row = rows[self.at_text] if self.at_text < len(rows) else []
-        size = weights.shape[2 if keys else 1]
-        return row if len(row) == size else [str(n) for n in range(size)]
+        return labels(rows, self.at_text, weights.shape[2 if keys else 1])
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         palette, weights = PALETTES.get(self.app.theme, DARK), self.weights
         name = visible(str(self._trace.column("name")[self.position] or ""))
         grid, large = self.query_one(HeadGrid), self.query_one(CellMap)

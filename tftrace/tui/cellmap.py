@@ -120,7 +120,9 @@ class CellMap(Pane):
         line = Text(" " * (label + 3) + f"{digits(low, 9) if low else 0} ", style(palette.faint), no_wrap=True)
         for level in range(-_SCALE if low < 0 else 0, _SCALE + 1, 2 if low < 0 else 1):
             line.append(" ", style(ground=heat(level / _SCALE, palette.name)))
-        return line.append(f" {digits(top, 9)}   colours by square root", style(palette.faint))
+        line.append(f" {digits(top, 9)}", style(palette.faint))
+        said = "   colours by square root"
+        return line.append(said if line.cell_len + len(said) <= self.space.width else "", style(palette.faint))
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from .. import describe
 from ..trace import Trace
+from .linelist import LineList
 from .palette import DARK, PALETTES, style
 
 _MOST = 500  # steps that are listed
@@ -23,16 +24,13 @@ class Choice(ModalScreen[int | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c,backspace", "dismiss", show=False, priority=True),
-        Binding("j", "cursor(1)", show=False, priority=True),
-        Binding("k", "cursor(-1)", show=False, priority=True),
     ]
     DEFAULT_CSS = """
     Choice { align: center middle; background: $background 60%; }
-    Choice > OptionList {
-        width: 90; max-width: 96%; height: auto; max-height: 80%; border: round $accent; background: $background;
-        border-title-color: $accent; border-title-style: bold; border-subtitle-color: $faint; scrollbar-size: 1 1;
+    Choice > LineList, Choice > LineList:focus {
+        width: 90; max-width: 96%; max-height: 80%; border: round $accent;
+        border-title-color: $accent; border-title-style: bold; border-subtitle-color: $faint;
     }
-    Choice > OptionList:focus { border: round $accent; background: $background; }
     """
 
     def __init__(self, trace: Trace, title: str, positions: list[int]) -> None:
@@ -48,14 +46,10 @@ class Choice(ModalScreen[int | None]):
             line.append(row.label, style(palette.text, bold=True))
             line.append(f"  {row.detail}  {row.place}", style(palette.soft))
             options.append(Option(line))
-        choices = OptionList(*options)
+        choices = LineList(*options)
         choices.border_title = Text(self._title)
         choices.border_subtitle = "↑↓ Enter · Esc leaves"
         yield choices
-
-    def action_cursor(self, rows: int) -> None:
-        choices = self.query_one(OptionList)
-        choices.action_cursor_down() if rows > 0 else choices.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._positions[event.option_index])

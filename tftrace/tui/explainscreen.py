@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,6 +18,7 @@ from textual.widgets.option_list import Option
 
 from .. import describe
 from ..errors import TraceError
+from .linelist import LineList
 from .palette import DARK, PALETTES, style
 
 
@@ -25,8 +27,6 @@ class ExplainScreen(ModalScreen[int | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,x,ctrl+c,backspace", "dismiss", show=False, priority=True),
-        Binding("j", "cursor(1)", show=False, priority=True),
-        Binding("k", "cursor(-1)", show=False, priority=True),
     ]
     DEFAULT_CSS = """
     ExplainScreen { align: center middle; background: $background 60%; }
@@ -34,10 +34,7 @@ class ExplainScreen(ModalScreen[int | None]):
         width: 130; max-width: 98%; height: auto; max-height: 94%; border: round $accent; background: $background;
         border-title-color: $accent; border-title-style: bold; border-subtitle-color: $faint; padding: 0 1;
     }
-    ExplainScreen OptionList {
-        height: auto; max-height: 30; border: none; background: $background; scrollbar-size: 1 1; padding: 0;
-    }
-    ExplainScreen OptionList:focus { border: none; background: $background; }
+    ExplainScreen LineList, ExplainScreen LineList:focus { max-height: 30; border: none; }
     ExplainScreen Static { height: auto; }
     """
 
@@ -57,7 +54,7 @@ class ExplainScreen(ModalScreen[int | None]):
             box.border_title = Text(self._title)
             box.border_subtitle = "↑↓ Enter: to where the term came from · Esc leaves"
             yield Static("Deriving … what was not kept is computed again.", id="head", markup=False)
-            yield OptionList()
+            yield LineList()
             yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
@@ -82,26 +79,20 @@ class ExplainScreen(ModalScreen[int | None]):
         head.update(out)
         self._steps = [term.step for term in found.terms]
         options = []
+        widest = max((cell_len(term.token) for term in found.terms), default=0)
         for term in found.terms:
             line = Text(f"{term.value:>12}  ", style(palette.text, bold=True), no_wrap=True, overflow="ellipsis")
             line.append(f"{term.bar:<8} ", style(palette.accent))
-            line.append(f"{term.token:<12} " if found.tokens else "", style(palette.warm, bold=True))
+            line.append(f"{term.token:<{widest}}  " if found.tokens else "", style(palette.warm, bold=True))
             line.append(term.product, style(palette.text))
             line.append(f"  {term.origin}", style(palette.faint))
             options.append(Option(line))
-        terms = self.query_one(OptionList)
+        terms = self.query_one(LineList)
         terms.add_options(options)
         terms.highlighted = 0
         terms.focus()
         judged = palette.good if found.matches else palette.bad
         foot.update(Text(f"\n{found.sum}", style(judged, bold=True)))
-
-    def action_cursor(self, rows: int) -> None:
-        terms = self.query_one(OptionList)
-        if rows > 0:
-            terms.action_cursor_down()
-        else:
-            terms.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         if (step := self._steps[event.option_index]) is not None:

@@ -64,7 +64,7 @@ class GridPane(Pane, inherit_bindings=False):
         first = self._first(here, room, len(found.forwards))
         last = min(first + room, len(found.forwards))
         name = "time" if measure == along.MEASURES[0] else "L2 norm"
-        self.headline(f"{name} of layers × forwards", "· ░ ▒ ▓ █ least to most  ⏎ tree")
+        self.headline(f"{name} of layers × forwards", "·░▒▓█ least to most  ⏎ tree")
         values = found.measured(self._trace, measure)
         shades = _shades(values)[:, first:last]
         lines = self._heads(found, first, last, names)

@@ -11,10 +11,11 @@ from textual import events
 from textual.message import Message
 
 from .. import describe
-from .headtiles import beside, tile, whole
-from .heat import digits, ink
+from . import pictures
+from .headtiles import beside, most, spread, tile, whole
+from .heat import digits, ink, shade
 from .palette import style
-from .pane import Pane, fit, short
+from .pane import Pane, short
 
 _SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
 _SHARE = 0.6  # of the pane's height that the small maps may take
@@ -59,25 +60,27 @@ class HeadGrid(Pane):
         best = int(means.argmax())
         columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]))
         lines: list[Text] = []
+        drawn: list[pictures.Picture] = []
         for start in range(0, len(weights), columns):
-            shown = range(start, min(start + columns, len(weights)))
-            tiles = [tile(weights[h], h, h == head, width, side, palette.name) for h in shown]
-            for h, one in zip(shown, tiles, strict=True):  # a map is read by its brightness, this without
-                most = int(looked[h].argmax())
-                said = f" {digits(float(looked[h, most]), 3)} {short(tokens[most], width - 6)}"
-                one.append(Text(fit(said, width), style(palette.text if h == head else palette.soft), no_wrap=True))
+            tiles = []
+            for h in range(start, min(start + columns, len(weights))):
+                small = spread(weights[h], side)
+                tiles.append(tile(small, h, h == head, width, palette.name, most(looked[h], tokens, width)))
+                place = len(lines) + 1, 2 + (h - start) * width
+                size = small.shape[1], (len(small) + 1) // 2
+                drawn += pictures.picture(shade(weights[h])[0], palette.name, *place, *size)
             lines += beside(tiles, width, rows)
         lines += self._table(layers, key, token, batch, position, head)
         if not layers:
             lines += [Text(f" most to {token}: head {best} ({means[best]:.2f})", style(palette.soft))]
-        self.draw(lines)
+        self.draw(lines, drawn)
         top = head // columns * rows
         self.jump(max(0, min(top, top + rows - self.space.height)))
 
     def _fitting(self, heads: int, cells: int) -> tuple[int, int, int, int]:
         """Tiles a row, columns and rows of a tile, cells of a map's side: as large as the pane has room for."""
-        for most in _SIDES:
-            side = whole(most, cells)
+        for largest in _SIDES:
+            side = whole(largest, cells)
             width, rows = max(side, 9) + 2, 2 + (side + 1) // 2
             columns = max(1, (self.space.width - 1) // width)
             if -(-heads // columns) * rows <= self.space.height * _SHARE:
@@ -97,10 +100,11 @@ class HeadGrid(Pane):
         label = max(cell_len(one.label) for one in layers) + 2
         cell = _CELL if len(means[0]) * _CELL <= room - label else _CELL - 1
         across = max(1, (room - label) // cell)
+        token = short(token, 16)
         title = Text(no_wrap=True).append(" mean weight on ", style(palette.soft))
-        title.append(short(token, 16), style(palette.warm, bold=True)).append(
-            ", by layer and head", style(palette.soft)
-        )
+        title.append(token, style(palette.warm, bold=True))
+        after = _first(room + 1 - title.cell_len, ", by layer and head", ", by head")
+        title.append(after, style(palette.soft))
         head_row = " " * (label + 1) + "".join(f"{n:^{cell}}" for n in range(min(across, len(means[0]))))
         out = [title, Text(head_row, style(palette.faint), no_wrap=True)]
         for one, row in zip(layers, means, strict=True):
@@ -113,9 +117,10 @@ class HeadGrid(Pane):
                 line.append(f"{said:^{cell}}", look + style(bold=here and at == head, underline=here and at == head))
             out.append(line)
         best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
-        said = f" ★ {best.label}, head {int(row.argmax())} looks most at {short(token, 16)}: {row.max():.2f}"
-        out.append(Text(said, style(palette.soft), no_wrap=True))
-        self.border_subtitle = Text(said.strip())  # where many heads push the table out of view
+        head_said = f"★ {best.label}, head {int(row.argmax())}"
+        ways = f"{head_said} looks most at {token}: {row.max():.2f}", f"{head_said}: {row.max():.2f} on {token}"
+        out.append(Text(f" {_first(room, *ways)}", style(palette.soft), no_wrap=True))
+        self.border_subtitle = Text(_first(room - 2, *ways, head_said))  # where many heads push the table out of view
         return out
 
     def on_click(self, event: events.Click) -> None:
@@ -126,3 +131,8 @@ class HeadGrid(Pane):
         head = (offset.y + self.scroll_offset.y) // rows * columns + min((offset.x - 1) // width, columns - 1)
         if 0 <= head < self._count:
             self.post_message(self.Chosen(head))
+
+
+def _first(room: int, *ways: str) -> str:
+    """The first of several ways to say it that has room; the last where none has."""
+    return next((way for way in ways if cell_len(way) <= room), ways[-1])

@@ -44,6 +44,15 @@ def _rgb(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
+def rgb(values: np.ndarray, palette_name: str) -> np.ndarray:
+    """The colours of values in [-1, 1], as bytes on a last axis of three."""
+    levels = np.array([_rgb(_heat(level, palette_name)) for level in range(-_LEVELS, _LEVELS + 1)], np.uint8)
+    known = np.isfinite(values)
+    found = levels[np.round(np.clip(np.where(known, values, 0), -1, 1) * _LEVELS).astype(np.int64) + _LEVELS]
+    found[~known] = _rgb(PALETTES[palette_name].bad)
+    return found
+
+
 def half_blocks(values: np.ndarray, palette_name: str) -> list[Text]:
     """A map with two rows of `values` (in [-1, 1]) in a row of characters."""
     height, width = values.shape

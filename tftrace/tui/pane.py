@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from .palette import DARK, PALETTES, Palette, style
+from .pictures import Picture
+
+_SENT = ((ControlType.CURSOR_FORWARD, 0),)  # moves nothing: marks what takes no cell
 
 
 class Pane(ScrollView, can_focus=True):
@@ -35,6 +38,7 @@ class Pane(ScrollView, can_focus=True):
     def __init__(self, title: str, *, id: str) -> None:
         super().__init__(id=id)
         self.lines: Sequence[Text] = ()
+        self.pictures: Sequence[Picture] = ()
         self.headline(title)
 
     @property
@@ -52,9 +56,9 @@ class Pane(ScrollView, can_focus=True):
         self.border_title = Text(title)
         self.border_subtitle = Text(subtitle) if subtitle else ""
 
-    def draw(self, lines: Sequence[Text]) -> None:
-        """Show these lines from the top."""
-        self.lines = lines
+    def draw(self, lines: Sequence[Text], pictures: Sequence[Picture] = ()) -> None:
+        """Show these lines from the top, and over them these pictures."""
+        self.lines, self.pictures = lines, pictures
         self.virtual_size = Size(0, len(lines))
         self.jump(0)
         self.refresh()
@@ -62,7 +66,8 @@ class Pane(ScrollView, can_focus=True):
     def clear(self, said: str) -> None:
         """Nothing but a sentence."""
         self.headline("")
-        self.draw([Text(""), *(Text(f"  {part}", style(self.palette.faint)) for part in said.split("\n"))])
+        lines = Text(said, style(self.palette.faint)).wrap(self.app.console, max(8, self.space.width - 4))
+        self.draw([Text(""), *(Text("  ").append_text(line) for line in lines)])
 
     def jump(self, y: int) -> None:
         """Put row `y` on top at once, also while the layout does not know yet that there is more than fits."""
@@ -85,6 +90,29 @@ class Pane(ScrollView, can_focus=True):
         offset = self.scroll_offset
         width = self.size.width
         return self.line(y + offset.y).crop_extend(offset.x, offset.x + width, self.ground)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Adds the pictures where Textual's filters, which know only text, are done."""
+        drawn = super().render_lines(crop)
+        if not self.pictures or not self.screen.is_active or crop.column_span != (0, self.outer_size.width):
+            return drawn
+        return [self._pictured(one, y) for one, y in zip(drawn, crop.line_range, strict=True)]
+
+    def _pictured(self, drawn: Strip, y: int) -> Strip:
+        """Row `y` of the frame with its part of those pictures that are wholly in view; a picture is sent with the row
+        below it."""
+        for one in self.pictures:
+            top, left = one.row - int(self.scroll_offset.y) + 1, one.column + 1
+            if top < 1 or top + one.height > self.size.height:
+                continue
+            if 0 <= y - top < len(one.cells):
+                ends = drawn.crop(0, left), drawn.crop(left + one.width)
+                drawn = Strip.join([ends[0], Strip(one.cells[y - top], one.width), ends[1]])
+            elif y - top == one.height:
+                corner = self.region.offset + (left + 1, top + 1)  # noqa: RUF005 - a sum
+                sent = f"\x1b7\x1b[{corner.y};{corner.x}H{one.sent}\x1b8"
+                drawn = Strip([Segment(sent, None, _SENT), *drawn], drawn.cell_length)
+        return drawn
 
 
 def strip(text: Text, pane: Pane) -> Strip:
@@ -114,6 +142,11 @@ def fit_end(text: str, width: int) -> str:
     while cell_len(text) > max(0, width - 1):
         text = text[1:]
     return set_cell_size("…" + text, max(0, width))
+
+
+def short_end(text: str, width: int) -> str:
+    """`text` in at most `width` cells; of a dotted name the end is kept."""
+    return text if cell_len(text) <= width else fit_end(text, width)
 
 
 def short(text: str, width: int) -> str:

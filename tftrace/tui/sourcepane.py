@@ -196,7 +196,7 @@ class SourcePane(Pane):
 
     def _value(self, value: str) -> Strip:
         palette, width = self.palette, self.space.width
-        out = Text(" " * _MARGIN, no_wrap=True)
+        out = Text(" " * max(0, min(_MARGIN, width - cell_len(value) - 4)), no_wrap=True)
         out.append("  ⇒ ", style(palette.warm, bold=True))
         name, _, rest = value.partition("  ")
         out.append(short(name, width), style(palette.warm))

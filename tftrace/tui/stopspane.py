@@ -16,7 +16,7 @@ from ..breakpoints import Breakpoints
 from ..text import visible
 from ..trace import Trace
 from .palette import style
-from .pane import Pane, short
+from .pane import Pane, short_end
 
 _NOTE = 3  # rows of a note that are shown
 
@@ -82,13 +82,13 @@ class StopsPane(Pane, inherit_bindings=False):
             out.append(
                 f"{sign if on else '○'} ", style(palette.bad if sign != "✓" and on else palette.faint, bold=True)
             )
-            out.append(short(text, max(4, width - 5 - len(count))), look)
+            out.append(short_end(text, max(4, width - 5 - len(count))), look)
             out.append(" " * max(1, width - out.cell_len - cell_len(count) - 1) + count, style(palette.faint))
             if chosen:
                 out.stylize(style(ground=palette.raised))
             lines.append(out)
         if not self._rows:
-            lines.append(Text("  b sets a breakpoint, B a condition", style(palette.faint)))
+            lines.append(Text("  b breakpoint  B condition", style(palette.faint)))
         said = f"✎ {visible(self._note)}" if self._note else ""
         lines += Text(said, style(palette.violet)).wrap(self.app.console, max(8, width - 2))[:_NOTE] if said else []
         self.lines = lines

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from .. import describe
@@ -20,12 +19,13 @@ from ..errors import TraceError
 from ..text import number
 from ..trace import Trace
 from .cellmap import CellMap, Cells
-from .explainscreen import ExplainScreen
+from .cellscreen import CellScreen
 from .heat import half_blocks, shade, short_number
 from .palette import DARK, PALETTES, style
 from .pane import Pane
+from .pictures import Picture, picture
 
-_KEYS = "↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose, such as H=3   x explain   Esc back"
+_KEYS = "↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose (H=3)   x explain   Esc back"
 _BINS = 32
 
 
@@ -33,20 +33,12 @@ class Overview(Pane):
     """The plane as a picture, and how its numbers are spread."""
 
 
-class ValueScreen(Screen[int | None]):
+class ValueScreen(CellScreen):
     """One tensor, cut by the names of its axes; dismissed with a step that a term of an explanation leads to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, show=False, priority=True)
         for key, action in (
-            ("up,k", "cell(-1, 0)"),
-            ("down,j", "cell(1, 0)"),
-            ("left", "cell(0, -1)"),
-            ("right", "cell(0, 1)"),
-            ("home", "cell(0, -999999999)"),
-            ("end", "cell(0, 999999999)"),
-            ("pageup", "cell(-20, 0)"),
-            ("pagedown", "cell(20, 0)"),
             ("right_square_bracket", "along(1)"),
             ("left_square_bracket", "along(-1)"),
             ("tab", "axis(1)"),
@@ -59,11 +51,8 @@ class ValueScreen(Screen[int | None]):
         )
     ]
     DEFAULT_CSS = """
-    ValueScreen { background: $background; }
     ValueScreen #parts { height: 1fr; }
     ValueScreen Overview { width: 34%; min-width: 28; max-width: 60; }
-    ValueScreen CellMap { width: 1fr; }
-    ValueScreen Static { height: auto; max-height: 4; }
     ValueScreen Input { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     """
 
@@ -95,16 +84,13 @@ class ValueScreen(Screen[int | None]):
         self.query_one("#cells").focus()
         self.run_worker(self._read, thread=True, exit_on_error=False)
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._draw)
-
     def _read(self) -> None:
         self.post_message(self.Ready(describe.kept(self._trace, self._line.row)))
 
     def on_value_screen_ready(self, event: Ready) -> None:
         self._values = event.values
         self._said = "" if event.values is not None else "The values cannot be read: check the trace's folder."
-        self._draw()
+        self.redraw()
 
     # -- keys ---------------------------------------------------------------------------------------------
 
@@ -129,23 +115,23 @@ class ValueScreen(Screen[int | None]):
         height, width = self._cells_shape
         self.at_row = max(0, min(self.at_row + rows, height - 1))
         self.at_column = max(0, min(self.at_column + columns, width - 1))
-        self._draw()
+        self.redraw()
 
     def action_along(self, by: int) -> None:
         if others := self._plane.others:
             self._plane = self._plane.moved(others[self._axis % len(others)], by)
-            self._draw()
+            self.redraw()
 
     def action_axis(self, by: int) -> None:
         if others := self._plane.others:
             self._axis = (self._axis + by) % len(others)
-            self._draw()
+            self.redraw()
 
     def action_turn(self) -> None:
         if self._plane.rows >= 0:
             self._plane = self._plane.turned()
             self.at_row, self.at_column = self.at_column, self.at_row
-            self._draw()
+            self.redraw()
 
     def action_choose(self) -> None:
         entry = self.query_one(Input)
@@ -157,11 +143,7 @@ class ValueScreen(Screen[int | None]):
             one, cell = self._line, self.cell
             title = f"{one.name}[{', '.join(map(str, cell))}]"
             work = partial(describe.derive, self._trace, one.at, one.row, cell)
-            self.app.push_screen(ExplainScreen(title, work), self._explained)
-
-    def _explained(self, position: int | None) -> None:
-        if position is not None:
-            self.dismiss(position)
+            self.explain(title, work)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:
@@ -174,7 +156,7 @@ class ValueScreen(Screen[int | None]):
 
     def on_cell_map_chosen(self, event: CellMap.Chosen) -> None:
         self.at_row, self.at_column = event.row, event.column
-        self._draw()
+        self.redraw()
 
     # -- drawing --------------------------------------------------------------------------------------------
 
@@ -193,7 +175,7 @@ class ValueScreen(Screen[int | None]):
                 index[axis] = at
         return tuple(index)
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
         palette = PALETTES.get(self.app.theme, DARK)
         cells, overview, about = self.query_one(CellMap), self.query_one(Overview), self.query_one("#about", Static)
         if self._values is None or not self._values.size:
@@ -208,8 +190,8 @@ class ValueScreen(Screen[int | None]):
             Cells(seen, labels[0], labels[1], short_number, narrow=8, wide=10, always=True), self.at_row, self.at_column
         )
         cells.headline(f"{one.name}  {one.shape}", one.dtype)
-        overview.headline("The plane, and the whole tensor")
-        overview.draw(self._overview(overview, seen))
+        overview.headline("Plane and histogram")
+        overview.draw(*self._overview(overview, seen))
         out = Text(" ", no_wrap=True, overflow="ellipsis")
         others = plane.others
         for axis, name in enumerate(plane.names):
@@ -236,11 +218,13 @@ class ValueScreen(Screen[int | None]):
         found = describe.tokens_along(self._trace, self._position, name, size, batch) if name else []
         return found or [str(n) for n in range(size)]
 
-    def _overview(self, pane: Pane, seen: np.ndarray) -> list[Text]:
+    def _overview(self, pane: Pane, seen: np.ndarray) -> tuple[list[Text], list[Picture]]:
         palette, room = pane.palette, max(8, pane.space.width - 2)
         small = describe.shrunk(seen, max(2, (pane.space.height - 10) * 2), room)
         small = shade(small)[0]
         small = small.repeat(max(1, min(room // small.shape[1], 4)), axis=1).repeat(2 if len(small) < 16 else 1, axis=0)
+        size = small.shape[1], (len(small) + 1) // 2
+        drawn = picture(shade(seen)[0], palette.name, 0, 1, *size)
         lines = [Text(" ").append_text(line) for line in half_blocks(small, palette.name)]
         assert self._values is not None
         found = describe.histogram(self._values, min(_BINS, room))
@@ -252,4 +236,4 @@ class ValueScreen(Screen[int | None]):
             lines.append(Text(f" {low}{high:>{max(1, len(found.counts) - len(low))}}", style(palette.soft)))
         one = self._line
         lines += [Text(f" μ {one.mean}  σ {one.std}  {one.odd}", style(palette.soft))]
-        return lines
+        return lines, drawn
