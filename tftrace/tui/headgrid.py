@@ -15,7 +15,7 @@ from . import pictures
 from .headtiles import beside, most, spread, tile, whole
 from .heat import digits, ink, shade
 from .palette import style
-from .pane import Pane, short
+from .pane import Pane, first, short
 
 _SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
 _SHARE = 0.6  # of the pane's height that the small maps may take
@@ -97,21 +97,24 @@ class HeadGrid(Pane):
         palette, room = self.palette, self.space.width - 2
         means = [one.means[batch, :, key] for one in layers]
         top = max(float(row.max()) for row in means)
-        label = max(cell_len(one.label) for one in layers) + 2
+        label = max(cell_len(one.label) for one in layers) + 1
         cell = _CELL if len(means[0]) * _CELL <= room - label else _CELL - 1
         across = max(1, (room - label) // cell)
+        left = max(0, min(head - across // 2, len(means[0]) - across))
+        shown = range(left, min(left + across, len(means[0])))
         token = short(token, 16)
         title = Text(no_wrap=True).append(" mean weight on ", style(palette.soft))
         title.append(token, style(palette.warm, bold=True))
-        after = _first(room + 1 - title.cell_len, ", by layer and head", ", by head")
+        after = first(room + 1 - title.cell_len, ", by layer and head", ", by head")
         title.append(after, style(palette.soft))
-        head_row = " " * (label + 1) + "".join(f"{n:^{cell}}" for n in range(min(across, len(means[0]))))
+        head_row = " " * (label + 1) + "".join(f"{n:^{cell}}" for n in shown)
         out = [title, Text(head_row, style(palette.faint), no_wrap=True)]
         for one, row in zip(layers, means, strict=True):
             here = one.position == position
             line = Text("▸" if here else " ", style(palette.warm, bold=True), no_wrap=True)
             line.append(f"{one.label:<{label}}", style(palette.text if here else palette.soft, bold=here))
-            for at, mean in enumerate(row[:across].tolist()):
+            for at in shown:
+                mean = float(row[at])
                 said = digits(mean, 3) + ("★" if mean == top else "")
                 look = ink(round(mean / (top or 1.0), 2), palette.name)
                 line.append(f"{said:^{cell}}", look + style(bold=here and at == head, underline=here and at == head))
@@ -119,8 +122,8 @@ class HeadGrid(Pane):
         best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
         head_said = f"★ {best.label}, head {int(row.argmax())}"
         ways = f"{head_said} looks most at {token}: {row.max():.2f}", f"{head_said}: {row.max():.2f} on {token}"
-        out.append(Text(f" {_first(room, *ways)}", style(palette.soft), no_wrap=True))
-        self.border_subtitle = Text(_first(room - 2, *ways, head_said))  # where many heads push the table out of view
+        out.append(Text(f" {first(room, *ways)}", style(palette.soft), no_wrap=True))
+        self.border_subtitle = Text(first(room - 2, *ways, head_said))  # where many heads push the table out of view
         return out
 
     def on_click(self, event: events.Click) -> None:
@@ -131,8 +134,3 @@ class HeadGrid(Pane):
         head = (offset.y + self.scroll_offset.y) // rows * columns + min((offset.x - 1) // width, columns - 1)
         if 0 <= head < self._count:
             self.post_message(self.Chosen(head))
-
-
-def _first(room: int, *ways: str) -> str:
-    """The first of several ways to say it that has room; the last where none has."""
-    return next((way for way in ways if cell_len(way) <= room), ways[-1])

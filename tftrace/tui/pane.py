@@ -144,6 +144,11 @@ def fit_end(text: str, width: int) -> str:
     return set_cell_size("…" + text, max(0, width))
 
 
+def first(room: int, *ways: str) -> str:
+    """The first of several ways to say it that has room; the last where none has."""
+    return next((way for way in ways if cell_len(way) <= room), ways[-1])
+
+
 def short_end(text: str, width: int) -> str:
     """`text` in at most `width` cells; of a dotted name the end is kept."""
     return text if cell_len(text) <= width else fit_end(text, width)

@@ -16,7 +16,7 @@ from ..breakpoints import Breakpoints
 from ..text import visible
 from ..trace import Trace
 from .palette import style
-from .pane import Pane, short_end
+from .pane import Pane, first, short_end
 
 _NOTE = 3  # rows of a note that are shown
 
@@ -88,7 +88,8 @@ class StopsPane(Pane, inherit_bindings=False):
                 out.stylize(style(ground=palette.raised))
             lines.append(out)
         if not self._rows:
-            lines.append(Text("  b breakpoint  B condition", style(palette.faint)))
+            said = first(width - 2, "b sets a breakpoint, B a condition", "b sets a breakpoint")
+            lines.append(Text(f"  {said}", style(palette.faint)))
         said = f"✎ {visible(self._note)}" if self._note else ""
         lines += Text(said, style(palette.violet)).wrap(self.app.console, max(8, width - 2))[:_NOTE] if said else []
         self.lines = lines

@@ -16,7 +16,7 @@ from .. import describe
 from ..text import number
 from ..trace import Trace
 from .palette import style
-from .pane import Pane, short
+from .pane import Pane, first, short
 
 _REST = 0.08  # seconds without a step before values are read
 _READ = 64 << 20  # bytes of a tensor that is read without being asked for
@@ -68,7 +68,9 @@ class DetailPane(Pane):
     def _keys(self, one: describe.Line) -> list[Text]:
         keys = "  v values  x explain" if one.row.value else "  not kept whole: record with --values all"
         heads = "  a attention" if describe.attention_of(self._trace, self._position) is not None else ""
-        return [Text(f"{keys}{heads}  p from  o to", style(self.palette.faint), no_wrap=True)]
+        flow = "  p from  o to"
+        said = first(self.space.width, keys + heads + flow, keys + heads, keys)
+        return [Text(said, style(self.palette.faint), no_wrap=True)]
 
     def _histogram(self, one: describe.Line, room: int) -> list[Text]:
         palette, place = self.palette, one.row.value
@@ -102,20 +104,20 @@ class DetailPane(Pane):
             if found is None:
                 continue
             width = max(8, room - 34)
-            first = max(0, min(found.here - width // 2, len(found.values) - width))
-            shown = slice(first, first + width)
+            left = max(0, min(found.here - width // 2, len(found.values) - width))
+            shown = slice(left, left + width)
             values = [value for value in found.values if value is not None]
             line = Text(f"  {title:<9} ", style(self.palette.faint), no_wrap=True)
             drawn = Text(describe.bars(found.values[shown], 0.0), style(self.palette.blue))
-            if found.here >= first:
-                drawn.stylize(style(self.palette.warm, underline=True), found.here - first, found.here - first + 1)
+            if found.here >= left:
+                drawn.stylize(style(self.palette.warm, underline=True), found.here - left, found.here - left + 1)
             line.append_text(drawn)
             if values:
                 label = f"{found.labels[found.here]}: " if found.here >= 0 else ""
                 here = number(one.row.l2)
-                line.append(
-                    f" ‖·‖ {label}{here}, {number(min(values))} to {number(max(values))}", style(self.palette.soft)
-                )
+                brief = f" ‖·‖ {label}{here}"
+                full = f"{brief}, {number(min(values))} to {number(max(values))}"
+                line.append(first(self.space.width - line.cell_len, full, brief), style(self.palette.soft))
             out.append(line)
         return out
 
