@@ -207,6 +207,8 @@ class Recording(Guard):
             if status is schema.RETURNED and self._equations is not None:
                 equation = call.equations[0].equation.id
                 self._equations.finish(call)
+            # Those above may keep this call, for its arguments and result: not with all that was computed below it.
+            call.seen, call.before, call.latest = None, None, {}
         took = now - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, status, equation)
         if state.collecting and status is schema.RETURNED and call.place.kind in schema.CALLS:
