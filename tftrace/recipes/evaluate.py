@@ -23,6 +23,7 @@ from .value import MAX_CELLS, MAX_PRODUCTS, Array, Value, aligned, certain, chec
 _LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
 _LONGEST_SCAN = 1 << 15  # positions, one after the other
 _OWN = 2.0**-53  # what this evaluation rounds by itself
+_EXACTLY = np.float64(0.0)
 _EXACT = {
     "+": np.add, "-": np.subtract, "*": np.multiply,
     "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal,
@@ -155,14 +156,14 @@ class Evaluator:
         v: Array,
         e: Array,
         units: float = 1.0,
-        sure: Array | bool = True,
+        sure: Callable[[], Array | bool] = lambda: True,
         begun: Array | None = None,
     ) -> Value:
         """A result with its own rounding added; one that is surely infinite or NaN has none."""
         e = e + units * (self._u * (np.abs(v) + e) + self._tiny)
         if math.isfinite(e.sum()):  # and so is v, whose size is part of it
             return Value(dims, v, e, begun)
-        e = np.where(np.isfinite(v), e, np.where(sure, 0.0, np.inf))
+        e = np.where(np.isfinite(v), e, np.where(sure(), 0.0, np.inf))
         return Value(dims, v, np.where(np.isnan(e), np.inf, e), begun)
 
     def _in_any_order(self, found: Value, terms: list[Node]) -> Value:
@@ -186,19 +187,23 @@ class Evaluator:
                 more, begun = self._begun(a, b, x, y)
                 return self._round(dims, x + y if operator == "+" else x - y, p + q + more, begun=begun)
             case "*":
-                v, sure = x * y, certain(x, p) & certain(y, q)
-                e = np.zeros(v.shape)
+                v = x * y
+                e = np.broadcast_to(_EXACTLY, v.shape)
                 if not b.exact:
                     e = e + times(np.abs(x), q)
                 if not a.exact:
                     e = e + times(np.abs(y) + q, p)
                 begun = b.begun if not a.dims else a.begun if not b.dims else None
-                return self._round(dims, v, e, sure=sure, begun=begun)
+                return self._round(dims, v, e, sure=lambda: certain(x, p) & certain(y, q), begun=begun)
             case "/":
-                v, sure = x / y, certain(x, p) & certain(y, q)
-                e = np.where(sure | (np.abs(y) > q), (p + times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
+                v = x / y
+                e = np.broadcast_to(_EXACTLY, v.shape)
+                if not (a.exact and b.exact):
+                    sure = certain(x, p) & certain(y, q)
+                    e = np.where(sure | (np.abs(y) > q), (p + times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
+                    e = np.where((p == 0) & (q == 0), 0.0, e)
                 begun = None if b.dims else a.begun
-                return self._round(dims, v, np.where((p == 0) & (q == 0), 0.0, e), sure=sure, begun=begun)
+                return self._round(dims, v, e, sure=lambda: certain(x, p) & certain(y, q), begun=begun)
             case "**":
                 return self._power(dims, x, y, p, q)
         e = np.where((p + q > 0) & ~(np.abs(x - y) > p + q), 1.0, 0.0)  # rounding may decide it
@@ -214,7 +219,7 @@ class Evaluator:
         far = np.where(whole, (size + p) ** np.maximum(y, 0.0) + np.abs(v), np.inf)
         e = np.where(p < size, np.where((x > 0) | (q == 0), near, np.inf), far)
         e = np.where((p == 0) & (q == 0), 0.0, e)
-        return self._round(dims, v, e, self._library, sure=certain(x, p) & certain(y, q))
+        return self._round(dims, v, e, self._library, lambda: certain(x, p) & certain(y, q))
 
     @staticmethod
     def _begun(a: Value, b: Value, x: Array, y: Array) -> tuple[Array | float, Array | None]:
@@ -347,16 +352,16 @@ class Evaluator:
             case "sqrt":
                 sure = certain(v, e)  # if not, the run may have taken the root of a negative number
                 v, e = np.sqrt(v), np.where(sure, times(1 / np.sqrt(v), e), np.inf)
-                return self._round(d, v, e, 2.0, sure)  # not every library rounds it correctly
+                return self._round(d, v, e, 2.0, lambda: sure)  # not every library rounds it correctly
             case "exp":
                 return self._round(d, np.exp(v), np.exp(v) * np.expm1(e), self._library)
             case "log":
                 sure = certain(v, e)
-                return self._round(d, np.log(v), np.where(e > 0, e / least, 0.0), self._library, sure)
+                return self._round(d, np.log(v), np.where(e > 0, e / least, 0.0), self._library, lambda: sure)
             case "log1p":
                 sure = (e == 0) | (1 + v > e)
                 off = np.where(e > 0, np.where(sure, e / (1 + v - e), np.inf), 0.0)
-                return self._round(d, np.log1p(v), off, self._library, sure)
+                return self._round(d, np.log1p(v), off, self._library, lambda: sure)
             case "floor":
                 return Value(d, np.floor(v), np.floor(v + e) - np.floor(v - e))
             case "tanh":

@@ -7,13 +7,14 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
+from operator import eq, ge, gt, le, lt
 
 from ..errors import TraceError
 from . import dims
 from .analysis import base, leaves, named, whole_dims
 from .formula import Formula, FormulaError, expand
 from .functions import ACTIVATIONS, EXPANSIONS, PLACES, REDUCTIONS
-from .nodes import Apply, Lookup, Name, Node, Operation, Select, inline, replaced, walk
+from .nodes import Apply, Lookup, Name, Node, Number, Operation, Select, inline, replaced, walk
 from .recipe import Equation
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -105,7 +106,12 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
     sizes, layouts = dims.solve(patterns, dict(shapes), known)
     names = {symbol: layout.names for symbol, layout in layouts.items()}
     words = {name: value for name, value in numbers if isinstance(value, str)}
+    values = {name: value for name, value in numbers if isinstance(value, float)}
     numbered = {name for name, _ in numbers} - set(words)
+
+    def settled(body: Node) -> Node:
+        return replaced(body, lambda node: _settled(node, values))
+
     optional = {n for p in patterns.values() for a in p.axes if a.optional for n in a.names}
     missing = optional.difference(*names.values())
     lets: dict[str, Node] = {}
@@ -116,6 +122,7 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
             lets[symbol] = body
             continue
         _check_names(body, sizes, names, numbered)
+        body = settled(body)
         _, whole = whole_dims(body, names)
         read = tuple(leaves(body, names))
         parts = list(walk(body))
@@ -125,7 +132,7 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
         statements.append(Statement(symbol, body, independent, products, windows, read))
     if not statements:
         raise FormulaError("its result was not seen at this level")
-    return Plan(sizes, layouts, tuple(statements), lets)
+    return Plan(sizes, layouts, tuple(statements), {name: settled(body) for name, body in lets.items()})
 
 
 def _is_product(node: Node) -> bool:
@@ -158,6 +165,34 @@ def _over(node: Node, missing: Collection[str]) -> Node:
                 return x
             return node if len(left) == len(over) else Apply(function, (x, *left))
     return node
+
+
+def _settled(node: Node, values: Mapping[str, float]) -> Node:
+    """What known numbers decide: the branch of a `where` that counts, and a sum with nothing."""
+    match node:
+        case Apply("where", (condition, chosen, other)):
+            found = _number(condition, values)
+            return node if found is None else chosen if found else other
+        case Apply("mask", (x,)) if _number(x, values) == 0:
+            return Number(0.0)
+        case Operation("+", x, y) if _number(y, values) == 0:
+            return x
+    return node
+
+
+_COMPARED = {"<": lt, ">": gt, "<=": le, ">=": ge, "==": eq}
+
+
+def _number(node: Node, values: Mapping[str, float]) -> float | None:
+    match node:
+        case Number(value):
+            return value
+        case Name(name):
+            return values.get(name)
+        case Operation(operator, left, right) if operator in _COMPARED:
+            a, b = _number(left, values), _number(right, values)
+            return None if a is None or b is None else float(_COMPARED[operator](a, b))
+    return None
 
 
 def _check_names(body: Node, sizes: Mapping[str, int], names: Mapping[str, tuple[str, ...]], numbers: set[str]) -> None:
