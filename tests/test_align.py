@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 import tftrace
 from tftrace.align import Pair, align, differences, roles
+from tftrace.breakpoints import read
 from tftrace.show import show_pair
 from tftrace.trace import Trace
 from tftrace.tui.pairapp import PairApp
@@ -100,7 +101,8 @@ def test_a_run_without_layers_has_a_model_and_no_more(tmp_path: Path) -> None:
 
 
 def test_the_screen_walks_both_and_opens_one(runs: dict[str, Trace]) -> None:
-    app = PairApp(runs["bert"], runs["gpt2"])
+    app = PairApp(runs["bert"], runs["gpt2"], breakpoints=[read("*.ln_1"), read("BertSelfAttention")])
+    norm = next(at for at, pair in enumerate(app.pairs) if pair.label == "layer 0 · norm of attention")
 
     def shown() -> str:
         strips = app.screen._compositor.render_strips()
@@ -109,11 +111,14 @@ def test_the_screen_walks_both_and_opens_one(runs: dict[str, Trace]) -> None:
     async def run() -> None:
         async with app.run_test(size=(160, 48)) as pilot:
             await ready(pilot)
-            row = next(at for at, pair in enumerate(app.pairs) if pair.label == "layer 0 · norm of attention")
-            await pilot.press(*"j" * row)
+            # it opens at the first role in which either run halts
+            assert app.row == min(norm, app.broken[0]) and norm in app.broken and len(app.broken) == 4
+            assert shown().count("●") == 4 and "▶●" in shown()
+            await pilot.press("c", "C", "g")
+            await pilot.press(*"j" * norm)
             await settle(pilot)
             screen = shown()
-            assert "▶ ≠   norm of attention" in screen
+            assert "▶●≠   norm of attention" in screen
             assert "after its sublayer and the sum (post-norm)" in screen and "before its sublayer (pre-norm)" in screen
             assert screen.count("Ba et al. 2016") == 2
             await pilot.press("question_mark")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ..breakpoints import Breakpoint
 from ..errors import TraceError
 from ..text import visible
 from ..trace import Trace
@@ -88,12 +89,12 @@ def present(trace: Trace, language: str = "en", **options: Any) -> None:
         print_steps(trace, language=language)
 
 
-def present_pair(left: Trace, right: Trace, language: str = "en") -> None:
+def present_pair(left: Trace, right: Trace, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
     """Both side by side where there is a screen, else what differs as text."""
     if on_screen():
         from ..tui.pairapp import run_pair
 
-        run_pair(left, right, language)
+        run_pair(left, right, language, breakpoints)
     else:
         from ..show import show_pair
 

@@ -60,9 +60,9 @@ def view(
     _give_memory_back()
     halts = _breakpoints(break_ or [], when)
     if other is not None:
-        if halts or step is not None or follow or web:
-            raise TraceError("Two traces side by side take no option but --lang: leave the others out.")
-        return present_pair(Trace(trace), Trace(other), lang)
+        if step is not None or follow or web:
+            raise TraceError("Two traces side by side take --break, --when and --lang: leave the others out.")
+        return present_pair(Trace(trace), Trace(other), lang, halts)
     if web:
         from ..tui.web import serve
 

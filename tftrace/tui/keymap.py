@@ -133,6 +133,8 @@ PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("G,end", "G  End", "move(99999)", "last role"),
         Key("n", "n", "differing(1)", "the next role that differs"),
         Key("N", "N", "differing(-1)", "the one before"),
+        Key("c,f5", "c  F5", "stop(1)", "the next role in which a breakpoint halts (--break, --when)"),
+        Key("C", "C", "stop(-1)", "the one before"),
     ),
     "Look": (
         Key("1", "1", "open(0)", "step through the left run from here; q comes back"),
@@ -147,6 +149,7 @@ PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
 PAIR_SIGNS: dict[str, str] = {
     "= ≠": "the same in both runs, not the same",
     "◁ ▷": "only in the left run, only in the right",
+    "●": "a breakpoint halts here, in either run",
     "✓ ✗ ·": "the equation holds, differs, was not checked",
 }
 

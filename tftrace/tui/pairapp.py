@@ -3,9 +3,11 @@ and what differs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
@@ -15,6 +17,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from ..align import Difference, Pair, align, differences
+from ..breakpoints import Breakpoint, column
 from ..errors import TraceError
 from ..text import visible
 from ..trace import Trace
@@ -32,7 +35,7 @@ _ASPECT = 12  # columns of an aspect's name
 
 
 class RolesPane(Pane, inherit_bindings=False):
-    """One row a role: `=` the same in both, `≠` not, `◁` `▷` only in one."""
+    """One row a role: `=` the same in both, `≠` not, `◁` `▷` only in one; `●` where a breakpoint halts."""
 
     @dataclass
     class Chosen(Message):
@@ -44,8 +47,8 @@ class RolesPane(Pane, inherit_bindings=False):
         super().__init__("Roles", id="roles")
         self._pairs = pairs
 
-    def show(self, row: int, found: dict[int, list[Difference]]) -> None:
-        """Mark the chosen row; `found` are the differences that are known by now."""
+    def show(self, row: int, found: dict[int, list[Difference]], broken: list[int]) -> None:
+        """Mark the chosen row; `found` are the differences that are known by now, `broken` the rows that halt."""
         palette, width = self.palette, self.space.width
         lines = []
         for at, pair in enumerate(self._pairs):
@@ -55,7 +58,8 @@ class RolesPane(Pane, inherit_bindings=False):
             mark = mark if mark != " " or known is None else "≠" if known else "="
             color = {"≠": palette.bad, "=": palette.good}.get(mark, palette.warm)
             line = Text("▶" if here else " ", style(palette.warm, bold=True), no_wrap=True)
-            line.append(f" {mark} ", style(color, bold=True))
+            line.append("●" if at in broken else " ", style(palette.bad, bold=True))
+            line.append(f"{mark} ", style(color, bold=True))
             label = f"  {pair.part}" if pair.layer is not None and pair.part != "layer" else pair.label
             look = style(palette.text, bold=here or pair.part == "layer" or pair.layer is None)
             line.append(fit(label.removesuffix(" · layer"), width - 4), look)
@@ -107,7 +111,8 @@ class PairApp(App[tuple[int, int] | None]):
     .side #equation { height: 1fr; }
     #differences { height: 30%; min-height: 7; }
     #status { height: 1; }
-    .-narrow .side #source { display: none; }
+    .-narrow #roles { width: 26; }
+    .-narrow .side #source { height: 9; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(PAIR_KEYMAP)]
 
@@ -118,7 +123,14 @@ class PairApp(App[tuple[int, int] | None]):
         row: int
         found: list[Difference]
 
-    def __init__(self, left: Trace, right: Trace, language: str = "en", row: int = 0) -> None:
+    def __init__(
+        self,
+        left: Trace,
+        right: Trace,
+        language: str = "en",
+        row: int | None = None,
+        breakpoints: Sequence[Breakpoint] = (),
+    ) -> None:
         super().__init__()
         for trace in (left, right):
             if not len(trace):
@@ -126,7 +138,8 @@ class PairApp(App[tuple[int, int] | None]):
         self.traces = (left, right)
         self.language = language
         self.pairs = align(left, right)
-        self.row = min(row, len(self.pairs) - 1)
+        self.broken = self._halts(breakpoints)
+        self.row = min(self.broken[0] if row is None and self.broken else row or 0, len(self.pairs) - 1)
         self._found: dict[int, list[Difference]] = {}
         for palette in PALETTES.values():
             self.register_theme(palette.theme())
@@ -167,8 +180,26 @@ class PairApp(App[tuple[int, int] | None]):
 
     def _mark(self) -> None:
         """Draw what is known of the differences by now."""
-        self.query_one(RolesPane).show(self.row, self._found)
+        self.query_one(RolesPane).show(self.row, self._found, self.broken)
         self.query_one(DifferencesPane).show(*self._names, self._found.get(self.row))
+
+    def _halts(self, breakpoints: Sequence[Breakpoint]) -> list[int]:
+        """The rows in which a step of either run fits a breakpoint, told by the innermost role around it."""
+        found: set[int] = set()
+        for side, trace in enumerate(self.traces):
+            rows = np.full(len(trace), -1)
+            for row, pair in enumerate(self.pairs):
+                if (at := (pair.left, pair.right)[side]) is not None:
+                    rows[at] = row
+            halts = np.zeros(len(trace), np.bool_)
+            for one in breakpoints:
+                halts |= column(trace, one)
+            here = np.flatnonzero(halts)
+            while here.size:
+                found.update(rows[here][rows[here] >= 0].tolist())
+                here = np.unique(trace.parents[here[rows[here] < 0]])
+                here = here[here >= 0]
+        return sorted(found)
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -210,6 +241,13 @@ class PairApp(App[tuple[int, int] | None]):
             self.row = found
             self.show()
 
+    def action_stop(self, by: int) -> None:
+        """The next or previous role in which a breakpoint halts."""
+        later = [row for row in self.broken if (row - self.row) * by > 0]
+        if later:
+            self.row = later[0] if by > 0 else later[-1]
+            self.show()
+
     def action_open(self, side: int) -> None:
         position = (self.pairs[self.row].left, self.pairs[self.row].right)[side]
         if position is not None:
@@ -243,12 +281,12 @@ def _name(trace: Trace) -> str:
     return visible(str(trace.meta.get("model") or trace.path.name))
 
 
-def run_pair(left: Trace, right: Trace, language: str = "en") -> None:
+def run_pair(left: Trace, right: Trace, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
     """Open both traces side by side and stay until the user quits; a step may be looked at in the debugger between."""
     from .app import TraceApp
 
-    app = PairApp(left, right, language)
+    app = PairApp(left, right, language, breakpoints=breakpoints)
     while (chosen := app.run()) is not None:
         side, position = chosen
-        TraceApp(app.traces[side], app.language, start=position).run()
-        app = PairApp(left, right, app.language, app.row)
+        TraceApp(app.traces[side], app.language, start=position, breakpoints=breakpoints).run()
+        app = PairApp(left, right, app.language, app.row, breakpoints)
