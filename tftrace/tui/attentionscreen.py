@@ -46,7 +46,7 @@ class AttentionScreen(CellScreen):
     ]
     DEFAULT_CSS = """
     AttentionScreen #maps { height: 1fr; }
-    AttentionScreen HeadGrid { width: 38%; min-width: 30; max-width: 64; }
+    AttentionScreen HeadGrid { width: 40%; min-width: 30; max-width: 66; }
     """
 
     @dataclass

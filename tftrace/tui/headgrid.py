@@ -85,7 +85,7 @@ class HeadGrid(Pane):
             columns = max(1, (self.space.width - 1) // width)
             if -(-heads // columns) * rows <= self.space.height * _SHARE:
                 break
-        return columns, width, rows, side
+        return -(-heads // -(-heads // columns)), width, rows, side  # no row much emptier than the others
 
     def _table(
         self, layers: list[describe.Attended], key: int, token: str, batch: int, position: int, head: int
