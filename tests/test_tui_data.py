@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from textual.pilot import Pilot
 
 import tftrace
@@ -16,14 +15,6 @@ from tftrace.tui.attentionscreen import AttentionScreen
 from tftrace.tui.heat import digits
 
 from .test_tui import play, press, screen, settle
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Trace:
-    """The demo BERT on a sentence with a negation."""
-    path = tmp_path_factory.mktemp("film") / "film.tftrace"
-    assert main(["record", "demo:bert", "--text", "this is not a good film", "-o", str(path)]) == 0
-    return tftrace.load(path)
 
 
 def find(trace: Trace, kind: str) -> int:

@@ -25,7 +25,7 @@ from .heat import digits
 from .palette import DARK, PALETTES, style
 from .pane import short
 
-_KEYS = "↑↓←→ cell   h H head   { } layer   b text   x explain   Enter the line   Esc back"
+_KEYS = "↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   Esc back"
 
 
 class AttentionScreen(CellScreen):

@@ -120,3 +120,4 @@ class LookingApp(App[None]):
     def _returned(self, position: int | None) -> None:
         if position is not None:
             self.jump(position)
+            self.said("This is where it comes from; ⌫ leads back.")

@@ -16,7 +16,7 @@ from ..breakpoints import Breakpoints
 from ..text import visible
 from ..trace import Trace
 from .palette import style
-from .pane import Pane, first, short_end
+from .pane import Pane, first, short, short_end
 
 _NOTE = 3  # rows of a note that are shown
 
@@ -82,7 +82,8 @@ class StopsPane(Pane, inherit_bindings=False):
             out.append(
                 f"{sign if on else '○'} ", style(palette.bad if sign != "✓" and on else palette.faint, bold=True)
             )
-            out.append(short_end(text, max(4, width - 5 - len(count))), look)
+            cut = short_end if at else short  # paths differ at their ends
+            out.append(cut(text, max(4, width - 5 - len(count))), look)
             out.append(" " * max(1, width - out.cell_len - cell_len(count) - 1) + count, style(palette.faint))
             if chosen:
                 out.stylize(style(ground=palette.raised))

@@ -3,6 +3,7 @@ and only to pages that it served itself."""
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ def serve(arguments: Sequence[str], port: int) -> None:
         raise TraceError(f"There is no port {port}: choose one from 1024 to 65535.")
     try:
         server(arguments, port).serve()
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a debugger whose page was open ends after the loop:
+        sys.unraisablehook = lambda _: None  # nobody has to hear of it
     except ImportError as error:
         raise TraceError("The browser needs textual-serve: pip install 'tftrace[web]'.") from error
     except OSError as error:
