@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 import tftrace
 
 LEVELS = ["modules", "functions", "lines"]
+CACHE = "cache" if "cache" in BaseModelOutputWithPast.__dataclass_fields__ else "past_key_values"  # before 5.24
 
 
 def modules(trace: tftrace.Trace) -> list[Any]:

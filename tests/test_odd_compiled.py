@@ -17,7 +17,7 @@ import tftrace
 
 from . import odd
 from .bits import hooks
-from .odd import LEVELS, NET, Chain, Net, Twice, names, whole
+from .odd import CACHE, LEVELS, NET, Chain, Net, Twice, names, whole
 from .zoo_models import build
 
 
@@ -115,8 +115,8 @@ def test_generation_of_a_decoder(way: str) -> None:
     assert torch.equal(bare, recorded)
     roots = [step for step in trace if step.parent is None]
     assert [(step.name, step.kind, step.forward) for step in roots] == [("", "module", n) for n in range(5)]
-    grown = [next(t.shape for t in step.tensors if t.name == "past_key_values.layers[0].keys" and t.role == "output")
-             for step in roots]  # fmt: skip
+    keys = f"{CACHE}.layers[0].keys"
+    grown = [next(t.shape for t in step.tensors if t.name == keys and t.role == "output") for step in roots]
     assert [shape[2] for shape in grown] == [7, 8, 9, 10, 11]
     assert {shape[0] for shape in grown} == {6 if way == "beams" else 2}
 
@@ -128,13 +128,25 @@ def test_generation_of_an_encoder_and_decoder(way: str) -> None:
     roots = [step for step in trace if step.parent is None]
     assert [step.forward for step in roots] == list(range(6))
     assert roots[0].name == "model.encoder" and [step.name for step in roots[1:]] == [""] * 5
-    keys = "past_key_values.{}_attention_cache.layers[0].keys"
+    keys = CACHE + ".{}_attention_cache.layers[0].keys"
     grown = {
         side: [next(t.shape[2] for t in step.tensors if t.name == keys.format(side) and t.role == "output")
                for step in roots[1:]]
         for side in ("self", "cross")
     }  # fmt: skip
     assert grown == {"self": [1, 2, 3, 4, 5], "cross": [7] * 5}
+
+
+def test_positions_that_follow_a_cache_do_not_count_from_zero() -> None:
+    model, inputs = build("gpt2")
+    first = model(**inputs, use_cache=True)
+    with tftrace.record(model) as trace:
+        model(input_ids=inputs["input_ids"][:, :1], **{CACHE: first[CACHE]})
+        model(input_ids=inputs["input_ids"])
+    judged = [
+        check["verdict"] for check in whole(trace).checks.to_pylist() if check["equation"] == "positions-in-order"
+    ]
+    assert judged == ["holds"]  # of the second only
 
 
 def helper() -> int:

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 import tftrace
 
-from .odd import Chain, Same, Twice, modules, only, rows, whole
+from .odd import CACHE, Chain, Same, Twice, modules, only, rows, whole
 
 
 def test_an_output_that_is_changed_afterwards_keeps_the_statistics_of_its_return() -> None:
@@ -82,8 +82,8 @@ CACHED = [f"layers[{i}].{part}" for i in range(2) for part in ("keys", "values")
 STRUCTURES: dict[str, tuple[Callable[[torch.Tensor], Any], list[str]]] = {
     "tensor": (lambda x: x, [""]),
     "model output": (
-        lambda x: BaseModelOutputWithPast(last_hidden_state=x, hidden_states=(x, x + 1), past_key_values=cache(x)),
-        ["last_hidden_state", *(f"past_key_values.{p}" for p in CACHED), "hidden_states[0]", "hidden_states[1]"],
+        lambda x: BaseModelOutputWithPast(last_hidden_state=x, hidden_states=(x, x + 1), **{CACHE: cache(x)}),
+        ["last_hidden_state", *(f"{CACHE}.{p}" for p in CACHED), "hidden_states[0]", "hidden_states[1]"],
     ),
     "cache": (cache, CACHED),
     "two caches": (
