@@ -130,7 +130,10 @@ def test_the_command_prints_terms_and_their_sum(demo: Trace, capsys: pytest.Capt
 def test_mistakes_are_sentences(demo: Trace, capsys: pytest.CaptureFixture[str]) -> None:
     step = next(s for s in demo if s.type.endswith("attention_forward")).position
     for arguments, sentence in (
-        ((step, "0,99,0,0"), "There is no cell 0,99,0,0: [0] is 1×15×4×16."),
+        (
+            (step, "0,99,0,0"),
+            "There is no cell 0,99,0,0: name a position along each axis, up to 0,14,3,15. `[0]` is",
+        ),
         ((step, "0,1"), "There is no cell 0,1"),
         ((step, "a,b"), "There is no cell 'a,b'"),
         ((999_999, "0"), "There is no step 999999"),

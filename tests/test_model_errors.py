@@ -94,6 +94,7 @@ MISTAKES = [
     ([GPT2, "--task", "ner", "--head", "CausalLM"], "--task and --head both name the head"),
     # the settings
     ([BERT, "--set", "hidden_layers=3"], "There is no `hidden_layers`: did you mean `num_hidden_layers`?"),
+    ([BERT, "--set", "foo=1"], "no `foo` in the config of bert: there are num_hidden_layers, hidden_size, "),
     ([BERT, "--set", "num_hidden_layers=two"], "`num_hidden_layers` takes a whole number, not 'two'"),
     ([BERT, "--set", "num_hidden_layers=-1"], "`num_hidden_layers` cannot be negative"),
     ([BERT, "--set", "use_cache=3"], "`use_cache` takes true or false, not '3'"),

@@ -13,6 +13,7 @@ import pytest
 
 from tftrace import schema
 from tftrace.capture.launch import process
+from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.folder import check_folder, create_folder
 from tftrace.trace import Trace, load
@@ -162,3 +163,13 @@ def test_the_rank_is_read_from_the_environment(
     monkeypatch.setenv("WORLD_SIZE", world)
     found = process()
     assert found[:2] == expected and (found.launch is None) == (expected[1] == 1)
+
+
+def test_the_command_joins_the_trace_of_its_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, code in (("0", 0), ("1", 0), ("1", 2)):
+        monkeypatch.setenv("RANK", rank)
+        assert main(["record", "demo:bert", "--level", "modules"]) == code
+    assert [p.name for p in tmp_path.iterdir()] == ["bert.tftrace"]
+    assert {rank for rank, _ in seen(load(tmp_path / "bert.tftrace"))} == {0, 1}

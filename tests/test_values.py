@@ -401,3 +401,19 @@ def test_a_trace_that_names_a_wrong_place_is_refused(tmp_path: Path) -> None:
     builder.tensor(0, "output", "", shape=(2, 2), value="../../secret#7")
     with pytest.raises(TraceError, match="as the place of a value"):
         builder.done().value(0, "")
+
+
+def test_another_step_of_the_call_that_saw_it_is_named() -> None:
+    class Doubles(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            doubled = x * 2
+            return doubled.relu()
+
+    model = Doubles()
+    with tftrace.record(model, values="all") as trace:
+        model(torch.ones(2))
+    bound = next(step.position for step in trace for row in step.tensors if row.name == "doubled")
+    with pytest.raises(TraceError, match=f"; step {bound} saw 'doubled'\\.$"):
+        trace.value(len(trace) - 1, "doubled")
+    with pytest.raises(TraceError, match=r"none of its own\.$"):
+        trace.value(len(trace) - 1, "tripled")

@@ -145,7 +145,10 @@ def _cell(
     row = fit.tensors[statement.symbol]
     if len(cell) != len(row.shape) or not all(-n <= at < n for at, n in zip(cell, row.shape, strict=True)):
         shape = "×".join(map(str, row.shape)) or "a scalar"
-        raise TraceError(f"There is no cell {','.join(map(str, cell))}: {row.name or 'the result'} is {shape}.")
+        said = f"There is no cell {','.join(map(str, cell))}" if cell else "No cell is named"
+        last = ",".join(str(n - 1) for n in row.shape)
+        way = f"name a position along each axis, up to {last}" if row.shape else 'its only one is --cell ""'
+        raise TraceError(f"{said}: {way}. {f'`{row.name}`' if row.name else 'The result'} is {shape}.")
     cell = tuple(at % n for at, n in zip(cell, row.shape, strict=True))
     where = _positions(fit, statement.symbol, cell)
     drawn = {dim: at for dim, at in where.items() if dim in statement.independent}

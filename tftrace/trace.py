@@ -418,8 +418,16 @@ class Trace:
         Of several tensors of that name the output is meant, else the local, the input, the parameter, unless `role`
         says which. bfloat16 and eight-bit floats come as float32, which holds them exactly. Raises TraceError if the
         step has no such tensor or it was not kept, IndexError if there is no such step."""
-        row = kept_row(self.tensors_of(self[step].position), step, name, role)
+        at = self[step].position
+        row = kept_row(self.tensors_of(at), step, name, role, elsewhere=lambda: self._nearest(at, name))
         return read_value(self.path, row.value, row.shape)
+
+    def _nearest(self, position: int, name: str) -> int | None:
+        """Of the steps of the same call, that which saw a tensor of this name and stands nearest."""
+        call = self.call_of(position)
+        at = self.positions("tensors")[self.column("name", "tensors") == name]
+        at = at[(at >= call) & (at < self.ends[call])]
+        return int(at[np.abs(at - position).argmin()]) if len(at) else None
 
     def checks_of(self, position: int) -> list[CheckRow]:
         """The verdicts on a step's equations."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,14 +47,20 @@ _DTYPES = {
 } | _WIDENED
 
 
-def kept_row(rows: Sequence[Any], step: int, name: str, role: str | None) -> Any:
-    """The row of the tensor that is meant, of those that a step saw; raises TraceError if it was not kept."""
+def kept_row(
+    rows: Sequence[Any], step: int, name: str, role: str | None, elsewhere: Callable[[], int | None] = lambda: None
+) -> Any:
+    """The row of the tensor that is meant, of those that a step saw; raises TraceError if it was not kept.
+
+    `elsewhere` finds a step that saw one of that name, to be told where this one did not."""
     if role is not None and role not in _ROLES:
         raise TraceError(f"There is no role {role!r}: choose one of {', '.join(_ROLES)}.")
     found = [row for row in rows if row.name == name and row.role in ((role,) if role else _ROLES)]
     if not found:
-        named = ", ".join(dict.fromkeys(f"{row.name!r} ({row.role})" for row in rows)) or "none at all"
-        raise TraceError(f"Step {step} saw no tensor {name!r}{f' as {role}' if role else ''}: it saw {named}.")
+        named = ", ".join(dict.fromkeys(f"{row.name!r} ({row.role})" for row in rows)) or "none of its own"
+        near = elsewhere()
+        way = "" if near is None or near == step else f"; step {near} saw {name!r}"
+        raise TraceError(f"Step {step} saw no tensor {name!r}{f' as {role}' if role else ''}: it saw {named}{way}.")
     row = min(found, key=lambda one: _ROLES.index(one.role))
     if row.value is None:
         way = "values='all'" if row.role == schema.PARAMETER else "values='auto', or 'all' if that is too little"

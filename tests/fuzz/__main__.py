@@ -111,19 +111,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no more inputs after that")
     parser.add_argument("--keep", type=Path)
     chosen = parser.parse_args()
     began, at, end = time.monotonic(), chosen.first, chosen.first + chosen.inputs
     answers: Counter[int] = Counter()
     findings = []
-    while at < end:
+    while at < end and time.monotonic() - began < 60 * chosen.minutes:
         at, found, wrong = run(at, min(at + _AT_ONCE, end), chosen.keep)
         answers += found
         if wrong:
             findings.append(wrong)
             print(wrong, file=sys.stderr)
     whole, refused = answers[len(LOOKS)], answers[0]
-    print(f"{chosen.inputs} inputs in {time.monotonic() - began:.0f} s: {refused} refused, {whole} read in full,")
+    print(f"{at - chosen.first} inputs in {time.monotonic() - began:.0f} s: {refused} refused, {whole} read in full,")
     print(f"{sum(answers.values()) - whole - refused} in part; {len(findings)} findings. {'; '.join(findings[:20])}")
     return min(len(findings), 100)
 

@@ -29,9 +29,11 @@ _VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 def record_request(request: Request, path: Path, force: bool, options: dict[str, Any]) -> Trace:
     """Load what is asked for and record it, with a progress line where a person is watching."""
     from .. import describe
+    from ..capture.launch import launched
     from ..folder import check_folder
 
-    check_folder(path, force)  # before the model is loaded: a bad path should cost no wait
+    rank, _, launch = launched()
+    check_folder(path, force, rank=rank, launch=launch)  # before the model is loaded: a bad path should cost no wait
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ..capture.launch import launched
 from ..errors import TraceError
 from ..models.request import GenerationOptions, InputOptions, ModelOptions, Request
 from ._recording import record_request
@@ -72,7 +73,9 @@ def record(
         "layers": None if layers is None else _layers(layers),
         "values": wanted_values(values or ["auto"]),
     }
-    trace = record_request(request, output or free_name(name.removesuffix(".json"), force), force, options)
+    together = launched().world > 1  # the same name in each process
+    output = output or free_name(name.removesuffix(".json"), force or together)
+    trace = record_request(request, output, force, options)
     say(f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers.")
 
 

@@ -21,6 +21,8 @@ _KINDS = {
     "list": "a list such as [1, 2]", "dict": 'an object such as {"a": 1}',
 }  # fmt: skip
 
+_USUAL = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")  # those that most configs have
+
 
 def load_config(place: Place, options: ModelOptions) -> PreTrainedConfig:
     """The config that the place holds, changed by `options.settings`. Raises TraceError for a setting that is none."""
@@ -78,7 +80,9 @@ def _unknown(config: PreTrainedConfig, holder: Any, path: str, key: str) -> str:
     names = within or [prefix + name for name in close[:2]]
     if names:
         return f"There is no `{path}`: did you mean {' or '.join(f'`{name}`' for name in names)}?"
-    return f"There is no `{path}` in the config of {config.model_type}: there are {', '.join(sorted(known)[:12])}, …."
+    usual = [name for name in _USUAL if name in known] or sorted(known)[:4]
+    more = f" and {len(known) - len(usual)} more" if len(known) > len(usual) else ""
+    return f"There is no `{path}` in the config of {config.model_type}: there are {', '.join(usual)}{more}."
 
 
 def _typed(holder: Any, key: str, said: str) -> Any:
