@@ -204,7 +204,7 @@ class AttentionScreen(CellScreen):
         known = "rebuilt from query, key and mask" if found.rebuilt else "as the run kept them"
         large.headline(f"Head {self.at_head} ─ queries down, keys across", known)
         layers = [self._attended[at] for at in self._alike if at in self._attended]
-        grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position)
+        grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._alike))
         out = Text(no_wrap=True, overflow="ellipsis")
         out.append(f" {queries[self.at_query]}", style(palette.blue, bold=True))
         out.append(" looks at ", style(palette.soft))

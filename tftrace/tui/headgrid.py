@@ -18,7 +18,7 @@ from .palette import style
 from .pane import Pane, first, short
 
 _SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
-_SHARE = 0.6  # of the pane's height that the small maps may take
+_AROUND = 3  # rows of the table of layers beside the layers
 _CELL = 5  # columns of a number in the table of layers
 
 
@@ -50,15 +50,16 @@ class HeadGrid(Pane):
         layers: list[describe.Attended],
         batch: int,
         position: int,
+        count: int,
     ) -> None:
         """Draw the heads of `weights` (head by query by key), each over the key token that it looks most at, and the
-        means of `layers` for the chosen key."""
+        means of `layers`, which will be `count`, for the chosen key."""
         palette, token = self.palette, tokens[key]
         self._count = len(weights)
         looked = describe.looked_at(weights[None])[0]
         means = looked[:, key]
         best = int(means.argmax())
-        columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]))
+        columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]), count)
         lines: list[Text] = []
         drawn: list[pictures.Picture] = []
         for start in range(0, len(weights), columns):
@@ -77,13 +78,14 @@ class HeadGrid(Pane):
         top = head // columns * rows
         self.jump(max(0, min(top, top + rows - self.space.height)))
 
-    def _fitting(self, heads: int, cells: int) -> tuple[int, int, int, int]:
+    def _fitting(self, heads: int, cells: int, layers: int) -> tuple[int, int, int, int]:
         """Tiles a row, columns and rows of a tile, cells of a map's side: as large as the pane has room for."""
+        high = max(self.space.height // 2, self.space.height - layers - _AROUND)
         for largest in _SIDES:
             side = whole(largest, cells)
             width, rows = max(side, 9) + 2, 2 + (side + 1) // 2
             columns = max(1, (self.space.width - 1) // width)
-            if -(-heads // columns) * rows <= self.space.height * _SHARE:
+            if -(-heads // columns) * rows <= high:
                 break
         return -(-heads // -(-heads // columns)), width, rows, side  # no row much emptier than the others
 
