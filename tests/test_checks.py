@@ -271,3 +271,12 @@ def test_families_with_attention_of_their_own_have_an_equation_of_their_own() ->
     gemma.set_attn_implementation("eager")
     (row,) = verdicts(gemma, inputs, "gemma-attention")
     assert row["verdict"] == "holds" and not verdicts(gemma, inputs, "attention")
+
+
+def test_a_mask_that_is_no_tensor_is_not_taken_for_none() -> None:
+    """Flex attention is given its mask as a function of positions, in blocks."""
+    model, inputs = tiny("bert", "flex_attention")
+    rows = verdicts(model, inputs, "attention")
+    assert {(row["verdict"], row["reason"]) for row in rows} == {
+        ("unchecked", "M is a BlockMask, neither tensor nor number")
+    }

@@ -58,14 +58,17 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
             if isinstance(value, torch.Tensor):
                 tensors[name] = value
             elif isinstance(value, (bool, int, float)):
+                if other is not None:  # a number that stands for what is missing does not stand for a block mask
+                    break
                 numbers[name] = float(value)
             elif isinstance(value, str):
                 numbers[name] = value
             else:  # `return | return:[0]`: some return a tensor, some a tuple with it
                 other = value if other is None else other
                 continue
+            other = None
             break
-        else:
+        if name not in tensors and name not in numbers:
             if other is not None:
                 raise Unbound(f"{name} is a {type(other).__name__}, neither tensor nor number")
             if not optional:
