@@ -39,6 +39,22 @@ MODELS: dict[str, Callable[[], Built]] = {
     "qwen3": lambda: (hf.Qwen3Model(hf.Qwen3Config(**DECODER)), words()),
     "serial": lambda: (hf.GPTNeoXModel(hf.GPTNeoXConfig(**ENCODER, use_parallel_residual=False)), words()),
     "flava": lambda: (hf.FlavaImageModel(hf.FlavaImageConfig(**VISION)), pixels()),
+    "timesfm": lambda: (
+        hf.TimesFm2_5Model(
+            hf.TimesFm2_5Config(
+                patch_length=8,
+                context_length=32,
+                horizon_length=8,
+                num_hidden_layers=1,
+                hidden_size=16,
+                head_dim=8,
+                intermediate_size=24,
+                num_attention_heads=2,
+                num_key_value_heads=2,
+            )
+        ),
+        {"past_values": torch.randn(2, 32), "past_values_padding": torch.zeros(2, 32, dtype=torch.long)},
+    ),
     "efficientnet": lambda: (
         hf.EfficientNetModel(hf.EfficientNetConfig(width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128)),
         pixels(32),
@@ -147,6 +163,7 @@ attribute("gated-mlp", "olmo", "OlmoMLP", "act_fn", GELUActivation(), "the gate 
 attribute("mlp", "starcoder2", "Starcoder2MLP", "act", SiLUActivation(),
           "SiLU in place of the configuration's activation")  # fmt: skip
 given("rotary-attention", "llama", "LlamaAttention", "o_proj")
+given("timesfm-attention", "timesfm", "TimesFm2_5Attention", "k_norm")
 result("rotary-attention-qk-norm", "qwen3", "Qwen3Attention")
 given("multi-head", "bart", "BartAttention", "out_proj")
 result("self-attention", "roberta", "RobertaSelfAttention")

@@ -11,6 +11,7 @@ from transformers.models.convnext.modeling_convnext import ConvNextLayerNorm
 from transformers.models.dinov2.modeling_dinov2 import Dinov2DropPath, Dinov2LayerScale
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.slanext.modeling_slanext import SLANeXtMLP
 
 from .breaking import leaf
 
@@ -51,6 +52,14 @@ leaf("batch-norm-training", nn.BatchNorm2d(6), lambda self, input: F.batch_norm(
     input, self.running_mean, self.running_var, self.weight, self.bias), PICTURE)  # fmt: skip
 leaf("group-norm", nn.GroupNorm(2, 6), lambda self, input: F.group_norm(input, 3), PICTURE)
 leaf("instance-norm", nn.InstanceNorm2d(6), lambda self, input: F.group_norm(input, 2), PICTURE)
+
+leaf("two-linear-maps", SLANeXtMLP(8, 5), lambda self, hidden_states: self.act_fn(self.fc2(
+    F.relu(self.fc1(hidden_states)))))  # fmt: skip
+
+_state = {"input": torch.randn(3, 8), "hx": torch.randn(3, 6)}
+leaf("gru-cell", nn.GRUCell(8, 6), lambda self, input, hx: input.new_zeros(3, 6), _state)
+leaf("gru-cell", nn.GRUCell(8, 6), lambda self, input, hx: input.mean(-1, keepdim=True) + hx - torch.gru_cell(
+    input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh), _state)  # fmt: skip
 
 leaf("leaky-relu", nn.LeakyReLU(0.1), lambda self, input: F.relu(input))
 leaf("prelu", nn.PReLU(5), lambda self, input: F.prelu(input, self.weight * 0.9))
