@@ -135,9 +135,14 @@ class Checker:
             fetch(column for group in full.values() for column in group.columns)
             self._judge(full.values())
         self._numbers.close() if ended else self._numbers.flush()
+        # of a step all rows together, so that its principal equation comes first
+        waiting = {step for group in [*self._waiting.values(), *(g for g, _ in self._alone)] for step in group.steps}
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
-        for _, _, row in rows:
-            self._writer.add("checks", row)
+        for entry in rows:
+            if entry[0] in waiting:
+                self._rows.append(entry)
+            else:
+                self._writer.add("checks", entry[2])
 
     def _read(self, match: Match, call: Call, order: int) -> None:
         for reference in match.bind.random:

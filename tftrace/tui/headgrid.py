@@ -124,8 +124,7 @@ class HeadGrid(Pane):
         best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
         head_said = f"★ {best.label}, head {int(row.argmax())}"
         ways = f"{head_said} looks most at {token}: {row.max():.2f}", f"{head_said}: {row.max():.2f} on {token}"
-        out.append(Text(f" {first(room, *ways)}", style(palette.soft), no_wrap=True))
-        self.border_subtitle = Text(first(room - 2, *ways, head_said))  # where many heads push the table out of view
+        self.border_subtitle = Text(first(room - 2, *ways, head_said))  # many heads push the table out of view
         return out
 
     def on_click(self, event: events.Click) -> None:
