@@ -21,7 +21,7 @@ FLOORS = [
     ["folder", "stream"],
     ["writer", "reader", "values"],
     ["missing"],
-    ["trace"],
+    ["step", "trace"],  # a step knows its trace
     ["flow", "notes", "numbers", "tokens", "walk"],
     ["info", "merge", "prune"],
     ["marks"],
@@ -48,7 +48,7 @@ FLOORS = [
 ]
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
 # Trace's own conveniences (`to_csv`, `to_pandas`) call upwards, inside the method.
-LAZY_UPWARDS = {("trace", "export"), ("trace", "card"), ("trace", "explain"), ("explain", "replay")}
+LAZY_UPWARDS = {("trace", "export"), ("trace", "card"), ("step", "explain"), ("step", "card"), ("explain", "replay")}
 
 
 def room(module: str) -> str:

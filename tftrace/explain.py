@@ -16,7 +16,8 @@ from .recipes.mixture import mixture
 from .recipes.nodes import Lookup, Node, Select, inline
 from .recipes.plan import Statement
 from .recipes.terms import Factor, Piece, Terms, cell_of
-from .trace import TensorRow, Trace
+from .step import TensorRow
+from .trace import Trace
 
 if TYPE_CHECKING:
     from .recipes.kept import Fitted

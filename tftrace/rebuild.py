@@ -21,7 +21,8 @@ from .recipes.mixture import Mixture, mixture
 from .recipes.nodes import Node
 from .recipes.plan import Statement
 from .recipes.value import reorder
-from .trace import TensorRow, Trace
+from .step import TensorRow
+from .trace import Trace
 from .values import read_value
 
 _LARGEST = 1 << 26  # weights that are held at once

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import describe, rebuild, schema
+from ..step import TensorRow
 from ..text import shape, visible
-from ..trace import TensorRow, Trace
+from ..trace import Trace
 from .pairs import Pair
 
 _OF_THE_TEXT = ("B", *describe.TOKENS)  # axes whose size comes from what the model was given

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import TraceError
-from ..trace import TensorRow, Trace
+from ..step import TensorRow
+from ..trace import Trace
 from ..values import read_value
 
 _BARS = " ▁▂▃▄▅▆▇█"

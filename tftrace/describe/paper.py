@@ -10,8 +10,9 @@ from rich.cells import cell_len
 from .. import schema
 from ..recipes import mathtext, signs
 from ..recipes.bound import Bound, bound
+from ..step import CheckRow, TensorRow
 from ..text import visible
-from ..trace import CheckRow, TensorRow, Trace
+from ..trace import Trace
 from .base import LANGUAGES, MARKS, integer, text, wrapped
 from .table import tensor_line
 from .tree import path, relative_name

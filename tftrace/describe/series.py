@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 from .. import schema
-from ..trace import TensorRow, Trace
+from ..step import TensorRow
+from ..trace import Trace
 from .base import integer
 
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.|$)")

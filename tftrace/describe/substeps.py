@@ -14,8 +14,9 @@ import numpy as np
 from .. import schema
 from ..rebuild import Attention
 from ..recipes import signs
+from ..step import TensorRow
 from ..text import number, shape
-from ..trace import TensorRow, Trace
+from ..trace import Trace
 from .heads import attention_steps
 from .table import tensor_line
 from .tree import relative_name, span, statement

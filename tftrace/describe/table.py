@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 from .. import schema
+from ..step import TensorRow
 from ..text import number, shape, visible
-from ..trace import TensorRow, Trace
+from ..trace import Trace
 
 _LATEST_LINES = 200  # executed lines of a call whose values are looked up
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from .. import schema
-from ..trace import TensorRow, Trace
+from ..step import TensorRow
+from ..trace import Trace
 from . import parts as g
 from .identity import makes, producer
 from .reads import Reads, base, chosen, reads

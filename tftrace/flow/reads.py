@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import schema
-from ..trace import TensorRow, Trace
+from ..step import TensorRow
+from ..trace import Trace
 
 _MOST_LINES, _LONGEST = 40, 8_000  # of a statement; beyond this it is not read
 _TEXT = re.compile(rb"#[^\n]*|(?:\"[^\"\n]*\"|'[^'\n]*')")  # comments and texts hold no names

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 
 from .. import schema
 from ..errors import TraceError
-from ..trace import Step, TensorRow, Trace
+from ..step import Step, TensorRow
+from ..trace import Trace
 from . import dims
 from .recipe import Bind, Equation, Reference, parse
 

@@ -11,7 +11,8 @@ import numpy as np
 from .. import schema
 from ..errors import TraceError
 from ..numbers import numbers
-from ..trace import TensorRow, Trace
+from ..step import TensorRow
+from ..trace import Trace
 from ..values import read_value
 from . import plan
 from .analysis import base, moved_dims, named
