@@ -199,7 +199,10 @@ def test_only_a_folder_that_an_export_wrote_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "number", "code"), [("csv", signal.SIGTERM, 143), ("jsonl", signal.SIGINT, 130)])
 def test_being_told_to_end_leaves_no_half_file(big: Trace, tmp_path: Path, name: str, number: int, code: int) -> None:
-    command = [sys.executable, "-m", "tftrace", "export", str(big.path), str(tmp_path / f"run.{name}")]
+    # the finished file is not put in its place before the signal has come, however busy the machine is
+    late = "import os, sys, time; os.replace = lambda *names: time.sleep(60)"
+    program = f"{late}; from tftrace.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "export", str(big.path), str(tmp_path / f"run.{name}")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".*.part")) and process.poll() is None and time.monotonic() < deadline:
