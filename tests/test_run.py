@@ -363,6 +363,35 @@ def test_a_compiled_model_is_seen_inside(tmp_path: Path) -> None:
     assert torch.equal(result, model._orig_mod(torch.ones(1, 2)))
 
 
+POOLS = """
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+def later(gate, x):
+    time.sleep(0.5)
+    return gate(x)
+
+if __name__ == "__main__":  # a process of the pool imports this file, and need not wait for torch
+    from model import gate, torch
+    gate(torch.ones(2, 4))
+    threads = ThreadPoolExecutor(2)
+    threads.submit(time.sleep, 0.1).result()
+    threads.submit(later, gate, torch.ones(2, 4))
+    processes = ProcessPoolExecutor(1, get_context("spawn"))
+    processes.submit(time.sleep, 0.1).result()
+"""
+
+
+def test_pools_that_nobody_closes_are_waited_for_until_they_have_nothing_to_do(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "pools.py").write_text(POOLS)
+    command = [sys.executable, "-m", "tftrace", "run", "pools.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert sum(step.parent is None for step in tftrace.load(tmp_path / "pools.tftrace")) == 2
+
+
 def test_a_forked_process_leaves_the_trace_alone() -> None:
     class Rows(torch.utils.data.Dataset[torch.Tensor]):
         scale = nn.Linear(2, 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..imported import when_imported
 from ..trace import Trace
 from ._recording import summed_up
 from ._shared import free_name
+from ._threads import wait_for_threads
 
 if TYPE_CHECKING:
     from ..capture.recorder import Recorder
@@ -49,9 +49,7 @@ def record_program(
         error, code = raised, 130 if isinstance(raised, KeyboardInterrupt) else 1
         sys.excepthook(type(raised), raised.with_traceback(runner.below(raised.__traceback__)), raised.__traceback__)
     if os.getpid() == process:  # not in a child that the program forked
-        for thread in threading.enumerate():  # which Python would wait for, too
-            if thread is not threading.current_thread() and not thread.daemon:
-                thread.join()
+        wait_for_threads()
         recording.end(error)
     sys.exit(code)
 
