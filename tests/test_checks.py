@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -27,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("no_grad")
 Patch = pytest.MonkeyPatch
 
 
-def verdicts(model: nn.Module, inputs: Any, equation: str) -> list[dict[str, Any]]:
+def verdicts(model: nn.Module, inputs: Any, equation: str, level: str = "lines") -> list[dict[str, Any]]:
     """Rows of the checks table for one equation."""
-    with tftrace.record(model) as trace:
+    with tftrace.record(model, level=level) as trace:
         model(**inputs) if isinstance(inputs, dict) else model(inputs)
     return [row for row in trace.checks.to_pylist() if row["equation"] == equation]
 
@@ -282,8 +284,29 @@ def test_families_with_attention_of_their_own_have_an_equation_of_their_own() ->
     assert row["verdict"] == "holds" and not verdicts(gemma, inputs, "attention")
 
 
-def test_a_mask_that_is_no_tensor_is_not_taken_for_none() -> None:
-    """Flex attention is given its mask as a function of positions, in blocks."""
+@pytest.fixture
+def flex() -> Iterator[Any]:
+    """The module of transformers that calls flex attention, which runs eagerly: to compile it takes a C++ compiler."""
+    with torch.compiler.set_stance("force_eager"):
+        yield import_module("transformers.integrations.flex_attention")
+
+
+@pytest.mark.parametrize("level", ["functions", "ops"])
+def test_the_mask_of_flex_attention_is_laid_out(level: str, flex: Any, monkeypatch: Patch) -> None:
+    model, inputs = tiny("bert", "flex_attention")
+    rows = verdicts(model, inputs, "attention", level)
+    assert {row["verdict"] for row in rows} == {"holds"}
+    # WHEN the kernel leaves the mask out THEN it differs
+    kernel = flex.compile_friendly_flex_attention
+    monkeypatch.setattr(
+        flex, "compile_friendly_flex_attention", lambda *args, block_mask, **more: kernel(*args, **more)
+    )
+    rows = verdicts(model, inputs, "attention", level)
+    assert {row["verdict"] for row in rows} == {"differs"}
+
+
+def test_a_mask_too_large_to_be_laid_out_is_not_taken_for_none(flex: Any, monkeypatch: Patch) -> None:
+    monkeypatch.setattr("tftrace.capture.flex._MOST", 3)
     model, inputs = tiny("bert", "flex_attention")
     rows = verdicts(model, inputs, "attention")
     assert {(row["verdict"], row["reason"]) for row in rows} == {

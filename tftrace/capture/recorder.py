@@ -151,7 +151,7 @@ class Recorder:
         self._around = ExitStack()
         if self._compiled:
             self._around.enter_context(torch.compiler.set_stance("force_eager"))
-        if not self._models:
+        if not self._models or self._level == "ops":  # what compiles meanwhile would compile the watching of ops, too
             self._around.enter_context(eagerly())
 
     def rest(self) -> None:

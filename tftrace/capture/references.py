@@ -16,6 +16,7 @@ import torch
 from ..recipes.library import Match
 from ..recipes.recipe import Bind, Reference
 from .calls import Call
+from .flex import laid_out
 
 
 class Unbound(Exception):
@@ -63,6 +64,8 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
                 numbers[name] = float(value)
             elif isinstance(value, str):
                 numbers[name] = value
+            elif (mask := laid_out(value)) is not None:
+                tensors[name] = mask
             else:  # `return | return:[0]`: some return a tensor, some a tuple with it
                 other = value if other is None else other
                 continue
