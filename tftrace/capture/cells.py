@@ -23,6 +23,7 @@ from ..recipes.plan import Fit, Statement
 from ..recipes.slices import Slice, seen, take
 from ..recipes.value import Array, Value, constant
 from .numbers import along, host, numbers_of, standing
+from .passed import Passed
 from .references import Unbound
 
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
@@ -85,28 +86,10 @@ class Reading:
         kinds = {kind for name, kind in dtypes.items() if name in fit.layouts and kind.is_floating_point}
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
-        self.passed = self._passed()
+        self.passes = Passed(fit)
         # The coarsest dtype that took part; sums of half precision every backend accumulates in float32.
         self._unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
-
-    def _passed(self) -> tuple[tuple[str, str], ...]:
-        """Of an equation that says nothing but `out = x` of the same shape: both, for each statement. If they are the
-        very same tensor there is nothing to read."""
-        found = []
-        for statement in self.fit.plan.statements:
-            match statement:
-                case Statement(symbol, Name(name)) if self.fit.layouts.get(name) == self.fit.layouts[symbol]:
-                    found.append((symbol, name))
-                case _:
-                    return ()
-        return tuple(found)
-
-    @cached_property
-    def passed_cells(self) -> int:
-        """How many cells an equation that only passes tensors on says something about."""
-        sizes, layouts = self.fit.sizes, self.fit.layouts
-        return sum(math.prod(sizes[n] for n in layouts[symbol].names) for symbol, _ in self.passed)
 
     def units(self, tensors: Mapping[str, torch.Tensor]) -> Units:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""

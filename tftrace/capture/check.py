@@ -152,8 +152,8 @@ class Checker:
         if numbers:
             self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
-        if reading.passed and all(tensors[name] is tensors[symbol] for symbol, name in reading.passed):
-            return self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passed_cells, None, None)
+        if reading.passes(tensors):
+            return self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passes.cells, None, None)
         units = reading.units(tensors)
         if self._every:
             return self._check_all(match, call.step, order, reading, units, tensors)

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import torch
@@ -109,9 +109,12 @@ def _getter(source: Reference | float) -> Getter:
         return lambda call: call.result
     if source.child not in (None, "..", "<") and not any(mark in source.child for mark in "*?["):
         return _of_child(source, source.child)
-    if source.child is None and source.kind in ("param", "attr") and len(source.path) == 1:
-        attribute = str(source.path[0])
-        return lambda call: _static(call.owner, attribute)
+    if source.child is None and source.kind in ("param", "attr"):
+        first, *rest = source.path
+        attribute = str(first)
+        if not rest:
+            return lambda call: _static(call.owner, attribute)
+        return lambda call: reduce(_item, rest, _static(call.owner, attribute))
     return partial(find, source)
 
 
@@ -151,8 +154,9 @@ def find(reference: Reference, call: Call) -> Any:
     elif kind == "index":
         return _index(at.name)
     elif kind == "config":
-        while at is not None and not _has_config(at.owner):
-            at = at.parent
+        without: Any = None
+        while at is not None and (at.owner is without or not _has_config(at.owner)):
+            without, at = at.owner, at.parent  # the lines of a module have it as their owner, too
         start = None if at is None else _static(at.owner, "config")
     else:  # param, attr
         start = at.owner

@@ -168,7 +168,7 @@ def _over(node: Node, missing: Collection[str]) -> Node:
 
 
 def _settled(node: Node, values: Mapping[str, float]) -> Node:
-    """What known numbers decide: the branch of a `where` that counts, and a sum with nothing."""
+    """What known numbers decide: the branch of a `where` that counts, a sum with nothing and a product with 1."""
     match node:
         case Apply("where", (condition, chosen, other)):
             found = _number(condition, values)
@@ -176,6 +176,8 @@ def _settled(node: Node, values: Mapping[str, float]) -> Node:
         case Apply("mask", (x,)) if _number(x, values) == 0:
             return Number(0.0)
         case Operation("+", x, y) if _number(y, values) == 0:
+            return x
+        case Operation("*", x, y) if _number(y, values) == 1:
             return x
     return node
 
