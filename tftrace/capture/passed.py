@@ -12,9 +12,8 @@ from ..recipes.dims import Layout
 from ..recipes.nodes import Name
 from ..recipes.plan import Fit, Statement
 
-_Steps = tuple[
-    tuple[int, int], ...
-]  # for each named dimension an axis of the tensor, and how many of its steps it takes
+# for each named dimension an axis of the tensor, and how many of its steps it takes
+_Steps = tuple[tuple[int, int], ...]
 
 
 class Passed:
