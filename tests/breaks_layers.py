@@ -10,6 +10,7 @@ import torch
 import transformers as hf
 from torch import nn
 from transformers.activations import GELUActivation, SiLUActivation
+from transformers.models.deberta_v2 import modeling_deberta_v2
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
 from transformers.models.flava.modeling_flava import FlavaOutput
 from transformers.models.llama import modeling_llama
@@ -39,6 +40,17 @@ MODELS: dict[str, Callable[[], Built]] = {
     "qwen3": lambda: (hf.Qwen3Model(hf.Qwen3Config(**DECODER)), words()),
     "serial": lambda: (hf.GPTNeoXModel(hf.GPTNeoXConfig(**ENCODER, use_parallel_residual=False)), words()),
     "flava": lambda: (hf.FlavaImageModel(hf.FlavaImageConfig(**VISION)), pixels()),
+    "deberta_relative": lambda: (
+        hf.DebertaV2Model(
+            hf.DebertaV2Config(
+                **ENCODER,
+                relative_attention=True,
+                pos_att_type=["p2c", "c2p"],
+                initializer_range=0.5,
+            )
+        ),
+        words(),
+    ),
     "timesfm": lambda: (
         hf.TimesFm2_5Model(
             hf.TimesFm2_5Config(
@@ -246,6 +258,23 @@ def _layers_swapped(patch: Patch) -> tuple[nn.Module, Any]:
 
 
 given("layer-chain", "olmo", "OlmoModel", "layers.1")
+
+
+@breaks("disentangled-attention", "scores divided by sqrt(d), not by sqrt(3d)")
+def _scores_scaled_as_if_there_were_no_positions(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(modeling_deberta_v2, "scaled_size_sqrt", lambda query, factor: torch.tensor(query.shape[-1] ** 0.5))
+    return build("deberta_relative")
+
+
+@breaks("disentangled-attention")
+def _positions_seen_from_the_other_side(patch: Patch) -> tuple[nn.Module, Any]:
+    bias = modeling_deberta_v2.DisentangledSelfAttention.disentangled_attention_bias
+
+    def other(self: Any, query: Any, key: Any, positions: torch.Tensor, *rest: Any) -> Any:
+        return bias(self, query, key, -positions, *rest)
+
+    patch.setattr(modeling_deberta_v2.DisentangledSelfAttention, "disentangled_attention_bias", other)
+    return build("deberta_relative")
 
 
 @breaks("residual-output", "no residual connection")

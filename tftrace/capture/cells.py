@@ -230,7 +230,7 @@ class _Cells(Known):
 
     def _rows(self, table: str, index: str) -> tuple[tuple[str, ...], Any]:
         """The rows of a table that the drawn cells of an index name."""
-        rows, found = self._cells(index), numbers_of(self._tensors[table])
+        rows, found = self._cells(index), self._slices[table].of(numbers_of(self._tensors[table]))
         dims = self._slices[index].names
         if isinstance(found, torch.Tensor):
             rows = torch.from_numpy(rows).to(found.device) if isinstance(rows, np.ndarray) else rows
@@ -264,9 +264,10 @@ class _Cells(Known):
         return _value(self._slices[name].names, self._cells(name)) if name in self._slices else super().value(name)
 
     def lookup(self, table: str, index: Value) -> Value:
-        tensor, slice_ = self._tensors[table], self._slices[table]
+        slice_ = self._slices[table]
+        tensor = slice_.of(self._tensors[table].detach())
         rows = torch.from_numpy(index.v.astype(np.int64)).to(tensor.device)
-        part = tensor.detach().index_select(0, rows.reshape(-1)).reshape(*rows.shape, *tensor.shape[1:])
+        part = tensor.index_select(0, rows.reshape(-1)).reshape(*rows.shape, *tensor.shape[1:])
         found: Any = part
         for axis, name in enumerate(slice_.names[1:], start=rows.dim()):
             if name in self._drawn:

@@ -25,7 +25,7 @@ from .judge import Outcome, judge, judge_all
 from .numbers import fetch, on_host
 from .references import Unbound, applies, find, resolve
 
-_MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
+_MOST_HELD = 1 << 21  # cells that wait to be evaluated; 8 to 16 MB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_MODULES = 1 << 16  # whose equations are remembered
 _MOST_TOGETHER = 512  # steps evaluated at once
