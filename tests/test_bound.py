@@ -42,6 +42,7 @@ def case(
     fixed = {name: size for p in patterns.values() for name, size in p.fixed}
     sizes = dict(given or {})
     shapes = {}
+    tables = {n.table.id for _, body in formula.statements for n in walk(body) if isinstance(n, Lookup)}
     seen = {name for _, body in formula.statements for n in walk(body) if isinstance(n, Apply)
             and n.function == "window" for name in named(n)}  # fmt: skip
     for symbol in sorted(formula.symbols & set(patterns)):
@@ -49,6 +50,8 @@ def case(
         for axis in patterns[symbol].axes:
             if dims.STAR in axis.names:
                 shape += [2, 3]
+            elif axis.optional and symbol in tables:  # what is looked up has its rows in front
+                shape.append(1)
             else:
                 for n in axis.names:
                     few = n in ("B", "H", "G", "T", "Tq") or n in seen
@@ -58,6 +61,11 @@ def case(
         shapes[symbol] = tuple(shape)
     lookups = [n for _, body in formula.statements for n in walk(body) if isinstance(n, Lookup)]
     rows = {n.index.id: shapes[n.table.id][0] for n in lookups if isinstance(n.index, Name)}
+    shorts = dict(formula.statements)
+    for n in lookups:  # what an index is computed from is whole, too
+        of = [m.id for m in walk(n.index) if isinstance(m, Name)]
+        of += [m.id for short in of if short in shorts for m in walk(shorts[short]) if isinstance(m, Name)]
+        rows |= {name: 4 for name in of if name in shapes and name not in rows}
     for _, body in formula.statements:
         for n in walk(body):
             if isinstance(n, Apply) and n.function == "gather" and isinstance(n.arguments[2], Name):

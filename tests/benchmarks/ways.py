@@ -85,10 +85,10 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 @contextmanager
-def _tftrace(model: Any, folder: Path, level: str) -> Iterator[Forward]:
+def _tftrace(model: Any, folder: Path, level: str, check: bool | None = None) -> Iterator[Forward]:
     import tftrace
 
-    with tftrace.record(model, folder / "run.tftrace", level=level):
+    with tftrace.record(model, folder / "run.tftrace", level=level, check=check):
         yield model
 
 
@@ -141,6 +141,7 @@ WAYS = {
         )
         for level in LEVELS
     },
+    "tftrace lines, no checks": Way(functools.partial(_tftrace, level="lines", check=False), "statistics, on disk"),
     "transformers' debugger": Way(
         _debugger, "tensors as printed, as JSON on disk, of the last forward", "transformers"
     ),

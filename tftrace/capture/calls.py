@@ -50,7 +50,7 @@ class Call:
     equations: tuple[Any, ...] = ()
     versions: Mapping[int, int] = {}  # of the tensors in arguments and result, when seen
     seen: dict[str, list[Call]] | None = None  # finished calls below by relative name, where a recipe asks for them
-    asked: frozenset[str] = frozenset()  # patterns of the names that recipes ask for
+    wanted: Mapping[str, str | None] = {}  # the relative names of those calls, if `seen` is there
     latest: Mapping[type, Call] = {}  # calls below by the class of their module, where a recipe asks for the last one
     before: Call | None = None  # the call of the same class before this one, where a recipe asks for it
 

@@ -25,6 +25,7 @@ from ..recipes.value import Array, Value, constant
 from .numbers import along, host, numbers_of, standing
 from .passed import Passed
 from .references import Unbound
+from .strided import Drawn, Strided
 
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
 _LONG = 64  # cells along dimensions that are read whole, of which one row is enough
@@ -88,28 +89,38 @@ class Reading:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
         self.passes = Passed(fit)
         # The coarsest dtype that took part; sums of half precision every backend accumulates in float32.
-        self._unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
+        unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
+        self._usual = unit, min(unit, 2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
     def units(self, tensors: Mapping[str, torch.Tensor]) -> Units:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""
-        unit = self._unit
+        usual = self._usual
         for symbol, windows in self._products:
             device = "cpu" if tensors[symbol].is_cpu else tensors[symbol].device.type
-            unit = max(unit, _product_unit(device, windows))
-        return unit, min(unit, 2.0**-24)
+            unit = _product_unit(device, windows)
+            if unit > usual[0]:
+                usual = unit, min(unit, 2.0**-24)
+        return usual
 
     def draw(self, tensors: Mapping[str, torch.Tensor], seed: int, units: Units) -> list[Any]:
         """Read a few cells of every symbol that the equation gives, in the order of `statements`: what its expression
-        needs, and what was returned. What is on an accelerator is a tensor, which nobody has waited for."""
-        positions: list[dict[str, Array]] = []
+        needs, and what was returned. Arrays may be views of the tensors, to be copied at once; what is on an
+        accelerator is a copy there, which nobody has waited for."""
+        found: list[Any] = []
         for statement in self.statements:
-            drawn: dict[str, Array] = {}
-            for dim, size, count in statement.drawn:
+            starts = []
+            for drawn in statement.drawn.values():
                 seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
-                drawn[dim] = _positions(seed, size, count)
-            positions.append(drawn)
-        return self.read(tensors, units, positions)
+                starts.append((seed >> 33) % drawn.room)
+            cells = None
+            for at, name, strided in statement.reads:
+                part = None if strided is None else strided(tensors[name], starts)
+                if part is None:
+                    cells = cells or _Cells(self, tensors, units, statement.positions(starts))
+                    part = cells.part(statement, at)
+                found.append(part)
+        return found
 
     def blocks(self) -> Iterator[list[dict[str, Array]]]:
         """Positions of every statement, so many at a time that all cells come in turn."""
@@ -123,14 +134,8 @@ class Reading:
         """`draw` at these positions of each statement."""
         found: list[Any] = []
         for statement, drawn in zip(self.statements, positions, strict=True):
-            cells = None
-            for at, name, slice_ in statement.reads:
-                if slice_ is not None:
-                    found.append(_take(tensors[name], slice_, drawn))
-                    continue
-                cells = cells or _Cells(self, tensors, units, drawn)
-                statement.dims[at], part = cells.read(statement.leaves[at])
-                found.append(part)
+            cells = _Cells(self, tensors, units, drawn)
+            found += [cells.part(statement, at) for at, _, _ in statement.reads]
         return found
 
 
@@ -150,16 +155,21 @@ class _Statement:
         whole = {name for tensor in tensors for name in reading.slices[tensor].names} - set(alone)
         self._cost = math.prod(sizes[name] for name in whole)
         counts = _counts(row, self._cost, [sizes[dim] for dim in alone], cells)
-        self.drawn = [(d, sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count]
+        self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
-        self.reads: list[tuple[int, str, Slice | None]] = [
-            (at, base(leaf), reading.slices[base(leaf)] if isinstance(leaf, Name) else None)
-            for at, leaf in enumerate(self.leaves)
-        ]
-        self.reads.append((len(self.leaves), self.symbol, reading.slices[self.symbol]))
-        self.dims = [() if slice_ is None else slice_.names for _, _, slice_ in self.reads]  # else when first read
+        self.reads: list[tuple[int, str, Strided | None]] = []
+        self.dims: list[tuple[str, ...]] = []  # of others than these once they have been read
+        for at, leaf in enumerate((*self.leaves, Name(self.symbol))):
+            name, plain = base(leaf), isinstance(leaf, Name)
+            strided = Strided(reading.fit.layouts[name], sizes, self.drawn, dtypes[name]) if plain else None
+            self.reads.append((at, name, strided))
+            self.dims.append(reading.slices[name].names if plain else ())
         self._alone = [(dim, sizes[dim]) for dim in alone]
+
+    def positions(self, starts: Sequence[int]) -> dict[str, Array]:
+        """The drawn positions from these first ones on."""
+        return {dim: drawn.at(start) for (dim, drawn), start in zip(self.drawn.items(), starts, strict=True)}
 
     @cached_property
     def blocks(self) -> list[dict[str, Array]]:
@@ -188,16 +198,9 @@ def _counts(row: int, cost: int, sizes: list[int], cells: int | None) -> list[in
 _READABLE = {*UNIT, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
 
-def _positions(seed: int, size: int, count: int) -> Array:
-    """Sorted distinct positions, one in each of `count` equal stretches (by a linear congruential generator)."""
-    found = []
-    low = 0
-    for part in range(1, count + 1):
-        seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
-        high = size * part // count
-        found.append(low + (seed >> 33) % (high - low))
-        low = high
-    return np.array(found)
+def _drawn(size: int, count: int) -> Drawn:
+    apart = size // count
+    return Drawn(size - apart * (count - 1), apart, count)
 
 
 def _take(tensor: torch.Tensor, slice_: Slice, drawn: Mapping[str, Array]) -> Any:
@@ -205,7 +208,7 @@ def _take(tensor: torch.Tensor, slice_: Slice, drawn: Mapping[str, Array]) -> An
 
 
 class _Cells(Known):
-    """What of a statement is more than a tensor as it is."""
+    """The cells of a statement's leaves, however they are had."""
 
     def __init__(
         self, reading: Reading, tensors: Mapping[str, torch.Tensor], units: Units, drawn: Mapping[str, Array]
@@ -213,7 +216,15 @@ class _Cells(Known):
         super().__init__(reading.fit.sizes, reading.numbers)
         self._slices, self._tensors, self._units, self._drawn = reading.slices, tensors, units, drawn
 
-    def read(self, leaf: Node) -> tuple[tuple[str, ...], Any]:
+    def part(self, statement: _Statement, at: int) -> Any:
+        """The cells of a leaf, or after the last one those of the symbol."""
+        _, name, strided = statement.reads[at]
+        if strided is not None:
+            return self._cells(name)
+        statement.dims[at], found = self._read(statement.leaves[at])
+        return found
+
+    def _read(self, leaf: Node) -> tuple[tuple[str, ...], Any]:
         """The cells of a leaf that is not a tensor as it is, and their dimensions."""
         if isinstance(leaf, Lookup) and isinstance(leaf.index, Name) and leaf.index.id in self._slices:
             return self._rows(leaf.table.id, leaf.index.id)

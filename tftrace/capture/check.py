@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -18,42 +18,61 @@ from ..numbers import NumbersWriter
 from ..recipes import plan
 from ..recipes.library import Level, Library, Match
 from ..recipes.recipe import Equation
+from ..recipes.value import Array
 from ..writer import TraceWriter
 from .calls import Call
 from .cells import ALL, Reading, Units
 from .judge import Outcome, judge, judge_all
-from .numbers import fetch, on_host
+from .numbers import on_host
 from .references import Unbound, applies, find, resolve
+from .waiting import Group, fetch
 
-_MOST_HELD = 1 << 21  # cells that wait to be evaluated; 8 to 16 MB
+_MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_MODULES = 1 << 16  # whose equations are remembered
 _MOST_TOGETHER = 512  # steps evaluated at once
-_MOST_CELLS = 1 << 17  # of one leaf, evaluated at once: 1 MiB in float64 stays in a core's own cache
+_MOST_CELLS = 1 << 19  # of one leaf, evaluated at once
 _SECONDS = 2.0  # that verdicts may wait for
 
 
-class _Group:
-    """Steps of one equation that wait to be judged together: flat lists, as in `rows`."""
-
-    def __init__(self, reading: Reading, match: Match, units: Units) -> None:
-        self.reading, self.match, self.units = reading, match, units
-        self.steps: list[int] = []
-        self.orders: list[int] = []  # of the equation among those of the step
-        self.columns: list[list[Any]] = []
-        self.cells = 0  # of one step
-
-    def add(self, step: int, order: int, cells: list[Any]) -> None:
-        self.steps.append(step)
-        self.orders.append(order)
-        if not self.columns:
-            self.columns = [[] for _ in cells]
-            self.cells = sum([math.prod(part.shape) for part in cells])
-        for column, part in zip(self.columns, cells, strict=True):
-            column.append(part)
+_Apart = tuple[plan.Plan, Group]
 
 
-_Apart = tuple[plan.Plan, _Group]
+_Asking = tuple[tuple[Match, ...], frozenset[str]]  # equations, and the calls below that they ask for
+
+
+class _Known:
+    """The equations of a module, or of a function in modules of a class."""
+
+    def __init__(
+        self,
+        owner: weakref.ref[torch.nn.Module] | None,
+        levels: tuple[Level, ...],
+        asked: Callable[[tuple[Match, ...]], frozenset[str]],
+    ) -> None:
+        self.owner, self.levels = owner or (lambda: None), levels
+        self.chained = any(m.chained for level in levels for m in level)
+        self.always: _Asking | None = None  # whatever the call
+        if not levels:
+            self.always = (), frozenset()
+        elif not any(m.conditional for m in levels[0]):
+            self.always = levels[0], asked(levels[0])
+
+
+class _Wanted(dict[str, "str | None"]):
+    """The names of calls relative to a module, if they are asked for there."""
+
+    def __init__(self, patterns: frozenset[str], scope: str) -> None:
+        super().__init__()
+        self._patterns, self._scope = patterns, scope
+
+    def __missing__(self, name: str) -> str | None:
+        relative = name[len(self._scope) :].lstrip(".")
+        found = relative if any(fnmatchcase(relative, pattern) for pattern in self._patterns) else None
+        if len(self) >= _MOST_MODULES:
+            self.clear()
+        self[name] = found
+        return found
 
 
 class Checker:
@@ -68,12 +87,14 @@ class Checker:
         self._library, self._writer = library, writer
         self._numbers = NumbersWriter(writer.rank_folder)
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
-        self._modules: dict[int, tuple[weakref.ref[torch.nn.Module], tuple[Level, ...], bool]] = {}
-        self._asked: dict[tuple[int, ...], frozenset[str]] = {}  # what the equations of a step ask for of its children
+        self._modules: dict[int, _Known] = {}
+        self._functions: dict[tuple[str, type], _Known] = {}
+        self._children: dict[tuple[int, ...], frozenset[str]] = {}
+        self._wanted: dict[tuple[frozenset[str], str], _Wanted] = {}
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
-        self._waiting: dict[tuple[Reading, Units], _Group] = {}
+        self._waiting: dict[tuple[Reading, Units], Group] = {}
         # Those of which each variant needs cells of its own.
-        self._alone: list[tuple[_Group, dict[int, _Apart | str]]] = []
+        self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
         self._judged = time.monotonic()
 
@@ -81,38 +102,45 @@ class Checker:
         """Find the call's equations, and note what must be kept for them."""
         owner = call.owner
         if call.direct or call.place.kind is schema.MODULE:
-            levels, chained = self._of(owner)
+            known = self._modules.get(id(owner))
+            if known is None or known.owner() is not owner:
+                known = self._of(owner)
         else:
-            levels, chained = self._library.of_function(call.place.type, type(owner)), False
-        if chained and call.parent is not None:
+            known = self._functions.get((call.place.type, type(owner)))
+            if known is None:
+                levels = self._library.of_function(call.place.type, type(owner))
+                known = self._functions[(call.place.type, type(owner))] = _Known(None, levels, self._asked)
+        if known.chained and call.parent is not None:
             above, kind = call.parent.call, type(owner)
             call.before = above.latest.get(kind)
             above.latest = {**above.latest, kind: call}
-        for level in levels:
-            call.equations = tuple([m for m in level if not m.conditional or applies(m, call)])
-            if call.equations:
-                break
-        else:
-            return
-        key = tuple(map(id, call.equations))  # the library keeps them, so that an id stays its own
-        asked = self._asked.get(key)
-        if asked is None:
-            asked = self._asked[key] = frozenset().union(*(match.children for match in call.equations))
-            self._writer.meta["equations"].update({m.equation.id: m.equation.data for m in call.equations})
+        call.equations, asked = known.always or self._applying(known.levels, call)
         if asked:
-            call.seen, call.asked = {}, asked
+            call.seen, key = {}, (asked, call.scope)
+            call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, _Wanted(*key))
 
-    def _of(self, module: torch.nn.Module) -> tuple[tuple[Level, ...], bool]:
-        """The equations of a module, looked up once, and whether one of them asks for the call before."""
-        known = self._modules.get(id(module))
-        if known is not None and known[0]() is module:
-            return known[1:]
+    def _applying(self, levels: tuple[Level, ...], call: Call) -> _Asking:
+        for level in levels:
+            if found := tuple([m for m in level if not m.conditional or applies(m, call)]):
+                return found, self._asked(found)
+        return (), frozenset()
+
+    def _asked(self, matches: tuple[Match, ...]) -> frozenset[str]:
+        """What the equations of a step ask for of the calls below it."""
+        key = tuple(map(id, matches))  # the library keeps them, so that an id stays its own
+        asked = self._children.get(key)
+        if asked is None:
+            asked = self._children[key] = frozenset().union(*(match.children for match in matches))
+            self._writer.meta["equations"].update({m.equation.id: m.equation.data for m in matches})
+        return asked
+
+    def _of(self, module: torch.nn.Module) -> _Known:
+        """The equations of a module, looked up once."""
         if len(self._modules) >= _MOST_MODULES:  # such as the replicas of every forward
             self._modules.clear()
         levels = self._library.of_module(type(module), module)
-        chained = any(m.chained for level in levels for m in level)
-        self._modules[id(module)] = (weakref.ref(module), levels, chained)
-        return levels, chained
+        known = self._modules[id(module)] = _Known(weakref.ref(module), levels, self._asked)
+        return known
 
     def finish(self, call: Call) -> None:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
@@ -132,7 +160,7 @@ class Checker:
             self._evaluate()
         elif full := {key: group for key, group in self._waiting.items() if len(group.steps) >= _MOST_TOGETHER}:
             self._waiting = {key: group for key, group in self._waiting.items() if key not in full}
-            fetch(column for group in full.values() for column in group.columns)
+            fetch(full.values())
             self._judge(full.values())
         self._numbers.close() if ended else self._numbers.flush()
         # of a step all rows together, so that its principal equation comes first
@@ -159,17 +187,17 @@ class Checker:
             return self._check_all(match, call.step, order, reading, units, tensors)
         cells = reading.draw(tensors, call.step, units)
         if not reading.fit.together:
-            alone = _Group(reading, match, units)
+            alone = Group(reading, match, units)
             alone.add(call.step, order, cells)
             if not all(map(on_host, tensors.values())):  # which can be read only now, and judged only later
                 apart = {id(v): _apart(v, alone, tensors, numbers) for _, v in reading.fit.variants}
                 self._alone.append((alone, apart))
                 return
-            fetch(alone.columns)
+            fetch([alone])
             return self._conclude(alone, lambda variant, _: _at_once(_apart(variant, alone, tensors, numbers)))
         group = self._waiting.get((reading, units))
         if group is None:
-            group = self._waiting[(reading, units)] = _Group(reading, match, units)
+            group = self._waiting[(reading, units)] = Group(reading, match, units)
         group.add(call.step, order, cells)
         self._held += group.cells
         if self._held > _MOST_HELD:
@@ -221,17 +249,17 @@ class Checker:
         self._judged = time.monotonic()
         every = [*groups.values(), *(group for group, _ in alone)]
         every += [one[1] for _, apart in alone for one in apart.values() if not isinstance(one, str)]
-        fetch(column for group in every for column in group.columns)
+        fetch(every)
         self._judge(groups.values())
         for group, apart in alone:
             self._conclude(group, partial(_of_these, apart))
 
-    def _judge(self, groups: Collection[_Group]) -> None:
+    def _judge(self, groups: Collection[Group]) -> None:
         """Judge groups whose cells are on the host."""
         for group in groups:
             self._conclude(group, partial(_judged, group))
 
-    def _conclude(self, group: _Group, judged: Callable[[plan.Plan, list[list[Any]]], list[Outcome | str]]) -> None:
+    def _conclude(self, group: Group, judged: Callable[[plan.Plan, list[Array]], list[Outcome | str]]) -> None:
         """Judge steps of one equation, and for those that differ look for the variant that fits."""
         fit = group.reading.fit
         outcomes = _judged(group, fit.plan, group.columns)
@@ -241,7 +269,7 @@ class Checker:
             open_ones = [at for at in differs if at not in fitting]
             if not open_ones:
                 break
-            columns = [[column[at] for at in open_ones] for column in group.columns]
+            columns = [column[open_ones] for column in group.columns]
             for at, found in zip(open_ones, judged(variant, columns), strict=True):
                 if isinstance(found, Outcome) and found.holds:
                     fitting[at] = name
@@ -262,10 +290,10 @@ class Checker:
         self._rows.append((step, order, (step, match.equation.id, *verdict)))
 
 
-def _judged(group: _Group, fitted: plan.Plan, columns: list[list[Any]]) -> list[Outcome | str]:
+def _judged(group: Group, fitted: plan.Plan, columns: list[Array]) -> list[Outcome | str]:
     """`judge`, so many at a time that what it makes stays small."""
     found: list[Outcome | str] = []
-    steps, largest = len(columns[0]), max(math.prod(column[0].shape) for column in columns)
+    steps, largest = len(columns[0]), max(column[0].size for column in columns)
     together = max(min(_MOST_TOGETHER, _MOST_CELLS // max(largest, 1)), 1)
     for at in range(0, steps, together):
         part = [column[at : at + together] for column in columns]
@@ -279,12 +307,12 @@ def _judged(group: _Group, fitted: plan.Plan, columns: list[list[Any]]) -> list[
 
 
 def _apart(
-    variant: plan.Plan, alone: _Group, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float | str]
+    variant: plan.Plan, alone: Group, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float | str]
 ) -> _Apart | str:
     """The cells that a variant needs for itself, read while the tensors are there."""
     try:
         reading = Reading(plan.join(variant), numbers, {name: tensor.dtype for name, tensor in tensors.items()})
-        group = _Group(reading, alone.match, reading.units(tensors))
+        group = Group(reading, alone.match, reading.units(tensors))
         group.add(alone.steps[0], alone.orders[0], reading.draw(tensors, alone.steps[0], group.units))
         return variant, group
     except (Unbound, TraceError) as error:
@@ -295,11 +323,11 @@ def _at_once(apart: _Apart | str) -> list[Outcome | str]:
     if isinstance(apart, str):
         return [apart]
     variant, group = apart
-    fetch(group.columns)
+    fetch([group])
     return _judged(group, variant, group.columns)
 
 
-def _of_these(apart: Mapping[int, _Apart | str], variant: plan.Plan, _: list[list[Any]]) -> list[Outcome | str]:
+def _of_these(apart: Mapping[int, _Apart | str], variant: plan.Plan, _: list[Array]) -> list[Outcome | str]:
     return _at_once(apart[id(variant)])
 
 

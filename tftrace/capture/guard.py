@@ -23,7 +23,7 @@ _dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C.
 class State:
     """What the recording keeps for a thread."""
 
-    __slots__ = ("began", "busy", "collecting", "counts", "entered", "own", "stack")
+    __slots__ = ("began", "busy", "collectors", "counts", "entered", "own", "stack")
 
     def __init__(self) -> None:
         self.stack: list[Call] = []
@@ -32,7 +32,7 @@ class State:
         self.began = 0  # when the piece of recording that runs now began
         self.entered: Call | None = None  # the step that it began
         self.busy = False  # whether a piece of the recording runs now
-        self.collecting = 0  # calls on the stack whose recipes ask for calls below them
+        self.collectors: list[Call] = []  # calls on the stack whose recipes ask for calls below them
 
 
 class _Local(threading.local):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from ..recipes.nodes import Node
 from ..recipes.plan import Plan
 from ..recipes.value import Array, Value, reorder
 from .cells import UNIT, Known, Reading, Units
-from .numbers import fetch
+from .numbers import host
 
 _EXACT = np.zeros(())
 
@@ -29,10 +30,20 @@ class Outcome(NamedTuple):
     symbol: str
 
 
-def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Sequence[Any]]) -> list[Outcome | str]:
+def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array]) -> list[Outcome | str]:
     """Evaluate a plan for several steps at once and compare with what each returned; a text says why one cannot be.
 
-    `columns` are what `reading.draw` gave for each step, turned about."""
+    `columns` are what `reading.draw` gave for the steps, one after the other. Where terms of a sum come again and again
+    its bound is larger; as it takes long to look for such, only steps are looked at that do not hold without."""
+    found = _judge(reading, plan, units, columns, varied=True)
+    if left := [at for at, outcome in enumerate(found) if isinstance(outcome, str) or not outcome.holds]:
+        again = _judge(reading, plan, units, [column[left] for column in columns], varied=False)
+        for at, outcome in zip(left, again, strict=True):
+            found[at] = outcome
+    return found
+
+
+def _judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array], varied: bool) -> list[Outcome | str]:
     found: list[list[Outcome | str]] = []
     given: dict[str, tuple[Any, dict[Node, Value], Array]] = {}
     at = 0
@@ -40,13 +51,13 @@ def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Sequence
         parts = columns[at : at + len(read.leaves) + 1]
         at += len(parts)
         leaves = {
-            leaf: _stacked(cells, dims, units[0] if unit is not None and unit < units[0] else 0.0)
+            leaf: _value(cells, dims, units[0] if unit is not None and unit < units[0] else 0.0)
             for leaf, dims, unit, cells in zip(read.leaves, read.dims, read.units, parts, strict=False)
         }
-        given[read.symbol] = read, leaves, np.stack(parts[-1]).astype(np.float64)
+        given[read.symbol] = read, leaves, parts[-1].astype(np.float64)
     for statement in plan.statements:
         read, leaves, returned = given[statement.symbol]
-        result = Evaluator(Known(plan.sizes, reading.numbers), *units, leaves).evaluate(statement.body)
+        result = Evaluator(Known(plan.sizes, reading.numbers), *units, leaves, varied).evaluate(statement.body)
         result = reorder(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
         bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(result.v) + _tiny(read.dtype)
         found.append(_compare(statement.symbol, returned, result.v, bound, read.dtype))
@@ -57,9 +68,7 @@ def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor],
     """Every cell of what one step returned."""
     found: list[Outcome | str] = []
     for positions in reading.blocks():
-        columns = [[cells] for cells in reading.read(tensors, units, positions)]
-        fetch(columns)
-        found += judge(reading, plan, units, columns)
+        found += judge(reading, plan, units, [host(x)[None] for x in reading.read(tensors, units, positions)])
     judged = [o for o in found if isinstance(o, Outcome)]
     if not judged:
         return found[0]
@@ -82,9 +91,8 @@ def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
     return worst if len(judged) == 1 else worst._replace(cells=cells)
 
 
-def _stacked(cells: Sequence[Any], dims: tuple[str, ...], cast: float) -> Value:
+def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:
     """A leaf of several steps as one value, in float64 and with the rounding of a cast (autocast), if there was one."""
-    v = np.stack(cells)
     whole = v.dtype.kind in "iu"
     v = v if v.dtype == np.bool_ else v.astype(np.float64, copy=False)
     off = cast * np.abs(v, dtype=np.float64) if cast else np.broadcast_to(_EXACT, v.shape)
@@ -98,19 +106,25 @@ def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: to
     returned, exact, bound = (x.reshape(steps, -1) for x in (returned, exact, bound))
     with np.errstate(all="ignore"):
         residual = np.abs(returned - exact)
-        if not np.isfinite(residual).all():
+        if not math.isfinite(residual.sum()):
             same = (returned == exact) | (np.isnan(returned) & np.isnan(exact))
             same |= np.isinf(returned) & (np.abs(exact) + bound >= torch.finfo(dtype).max)
             residual = np.where(same, 0.0, np.where(np.isnan(residual), np.inf, residual))
-        known = np.isfinite(exact) & np.isfinite(bound)
-        size = np.sqrt(np.where(known, np.square(exact), 0.0).sum(1) / np.maximum(known.sum(1), 1))
+        known: Any = True
+        every = np.full(steps, exact.shape[1])
+        if not math.isfinite(bound.sum() + exact.sum()):
+            known = np.isfinite(exact) & np.isfinite(bound)
+            every = known.sum(1)
+        size = np.sqrt(np.square(exact).sum(1, where=known) / np.maximum(every, 1))
         # where all is zero only underflow is left
         telling = known & (bound <= np.maximum(size, 64 * _tiny(dtype))[:, None])
-        share = np.where(residual > 0, residual / bound, 0.0)  # whole numbers have a bound of 0
+        share = residual / bound
+        if not bound.all():
+            share = np.where(residual > 0, share, 0.0)  # whole numbers have a bound of 0
     wrong = known & (residual > bound)
     worst = np.argmax(np.where(telling | wrong, share, -1.0), 1)
-    nothing = (known & (exact == 0) & (returned == 0)).all(1)  # what a ReLU cut off says nothing, and is no obstacle
-    cells = np.where(wrong.any(1), known.sum(1), telling.sum(1)).tolist()
+    nothing = (known & ((exact == 0) & (returned == 0))).all(1)  # what a ReLU cut off says nothing, and is no obstacle
+    cells = np.where(wrong.any(1), every, telling.sum(1)).tolist()
     off, most = (x[np.arange(steps), worst].tolist() for x in (residual, bound))
     return [
         Outcome(off[at] <= most[at], off[at], most[at], cells[at], symbol)

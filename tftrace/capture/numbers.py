@@ -3,7 +3,6 @@ which nobody waits until `fetch`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,36 +13,30 @@ from ..recipes import slices
 from ..recipes.value import Array
 from .references import Unbound
 
-# dtypes that are read where they lie: name for numkong, for NumPy, bytes of an element
-_KINDS: dict[torch.dtype, tuple[str, Any, int]] = {
-    torch.float64: ("float64", np.float64, 8),
-    torch.float32: ("float32", np.float32, 4),
-    torch.float16: ("float16", np.float16, 2),
-    torch.int64: ("int64", np.int64, 8),
-    torch.int32: ("int32", np.int32, 4),
-    torch.bool: ("uint8", np.bool_, 1),
+# dtypes that are read where they lie: name for numkong, and for NumPy
+KINDS: dict[torch.dtype, tuple[str, np.dtype[Any]]] = {
+    torch.float64: ("float64", np.dtype(np.float64)),
+    torch.float32: ("float32", np.dtype(np.float32)),
+    torch.float16: ("float16", np.dtype(np.float16)),
+    torch.int64: ("int64", np.dtype(np.int64)),
+    torch.int32: ("int32", np.dtype(np.int32)),
+    torch.int16: ("int16", np.dtype(np.int16)),
+    torch.int8: ("int8", np.dtype(np.int8)),
+    torch.uint8: ("uint8", np.dtype(np.uint8)),
+    torch.bool: ("uint8", np.dtype(np.bool_)),
 }
 
 
-def fetch(columns: Iterable[list[Any]]) -> None:
-    """Bring what is still on accelerators to the host, in place, waiting for each device and dtype once."""
-    waiting: dict[Any, list[tuple[list[Any], int, torch.Tensor]]] = {}
-    for column in columns:
-        for at, cells in enumerate(column):
-            if isinstance(cells, torch.Tensor):
-                waiting.setdefault((cells.device, cells.dtype), []).append((column, at, cells))
-    for parts in waiting.values():
-        whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
-        for column, at, cells in parts:
-            column[at] = whole[first : first + cells.numel()].reshape(tuple(cells.shape))
-            first += cells.numel()
+def host_kind(dtype: Any) -> Any:
+    """What `host` makes of numbers of this dtype."""
+    return KINDS.get(dtype, (None, np.dtype(np.float64)))[1] if isinstance(dtype, torch.dtype) else dtype
 
 
 def host(found: Any) -> Array:
     """An array of the numbers, copied from a device if need be."""
     if isinstance(found, torch.Tensor):
         found = found.cpu()
-        found = (found if found.dtype in _KINDS else found.to(torch.float64)).numpy()
+        found = (found if found.dtype in KINDS else found.to(torch.float64)).numpy()
     array: Array = np.asarray(found)
     return array
 
@@ -57,7 +50,7 @@ def numbers_of(tensor: torch.Tensor) -> Any:
     """An array over the tensor's memory, to be read at once; where that cannot be had, the tensor.
 
     By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
-    form = _KINDS.get(tensor.dtype)
+    form = KINDS.get(tensor.dtype)
     if form is None or not on_host(tensor) or tensor.layout is not torch.strided or tensor.is_neg():
         if tensor.is_meta:
             raise Unbound("there are shapes but no numbers (torch's meta device)")
@@ -67,13 +60,13 @@ def numbers_of(tensor: torch.Tensor) -> Any:
     address = tensor.data_ptr()
     if not address:
         raise Unbound("there are no numbers to read in a wrapper or a freed storage")
-    name, kind, width = form
+    name, kind = form
     shape = tensor.shape
     if tensor.is_contiguous():
         return np.ndarray(shape, kind, from_pointer(address, tensor.numel(), name))
     stride = tensor.stride()
     span = 1 + sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
-    return np.ndarray(shape, kind, from_pointer(address, span, name), 0, [step * width for step in stride])
+    return np.ndarray(shape, kind, from_pointer(address, span, name), 0, [step * kind.itemsize for step in stride])
 
 
 def along(found: Any, at: Array, axis: int) -> Any:

@@ -8,19 +8,16 @@ from collections.abc import Mapping
 
 import torch
 
-from ..recipes.dims import Layout
 from ..recipes.nodes import Name
 from ..recipes.plan import Fit, Statement
-
-# for each named dimension an axis of the tensor, and how many of its steps it takes
-_Steps = tuple[tuple[int, int], ...]
+from .strided import Steps, steps
 
 
 class Passed:
     """What an equation passes on: pairs of tensors that are to be the same, if it says nothing else."""
 
     def __init__(self, fit: Fit) -> None:
-        self._pairs: list[tuple[str, _Steps, str, _Steps]] = []
+        self._pairs: list[tuple[str, Steps, str, Steps]] = []
         self.cells = 0  # about which it says something
         for statement in fit.plan.statements:
             match statement:
@@ -28,7 +25,7 @@ class Passed:
                     own, other = fit.layouts[symbol], fit.layouts[name]
                     long = [dim for dim in own.names if fit.sizes[dim] > 1]
                     if set(long) == {dim for dim in other.names if fit.sizes[dim] > 1}:
-                        pair = symbol, _steps(own, long, fit.sizes), name, _steps(other, long, fit.sizes)
+                        pair = symbol, steps(own, long, fit.sizes), name, steps(other, long, fit.sizes)
                         self._pairs.append(pair)
                         self.cells += math.prod(fit.sizes[dim] for dim in long)
                         continue
@@ -46,17 +43,7 @@ class Passed:
         return True
 
 
-def _steps(layout: Layout, dims: list[str], sizes: Mapping[str, int]) -> _Steps:
-    found: dict[str, tuple[int, int]] = {}
-    for axis, names in enumerate(layout.axes):
-        steps = 1
-        for name in reversed(names or ()):
-            found[name] = axis, steps
-            steps *= sizes[name]
-    return tuple(found[dim] for dim in dims)
-
-
-def _same(one: torch.Tensor, own: _Steps, two: torch.Tensor, other: _Steps) -> bool:
+def _same(one: torch.Tensor, own: Steps, two: torch.Tensor, other: Steps) -> bool:
     """Whether two tensors are views of the same numbers, dimension by dimension."""
     if one.layout is not torch.strided or two.layout is not torch.strided or one.dtype is not two.dtype:
         return False
@@ -64,7 +51,7 @@ def _same(one: torch.Tensor, own: _Steps, two: torch.Tensor, other: _Steps) -> b
     if not place or place != two.data_ptr() or one.is_neg() or two.is_neg():
         return False
     strides, others = one.stride(), two.stride()
-    for (axis, steps), (beside, more) in zip(own, other, strict=True):
-        if strides[axis] * steps != others[beside] * more:
+    for (axis, taken), (beside, more) in zip(own, other, strict=True):
+        if strides[axis] * taken != others[beside] * more:
             return False
     return True

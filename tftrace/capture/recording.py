@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from time import perf_counter_ns
 from typing import Any, Protocol
 
@@ -104,7 +102,8 @@ class Recording(Guard):
                 self._equations.begin(call)
                 if call.equations:
                     call.versions = versions(arguments)
-                    state.collecting += call.seen is not None
+                    if call.seen is not None:
+                        state.collectors.append(call)
         if call.parent is None:
             self.on_root(True)
         return call
@@ -203,7 +202,8 @@ class Recording(Guard):
         equation = None
         call.result = result
         if call.equations:
-            state.collecting -= call.seen is not None
+            if call.seen is not None:
+                state.collectors.pop()
             if status is schema.RETURNED and self._equations is not None:
                 equation = call.equations[0].equation.id
                 self._equations.finish(call)
@@ -211,8 +211,8 @@ class Recording(Guard):
             call.seen, call.before, call.latest = None, None, {}
         took = now - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, status, equation)
-        if state.collecting and status is schema.RETURNED and call.place.kind in schema.CALLS:
-            self._collect(call, result)
+        if state.collectors and status is schema.RETURNED and call.place.kind in schema.CALLS:
+            _collect(state.collectors, call, result)
         parent = call.parent
         if parent is None:
             self._running.pop(id(state), None)
@@ -223,19 +223,6 @@ class Recording(Guard):
         due = self.steps - self._settled > _STEPS or (parent is None and self._unwritten >= _FORWARDS)
         if due or now + self._start - self._written > _NANOSECONDS:
             self.settle(waiting=parent is not None)
-
-    def _collect(self, call: Call, result: Any) -> None:
-        """Hand a finished call to those above whose recipes ask for it."""
-        above, noted = call.parent, False
-        while above is not None:
-            if above.seen is not None:
-                relative = _asked(call.place.name, above.scope, above.asked)
-                if relative is not None:
-                    above.seen.setdefault(relative, []).append(call)
-                    if not noted:
-                        noted = True
-                        call.result, call.versions = result, {**call.versions, **versions({"": result})}
-            above = above.parent
 
     def settle(self, waiting: bool = False, ended: bool = False) -> None:
         """Write out what has gathered; while a forward runs not what an accelerator still computes."""
@@ -300,22 +287,31 @@ class Recording(Guard):
             self.settle(waiting=True)
 
 
+def _collect(collectors: list[Call], call: Call, result: Any) -> None:
+    """Hand a finished call to those above whose recipes ask for it."""
+    name, noted = call.place.name, False
+    for above in collectors:
+        relative = above.wanted[name]
+        if relative is not None and above.seen is not None:
+            above.seen.setdefault(relative, []).append(call)
+            if not noted:
+                noted = True
+                call.result, call.versions = result, {**call.versions, **versions({"": result})}
+
+
 def versions(values: Mapping[str, Any]) -> dict[int, int]:
     """How often each tensor had been written to, to know later whether it still holds what it held."""
     found = {}
     for value in values.values():
-        if value is None or isinstance(value, _PLAIN):
+        if isinstance(value, torch.Tensor):
+            tensors = [value]
+        elif value is None or isinstance(value, _PLAIN):
             continue
-        for tensor in (value,) if isinstance(value, torch.Tensor) else [t for _, t in leaves(value)]:
+        else:
+            tensors = [tensor for _, tensor in leaves(value)]
+        for tensor in tensors:
             try:
                 found[id(tensor)] = tensor._version
             except RuntimeError:  # an inference tensor does not count
                 continue
     return found
-
-
-@lru_cache(maxsize=1 << 16)
-def _asked(name: str, scope: str, patterns: frozenset[str]) -> str | None:
-    """The name of a call relative to the one above it, if that one's recipes ask for it."""
-    relative = name[len(scope) :].lstrip(".")
-    return relative if any(fnmatchcase(relative, pattern) for pattern in patterns) else None

@@ -53,11 +53,18 @@ class Symbols(Protocol):
 class Evaluator:
     """Evaluates nodes over `symbols`, for a run whose unit roundoff is `u` (`sum_u` where sums accumulate).
 
-    The values of leaves (see `analysis.leaves`) that are `given` are not asked for again."""
+    The values of leaves (see `analysis.leaves`) that are `given` are not asked for again. `varied`: the terms of sums
+    are taken to differ without a look at them, which is quicker and may make the bound smaller, but never larger."""
 
     def __init__(
-        self, symbols: Symbols, u: float, sum_u: float | None = None, given: Mapping[Node, Value] | None = None
+        self,
+        symbols: Symbols,
+        u: float,
+        sum_u: float | None = None,
+        given: Mapping[Node, Value] | None = None,
+        varied: bool = False,
     ) -> None:
+        self._varied = varied
         self._symbols, self._given = symbols, given or {}
         self._u, self._sum_u = (unit + _OWN for unit in (u, u if sum_u is None else sum_u))
         self._library = 1.0 + _LIBRARY * self._sum_u / self._u
@@ -160,7 +167,11 @@ class Evaluator:
         begun: Array | None = None,
     ) -> Value:
         """A result with its own rounding added; one that is surely infinite or NaN has none."""
-        e = e + units * (self._u * (np.abs(v) + e) + self._tiny)
+        own = np.abs(v) + e
+        own *= units * self._u
+        own += e
+        own += units * self._tiny
+        e = own
         if math.isfinite(e.sum()):  # and so is v, whose size is part of it
             return Value(dims, v, e, begun)
         e = np.where(np.isfinite(v), e, np.where(sure(), 0.0, np.inf))
@@ -199,9 +210,10 @@ class Evaluator:
                 v = x / y
                 e = np.broadcast_to(_EXACTLY, v.shape)
                 if not (a.exact and b.exact):
-                    sure = certain(x, p) & certain(y, q)
-                    e = np.where(sure | (np.abs(y) > q), (p + times(np.abs(v), q)) / (np.abs(y) - q), np.inf)
-                    e = np.where((p == 0) & (q == 0), 0.0, e)
+                    e = (p + times(np.abs(v), q)) / (np.abs(y) - q)
+                    if not (np.abs(y) > q).all():
+                        e = np.where(certain(x, p) & certain(y, q) | (np.abs(y) > q), e, np.inf)
+                        e = np.where((p == 0) & (q == 0), 0.0, e)
                 begun = None if b.dims else a.begun
                 return self._round(dims, v, e, sure=lambda: certain(x, p) & certain(y, q), begun=begun)
             case "**":
@@ -227,10 +239,13 @@ class Evaluator:
         that size. `x` and `y` are the values of `a` and `b`, aligned."""
         if a.begun is None and b.begun is None:
             return 0.0, None
-        both = [Value(v.dims, np.zeros(v.v.shape) if v.begun is None else v.begun, v.e) for v in (a, b)]
+        both = [Value(v.dims, np.zeros((1,) * v.v.ndim) if v.begun is None else v.begun, v.e) for v in (a, b)]
         _, (s, t), _ = aligned(*both)
-        x, y = (np.where(np.isfinite(part), np.abs(part), 0.0) for part in (x, y))
-        return s * y + t * x, np.maximum(s, t)
+        if a.begun is None:
+            return times(_finite(x), t), t
+        if b.begun is None:
+            return times(_finite(y), s), s
+        return s * _finite(y) + t * _finite(x), np.maximum(s, t)
 
     def _dot(self, a: Value, b: Value, over: tuple[str, ...]) -> Value:
         both = union(a.dims, b.dims)
@@ -246,8 +261,11 @@ class Evaluator:
         if not a.exact:
             e = e + product(a.e, np.abs(y) + b.e)
         terms = math.prod(next(x.v.shape[x.dims.index(d)] for x in (a, b) if d in x.dims) for d in over)
-        _, (p, q), _ = aligned(*(_variety(x, over) for x in (a, b)))
-        units = rounding.units(terms, np.maximum(p, q)) * self._sum_u
+        distinct: Array | float = math.inf
+        if not self._varied:
+            _, (p, q), _ = aligned(*(_variety(x, over) for x in (a, b)))
+            distinct = np.maximum(p, q)
+        units = rounding.units(terms, distinct) * self._sum_u
         # Half precision may round partial sums, whose size is that of their terms over the root of their number.
         e = e + (self._u / math.sqrt(terms) + units) * (size + e) + self._tiny
         return self._round(dims, v, e, begun=np.broadcast_to(self._u + units, v.shape))
@@ -265,10 +283,15 @@ class Evaluator:
             return self._variance(rest, values, e)
         return self._sum(rest, values, e, mean=function == "mean")
 
+    def _units(self, values: Array) -> Array:
+        """For sums along the last axis: what rounding may do to them, as a share of the sum of magnitudes."""
+        units = rounding.units(values.shape[-1], math.inf) if self._varied else rounding.sum_units(values)
+        return np.broadcast_to(units * self._sum_u, values.shape[:-1])
+
     def _sum(self, dims: tuple[str, ...], values: Array, off: Array, mean: bool) -> Value:
         """Over the last axis."""
         v, size, e, n = values.sum(-1), np.abs(values).sum(-1), off.sum(-1), values.shape[-1]
-        units = rounding.sum_units(values) * self._sum_u
+        units = self._units(values)
         e = e + units * (size + e)
         return self._round(dims, v / n, e / n) if mean else self._round(dims, v, e, begun=units)
 
@@ -276,7 +299,7 @@ class Evaluator:
         axis = x.dims.index(dim)
         v = real(x.v)
         size, e = np.abs(v).cumsum(axis), x.e.cumsum(axis)
-        units = rounding.sum_units(np.moveaxis(v, axis, -1)) * self._sum_u
+        units = self._units(np.moveaxis(v, axis, -1))
         return self._round(x.dims, v.cumsum(axis), e + np.expand_dims(units, axis) * (size + e))
 
     def _scan(self, a: Value, b: Value, dim: str) -> Value:
@@ -306,7 +329,7 @@ class Evaluator:
         own = off + self._u * (difference + off + apart) + 2 * self._sum_u * np.abs(values) + self._tiny
         v = (difference**2).mean(-1)
         e = (2 * difference * own + (own + apart) ** 2).mean(-1)
-        e = e + (self._u + rounding.sum_units(difference) * self._sum_u) * (v + e) + self._tiny
+        e = e + (self._u + self._units(difference)) * (v + e) + self._tiny
         return self._round(dims, v, e)
 
     def _softmax(self, x: Value, axis: int) -> Value:
@@ -318,7 +341,7 @@ class Evaluator:
         p = np.exp(z) / total
         off = np.where(masked & (x.e == 0), 0.0, x.e + self._u * (np.abs(z) + x.e + self._library))
         growth = np.log(np.exp(z + off).sum(axis, keepdims=True) / total)
-        units = rounding.sum_units(np.moveaxis(p, axis, -1)) * self._sum_u
+        units = self._units(np.moveaxis(p, axis, -1))
         factor = off + growth + np.expand_dims(units, axis)
         # A weight may also come from nothing: then it is what the largest possible score makes of it.
         e = np.where(p > 0, p * np.expm1(factor), np.exp(z - np.log(total) + factor))
@@ -415,6 +438,12 @@ def _variety(x: Value, over: tuple[str, ...]) -> Value:
     v = real(to_order(x, (*rest, *own)).v)
     found = rounding.variety(v.reshape(*v.shape[: len(rest)], -1)) if own else np.ones(v.shape)
     return Value(rest, found, np.zeros(found.shape))
+
+
+def _finite(x: Array) -> Array:
+    """Magnitudes; 0 where there is none."""
+    size = np.abs(x)
+    return size if math.isfinite(size.sum()) else np.where(np.isfinite(size), size, 0.0)
 
 
 def _summands(node: Node) -> list[Node]:

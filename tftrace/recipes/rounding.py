@@ -24,7 +24,7 @@ def sum_units(values: Array) -> Array:
     return units(values.shape[-1], variety(values))
 
 
-def units(terms: int, distinct: Array) -> Array:
+def units(terms: int, distinct: Array | float) -> Array:
     """By how many units a sum of so many terms may be off, of which so many are distinct (infinity: all)."""
     if terms <= _FEW:
         return np.full(np.shape(distinct), float(terms))

@@ -55,7 +55,8 @@ def certain(v: Array, e: Array) -> Array:
 
 def times(a: Array, error: Array) -> Array:
     """a * error, where no error stays none even beside an infinity."""
-    return np.where(error == 0, 0.0, a * error)
+    found = np.asarray(a * error)
+    return found if math.isfinite(found.sum()) else np.where(error == 0, 0.0, found)
 
 
 def aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:

@@ -1,0 +1,71 @@
+"""Cells of steps that wait to be judged together: a column for each thing that was read, a row for each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..recipes.library import Match
+from ..recipes.value import Array
+from .cells import Reading, Units
+from .numbers import host, host_kind
+
+_ROOM = 16  # rows of a first column
+
+
+class Group:
+    """Steps of one equation, whose cells are read in one way."""
+
+    def __init__(self, reading: Reading, match: Match, units: Units) -> None:
+        self.reading, self.match, self.units = reading, match, units
+        self.steps: list[int] = []
+        self.orders: list[int] = []  # of the equation among those of the step
+        self.cells = 0  # of one step
+        self._columns: list[Array] = []
+        self._room = 0
+        self.awaited: list[tuple[int, int, torch.Tensor]] = []  # column, row, and what is still on an accelerator
+
+    def add(self, step: int, order: int, cells: list[Any]) -> None:
+        """Copy what was read for a step."""
+        row = len(self.steps)
+        if row == self._room:
+            self._grow(cells)
+        for at, part in enumerate(cells):
+            if isinstance(part, torch.Tensor):
+                self.awaited.append((at, row, part))
+            else:
+                self._columns[at][row] = part
+        self.steps.append(step)
+        self.orders.append(order)
+
+    def _grow(self, cells: list[Any]) -> None:
+        if not self._room:
+            self._columns = [np.empty((0, *part.shape), host_kind(part.dtype)) for part in cells]
+            self.cells = sum([math.prod(part.shape) for part in cells])
+        old, self._room = self._room, max(2 * self._room, _ROOM)
+        for at, column in enumerate(self._columns):
+            self._columns[at] = np.empty((self._room, *column.shape[1:]), column.dtype)
+            self._columns[at][:old] = column
+
+    @property
+    def columns(self) -> list[Array]:
+        """What was read, with the steps in front; after `fetch`."""
+        return [column[: len(self.steps)] for column in self._columns]
+
+
+def fetch(groups: Iterable[Group]) -> None:
+    """Bring what is still on accelerators to the host, waiting for each device and dtype once."""
+    waiting: dict[Any, list[tuple[Array, int, torch.Tensor]]] = {}
+    for group in groups:
+        for at, row, cells in group.awaited:
+            waiting.setdefault((cells.device, cells.dtype), []).append((group.columns[at], row, cells))
+        group.awaited = []
+    for parts in waiting.values():
+        whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
+        for column, row, cells in parts:
+            column[row] = whole[first : first + cells.numel()].reshape(tuple(cells.shape))
+            first += cells.numel()
