@@ -173,11 +173,25 @@ def test_random_and_unseen_values_are_unchecked_with_the_reason() -> None:
     assert {r["reason"] for r in rows} == {"q was not there (arg:query of *_attention_forward)"}
 
 
+def test_an_input_that_a_module_overwrites_is_compared_as_it_was() -> None:
+    x = torch.randn(30, 40)
+    given = x.clone()
+    (row,) = verdicts(nn.ReLU(inplace=True), given, "relu")
+    assert row["verdict"] == "holds" and torch.equal(given, x.relu())
+    wrong = nn.ReLU(inplace=True)
+    wrong.forward = lambda x: nn.functional.leaky_relu(x, 0.1, inplace=True)  # type: ignore[method-assign]
+    (row,) = verdicts(wrong, x.clone(), "relu")
+    assert row["verdict"] == "differs"
+
+
 def test_an_input_changed_in_place_is_not_compared_with_its_new_values() -> None:
     class Half(nn.ReLU):
         pass
 
-    (row,) = verdicts(nn.ReLU(inplace=True), torch.randn(3, 4), "relu")
+    changing = nn.Linear(4, 4)
+    own = changing.forward
+    changing.forward = lambda x: own(x.add_(1.0))  # type: ignore[assignment, method-assign]
+    (row,) = verdicts(changing, torch.randn(3, 4), "linear")
     assert row["verdict"] == "unchecked" and "changed in place" in row["reason"]
     (row,) = verdicts(Half(), torch.randn(3, 4), "relu")  # a subclass that runs ReLU's own forward is one
     assert row["verdict"] == "holds"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -23,6 +21,7 @@ from ..writer import TraceWriter
 from .calls import Call
 from .cells import ALL, Reading, Units
 from .judge import Outcome, judge, judge_all
+from .known import Asking, Known, Wanted, copies
 from .numbers import on_host
 from .references import Unbound, applies, find, resolve
 from .waiting import Group, fetch
@@ -38,43 +37,6 @@ _SECONDS = 2.0  # that verdicts may wait for
 _Apart = tuple[plan.Plan, Group]
 
 
-_Asking = tuple[tuple[Match, ...], frozenset[str]]  # equations, and the calls below that they ask for
-
-
-class _Known:
-    """The equations of a module, or of a function in modules of a class."""
-
-    def __init__(
-        self,
-        owner: weakref.ref[torch.nn.Module] | None,
-        levels: tuple[Level, ...],
-        asked: Callable[[tuple[Match, ...]], frozenset[str]],
-    ) -> None:
-        self.owner, self.levels = owner or (lambda: None), levels
-        self.chained = any(m.chained for level in levels for m in level)
-        self.always: _Asking | None = None  # whatever the call
-        if not levels:
-            self.always = (), frozenset()
-        elif not any(m.conditional for m in levels[0]):
-            self.always = levels[0], asked(levels[0])
-
-
-class _Wanted(dict[str, "str | None"]):
-    """The names of calls relative to a module, if they are asked for there."""
-
-    def __init__(self, patterns: frozenset[str], scope: str) -> None:
-        super().__init__()
-        self._patterns, self._scope = patterns, scope
-
-    def __missing__(self, name: str) -> str | None:
-        relative = name[len(self._scope) :].lstrip(".")
-        found = relative if any(fnmatchcase(relative, pattern) for pattern in self._patterns) else None
-        if len(self) >= _MOST_MODULES:
-            self.clear()
-        self[name] = found
-        return found
-
-
 class Checker:
     """The equations of one recording. Cells are drawn by the step's number, so that a run can be repeated.
 
@@ -87,10 +49,10 @@ class Checker:
         self._library, self._writer = library, writer
         self._numbers = NumbersWriter(writer.rank_folder)
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
-        self._modules: dict[int, _Known] = {}
-        self._functions: dict[tuple[str, type], _Known] = {}
+        self._modules: dict[int, Known] = {}
+        self._functions: dict[tuple[str, type], Known] = {}
         self._children: dict[tuple[int, ...], frozenset[str]] = {}
-        self._wanted: dict[tuple[frozenset[str], str], _Wanted] = {}
+        self._wanted: dict[tuple[frozenset[str], str], Wanted] = {}
         self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[tuple[Reading, Units], Group] = {}
         # Those of which each variant needs cells of its own.
@@ -109,17 +71,19 @@ class Checker:
             known = self._functions.get((call.place.type, type(owner)))
             if known is None:
                 levels = self._library.of_function(call.place.type, type(owner))
-                known = self._functions[(call.place.type, type(owner))] = _Known(None, levels, self._asked)
+                known = self._functions[(call.place.type, type(owner))] = Known(None, levels, self._asked)
         if known.chained and call.parent is not None:
             above, kind = call.parent.call, type(owner)
             call.before = above.latest.get(kind)
             above.latest = {**above.latest, kind: call}
         call.equations, asked = known.always or self._applying(known.levels, call)
+        if known.overwrites and call.equations:
+            call.arguments = copies(call.arguments)
         if asked:
             call.seen, key = {}, (asked, call.scope)
-            call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, _Wanted(*key))
+            call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
 
-    def _applying(self, levels: tuple[Level, ...], call: Call) -> _Asking:
+    def _applying(self, levels: tuple[Level, ...], call: Call) -> Asking:
         for level in levels:
             if found := tuple([m for m in level if not m.conditional or applies(m, call)]):
                 return found, self._asked(found)
@@ -134,12 +98,12 @@ class Checker:
             self._writer.meta["equations"].update({m.equation.id: m.equation.data for m in matches})
         return asked
 
-    def _of(self, module: torch.nn.Module) -> _Known:
+    def _of(self, module: torch.nn.Module) -> Known:
         """The equations of a module, looked up once."""
         if len(self._modules) >= _MOST_MODULES:  # such as the replicas of every forward
             self._modules.clear()
         levels = self._library.of_module(type(module), module)
-        known = self._modules[id(module)] = _Known(weakref.ref(module), levels, self._asked)
+        known = self._modules[id(module)] = Known(module, levels, self._asked)
         return known
 
     def finish(self, call: Call) -> None:
