@@ -4,14 +4,18 @@ what came of them is not what the layer returns."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 import transformers as hf
 from torch import nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import ParametrizationList
 from transformers.activations import GELUActivation, SiLUActivation
 from transformers.models.deberta_v2 import modeling_deberta_v2
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
+from transformers.models.flava import modeling_flava
 from transformers.models.flava.modeling_flava import FlavaOutput
 from transformers.models.llama import modeling_llama
 from transformers.models.olmo import modeling_olmo
@@ -258,6 +262,36 @@ def _layers_swapped(patch: Patch) -> tuple[nn.Module, Any]:
 
 
 given("layer-chain", "olmo", "OlmoModel", "layers.1")
+
+
+@breaks("projected-attention")
+def _scores_scaled_otherwise(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(modeling_flava, "math", SimpleNamespace(sqrt=lambda size: 1.03 * size**0.5))
+    return build("flava")
+
+
+def _normed(dim: int) -> nn.Module:
+    return parametrizations.weight_norm(nn.Conv1d(4, 6, 3), dim=dim)
+
+
+@breaks("weight-norm")
+def _length_left_out(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(parametrizations._WeightNorm, "forward", lambda self, weight_g, weight_v: weight_v * weight_g)
+    return _normed(0), torch.randn(2, 4, 9)
+
+
+@breaks("weight-norm-of-places")
+def _norm_of_outputs(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(parametrizations._WeightNorm, "forward", lambda self, weight_g, weight_v: (
+        weight_g * weight_v / weight_v.norm(dim=(1, 2), keepdim=True)))  # fmt: skip
+    return _normed(2), torch.randn(2, 4, 9)
+
+
+@breaks("parametrized-weight")
+def _weight_changed_after_it_was_made(patch: Patch) -> tuple[nn.Module, Any]:
+    made = ParametrizationList.forward
+    patch.setattr(ParametrizationList, "forward", lambda self: more(made(self)))
+    return _normed(0), torch.randn(2, 4, 9)
 
 
 @breaks("disentangled-attention", "scores divided by sqrt(d), not by sqrt(3d)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -203,7 +204,9 @@ def test_being_told_to_end_leaves_no_half_file(big: Trace, tmp_path: Path, name:
     late = "import os, sys, time; os.replace = lambda *names: time.sleep(60)"
     program = f"{late}; from tftrace.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "export", str(big.path), str(tmp_path / f"run.{name}")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # a shell that runs the tests in the background has interrupts ignored
+    heard = functools.partial(signal.signal, number, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".*.part")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
