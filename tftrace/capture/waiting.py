@@ -14,7 +14,7 @@ from ..recipes.value import Array
 from .cells import Reading, Units
 from .numbers import host, host_kind
 
-_ROOM = 16  # rows of a first column
+_ROOM, _LARGE = 16, 1 << 16  # rows of a first column; steps of so many cells begin with one
 
 
 class Group:
@@ -46,7 +46,7 @@ class Group:
         if not self._room:
             self._columns = [np.empty((0, *part.shape), host_kind(part.dtype)) for part in cells]
             self.cells = sum([math.prod(part.shape) for part in cells])
-        old, self._room = self._room, max(2 * self._room, _ROOM)
+        old, self._room = self._room, max(2 * self._room, _ROOM if self.cells < _LARGE else 1)
         for at, column in enumerate(self._columns):
             self._columns[at] = np.empty((self._room, *column.shape[1:]), column.dtype)
             self._columns[at][:old] = column
