@@ -173,6 +173,17 @@ def test_random_and_unseen_values_are_unchecked_with_the_reason() -> None:
     assert {r["reason"] for r in rows} == {"q was not there (arg:query of *_attention_forward)"}
 
 
+def test_terms_that_repeat_are_looked_at_before_a_sum_is_called_wrong() -> None:
+    terms = 1 << 16
+    linear = nn.Linear(terms, 2, bias=False)
+    nn.init.ones_(linear.weight)
+    x = torch.full((3, terms), 0.1)
+    added = torch.from_numpy(x.numpy().cumsum(-1, dtype="float32"))[:, -1:]  # one after the other
+    linear.forward = lambda x: added.expand(-1, 2).clone()  # type: ignore[method-assign]
+    (row,) = verdicts(linear, x, "linear")
+    assert row["verdict"] == "holds" and 4 * terms**0.5 * 2**-24 * terms * 0.1 < row["residual"] < row["bound"]
+
+
 def test_an_input_that_a_module_overwrites_is_compared_as_it_was() -> None:
     x = torch.randn(30, 40)
     given = x.clone()

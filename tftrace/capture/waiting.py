@@ -61,8 +61,9 @@ def fetch(groups: Iterable[Group]) -> None:
     """Bring what is still on accelerators to the host, waiting for each device and dtype once."""
     waiting: dict[Any, list[tuple[Array, int, torch.Tensor]]] = {}
     for group in groups:
+        columns = group.columns
         for at, row, cells in group.awaited:
-            waiting.setdefault((cells.device, cells.dtype), []).append((group.columns[at], row, cells))
+            waiting.setdefault((cells.device, cells.dtype), []).append((columns[at], row, cells))
         group.awaited = []
     for parts in waiting.values():
         whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
