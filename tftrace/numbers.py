@@ -27,17 +27,17 @@ class NumbersWriter:
 
     def __init__(self, rank_folder: Path) -> None:
         self._path = rank_folder / FILE
-        self._known: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._known: dict[tuple[str, str], Values] = {}
         self._rows: list[tuple[Any, ...]] = []
         self._table: TableFile | None = None
 
     def note(self, step: int, name: str, equation: str, values: Values) -> None:
         """What an equation's symbols are on a step of this name."""
-        now = tuple(values.items())
-        if self._known.get((name, equation)) == now:
+        known = self._known.get((name, equation))
+        if known is values or known == values:
             return
-        self._known[(name, equation)] = now
-        for symbol, value in now:
+        self._known[(name, equation)] = values
+        for symbol, value in values.items():
             worded = isinstance(value, str)
             self._rows.append((step, name, equation, symbol, None if worded else value, value if worded else None))
 

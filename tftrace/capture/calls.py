@@ -48,6 +48,7 @@ class Call:
     result: Any = None
     values: Mapping[str, Any] = {}  # locals at the return
     equations: tuple[Any, ...] = ()
+    routes: dict[int, Any] = {}  # by equation, how the cells of earlier calls were read
     versions: Mapping[int, int] = {}  # of the tensors in arguments and result, when seen
     seen: dict[str, list[Call]] | None = None  # finished calls below by relative name, where a recipe asks for them
     wanted: Mapping[str, str | None] = {}  # the relative names of those calls, if `seen` is there

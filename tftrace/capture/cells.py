@@ -93,12 +93,12 @@ class Reading:
         self._usual = unit, min(unit, 2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
-    def units(self, tensors: Mapping[str, torch.Tensor]) -> Units:
-        """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment."""
+    def units(self, tensors: Mapping[str, torch.Tensor] | None = None) -> Units:
+        """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment; without
+        `tensors` on the host."""
         usual = self._usual
         for symbol, windows in self._products:
-            device = "cpu" if tensors[symbol].is_cpu else tensors[symbol].device.type
-            unit = _product_unit(device, windows)
+            unit = _product_unit("cpu" if tensors is None else tensors[symbol].device.type, windows)
             if unit > usual[0]:
                 usual = unit, min(unit, 2.0**-24)
         return usual
@@ -108,11 +108,7 @@ class Reading:
         needs, and what was returned. Arrays may be views of the tensors, to be copied at once; what is on an
         accelerator is a copy there, which nobody has waited for."""
         found: list[Any] = []
-        for statement in self.statements:
-            starts = []
-            for drawn in statement.drawn.values():
-                seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
-                starts.append((seed >> 33) % drawn.room)
+        for statement, starts in zip(self.statements, self.starts(seed), strict=True):
             cells = None
             for at, name, strided in statement.reads:
                 part = None if strided is None else strided(tensors[name], starts)
@@ -120,6 +116,17 @@ class Reading:
                     cells = cells or _Cells(self, tensors, units, statement.positions(starts))
                     part = cells.part(statement, at)
                 found.append(part)
+        return found
+
+    def starts(self, seed: int) -> list[list[int]]:
+        """The first position along each drawn dimension of every statement."""
+        found = []
+        for statement in self.statements:
+            starts = []
+            for room in statement.rooms:
+                seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
+                starts.append((seed >> 33) % room)
+            found.append(starts)
         return found
 
     def blocks(self) -> Iterator[list[dict[str, Array]]]:
@@ -156,6 +163,7 @@ class _Statement:
         self._cost = math.prod(sizes[name] for name in whole)
         counts = _counts(row, self._cost, [sizes[dim] for dim in alone], cells)
         self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
+        self.rooms = [drawn.room for drawn in self.drawn.values()]
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
         self.reads: list[tuple[int, str, Strided | None]] = []

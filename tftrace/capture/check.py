@@ -24,11 +24,13 @@ from .judge import Outcome, judge, judge_all
 from .known import Asking, Known, Wanted, copies
 from .numbers import on_host
 from .references import Unbound, applies, find, resolve
+from .route import Route
 from .waiting import Group, fetch
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
 _MOST_MODULES = 1 << 16  # whose equations are remembered
+_MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
 _MOST_TOGETHER = 512  # steps evaluated at once
 _MOST_CELLS = 1 << 19  # of one leaf, evaluated at once
 _SECONDS = 2.0  # that verdicts may wait for
@@ -57,6 +59,7 @@ class Checker:
         self._waiting: dict[tuple[Reading, Units], Group] = {}
         # Those of which each variant needs cells of its own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
+        self._routes: dict[int, list[Route]] = {}  # of each equation the last ones
         self._held = 0
         self._judged = time.monotonic()
 
@@ -77,6 +80,7 @@ class Checker:
             call.before = above.latest.get(kind)
             above.latest = {**above.latest, kind: call}
         call.equations, asked = known.always or self._applying(known.levels, call)
+        call.routes = known.routes
         if known.overwrites and call.equations:
             call.arguments = copies(call.arguments)
         if asked:
@@ -110,7 +114,8 @@ class Checker:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
         for order, match in enumerate(call.equations):
             try:
-                self._read(match, call, order)
+                if not self._again(match, call, order):
+                    self._read(match, call, order)
             except (Unbound, TraceError) as error:
                 self._unchecked(call.step, order, match, str(error).rstrip("."))
             except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
@@ -122,10 +127,9 @@ class Checker:
         The more steps are judged together the less each costs."""
         if ended or time.monotonic() - self._judged > _SECONDS:
             self._evaluate()
-        elif full := {key: group for key, group in self._waiting.items() if len(group.steps) >= _MOST_TOGETHER}:
-            self._waiting = {key: group for key, group in self._waiting.items() if key not in full}
-            fetch(full.values())
-            self._judge(full.values())
+        elif full := [group for group in self._waiting.values() if len(group.steps) >= _MOST_TOGETHER]:
+            fetch(full)
+            self._judge(full)
         self._numbers.close() if ended else self._numbers.flush()
         # of a step all rows together, so that its principal equation comes first
         waiting = {step for group in [*self._waiting.values(), *(g for g, _ in self._alone)] for step in group.steps}
@@ -136,14 +140,51 @@ class Checker:
             else:
                 self._writer.add("checks", entry[2])
 
+    def _again(self, match: Match, call: Call, order: int) -> bool:
+        """Read the cells as on an earlier call, if there was one like this."""
+        key = id(match)  # the library keeps it, so that an id stays its own
+        last = call.routes.get(key)
+        if last is not None and self._follow(last, match, call, order):
+            return True
+        for route in self._routes.get(key, ()):
+            if route is not last and self._follow(route, match, call, order):
+                call.routes[key] = route
+                return True
+        return False
+
+    def _follow(self, route: Route, match: Match, call: Call, order: int) -> bool:
+        addresses = route.addresses(call)
+        if addresses is None:
+            return False
+        reading = route.reading
+        if route.numbers:
+            self._numbers.note(call.step, call.place.name, match.equation.id, route.numbers)
+        if route.passes(addresses):
+            self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passes.cells, None, None)
+            return True
+        group = self._group(reading, match, reading.units())
+        row = group.row(call.step, order, route.forms)
+        route.copy(addresses, call.step, group.columns, row)
+        self._hold(group)
+        return True
+
+    def _remember(self, match: Match, call: Call, route: Route) -> None:
+        call.routes[id(match)] = route
+        self._routes[id(match)] = [route, *self._routes.get(id(match), ())][:_MOST_ROUTES]
+
     def _read(self, match: Match, call: Call, order: int) -> None:
+        asked = []
         for reference in match.bind.random:
-            if amount := find(reference, call):
+            asked.append((reference.source, partial(find, reference), amount := find(reference, call)))
+            if amount:
                 raise Unbound(f"random: {reference.source} is {amount}")
-        tensors, numbers = resolve(match, call)
+        tensors, numbers, found = resolve(match, call)
         if numbers:
             self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
+        if reading.fit.together and not self._every:
+            with suppress(ValueError):
+                self._remember(match, call, Route(reading, numbers, [*asked, *found]))
         if reading.passes(tensors):
             return self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passes.cells, None, None)
         units = reading.units(tensors)
@@ -159,10 +200,17 @@ class Checker:
                 return
             fetch([alone])
             return self._conclude(alone, lambda variant, _: _at_once(_apart(variant, alone, tensors, numbers)))
+        group = self._group(reading, match, units)
+        group.add(call.step, order, cells)
+        self._hold(group)
+
+    def _group(self, reading: Reading, match: Match, units: Units) -> Group:
         group = self._waiting.get((reading, units))
         if group is None:
             group = self._waiting[(reading, units)] = Group(reading, match, units)
-        group.add(call.step, order, cells)
+        return group
+
+    def _hold(self, group: Group) -> None:
         self._held += group.cells
         if self._held > _MOST_HELD:
             self._evaluate()
@@ -208,13 +256,14 @@ class Checker:
 
     def _evaluate(self) -> None:
         """Judge all that waits."""
-        groups, self._waiting, self._held = self._waiting, {}, 0
+        groups = {key: group for key, group in self._waiting.items() if group.steps}  # others' memory is let go
         alone, self._alone = self._alone, []
-        self._judged = time.monotonic()
+        self._held, self._judged = 0, time.monotonic()
         every = [*groups.values(), *(group for group, _ in alone)]
         every += [one[1] for _, apart in alone for one in apart.values() if not isinstance(one, str)]
         fetch(every)
         self._judge(groups.values())
+        self._waiting = groups if sum([group.room for group in groups.values()]) <= _MOST_HELD else {}
         for group, apart in alone:
             self._conclude(group, partial(_of_these, apart))
 
@@ -222,18 +271,20 @@ class Checker:
         """Judge groups whose cells are on the host."""
         for group in groups:
             self._conclude(group, partial(_judged, group))
+            group.clear()
 
     def _conclude(self, group: Group, judged: Callable[[plan.Plan, list[Array]], list[Outcome | str]]) -> None:
         """Judge steps of one equation, and for those that differ look for the variant that fits."""
         fit = group.reading.fit
-        outcomes = _judged(group, fit.plan, group.columns)
+        filled = group.filled
+        outcomes = _judged(group, fit.plan, filled)
         differs = [at for at, o in enumerate(outcomes) if isinstance(o, Outcome) and not o.holds]
         fitting: dict[int, str] = {}
         for name, variant in fit.variants:
             open_ones = [at for at in differs if at not in fitting]
             if not open_ones:
                 break
-            columns = [column[open_ones] for column in group.columns]
+            columns = [column[open_ones] for column in filled]
             for at, found in zip(open_ones, judged(variant, columns), strict=True):
                 if isinstance(found, Outcome) and found.holds:
                     fitting[at] = name
@@ -288,7 +339,7 @@ def _at_once(apart: _Apart | str) -> list[Outcome | str]:
         return [apart]
     variant, group = apart
     fetch([group])
-    return _judged(group, variant, group.columns)
+    return _judged(group, variant, group.filled)
 
 
 def _of_these(apart: Mapping[int, _Apart | str], variant: plan.Plan, _: list[Array]) -> list[Outcome | str]:

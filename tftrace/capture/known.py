@@ -30,6 +30,7 @@ class Known:
         self.levels = levels
         self.overwrites = owner is not None and owner.__dict__.get("inplace") is True  # what it is given
         self.chained = any(m.chained for level in levels for m in level)
+        self.routes: dict[int, Any] = {}  # by equation, how its cells were read last
         self.always: Asking | None = None  # whatever the call
         if not levels:
             self.always = (), frozenset()

@@ -13,6 +13,9 @@ from ..recipes.plan import Fit, Statement
 from .strided import Steps, steps
 
 
+Strides = tuple[int, ...]
+
+
 class Passed:
     """What an equation passes on: pairs of tensors that are to be the same, if it says nothing else."""
 
@@ -34,13 +37,15 @@ class Passed:
 
     def __call__(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         """Whether all pairs are the same."""
-        if not self._pairs:
-            return False
-        for symbol, own, name, other in self._pairs:
-            one, two = tensors[symbol], tensors[name]
-            if one is not two and not _same(one, own, two, other):
-                return False
-        return True
+        return bool(self._pairs) and all(
+            tensors[symbol] is tensors[name] or _same(tensors[symbol], own, tensors[name], other)
+            for symbol, own, name, other in self._pairs
+        )
+
+    def pairs(self, strides: Mapping[str, Strides]) -> list[tuple[str, str]]:
+        """The pairs, if with these strides all of them are the same wherever they begin at the same address."""
+        fitting = all(_alike(strides[symbol], own, strides[name], other) for symbol, own, name, other in self._pairs)
+        return [(symbol, name) for symbol, _, name, _ in self._pairs] if fitting else []
 
 
 def _same(one: torch.Tensor, own: Steps, two: torch.Tensor, other: Steps) -> bool:
@@ -50,8 +55,11 @@ def _same(one: torch.Tensor, own: Steps, two: torch.Tensor, other: Steps) -> boo
     place = one.data_ptr()
     if not place or place != two.data_ptr() or one.is_neg() or two.is_neg():
         return False
-    strides, others = one.stride(), two.stride()
-    for (axis, taken), (beside, more) in zip(own, other, strict=True):
-        if strides[axis] * taken != others[beside] * more:
-            return False
-    return True
+    return _alike(one.stride(), own, two.stride(), other)
+
+
+def _alike(strides: Strides, own: Steps, others: Strides, other: Steps) -> bool:
+    return all(
+        strides[axis] * taken == others[beside] * more
+        for (axis, taken), (beside, more) in zip(own, other, strict=True)
+    )

@@ -46,16 +46,21 @@ def _is(found: Any, wanted: Any) -> bool:
 Getter = Callable[[Call], Any]
 
 
-def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str, float | str]]:
-    """The tensors, and the numbers and words, that an equation's symbols stand for; optional ones may be absent."""
+def resolve(
+    match: Match, call: Call
+) -> tuple[dict[str, torch.Tensor], dict[str, float | str], list[tuple[str, Getter, Any]]]:
+    """The tensors, and the numbers and words, that an equation's symbols stand for; optional ones may be absent. Also
+    all that was asked for them: symbol, how, and what was found."""
     if match.bind.unchecked:
         raise Unbound(match.bind.unchecked)
     tensors: dict[str, torch.Tensor] = {}
     numbers: dict[str, float | str] = {}
+    asked: list[tuple[str, Getter, Any]] = []
     for name, getters, optional in _getters(match.bind):
         other = None
         for getter in getters:
             value = getter(call)
+            asked.append((name, getter, value))
             if isinstance(value, torch.Tensor):
                 tensors[name] = value
             elif isinstance(value, (bool, int, float)):
@@ -77,7 +82,7 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
             if not optional:
                 wanted = " | ".join(s.source for s in match.bind.symbols[name].sources if isinstance(s, Reference))
                 raise Unbound(f"{name} was not there ({wanted})")
-    return tensors, numbers
+    return tensors, numbers, asked
 
 
 _known: dict[int, tuple[Bind, list[tuple[str, list[Getter], bool]]]] = {}

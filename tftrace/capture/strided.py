@@ -44,13 +44,40 @@ class Drawn(NamedTuple):
         return start + self.apart * np.arange(self.cells)
 
 
-class _Form(NamedTuple):
-    """What the strides of a tensor settle."""
+class Form:
+    """How the cells lie in memory, which the strides of a tensor settle."""
 
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]  # in bytes
-    span: int  # elements from the first cell to the last
-    starts: tuple[tuple[int, int], ...]  # place among the drawn dimensions, bytes from one position to the next
+    __slots__ = ("_half", "_kind", "_name", "_span", "_starts", "_strides", "dtype", "shape")
+
+    def __init__(
+        self,
+        drawn: Sequence[tuple[Drawn, int | None]],
+        apart: Sequence[int],
+        dtype: torch.dtype,
+    ) -> None:
+        """`drawn` of each dimension, with its place among the drawn ones; `apart`: elements from one position to the
+        next."""
+        self._name, self._kind = KINDS.get(dtype, _BFLOAT16)
+        self._half = dtype is torch.bfloat16
+        self.dtype = np.dtype(np.float32) if self._half else self._kind
+        width = self._kind.itemsize
+        self.shape = tuple(d.cells for d, _ in drawn)
+        self._strides = tuple(step * d.apart * width for (d, _), step in zip(drawn, apart, strict=True))
+        self._span = 1 + sum((d.cells - 1) * d.apart * step for (d, _), step in zip(drawn, apart, strict=True))
+        # place among the drawn dimensions, bytes from one position to the next
+        self._starts = tuple(
+            (place, step * width) for (_, place), step in zip(drawn, apart, strict=True) if place is not None
+        )
+
+    def at(self, address: int, starts: Sequence[int]) -> Array:
+        """The cells from these first positions on of a tensor at this address, to be copied at once."""
+        for place, step in self._starts:
+            address += starts[place] * step
+        memory = from_pointer(address, self._span, self._name)
+        found: Array = np.ndarray(self.shape, self._kind, memory, 0, self._strides)
+        if self._half:  # the upper half of a float32
+            found = np.left_shift(found, 16, dtype=np.uint32).view(np.float32)
+        return found
 
 
 class Strided:
@@ -63,37 +90,22 @@ class Strided:
         whole = {dim: Drawn(1, 1, sizes[dim]) for dim in layout.names}
         self._axes = steps(layout, layout.names, sizes)
         self._drawn = [(drawn.get(dim, whole[dim]), places.get(dim)) for dim in layout.names]
-        self._dtype, (self._name, self._kind) = dtype, KINDS.get(dtype, _BFLOAT16)
-        self._forms: dict[tuple[int, ...], _Form] = {}
+        self._dtype = dtype
+        self._forms: dict[tuple[int, ...], Form] = {}
 
     def __call__(self, tensor: torch.Tensor, starts: Sequence[int]) -> Array | None:
         """The cells from these first positions on, to be copied at once; None where they must be had otherwise."""
         if not tensor.is_cpu or tensor.layout is not torch.strided or tensor.is_neg():
             return None
         address = tensor.data_ptr()
-        if not address:
-            return None
-        stride = tensor.stride()
+        return self.form(tensor.stride()).at(address, starts) if address else None
+
+    def form(self, stride: tuple[int, ...]) -> Form:
+        """How the cells lie in a tensor of these strides."""
         form = self._forms.get(stride)
         if form is None:
-            form = self._settle(stride)
-        for place, step in form.starts:
-            address += starts[place] * step
-        found: Array = np.ndarray(form.shape, self._kind, from_pointer(address, form.span, self._name), 0, form.strides)
-        if self._dtype is torch.bfloat16:  # the upper half of a float32
-            found = np.left_shift(found, 16, dtype=np.uint32).view(np.float32)
-        return found
-
-    def _settle(self, stride: tuple[int, ...]) -> _Form:
-        if len(self._forms) >= _MOST_FORMS:
-            self._forms.clear()
-        width, shape, strides, starts, span = self._kind.itemsize, [], [], [], 1
-        for (axis, taken), (drawn, place) in zip(self._axes, self._drawn, strict=True):
-            step = stride[axis] * taken
-            shape.append(drawn.cells)
-            strides.append(step * drawn.apart * width)
-            span += (drawn.cells - 1) * drawn.apart * step
-            if place is not None:
-                starts.append((place, step * width))
-        form = self._forms[stride] = _Form(tuple(shape), tuple(strides), span, tuple(starts))
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
+            apart = [stride[axis] * taken for axis, taken in self._axes]
+            form = self._forms[stride] = Form(self._drawn, apart, self._dtype)
         return form

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,45 +25,58 @@ class Group:
         self.steps: list[int] = []
         self.orders: list[int] = []  # of the equation among those of the step
         self.cells = 0  # of one step
-        self._columns: list[Array] = []
+        self.columns: list[Array] = []  # with more rows than steps
         self._room = 0
         self.awaited: list[tuple[int, int, torch.Tensor]] = []  # column, row, and what is still on an accelerator
 
-    def add(self, step: int, order: int, cells: list[Any]) -> None:
-        """Copy what was read for a step."""
+    def row(self, step: int, order: int, cells: Sequence[Any]) -> int:
+        """The row of a step, which has room for cells of these shapes and dtypes."""
         row = len(self.steps)
         if row == self._room:
             self._grow(cells)
+        self.steps.append(step)
+        self.orders.append(order)
+        return row
+
+    def add(self, step: int, order: int, cells: Sequence[Any]) -> None:
+        """Copy what was read for a step."""
+        row = self.row(step, order, cells)
         for at, part in enumerate(cells):
             if isinstance(part, torch.Tensor):
                 self.awaited.append((at, row, part))
             else:
-                self._columns[at][row] = part
-        self.steps.append(step)
-        self.orders.append(order)
+                self.columns[at][row] = part
 
-    def _grow(self, cells: list[Any]) -> None:
-        if not self._room:
-            self._columns = [np.empty((0, *part.shape), host_kind(part.dtype)) for part in cells]
-            self.cells = sum([math.prod(part.shape) for part in cells])
-        old, self._room = self._room, max(2 * self._room, _ROOM if self.cells < _LARGE else 1)
-        for at, column in enumerate(self._columns):
-            self._columns[at] = np.empty((self._room, *column.shape[1:]), column.dtype)
-            self._columns[at][:old] = column
+    def clear(self) -> None:
+        """Begin anew, in the same memory."""
+        self.steps, self.orders = [], []
 
     @property
-    def columns(self) -> list[Array]:
+    def room(self) -> int:
+        """Cells for which there is memory."""
+        return self._room * self.cells
+
+    def _grow(self, cells: Sequence[Any]) -> None:
+        if not self._room:
+            self.columns = [np.empty((0, *part.shape), host_kind(part.dtype)) for part in cells]
+            self.cells = sum([math.prod(part.shape) for part in cells])
+        old, self._room = self._room, max(2 * self._room, _ROOM if self.cells < _LARGE else 1)
+        for at, column in enumerate(self.columns):
+            self.columns[at] = np.empty((self._room, *column.shape[1:]), column.dtype)
+            self.columns[at][:old] = column
+
+    @property
+    def filled(self) -> list[Array]:
         """What was read, with the steps in front; after `fetch`."""
-        return [column[: len(self.steps)] for column in self._columns]
+        return [column[: len(self.steps)] for column in self.columns]
 
 
 def fetch(groups: Iterable[Group]) -> None:
     """Bring what is still on accelerators to the host, waiting for each device and dtype once."""
     waiting: dict[Any, list[tuple[Array, int, torch.Tensor]]] = {}
     for group in groups:
-        columns = group.columns
         for at, row, cells in group.awaited:
-            waiting.setdefault((cells.device, cells.dtype), []).append((columns[at], row, cells))
+            waiting.setdefault((cells.device, cells.dtype), []).append((group.columns[at], row, cells))
         group.awaited = []
     for parts in waiting.values():
         whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
