@@ -23,7 +23,7 @@ from .cells import ALL, Reading, Units
 from .judge import Outcome, judge, judge_all
 from .known import Asking, Known, Wanted, copies
 from .numbers import on_host
-from .references import Unbound, applies, find, resolve
+from .references import Unbound, applies, getter, resolve
 from .route import Route
 from .waiting import Group, fetch
 
@@ -175,7 +175,8 @@ class Checker:
     def _read(self, match: Match, call: Call, order: int) -> None:
         asked = []
         for reference in match.bind.random:
-            asked.append((reference.source, partial(find, reference), amount := find(reference, call)))
+            get = getter(reference)
+            asked.append((reference.source, get, amount := get(call)))
             if amount:
                 raise Unbound(f"random: {reference.source} is {amount}")
         tensors, numbers, found = resolve(match, call)

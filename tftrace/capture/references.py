@@ -58,9 +58,9 @@ def resolve(
     asked: list[tuple[str, Getter, Any]] = []
     for name, getters, optional in _getters(match.bind):
         other = None
-        for getter in getters:
-            value = getter(call)
-            asked.append((name, getter, value))
+        for get in getters:
+            value = get(call)
+            asked.append((name, get, value))
             if isinstance(value, torch.Tensor):
                 tensors[name] = value
             elif isinstance(value, (bool, int, float)):
@@ -92,12 +92,14 @@ def _getters(bind: Bind) -> list[tuple[str, list[Getter], bool]]:
     """For each symbol how its sources are read, in order; settled once, as this runs for every step."""
     known = _known.get(id(bind))
     if known is None:
-        found = [(n, [_getter(s) for s in b.sources], b.optional) for n, b in bind.symbols.items()]
+        found = [(n, [getter(s) for s in b.sources], b.optional) for n, b in bind.symbols.items()]
         known = _known[id(bind)] = bind, found  # the bind is kept, so that its id stays its own
     return known[1]
 
 
-def _getter(source: Reference | float) -> Getter:
+@lru_cache(maxsize=4096)
+def getter(source: Reference | float) -> Getter:
+    """How what a reference names is had from a call: `find`, in as few steps as it takes."""
     if not isinstance(source, Reference):
         return lambda call: source
     if source.child is None and source.kind == "arg" and len(source.path) == 1:
@@ -105,18 +107,37 @@ def _getter(source: Reference | float) -> Getter:
 
         def argument(call: Call) -> Any:
             value = call.arguments.get(name)  # type: ignore[arg-type]
-            if isinstance(value, torch.Tensor) and _changed(value, call):
-                raise Unbound(f"{source.source} was changed in place before the step ended")
+            if isinstance(value, torch.Tensor):
+                noted = call.versions.get(id(value))
+                if noted is not None and noted != value._version:
+                    raise Unbound(f"{source.source} was changed in place before the step ended")
             return value
 
         return argument
     if source.child is None and source.kind == "return" and not source.path:
         return lambda call: call.result
+    if source.child is None and source.kind == "return" and len(source.path) == 1:
+        place = source.path[0]
+
+        def part(call: Call) -> Any:
+            value = _item(call.result, place)
+            if isinstance(value, torch.Tensor) and _changed(value, call):
+                raise Unbound(f"{source.source} was changed in place before the step ended")
+            return value
+
+        return part
     if source.child not in (None, "..", "<") and not any(mark in source.child for mark in "*?["):
         return _of_child(source, source.child)
     if source.child is None and source.kind in ("param", "attr"):
         first, *rest = source.path
         attribute = str(first)
+        if not rest and source.kind == "param":
+
+            def parameter(call: Call) -> Any:
+                found = call.owner._parameters.get(attribute) if isinstance(call.owner, torch.nn.Module) else None
+                return _static(call.owner, attribute) if found is None else found
+
+            return parameter
         if not rest:
             return lambda call: _static(call.owner, attribute)
         return lambda call: reduce(_item, rest, _static(call.owner, attribute))
@@ -218,17 +239,17 @@ def _static(value: Any, name: str) -> Any:
     """An attribute without running any code of the model's: no property, no __getattr__."""
     if value is None:
         return None
-    if isinstance(value, torch.nn.Module):
-        for store in (value._parameters, value._buffers, value._modules):
-            if name in store:
-                return store[name]
     try:
         own = object.__getattribute__(value, "__dict__")
     except AttributeError:
         own = {}
     kind: Any = type(value)
-    if name not in own:  # a configuration may have another name for it
-        other = _of_class(kind, "attribute_map")
+    if name not in own:
+        if isinstance(value, torch.nn.Module):
+            for store in (value._parameters, value._buffers, value._modules):
+                if name in store:
+                    return store[name]
+        other = _of_class(kind, "attribute_map")  # a configuration may have another name for it
         name = other.get(name, name) if isinstance(other, dict) else name
     if name in own:
         found = own[name]
