@@ -48,8 +48,9 @@ class Call:
     result: Any = None
     values: Mapping[str, Any] = {}  # locals at the return
     equations: tuple[Any, ...] = ()
-    routes: dict[int, Any] = {}  # by equation, how the cells of earlier calls were read
-    versions: Mapping[int, int] = {}  # of the tensors in arguments and result, when seen
+    routes: dict[int, Any] = {}  # by equation, how its cells were read last
+    given: dict[int, Any] = {}  # views of the tensors in the arguments, as they were, by their ids
+    returned: dict[int, Any] = {}  # and of those in the result
     seen: dict[str, list[Call]] | None = None  # finished calls below by relative name, where a recipe asks for them
     wanted: Mapping[str, str | None] = {}  # the relative names of those calls, if `seen` is there
     latest: Mapping[type, Call] = {}  # calls below by the class of their module, where a recipe asks for the last one

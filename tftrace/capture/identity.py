@@ -26,6 +26,9 @@ _VERSIONS = 1 << 16  # views and versions remembered: a buffer that is written t
 Record = tuple[int, tuple[int, ...], str, str, int, int, Any]
 NUMBER, NBYTES, SUMMARY = 0, 5, 6
 
+View = tuple[int, int, int, tuple[int, ...], tuple[int, ...], torch.dtype, bool]
+VERSION, SHAPE, STRIDE, DTYPE, NEGATIVE = 1, 3, 4, 5, 6  # of a view; the others are storage and offset
+
 
 class Identities:
     """Numbers tensors in order of first sight and remembers their statistics, which `summary` computes."""
@@ -40,8 +43,9 @@ class Identities:
         self._next = count()
         self._most = _FEW
 
-    def of(self, tensor: torch.Tensor) -> Record:
-        """The tensor's record: its number and its statistics at this moment."""
+    def of(self, tensor: torch.Tensor, seen: dict[int, View] | None = None) -> Record:
+        """The tensor's record: its number and its statistics at this moment. Its view is noted in `seen`, if it has
+        one, under the tensor's id."""
         try:
             storage: Any = tensor.untyped_storage()._cdata
             view = (
@@ -53,6 +57,8 @@ class Identities:
                 tensor.dtype,
                 tensor.is_neg(),  # a pending sign: the storage holds the numbers without it
             )
+            if seen is not None:
+                seen[id(tensor)] = view
         except (RuntimeError, NotImplementedError, TypeError):
             return self._without_version(tensor)
         if tensor.is_complex() and tensor.is_conj():

@@ -16,7 +16,7 @@ import torch
 from .. import schema
 from .calls import Call, Place, place
 from .guard import Guard, State
-from .identity import Identities, Record
+from .identity import Identities, Record, View
 from .rows import Rows
 from .structure import leaves
 
@@ -97,13 +97,14 @@ class Recording(Guard):
         call.owner, call.direct = owner, direct
         if arguments is not None:
             call.arguments = arguments
-            self.see(call, schema.INPUT, arguments)
-            if self._equations is not None and where.kind is not schema.OP:
+            checked = self._equations is not None and where.kind is not schema.OP
+            if checked:
+                call.given, call.returned = {}, {}
+            self.see(call, schema.INPUT, arguments, call.given if checked else None)
+            if checked and self._equations is not None:
                 self._equations.begin(call)
-                if call.equations:
-                    call.versions = versions(arguments)
-                    if call.seen is not None:
-                        state.collectors.append(call)
+                if call.seen is not None:
+                    state.collectors.append(call)
         if call.parent is None:
             self.on_root(True)
         return call
@@ -190,7 +191,7 @@ class Recording(Guard):
             while stack[-1] is not call:
                 self._close(state, None, now, schema.RAISED if raised else schema.OPEN)
         if not raised and not call.muted:
-            self.see_one(call, schema.OUTPUT, "", result)
+            self.see_one(call, schema.OUTPUT, "", result, None if call.returned is Call.returned else call.returned)
         self._close(state, result, now, schema.RAISED if raised else schema.RETURNED)
 
     def _close(self, state: State, result: Any, now: int, status: str) -> None:
@@ -260,22 +261,26 @@ class Recording(Guard):
 
     # -- rows -------------------------------------------------------------------------------------
 
-    def see(self, call: Call, role: str, values: Mapping[str, Any]) -> None:
-        """Queue a row for each tensor in these values, with its statistics at this moment."""
+    def see(
+        self, call: Call, role: str, values: Mapping[str, Any], seen: dict[int, View] | None = None
+    ) -> None:
+        """Queue a row for each tensor in these values, with its statistics at this moment, and note its view."""
         for name, value in values.items():
             if value is not None:
-                self.see_one(call, role, name, value)
+                self.see_one(call, role, name, value, seen)
 
-    def see_one(self, call: Call, role: str, name: str, value: Any) -> None:
+    def see_one(
+        self, call: Call, role: str, name: str, value: Any, seen: dict[int, View] | None = None
+    ) -> None:
         """`see` of one value."""
         if isinstance(value, torch.Tensor):
-            record = self._identities.of(value)
+            record = self._identities.of(value, seen)
             if self._keep is not None:
                 self._keep(record, value, call.place.name, role)
             self._rows.tensors += (call.step, role, name, record)
         elif value is not None and not isinstance(value, _PLAIN):
             for path, tensor in leaves(value, name):
-                self.see_one(call, role, path, tensor)
+                self.see_one(call, role, path, tensor, seen)
 
     def see_gradient(self, step: int, of: str, name: str, gradient: torch.Tensor, parameter: bool) -> None:
         """Queue a row for the gradient of what a step of the name `of` returned, or of a parameter of its module."""
@@ -289,29 +294,9 @@ class Recording(Guard):
 
 def _collect(collectors: list[Call], call: Call, result: Any) -> None:
     """Hand a finished call to those above whose recipes ask for it."""
-    name, noted = call.place.name, False
+    name = call.place.name
     for above in collectors:
         relative = above.wanted[name]
         if relative is not None and above.seen is not None:
+            call.result = result
             above.seen.setdefault(relative, []).append(call)
-            if not noted:
-                noted = True
-                call.result, call.versions = result, {**call.versions, **versions({"": result})}
-
-
-def versions(values: Mapping[str, Any]) -> dict[int, int]:
-    """How often each tensor had been written to, to know later whether it still holds what it held."""
-    found = {}
-    for value in values.values():
-        if isinstance(value, torch.Tensor):
-            tensors = [value]
-        elif value is None or isinstance(value, _PLAIN):
-            continue
-        else:
-            tensors = [tensor for _, tensor in leaves(value)]
-        for tensor in tensors:
-            try:
-                found[id(tensor)] = tensor._version
-            except RuntimeError:  # an inference tensor does not count
-                continue
-    return found

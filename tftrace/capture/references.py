@@ -17,6 +17,7 @@ from ..recipes.library import Match
 from ..recipes.recipe import Bind, Reference
 from .calls import Call
 from .flex import laid_out
+from .identity import VERSION
 
 
 class Unbound(Exception):
@@ -108,8 +109,8 @@ def getter(source: Reference | float) -> Getter:
         def argument(call: Call) -> Any:
             value = call.arguments.get(name)  # type: ignore[arg-type]
             if isinstance(value, torch.Tensor):
-                noted = call.versions.get(id(value))
-                if noted is not None and noted != value._version:
+                view = call.given.get(id(value))
+                if view is not None and view[VERSION] != value._version:
                     raise Unbound(f"{source.source} was changed in place before the step ended")
             return value
 
@@ -121,7 +122,7 @@ def getter(source: Reference | float) -> Getter:
 
         def part(call: Call) -> Any:
             value = _item(call.result, place)
-            if isinstance(value, torch.Tensor) and _changed(value, call):
+            if isinstance(value, torch.Tensor) and _changed(value, call.given):
                 raise Unbound(f"{source.source} was changed in place before the step ended")
             return value
 
@@ -158,7 +159,9 @@ def _of_child(source: Reference, child: str) -> Getter:
             return None
         at = calls[number]
         value = at.result if key is None else at.arguments.get(key)
-        if isinstance(value, torch.Tensor) and (_changed(value, call) or _changed(value, at)):
+        if isinstance(value, torch.Tensor) and (
+            _changed(value, call.given) or _changed(value, at.returned if key is None else at.given)
+        ):
             raise Unbound(f"{source.source} was changed in place before the step ended")
         return value
 
@@ -170,7 +173,7 @@ def find(reference: Reference, call: Call) -> Any:
     at = _at(reference, call)
     if at is None:
         return None
-    kind = reference.kind
+    kind, noted = reference.kind, at.returned if reference.kind == "return" else at.given
     if kind == "arg":
         start: Any = at.arguments
     elif kind == "return":
@@ -188,7 +191,7 @@ def find(reference: Reference, call: Call) -> Any:
         start = at.owner
     for key in reference.path:
         start = _item(start, key)
-    if isinstance(start, torch.Tensor) and (_changed(start, call) or (at is not None and _changed(start, at))):
+    if isinstance(start, torch.Tensor) and (_changed(start, call.given) or _changed(start, noted)):
         raise Unbound(f"{reference.source} was changed in place before the step ended")
     return start
 
@@ -268,7 +271,7 @@ def _of_class(kind: type, name: str) -> Any:
     return None if hasattr(type(found), "__get__") else found
 
 
-def _changed(tensor: torch.Tensor, call: Call) -> bool:
-    """Whether a tensor was written to since it was noted; an inference tensor does not tell."""
-    noted = call.versions.get(id(tensor))
-    return noted is not None and noted != tensor._version
+def _changed(tensor: torch.Tensor, noted: Mapping[int, Any]) -> bool:
+    """Whether a tensor was written to since its view was noted; an inference tensor does not tell."""
+    view = noted.get(id(tensor))
+    return view is not None and view[VERSION] != tensor._version

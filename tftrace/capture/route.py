@@ -13,6 +13,7 @@ import torch
 
 from .calls import Call
 from .cells import Reading
+from .identity import SHAPE
 from .references import Getter
 from .strided import Form
 
@@ -31,14 +32,15 @@ class Route:
         read in another way, though it looks like this one."""
         self.reading, self.numbers = reading, numbers
         self._others: list[tuple[Getter, Any]] = []
-        self._tensors: list[tuple[Getter, Any, Any, Any, Any]] = []
+        self._tensors: list[tuple[Getter, type, Any]] = []
         strides: dict[str, tuple[int, ...]] = {}
         for name, getter, found in asked:
             if type(found) in _SETTLED:
                 self._others.append((getter, found))
             elif type(found) in _OWN and found.is_cpu and found.layout is torch.strided:
-                strides[name] = found.stride()
-                self._tensors.append((getter, type(found), found.shape, strides[name], found.dtype))
+                form = found.shape, found.stride(), found.dtype, False
+                strides[name] = form[1]
+                self._tensors.append((getter, type(found), form))
             else:
                 raise ValueError(f"{name} is {type(found).__name__}")
         place = {name: at for at, name in enumerate(strides)}
@@ -59,16 +61,16 @@ class Route:
             if found is not wanted and (type(found) is not type(wanted) or found != wanted):
                 return None
         addresses = []
-        for getter, kind, shape, stride, dtype in self._tensors:
+        for getter, kind, form in self._tensors:
             tensor = getter(call)
-            if (
-                type(tensor) is not kind
-                or tensor.shape != shape
-                or tensor.dtype is not dtype
-                or not tensor.is_cpu
-                or tensor.stride() != stride
-                or tensor.is_neg()
-            ):
+            if type(tensor) is not kind or not tensor.is_cpu:
+                return None
+            view = call.returned.get(id(tensor))  # noted a moment ago
+            if view is None:
+                found = tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg()
+            else:
+                found = view[SHAPE:]
+            if found != form:
                 return None
             addresses.append(tensor.data_ptr())
         return None if 0 in addresses else addresses
