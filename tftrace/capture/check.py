@@ -38,6 +38,9 @@ _SECONDS = 2.0  # that verdicts may wait for
 
 _Apart = tuple[plan.Plan, Group]
 
+# Of all recordings, as most are of the same few models; a text says why an equation cannot be read.
+_readings: dict[Any, tuple[Equation, Reading | str]] = {}
+
 
 class Checker:
     """The equations of one recording. Cells are drawn by the step's number, so that a run can be repeated.
@@ -55,7 +58,6 @@ class Checker:
         self._functions: dict[tuple[str, type], Known] = {}
         self._children: dict[tuple[int, ...], frozenset[str]] = {}
         self._wanted: dict[tuple[frozenset[str], str], Wanted] = {}
-        self._readings: dict[Any, Reading | str] = {}  # a text says why there is none
         self._waiting: dict[tuple[Reading, Units], Group] = {}
         # Those of which each variant needs cells of its own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
@@ -82,7 +84,7 @@ class Checker:
         call.equations, asked = known.always or self._applying(known.levels, call)
         call.routes = known.routes
         if known.overwrites and call.equations:
-            call.arguments = copies(call.arguments)
+            call.arguments, call.given = copies(call.arguments), {}
         if asked:
             call.seen, key = {}, (asked, call.scope)
             call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
@@ -127,6 +129,8 @@ class Checker:
         The more steps are judged together the less each costs."""
         if ended or time.monotonic() - self._judged > _SECONDS:
             self._evaluate()
+            if ended:
+                self._waiting = {}  # their memory, at once
         elif full := [group for group in self._waiting.values() if len(group.steps) >= _MOST_TOGETHER]:
             fetch(full)
             self._judge(full)
@@ -163,8 +167,9 @@ class Checker:
             self._row(call.step, order, match, schema.HOLDS, 0.0, 0.0, reading.passes.cells, None, None)
             return True
         group = self._group(reading, match, reading.units())
-        row = group.row(call.step, order, route.forms)
+        row = group.row(route.forms)
         route.copy(addresses, call.step, group.columns, row)
+        group.took(call.step, order)
         self._hold(group)
         return True
 
@@ -219,22 +224,22 @@ class Checker:
     def _reading(
         self, equation: Equation, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float | str]
     ) -> Reading:
-        parts: list[Any] = [equation.id, *numbers.items()]
+        parts: list[Any] = [id(equation), self._cells, *numbers.items()]
         for name, tensor in tensors.items():
             parts += name, tensor.shape, tensor.dtype
         key = tuple(parts)
-        found = self._readings.get(key)
-        if found is None:
+        known, found = _readings.get(key, (None, ""))
+        if known is not equation:
             forms = [(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()]
-            if len(self._readings) >= _MOST_FITS:
-                self._readings.clear()
+            if len(_readings) >= _MOST_FITS:
+                _readings.clear()
             try:
                 shapes = tuple((name, tuple(shape)) for name, shape, _ in forms)
                 fit = plan.fit(equation, shapes, tuple(numbers.items()))
                 found = Reading(fit, numbers, {name: dtype for name, _, dtype in forms}, self._cells)
             except (TraceError, Unbound) as error:
                 found = str(error)
-            self._readings[key] = found
+            _readings[key] = equation, found  # which keeps it, so that its id stays its own
         if isinstance(found, str):
             raise Unbound(found)
         return found

@@ -60,6 +60,5 @@ def _same(one: torch.Tensor, own: Steps, two: torch.Tensor, other: Steps) -> boo
 
 def _alike(strides: Strides, own: Steps, others: Strides, other: Steps) -> bool:
     return all(
-        strides[axis] * taken == others[beside] * more
-        for (axis, taken), (beside, more) in zip(own, other, strict=True)
+        strides[axis] * taken == others[beside] * more for (axis, taken), (beside, more) in zip(own, other, strict=True)
     )

@@ -261,17 +261,13 @@ class Recording(Guard):
 
     # -- rows -------------------------------------------------------------------------------------
 
-    def see(
-        self, call: Call, role: str, values: Mapping[str, Any], seen: dict[int, View] | None = None
-    ) -> None:
+    def see(self, call: Call, role: str, values: Mapping[str, Any], seen: dict[int, View] | None = None) -> None:
         """Queue a row for each tensor in these values, with its statistics at this moment, and note its view."""
         for name, value in values.items():
             if value is not None:
                 self.see_one(call, role, name, value, seen)
 
-    def see_one(
-        self, call: Call, role: str, name: str, value: Any, seen: dict[int, View] | None = None
-    ) -> None:
+    def see_one(self, call: Call, role: str, name: str, value: Any, seen: dict[int, View] | None = None) -> None:
         """`see` of one value."""
         if isinstance(value, torch.Tensor):
             record = self._identities.of(value, seen)

@@ -37,8 +37,7 @@ class Route:
         for name, getter, found in asked:
             if type(found) in _SETTLED:
                 self._others.append((getter, found))
-            elif type(found) in _OWN and found.is_cpu and found.layout is torch.strided:
-                form = found.shape, found.stride(), found.dtype, False
+            elif type(found) in _OWN and found.is_cpu and (form := _form(found)):
                 strides[name] = form[1]
                 self._tensors.append((getter, type(found), form))
             else:
@@ -66,11 +65,7 @@ class Route:
             if type(tensor) is not kind or not tensor.is_cpu:
                 return None
             view = call.returned.get(id(tensor))  # noted a moment ago
-            if view is None:
-                found = tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg()
-            else:
-                found = view[SHAPE:]
-            if found != form:
+            if (_form(tensor) if view is None else view[SHAPE:]) != form:
                 return None
             addresses.append(tensor.data_ptr())
         return None if 0 in addresses else addresses
@@ -84,3 +79,10 @@ class Route:
         starts = self.reading.starts(seed)
         for column, form, (statement, at) in zip(columns, self.forms, self._reads, strict=True):
             column[row] = form.at(addresses[at], starts[statement])
+
+
+def _form(tensor: torch.Tensor) -> tuple[Any, ...] | None:
+    """Shape, strides, dtype and a pending sign, as in a view (see `identity`)."""
+    if tensor.layout is not torch.strided:
+        return None
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg()

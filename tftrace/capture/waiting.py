@@ -29,23 +29,27 @@ class Group:
         self._room = 0
         self.awaited: list[tuple[int, int, torch.Tensor]] = []  # column, row, and what is still on an accelerator
 
-    def row(self, step: int, order: int, cells: Sequence[Any]) -> int:
-        """The row of a step, which has room for cells of these shapes and dtypes."""
+    def row(self, cells: Sequence[Any]) -> int:
+        """The next row, with room for cells of these shapes and dtypes."""
         row = len(self.steps)
         if row == self._room:
             self._grow(cells)
+        return row
+
+    def took(self, step: int, order: int) -> None:
+        """The next row has been filled."""
         self.steps.append(step)
         self.orders.append(order)
-        return row
 
     def add(self, step: int, order: int, cells: Sequence[Any]) -> None:
         """Copy what was read for a step."""
-        row = self.row(step, order, cells)
+        row = self.row(cells)
         for at, part in enumerate(cells):
             if isinstance(part, torch.Tensor):
                 self.awaited.append((at, row, part))
             else:
                 self.columns[at][row] = part
+        self.took(step, order)
 
     def clear(self) -> None:
         """Begin anew, in the same memory."""

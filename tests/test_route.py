@@ -1,0 +1,161 @@
+"""A call is read as an earlier one where it is like it, and only there: the verdicts are those of reading it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import linear
+
+import tftrace
+from tftrace.capture import check
+from tftrace.capture.route import Route
+
+from .conftest import tiny
+
+pytestmark = pytest.mark.usefixtures("no_grad")
+Patch = pytest.MonkeyPatch
+Row = tuple[str, str, float | None, float | None, int, str | None, str | None]
+
+
+@pytest.fixture
+def followed(monkeypatch: Patch) -> list[bool]:
+    """For each route that was tried, whether it was taken."""
+    tried: list[bool] = []
+    original = check.Checker._follow
+
+    def follow(self: check.Checker, route: Route, *rest: Any) -> bool:
+        tried.append(original(self, route, *rest))
+        return tried[-1]
+
+    monkeypatch.setattr(check.Checker, "_follow", follow)
+    return tried
+
+
+def rows(model: nn.Module, calls: list[Callable[[], Any]]) -> list[Row]:
+    """The checks of one recording of these calls."""
+    with tftrace.record(model) as trace:
+        for call in calls:
+            call()
+    keys = ("equation", "verdict", "residual", "bound", "cells", "variant", "reason")
+    return [tuple(row[key] for key in keys) for row in trace.checks.to_pylist()]  # type: ignore[misc]
+
+
+def with_and_without(monkeypatch: Patch, model: nn.Module, calls: list[Callable[[], Any]]) -> Iterator[list[Row]]:
+    yield rows(model, calls)
+    with monkeypatch.context() as patch:
+        patch.setattr(check.Checker, "_again", lambda *_: False)
+        yield rows(model, calls)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "marian"])
+def test_the_verdicts_are_those_of_reading_anew(
+    name: str, dtype: torch.dtype, monkeypatch: Patch, followed: list[bool]
+) -> None:
+    model, inputs = tiny(name)
+    model.to(dtype)
+    again, anew = with_and_without(monkeypatch, model, [lambda: model(**inputs)] * 3)
+    assert again == anew
+    assert sum(followed) > 0.6 * len(anew)  # most of two forwards of three
+
+
+def variations() -> dict[str, Callable[[nn.Linear, torch.Tensor], Any]]:
+    """Ways in which a call differs from the plain one of a linear layer, of an input of 6 × 8."""
+
+    def without_bias(model: nn.Linear, x: torch.Tensor) -> Any:
+        kept, model.bias = model.bias, None  # type: ignore[assignment]
+        model(x)
+        model.bias = kept
+
+    def other_weight(model: nn.Linear, x: torch.Tensor) -> Any:
+        kept = model.weight.data
+        model.weight.data = torch.linspace(-1, 1, 40).view(8, 5).t()  # at another place, and of other strides
+        model(x)
+        model.weight.data = kept
+
+    def double(model: nn.Linear, x: torch.Tensor) -> Any:
+        model.double()(x.double())
+        model.float()
+
+    class Mine(torch.Tensor):
+        pass
+
+    return {
+        "longer": lambda model, x: model(torch.cat([x, x])),
+        "transposed": lambda model, x: model(x.t().contiguous().t()),
+        "stretched": lambda model, x: model(x[:1].expand(6, 8)),
+        "negative": lambda model, x: model(torch.complex(x, x).conj().imag),
+        "subclass": lambda model, x: model(x.as_subclass(Mine)),
+        "without bias": without_bias,
+        "other weight": other_weight,
+        "double": double,
+        "autocast": lambda model, x: torch.autocast("cpu", torch.bfloat16)(model)(x),
+        "empty": lambda model, x: model(x[:0]),
+        "meta": lambda model, x: torch.func.functional_call(
+            model, {n: p.to("meta") for n, p in model.named_parameters()}, (x.to("meta"),)
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", variations())
+def test_a_call_that_differs_is_read_anew(name: str, monkeypatch: Patch, followed: list[bool]) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Linear(8, 5), torch.randn(6, 8)
+    calls = [lambda: model(x), lambda: variations()[name](model, x), lambda: model(x)]
+    again, anew = with_and_without(monkeypatch, model, calls)
+    assert again == anew and len(again) == 3
+    assert again[0][1] == again[2][1] == "holds" and again[1][1] == (
+        "unchecked" if name in ("empty", "meta") else "holds"
+    )
+    assert followed[-1]  # the third call is like the first
+
+
+def test_a_number_that_changes_is_read_anew(monkeypatch: Patch) -> None:
+    model, x = nn.LayerNorm(8), torch.randn(6, 8)
+
+    def call(eps: float) -> None:
+        model.eps = eps
+        model(x)
+
+    again, anew = with_and_without(monkeypatch, model, [lambda: call(1e-5), lambda: call(0.5), lambda: call(1e-5)])
+    assert again == anew and [row[1] for row in again] == ["holds"] * 3
+
+
+def in_time(model: nn.Module, change: Callable[[torch.Tensor, torch.Tensor], Any]) -> nn.Module:
+    """The module, from the third call on with a change of what it was given or returns."""
+    calls: list[None] = []
+
+    def hook(_: nn.Module, given: tuple[torch.Tensor], result: torch.Tensor) -> Any:
+        calls.append(None)
+        return change(given[0], result) if len(calls) >= 3 else None
+
+    model.register_forward_hook(hook)
+    return model
+
+
+def test_what_breaks_after_sound_calls_differs(followed: list[bool]) -> None:
+    model, x = in_time(nn.Linear(8, 5), lambda _, result: result * 1.001), torch.randn(6, 8)
+    found = rows(model, [lambda: model(x)] * 4)
+    assert [row[1] for row in found] == ["holds", "holds", "differs", "differs"]
+    assert followed == [True] * 3
+
+
+def test_what_is_no_longer_passed_on_is_read(followed: list[bool]) -> None:
+    model, x = in_time(nn.Dropout().eval(), lambda given, _: given + 0.5), torch.randn(6, 8)
+    found = rows(model, [lambda: model(x)] * 3)
+    assert [row[1] for row in found] == ["holds", "holds", "differs"]
+    assert followed == [True, True]
+
+
+def test_an_input_that_was_changed_in_place_is_not_read(followed: list[bool]) -> None:
+    def zero(given: torch.Tensor, _: torch.Tensor) -> None:
+        given.zero_()
+
+    model = in_time(nn.Linear(8, 5), zero)
+    found = rows(model, [lambda: model(torch.randn(6, 8))] * 3)
+    assert [row[1] for row in found] == ["holds", "holds", "unchecked"]
+    assert found[2][6] is not None and "changed in place" in found[2][6]
