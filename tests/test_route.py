@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import linear
 
 import tftrace
 from tftrace.capture import check

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import schema
 from ..source import NOWHERE, Site
+from .identity import View
 
 
 class Place(NamedTuple):
@@ -48,9 +49,9 @@ class Call:
     result: Any = None
     values: Mapping[str, Any] = {}  # locals at the return
     equations: tuple[Any, ...] = ()
-    routes: dict[int, Any] = {}  # by equation, how its cells were read last
-    given: dict[int, Any] = {}  # views of the tensors in the arguments, as they were, by their ids
-    returned: dict[int, Any] = {}  # and of those in the result
+    known: Any = None  # what the recipes say of its module or function
+    given: Mapping[int, View] = {}  # of the tensors in the arguments, as they were, by their ids
+    returned: dict[int, View] | None = None  # and of those in the result
     seen: dict[str, list[Call]] | None = None  # finished calls below by relative name, where a recipe asks for them
     wanted: Mapping[str, str | None] = {}  # the relative names of those calls, if `seen` is there
     latest: Mapping[type, Call] = {}  # calls below by the class of their module, where a recipe asks for the last one

@@ -82,7 +82,7 @@ class Checker:
             call.before = above.latest.get(kind)
             above.latest = {**above.latest, kind: call}
         call.equations, asked = known.always or self._applying(known.levels, call)
-        call.routes = known.routes
+        call.known = known
         if known.overwrites and call.equations:
             call.arguments, call.given = copies(call.arguments), {}
         if asked:
@@ -147,12 +147,13 @@ class Checker:
     def _again(self, match: Match, call: Call, order: int) -> bool:
         """Read the cells as on an earlier call, if there was one like this."""
         key = id(match)  # the library keeps it, so that an id stays its own
-        last = call.routes.get(key)
+        routes: dict[int, Route] = call.known.routes
+        last = routes.get(key)
         if last is not None and self._follow(last, match, call, order):
             return True
         for route in self._routes.get(key, ()):
             if route is not last and self._follow(route, match, call, order):
-                call.routes[key] = route
+                routes[key] = route
                 return True
         return False
 
@@ -174,7 +175,7 @@ class Checker:
         return True
 
     def _remember(self, match: Match, call: Call, route: Route) -> None:
-        call.routes[id(match)] = route
+        call.known.routes[id(match)] = route
         self._routes[id(match)] = [route, *self._routes.get(id(match), ())][:_MOST_ROUTES]
 
     def _read(self, match: Match, call: Call, order: int) -> None:

@@ -26,7 +26,7 @@ _VERSIONS = 1 << 16  # views and versions remembered: a buffer that is written t
 Record = tuple[int, tuple[int, ...], str, str, int, int, Any]
 NUMBER, NBYTES, SUMMARY = 0, 5, 6
 
-View = tuple[int, int, int, tuple[int, ...], tuple[int, ...], torch.dtype, bool]
+View = tuple[Any, int, Any, tuple[int, ...], tuple[int, ...], torch.dtype, bool]
 VERSION, SHAPE, STRIDE, DTYPE, NEGATIVE = 1, 3, 4, 5, 6  # of a view; the others are storage and offset
 
 

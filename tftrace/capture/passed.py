@@ -12,7 +12,6 @@ from ..recipes.nodes import Name
 from ..recipes.plan import Fit, Statement
 from .strided import Steps, steps
 
-
 Strides = tuple[int, ...]
 
 

@@ -97,11 +97,12 @@ class Recording(Guard):
         call.owner, call.direct = owner, direct
         if arguments is not None:
             call.arguments = arguments
-            checked = self._equations is not None and where.kind is not schema.OP
-            if checked:
-                call.given, call.returned = {}, {}
-            self.see(call, schema.INPUT, arguments, call.given if checked else None)
-            if checked and self._equations is not None:
+            if self._equations is None or where.kind is schema.OP:
+                self.see(call, schema.INPUT, arguments)
+            else:
+                given: dict[int, View] = {}
+                call.given, call.returned = given, {}
+                self.see(call, schema.INPUT, arguments, given)
                 self._equations.begin(call)
                 if call.seen is not None:
                     state.collectors.append(call)
@@ -191,7 +192,7 @@ class Recording(Guard):
             while stack[-1] is not call:
                 self._close(state, None, now, schema.RAISED if raised else schema.OPEN)
         if not raised and not call.muted:
-            self.see_one(call, schema.OUTPUT, "", result, None if call.returned is Call.returned else call.returned)
+            self.see_one(call, schema.OUTPUT, "", result, call.returned)
         self._close(state, result, now, schema.RAISED if raised else schema.RETURNED)
 
     def _close(self, state: State, result: Any, now: int, status: str) -> None:

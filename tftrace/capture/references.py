@@ -160,7 +160,7 @@ def _of_child(source: Reference, child: str) -> Getter:
         at = calls[number]
         value = at.result if key is None else at.arguments.get(key)
         if isinstance(value, torch.Tensor) and (
-            _changed(value, call.given) or _changed(value, at.returned if key is None else at.given)
+            _changed(value, call.given) or _changed(value, at.returned or {} if key is None else at.given)
         ):
             raise Unbound(f"{source.source} was changed in place before the step ended")
         return value
@@ -173,7 +173,7 @@ def find(reference: Reference, call: Call) -> Any:
     at = _at(reference, call)
     if at is None:
         return None
-    kind, noted = reference.kind, at.returned if reference.kind == "return" else at.given
+    kind, noted = reference.kind, at.returned or {} if reference.kind == "return" else at.given
     if kind == "arg":
         start: Any = at.arguments
     elif kind == "return":

@@ -32,7 +32,7 @@ class Route:
         read in another way, though it looks like this one."""
         self.reading, self.numbers = reading, numbers
         self._others: list[tuple[Getter, Any]] = []
-        self._tensors: list[tuple[Getter, type, Any]] = []
+        self._tensors: list[tuple[Getter, Any, Any]] = []
         strides: dict[str, tuple[int, ...]] = {}
         for name, getter, found in asked:
             if type(found) in _SETTLED:
@@ -59,12 +59,12 @@ class Route:
             found = getter(call)
             if found is not wanted and (type(found) is not type(wanted) or found != wanted):
                 return None
-        addresses = []
+        addresses, returned = [], call.returned or {}
         for getter, kind, form in self._tensors:
             tensor = getter(call)
             if type(tensor) is not kind or not tensor.is_cpu:
                 return None
-            view = call.returned.get(id(tensor))  # noted a moment ago
+            view = returned.get(id(tensor))  # noted a moment ago
             if (_form(tensor) if view is None else view[SHAPE:]) != form:
                 return None
             addresses.append(tensor.data_ptr())
@@ -72,7 +72,7 @@ class Route:
 
     def passes(self, addresses: Sequence[int]) -> bool:
         """Whether all that the equation passes on is the same (see `Passed`)."""
-        return bool(self._passed) and all([addresses[one] == addresses[two] for one, two in self._passed])
+        return bool(self._passed) and all(addresses[one] == addresses[two] for one, two in self._passed)
 
     def copy(self, addresses: Sequence[int], seed: int, columns: Sequence[Any], row: int) -> None:
         """Copy the drawn cells into a row of these columns."""
