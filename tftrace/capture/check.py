@@ -1,4 +1,4 @@
-"""Finds the equations of each call, and says of each whether it holds, differs, or why it cannot be checked."""
+"""Says of each equation of each call whether it holds, differs, or why it cannot be checked."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from .. import schema
 from ..errors import TraceError
 from ..numbers import NumbersWriter
 from ..recipes import plan
-from ..recipes.library import Level, Library, Match
+from ..recipes.library import Library, Match
 from ..recipes.recipe import Equation
 from ..recipes.value import Array
 from ..writer import TraceWriter
 from .calls import Call
 from .cells import ALL, Reading, Units
 from .judge import Outcome, judge, judge_all
-from .known import Asking, Known, Wanted, copies
+from .known import Finder
 from .numbers import on_host
-from .references import Unbound, applies, getter, resolve
+from .references import Unbound, getter, resolve
 from .route import Route
 from .waiting import Group, fetch
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
 _MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
-_MOST_MODULES = 1 << 16  # whose equations are remembered
 _MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
 _MOST_TOGETHER = 512  # steps evaluated at once
 _MOST_CELLS = 1 << 19  # of one leaf, evaluated at once
@@ -51,13 +50,9 @@ class Checker:
     def __init__(self, library: Library, writer: TraceWriter, cells: int | str | None = None) -> None:
         self._cells = None if isinstance(cells, str) else cells  # about how many of each result, if not a few
         self._every = cells == ALL
-        self._library, self._writer = library, writer
+        self._writer, self._finder = writer, Finder(library, writer.meta["equations"])
         self._numbers = NumbersWriter(writer.rank_folder)
         self._rows: list[tuple[int, int, tuple[Any, ...]]] = []  # step, order, row
-        self._modules: dict[int, Known] = {}
-        self._functions: dict[tuple[str, type], Known] = {}
-        self._children: dict[tuple[int, ...], frozenset[str]] = {}
-        self._wanted: dict[tuple[frozenset[str], str], Wanted] = {}
         self._waiting: dict[tuple[Reading, Units], Group] = {}
         # Those of which each variant needs cells of its own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
@@ -67,50 +62,7 @@ class Checker:
 
     def begin(self, call: Call) -> None:
         """Find the call's equations, and note what must be kept for them."""
-        owner = call.owner
-        if call.direct or call.place.kind is schema.MODULE:
-            known = self._modules.get(id(owner))
-            if known is None or known.owner() is not owner:
-                known = self._of(owner)
-        else:
-            known = self._functions.get((call.place.type, type(owner)))
-            if known is None:
-                levels = self._library.of_function(call.place.type, type(owner))
-                known = self._functions[(call.place.type, type(owner))] = Known(None, levels, self._asked)
-        if known.chained and call.parent is not None:
-            above, kind = call.parent.call, type(owner)
-            call.before = above.latest.get(kind)
-            above.latest = {**above.latest, kind: call}
-        call.equations, asked = known.always or self._applying(known.levels, call)
-        call.known = known
-        if known.overwrites and call.equations:
-            call.arguments, call.given = copies(call.arguments), {}
-        if asked:
-            call.seen, key = {}, (asked, call.scope)
-            call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
-
-    def _applying(self, levels: tuple[Level, ...], call: Call) -> Asking:
-        for level in levels:
-            if found := tuple([m for m in level if not m.conditional or applies(m, call)]):
-                return found, self._asked(found)
-        return (), frozenset()
-
-    def _asked(self, matches: tuple[Match, ...]) -> frozenset[str]:
-        """What the equations of a step ask for of the calls below it."""
-        key = tuple(map(id, matches))  # the library keeps them, so that an id stays its own
-        asked = self._children.get(key)
-        if asked is None:
-            asked = self._children[key] = frozenset().union(*(match.children for match in matches))
-            self._writer.meta["equations"].update({m.equation.id: m.equation.data for m in matches})
-        return asked
-
-    def _of(self, module: torch.nn.Module) -> Known:
-        """The equations of a module, looked up once."""
-        if len(self._modules) >= _MOST_MODULES:  # such as the replicas of every forward
-            self._modules.clear()
-        levels = self._library.of_module(type(module), module)
-        known = self._modules[id(module)] = Known(module, levels, self._asked)
-        return known
+        self._finder.begin(call)
 
     def finish(self, call: Call) -> None:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""

@@ -9,8 +9,12 @@ from typing import Any
 
 import torch
 
-from ..recipes.library import Level, Match
+from .. import schema
+from ..recipes.library import Level, Library, Match
+from .calls import Call
+from .references import applies
 
+_MOST_MODULES = 1 << 16  # whose equations are remembered
 _MOST_NAMES = 1 << 16  # remembered of a module
 _MOST_COPIED = 1 << 22  # elements
 
@@ -54,7 +58,64 @@ class Wanted(dict[str, "str | None"]):
         return found
 
 
-def copies(arguments: Mapping[str, Any]) -> dict[str, Any]:
+class Finder:
+    """The equations of each call of a recording. `met` gets those that were found, as they are written."""
+
+    def __init__(self, library: Library, met: dict[str, Any]) -> None:
+        self._library, self._met = library, met
+        self._modules: dict[int, Known] = {}
+        self._functions: dict[tuple[str, type], Known] = {}
+        self._children: dict[tuple[int, ...], frozenset[str]] = {}
+        self._wanted: dict[tuple[frozenset[str], str], Wanted] = {}
+
+    def begin(self, call: Call) -> None:
+        """Note on a call its equations, and what must be kept for them."""
+        owner = call.owner
+        if call.direct or call.place.kind is schema.MODULE:
+            known = self._modules.get(id(owner))
+            if known is None or known.owner() is not owner:
+                known = self._of(owner)
+        else:
+            known = self._functions.get((call.place.type, type(owner)))
+            if known is None:
+                levels = self._library.of_function(call.place.type, type(owner))
+                known = self._functions[(call.place.type, type(owner))] = Known(None, levels, self._asked)
+        if known.chained and call.parent is not None:
+            above, kind = call.parent.call, type(owner)
+            call.before = above.latest.get(kind)
+            above.latest = {**above.latest, kind: call}
+        call.known = known
+        call.equations, asked = known.always or self._applying(known.levels, call)
+        if known.overwrites and call.equations:
+            call.arguments, call.given = _copies(call.arguments), {}
+        if asked:
+            call.seen, key = {}, (asked, call.scope)
+            call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
+
+    def _of(self, module: torch.nn.Module) -> Known:
+        if len(self._modules) >= _MOST_MODULES:  # such as the replicas of every forward
+            self._modules.clear()
+        levels = self._library.of_module(type(module), module)
+        known = self._modules[id(module)] = Known(module, levels, self._asked)
+        return known
+
+    def _applying(self, levels: tuple[Level, ...], call: Call) -> Asking:
+        for level in levels:
+            if found := tuple([m for m in level if not m.conditional or applies(m, call)]):
+                return found, self._asked(found)
+        return (), frozenset()
+
+    def _asked(self, matches: tuple[Match, ...]) -> frozenset[str]:
+        """What the equations of a step ask for of the calls below it."""
+        key = tuple(map(id, matches))  # the library keeps them, so that an id stays its own
+        asked = self._children.get(key)
+        if asked is None:
+            asked = self._children[key] = frozenset().union(*(match.children for match in matches))
+            self._met.update({m.equation.id: m.equation.data for m in matches})
+        return asked
+
+
+def _copies(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that are about to be overwritten, as they are now; what is too large to be copied stays what it is."""
     return {
         name: value.detach().clone() if isinstance(value, torch.Tensor) and value.numel() <= _MOST_COPIED else value
