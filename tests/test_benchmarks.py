@@ -57,6 +57,7 @@ def test_a_block_that_waits_twice_as_long_costs_two(monkeypatch: pytest.MonkeyPa
     ("name", "options", "expected"),
     [
         ("overhead", ["--models", "bert-tiny", "--ways", "empty hooks", "tftrace lines", "--seconds", "0"], "steady"),
+        ("checks", ["--models", "bert-tiny", "--seconds", "0"], "once"),
         ("generation", ["--levels", "modules", "--tokens", "3", "--seconds", "0"], "MB on disk"),
         ("memory", ["--forwards", "16", "--calls", "800"], "closed"),
     ],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from . import generation, memory, overhead, screen
+from . import checks, generation, memory, overhead, screen
 from .report import arguments
 
 
 def main() -> None:
     """Each table is printed, and written, when it is there, so that a run that is stopped leaves what it found."""
     chosen = arguments(__doc__).parse_args()
-    for benchmark in (overhead, generation, memory, screen):
+    for benchmark in (overhead, checks, generation, memory, screen):
         benchmark.collect().deliver(chosen.markdown)
 
 

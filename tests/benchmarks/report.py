@@ -20,6 +20,7 @@ TARGETS = {
     ("bert-base", "tftrace lines"): 1.15,
     ("bert-small", "tftrace modules"): 1.8,
     ("bert-small", "tftrace lines"): 3.5,
+    ("bert-base", "checks"): 1.05,
     ("generation", "time"): 1.25,
     ("generation", "MB on disk"): 10.0,
     ("generation", "MB in memory"): 100.0,

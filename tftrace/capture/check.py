@@ -28,7 +28,7 @@ from .route import Route
 from .waiting import Group, fetch
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
-_MOST_FITS = 2048  # remembered; each token of a generation has shapes of its own
+_MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
 _MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
 _MOST_TOGETHER = 512  # steps evaluated at once
 _MOST_CELLS = 1 << 19  # of one leaf, evaluated at once
