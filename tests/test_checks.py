@@ -15,8 +15,12 @@ from transformers import (
     Gemma2Model,
     LlamaConfig,
     LlamaModel,
+    Qwen3VLTextConfig,
+    Qwen3VLTextModel,
     T5Config,
     T5EncoderModel,
+    xLSTMConfig,
+    xLSTMForCausalLM,
 )
 from transformers.models.llama import modeling_llama
 
@@ -337,3 +341,41 @@ def test_a_mask_too_large_to_be_laid_out_is_not_taken_for_none(flex: Any, monkey
     assert {(row["verdict"], row["reason"]) for row in rows} == {
         ("unchecked", "M is a BlockMask, neither tensor nor number")
     }
+
+
+# -- what some models do besides the equation ---------------------------------------------------------
+
+
+def test_capped_logits_are_named() -> None:
+    torch.manual_seed(0)
+    config = xLSTMConfig(
+        vocab_size=99,
+        hidden_size=64,
+        num_hidden_layers=1,
+        num_blocks=1,
+        num_heads=4,
+        qk_dim_factor=1.0,
+        output_logit_soft_cap=0.1,
+    )
+    model = xLSTMForCausalLM(config).eval()
+    (row,) = verdicts(model, {"input_ids": torch.randint(1, 99, (1, 6))}, "language-model-head")
+    assert (row["verdict"], row["variant"]) == ("differs", "soft-capped logits (Gemma 2)")
+    model.register_forward_hook(lambda _, args, out: setattr(out, "logits", 1.01 * out.logits))
+    (row,) = verdicts(model, {"input_ids": torch.randint(1, 99, (1, 6))}, "language-model-head")
+    assert (row["verdict"], row["variant"]) == ("differs", None)
+
+
+def test_layers_between_which_a_picture_is_added_are_not_compared() -> None:
+    torch.manual_seed(0)
+    config = Qwen3VLTextConfig(
+        vocab_size=99, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8,
+    )  # fmt: skip
+    config.rope_parameters = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    model = Qwen3VLTextModel(config).eval()
+    plain = {"inputs_embeds": torch.randn(1, 6, 32)}
+    assert [row["verdict"] for row in verdicts(model, plain, "layer-chain")] == ["holds"] * 2
+    where = torch.tensor([[True, True, False, False, False, False]])
+    pictured = {**plain, "visual_pos_masks": where, "deepstack_visual_embeds": [torch.randn(2, 32)]}
+    found = verdicts(model, pictured, "layer-chain")
+    assert [row["verdict"] for row in found] == ["unchecked"] * 2 and "DeepStack" in found[0]["reason"]
