@@ -30,8 +30,6 @@ from .waiting import Group, fetch
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
 _MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
 _MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
-_MOST_TOGETHER = 512  # steps evaluated at once
-_MOST_CELLS = 1 << 19  # of one leaf, evaluated at once
 _SECONDS = 2.0  # that verdicts may wait for
 
 
@@ -83,7 +81,7 @@ class Checker:
             self._evaluate()
             if ended:
                 self._waiting = {}  # their memory, at once
-        elif full := [group for group in self._waiting.values() if len(group.steps) >= _MOST_TOGETHER]:
+        elif full := [group for group in self._waiting.values() if len(group.steps) >= group.together]:
             fetch(full)
             self._judge(full)
         self._numbers.close() if ended else self._numbers.flush()
@@ -171,7 +169,9 @@ class Checker:
 
     def _hold(self, group: Group) -> None:
         self._held += group.cells
-        if self._held > _MOST_HELD:
+        if len(group.steps) >= group.together and not group.awaited:  # at once, while they are in the caches
+            self._judge([group])
+        elif self._held > _MOST_HELD:
             self._evaluate()
 
     def _reading(
@@ -217,7 +217,7 @@ class Checker:
         """Judge all that waits."""
         groups = {key: group for key, group in self._waiting.items() if group.steps}  # others' memory is let go
         alone, self._alone = self._alone, []
-        self._held, self._judged = 0, time.monotonic()
+        self._judged = time.monotonic()
         every = [*groups.values(), *(group for group, _ in alone)]
         every += [one[1] for _, apart in alone for one in apart.values() if not isinstance(one, str)]
         fetch(every)
@@ -230,6 +230,7 @@ class Checker:
         """Judge groups whose cells are on the host."""
         for group in groups:
             self._conclude(group, partial(_judged, group))
+            self._held -= len(group.steps) * group.cells
             group.clear()
 
     def _conclude(self, group: Group, judged: Callable[[plan.Plan, list[Array]], list[Outcome | str]]) -> None:
@@ -267,10 +268,8 @@ class Checker:
 def _judged(group: Group, fitted: plan.Plan, columns: list[Array]) -> list[Outcome | str]:
     """`judge`, so many at a time that what it makes stays small."""
     found: list[Outcome | str] = []
-    steps, largest = len(columns[0]), max(column[0].size for column in columns)
-    together = max(min(_MOST_TOGETHER, _MOST_CELLS // max(largest, 1)), 1)
-    for at in range(0, steps, together):
-        part = [column[at : at + together] for column in columns]
+    for at in range(0, len(columns[0]), group.together):
+        part = [column[at : at + group.together] for column in columns]
         try:
             found += judge(group.reading, fitted, group.units, part)
         except TraceError as error:

@@ -14,7 +14,10 @@ from ..recipes.value import Array
 from .cells import Reading, Units
 from .numbers import host, host_kind
 
-_ROOM, _LARGE = 16, 1 << 16  # rows of a first column; steps of so many cells begin with one
+_ROOM = 16  # rows of a first column
+# Of one column, that are judged at once: what is made of them is to stay in the near caches, and in memory that the
+# allocator does not give back to the system each time.
+_MOST_CELLS, _MOST_TOGETHER = 1 << 17, 512
 
 
 class Group:
@@ -24,7 +27,7 @@ class Group:
         self.reading, self.match, self.units = reading, match, units
         self.steps: list[int] = []
         self.orders: list[int] = []  # of the equation among those of the step
-        self.cells = 0  # of one step
+        self.cells, self.together = 0, 1  # cells of one step; steps that are judged at once
         self.columns: list[Array] = []  # with more rows than steps
         self._room = 0
         self.awaited: list[tuple[int, int, torch.Tensor]] = []  # column, row, and what is still on an accelerator
@@ -63,8 +66,10 @@ class Group:
     def _grow(self, cells: Sequence[Any]) -> None:
         if not self._room:
             self.columns = [np.empty((0, *part.shape), host_kind(part.dtype)) for part in cells]
-            self.cells = sum([math.prod(part.shape) for part in cells])
-        old, self._room = self._room, max(2 * self._room, _ROOM if self.cells < _LARGE else 1)
+            sizes = [math.prod(part.shape) for part in cells]
+            self.cells, self.together = sum(sizes), min(max(_MOST_CELLS // max(sizes), 1), _MOST_TOGETHER)
+        old, more = self._room, max(2 * self._room, _ROOM)
+        self._room = min(more, self.together) if old < self.together else more  # what is awaited may be more
         for at, column in enumerate(self.columns):
             self.columns[at] = np.empty((self._room, *column.shape[1:]), column.dtype)
             self.columns[at][:old] = column
