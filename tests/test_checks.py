@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from transformers import (
     xLSTMConfig,
     xLSTMForCausalLM,
 )
+from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 from transformers.models.llama import modeling_llama
 
 import tftrace
@@ -379,3 +381,31 @@ def test_layers_between_which_a_picture_is_added_are_not_compared() -> None:
     pictured = {**plain, "visual_pos_masks": where, "deepstack_visual_embeds": [torch.randn(2, 32)]}
     found = verdicts(model, pictured, "layer-chain")
     assert [row["verdict"] for row in found] == ["unchecked"] * 2 and "DeepStack" in found[0]["reason"]
+
+
+def test_logits_that_the_config_of_the_text_divides_are_named() -> None:
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(9, 8)
+
+        def forward(self, ids: torch.Tensor) -> Any:
+            return BaseModelOutput(last_hidden_state=self.embed(ids))
+
+    class ToyForConditionalGeneration(nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.config = SimpleNamespace(text_config=SimpleNamespace(logits_scaling=4.0))
+            self.model, self.lm_head, self.by = Inner(), nn.Linear(8, 9, bias=False), by
+
+        def forward(self, ids: torch.Tensor) -> Any:
+            return CausalLMOutput(logits=self.lm_head(self.model(ids).last_hidden_state) / self.by)
+
+    def told(by: float) -> tuple[str, str | None]:
+        torch.manual_seed(0)
+        (row,) = verdicts(ToyForConditionalGeneration(by), torch.tensor([[1, 2, 3]]), "language-model-head")
+        return row["verdict"], row["variant"]
+
+    assert told(4.0) == ("differs", "divided logits (Granite)")
+    assert told(4.1) == ("differs", None)
+    assert told(1.0) == ("holds", None)
