@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import check
+from tftrace.capture import check, known
 from tftrace.capture.route import Route
 
 from .conftest import tiny
@@ -141,6 +141,15 @@ def test_what_breaks_after_sound_calls_differs(followed: list[bool]) -> None:
     found = rows(model, [lambda: model(x)] * 4)
     assert [row[1] for row in found] == ["holds", "holds", "differs", "differs"]
     assert followed == [True] * 3
+
+
+@pytest.mark.parametrize("most", [1 << 22, 0])
+def test_what_a_module_overwrites_is_checked_if_it_could_be_copied(most: int, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(known, "_MOST_COPIED", most)
+    model = nn.SiLU(inplace=True)
+    found = rows(model, [lambda: model(torch.randn(6, 8))] * 3)
+    assert [row[1] for row in found] == ["holds" if most else "unchecked"] * 3
+    assert most or all("changed in place" in str(row[6]) for row in found)
 
 
 def test_what_is_no_longer_passed_on_is_read(followed: list[bool]) -> None:

@@ -87,7 +87,7 @@ class Finder:
         call.known = known
         call.equations, asked = known.always or self._applying(known.levels, call)
         if known.overwrites and call.equations:
-            call.arguments, call.given = _copies(call.arguments), {}
+            call.arguments = _copies(call.arguments)
         if asked:
             call.seen, key = {}, (asked, call.scope)
             call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
