@@ -27,7 +27,7 @@ Record = tuple[int, tuple[int, ...], str, str, int, int, Any]
 NUMBER, NBYTES, SUMMARY = 0, 5, 6
 
 View = tuple[Any, int, Any, tuple[int, ...], tuple[int, ...], torch.dtype, bool]
-VERSION, SHAPE, STRIDE, DTYPE, NEGATIVE = 1, 3, 4, 5, 6  # of a view; the others are storage and offset
+VERSION, SHAPE = 1, 3  # in a view; strides, dtype and sign follow the shape
 
 
 class Identities:

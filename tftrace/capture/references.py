@@ -17,7 +17,7 @@ from ..recipes.library import Match
 from ..recipes.recipe import Bind, Reference
 from .calls import Call
 from .flex import laid_out
-from .identity import VERSION
+from .identity import VERSION, View
 
 
 class Unbound(Exception):
@@ -107,12 +107,7 @@ def getter(source: Reference | float) -> Getter:
         name = source.path[0]
 
         def argument(call: Call) -> Any:
-            value = call.arguments.get(name)  # type: ignore[arg-type]
-            if isinstance(value, torch.Tensor):
-                view = call.given.get(id(value))
-                if view is not None and view[VERSION] != value._version:
-                    raise Unbound(f"{source.source} was changed in place before the step ended")
-            return value
+            return _unchanged(source, call.arguments.get(name), call.given)  # type: ignore[arg-type]
 
         return argument
     if source.child is None and source.kind == "return" and not source.path:
@@ -120,13 +115,7 @@ def getter(source: Reference | float) -> Getter:
     if source.child is None and source.kind == "return" and len(source.path) == 1:
         place = source.path[0]
 
-        def part(call: Call) -> Any:
-            value = _item(call.result, place)
-            if isinstance(value, torch.Tensor) and _changed(value, call.given):
-                raise Unbound(f"{source.source} was changed in place before the step ended")
-            return value
-
-        return part
+        return lambda call: _unchanged(source, _item(call.result, place), call.given)
     if source.child not in (None, "..", "<") and not any(mark in source.child for mark in "*?["):
         return _of_child(source, source.child)
     if source.child is None and source.kind in ("param", "attr"):
@@ -159,11 +148,8 @@ def _of_child(source: Reference, child: str) -> Getter:
             return None
         at = calls[number]
         value = at.result if key is None else at.arguments.get(key)
-        if isinstance(value, torch.Tensor) and (
-            _changed(value, call.given) or _changed(value, at.returned or {} if key is None else at.given)
-        ):
-            raise Unbound(f"{source.source} was changed in place before the step ended")
-        return value
+        _unchanged(source, value, call.given)
+        return _unchanged(source, value, at.returned or {} if key is None else at.given)
 
     return of
 
@@ -191,9 +177,8 @@ def find(reference: Reference, call: Call) -> Any:
         start = at.owner
     for key in reference.path:
         start = _item(start, key)
-    if isinstance(start, torch.Tensor) and (_changed(start, call.given) or _changed(start, noted)):
-        raise Unbound(f"{reference.source} was changed in place before the step ended")
-    return start
+    _unchanged(reference, start, call.given)
+    return _unchanged(reference, start, noted)
 
 
 @lru_cache(maxsize=4096)
@@ -271,7 +256,10 @@ def _of_class(kind: type, name: str) -> Any:
     return None if hasattr(type(found), "__get__") else found
 
 
-def _changed(tensor: torch.Tensor, noted: Mapping[int, Any]) -> bool:
-    """Whether a tensor was written to since its view was noted; an inference tensor does not tell."""
-    view = noted.get(id(tensor))
-    return view is not None and view[VERSION] != tensor._version
+def _unchanged(source: Reference, value: Any, noted: Mapping[int, View]) -> Any:
+    """The value, if it is no tensor that was written to since its view was noted; an inference tensor does not tell."""
+    if isinstance(value, torch.Tensor):
+        view = noted.get(id(value))
+        if view is not None and view[VERSION] != value._version:
+            raise Unbound(f"{source.source} was changed in place before the step ended")
+    return value
