@@ -186,6 +186,9 @@ def test_an_unsound_bound_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None
     # GIVEN a bound that forgets the products of a matrix and what a library's functions are off by
     from tftrace.recipes import evaluate
 
-    monkeypatch.setattr(evaluate.Evaluator, "_round", lambda self, dims, v, e, *rest, **more: Value(dims, v, e))
+    def exactly(self: Any, dims: tuple[str, ...], v: Any, e: Any, *rest: Any, **more: Any) -> Value:
+        return Value(dims, v, np.broadcast_to(e, np.shape(v)))
+
+    monkeypatch.setattr(evaluate.Evaluator, "_round", exactly)
     with pytest.raises(AssertionError):
         test_sound_runs_of_every_equation_stay_within(torch.float32)

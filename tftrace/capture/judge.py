@@ -13,11 +13,9 @@ from ..recipes.analysis import BATCH
 from ..recipes.evaluate import Evaluator
 from ..recipes.nodes import Node
 from ..recipes.plan import Plan
-from ..recipes.value import Array, Value, reorder
+from ..recipes.value import Array, Value, reorder, zeros
 from .cells import UNIT, Known, Reading, Units
 from .numbers import host
-
-_EXACT = np.zeros(())
 
 
 class Outcome(NamedTuple):
@@ -61,6 +59,8 @@ def _judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array],
         result = reorder(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
         bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(result.v) + _tiny(read.dtype)
         found.append(_compare(statement.symbol, returned, result.v, bound, read.dtype))
+    if len(found) == 1 and all(isinstance(o, str) or o.cells for o in found[0]):
+        return found[0]
     return [_worst(outcomes) for outcomes in zip(*found, strict=True)]
 
 
@@ -78,8 +78,6 @@ def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor],
 
 def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
     """One statement that differs decides; else one that could not be checked; else the largest share of the bound."""
-    if len(outcomes) == 1 and (isinstance(outcomes[0], str) or outcomes[0].cells):
-        return outcomes[0]
     judged = [o for o in outcomes if isinstance(o, Outcome)]
     unchecked = [o for o in outcomes if isinstance(o, str)]
     if unchecked and all(o.holds for o in judged):
@@ -95,7 +93,7 @@ def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:
     """A leaf of several steps as one value, in float64 and with the rounding of a cast (autocast), if there was one."""
     whole = v.dtype.kind in "iu"
     v = v if v.dtype == np.bool_ else v.astype(np.float64, copy=False)
-    off = cast * np.abs(v, dtype=np.float64) if cast else np.broadcast_to(_EXACT, v.shape)
+    off = cast * np.abs(v, dtype=np.float64) if cast else zeros(v.shape)
     return Value((BATCH, *dims), v, off, whole=whole)
 
 
@@ -121,14 +119,19 @@ def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: to
         share = residual / bound
         if not bound.all():
             share = np.where(residual > 0, share, 0.0)  # whole numbers have a bound of 0
-    wrong = known & (residual > bound)
-    worst = np.argmax(np.where(telling | wrong, share, -1.0), 1)
-    nothing = (known & ((exact == 0) & (returned == 0))).all(1)  # what a ReLU cut off says nothing, and is no obstacle
-    cells = np.where(wrong.any(1), every, telling.sum(1)).tolist()
-    off, most = (x[np.arange(steps), worst].tolist() for x in (residual, bound))
+    nothing: Any = True
+    if not telling.all():
+        wrong = known & (residual > bound)
+        share = np.where(telling | wrong, share, -1.0)
+        # what a ReLU cut off says nothing, and is no obstacle
+        nothing = (known & ((exact == 0) & (returned == 0))).all(1)
+        every = np.where(wrong.any(1), every, telling.sum(1))
+    said = (every.astype(bool) | nothing).tolist()
+    row, worst = np.arange(steps), share.argmax(1)
+    off, most, cells = residual[row, worst].tolist(), bound[row, worst].tolist(), every.tolist()
     return [
         Outcome(off[at] <= most[at], off[at], most[at], cells[at], symbol)
-        if cells[at] or nothing[at]
+        if said[at]
         else f"rounding alone could explain any value of {symbol}"
         for at in range(steps)
     ]

@@ -18,12 +18,25 @@ from .analysis import inner_dim, named, reduced_dims, result_dims, swapped, unio
 from .formula import FormulaError
 from .functions import PLACES, REDUCTIONS, kinds
 from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select
-from .value import MAX_CELLS, MAX_PRODUCTS, Array, Value, aligned, certain, check_size, constant, real, times, to_order
+from .value import (
+    MAX_CELLS,
+    MAX_PRODUCTS,
+    Array,
+    Value,
+    aligned,
+    certain,
+    check_size,
+    constant,
+    real,
+    times,
+    to_order,
+    zeros,
+)
 
 _LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
+_NONE = np.float64(0.0)  # no error
 _LONGEST_SCAN = 1 << 15  # positions, one after the other
 _OWN = 2.0**-53  # what this evaluation rounds by itself
-_EXACTLY = np.float64(0.0)
 _EXACT = {
     "+": np.add, "-": np.subtract, "*": np.multiply,
     "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal,
@@ -167,10 +180,9 @@ class Evaluator:
         begun: Array | None = None,
     ) -> Value:
         """A result with its own rounding added; one that is surely infinite or NaN has none."""
-        own = np.abs(v) + e
+        own = np.abs(v)
         own *= units * self._u
-        own += e
-        own += units * self._tiny
+        own += units * self._tiny + e * (1 + units * self._u)
         e = own
         if math.isfinite(e.sum()):  # and so is v, whose size is part of it
             return Value(dims, v, e, begun)
@@ -192,23 +204,22 @@ class Evaluator:
         dims, (x, y), (p, q) = aligned(a, b)
         if exact:
             v = _EXACT[operator](x, y)
-            return Value(dims, v, np.zeros(v.shape), whole=True)
+            return Value(dims, v, zeros(v.shape), whole=True)
         match operator:
             case "+" | "-":
                 more, begun = self._begun(a, b, x, y)
-                return self._round(dims, x + y if operator == "+" else x - y, p + q + more, begun=begun)
+                e = (_NONE if a.exact else p) + (_NONE if b.exact else q) + more
+                return self._round(dims, x + y if operator == "+" else x - y, e, begun=begun)
             case "*":
-                v = x * y
-                e = np.broadcast_to(_EXACTLY, v.shape)
+                v, e = x * y, _NONE
                 if not b.exact:
-                    e = e + times(np.abs(x), q)
+                    e = times(np.abs(x), q)
                 if not a.exact:
                     e = e + times(np.abs(y) + q, p)
                 begun = b.begun if not a.dims else a.begun if not b.dims else None
                 return self._round(dims, v, e, sure=lambda: certain(x, p) & certain(y, q), begun=begun)
             case "/":
-                v = x / y
-                e = np.broadcast_to(_EXACTLY, v.shape)
+                v, e = x / y, _NONE
                 if not (a.exact and b.exact):
                     e = (p + times(np.abs(v), q)) / (np.abs(y) - q)
                     if not (np.abs(y) > q).all():
@@ -255,9 +266,9 @@ class Evaluator:
         x, y = real(a.v), real(b.v)
         product = _Product(a.dims, b.dims, dims, over)
         v, size = product(x, y), product(np.abs(x), np.abs(y))
-        e = np.zeros(v.shape)
+        e: Array = _NONE
         if not b.exact:
-            e = e + product(np.abs(x), b.e)
+            e = product(np.abs(x), b.e)
         if not a.exact:
             e = e + product(a.e, np.abs(y) + b.e)
         terms = math.prod(next(x.v.shape[x.dims.index(d)] for x in (a, b) if d in x.dims) for d in over)
@@ -268,7 +279,7 @@ class Evaluator:
         units = rounding.units(terms, distinct) * self._sum_u
         # Half precision may round partial sums, whose size is that of their terms over the root of their number.
         e = e + (self._u / math.sqrt(terms) + units) * (size + e) + self._tiny
-        return self._round(dims, v, e, begun=np.broadcast_to(self._u + units, v.shape))
+        return self._round(dims, v, e, begun=np.full(v.shape, self._u + units))
 
     def _reduce(self, function: str, x: Value, over: tuple[str, ...]) -> Value:
         if function == "softmax":
@@ -276,9 +287,10 @@ class Evaluator:
         rest = without(x.dims, over)
         x = to_order(x, (*rest, *over))
         shape = (*x.v.shape[: len(rest)], -1)
-        values, e = real(x.v).reshape(shape), x.e.reshape(shape)
+        values, e = real(x.v).reshape(shape), zeros((1,)) if x.exact else x.e.reshape(shape)
         if function in ("amax", "amin"):  # neither moves by more than what it is chosen from
-            return Value(rest, values.max(-1) if function == "amax" else values.min(-1), e.max(-1))
+            v = values.max(-1) if function == "amax" else values.min(-1)
+            return Value(rest, v, np.broadcast_to(e.max(-1), v.shape))
         if function == "var":
             return self._variance(rest, values, e)
         return self._sum(rest, values, e, mean=function == "mean")
@@ -286,7 +298,7 @@ class Evaluator:
     def _units(self, values: Array) -> Array:
         """For sums along the last axis: what rounding may do to them, as a share of the sum of magnitudes."""
         units = rounding.units(values.shape[-1], math.inf) if self._varied else rounding.sum_units(values)
-        return np.broadcast_to(units * self._sum_u, values.shape[:-1])
+        return np.full(values.shape[:-1], units * self._sum_u)
 
     def _sum(self, dims: tuple[str, ...], values: Array, off: Array, mean: bool) -> Value:
         """Over the last axis."""
@@ -323,12 +335,17 @@ class Evaluator:
     def _variance(self, dims: tuple[str, ...], values: Array, off: Array) -> Value:
         """Over the last axis. The error of the mean counts squared only, since the differences from the true mean sum
         to zero; where it is a running one (Welford), each of its steps adds a rounding of its own."""
-        mean = self._sum(dims, values, off, mean=True)
+        mean, n = self._sum(dims, values, off, mean=True), values.shape[-1]
         apart = mean.e[..., None]
         difference = np.abs(values - mean.v[..., None])
-        own = off + self._u * (difference + off + apart) + 2 * self._sum_u * np.abs(values) + self._tiny
-        v = (difference**2).mean(-1)
-        e = (2 * difference * own + (own + apart) ** 2).mean(-1)
+        own = np.abs(values)
+        own *= 2 * self._sum_u
+        own += self._u * difference
+        own += (1 + self._u) * off + (self._u * apart + self._tiny)
+        v = _sum_of_products(difference, difference) / n
+        e = 2 * _sum_of_products(difference, own)
+        own += apart
+        e = (e + _sum_of_products(own, own)) / n
         e = e + (self._u + self._units(difference)) * (v + e) + self._tiny
         return self._round(dims, v, e)
 
@@ -429,6 +446,12 @@ class _Product:
             v = np.broadcast_to(v, [sizes[d] for d in order])
         lengths = [math.prod([sizes[d] for d in part]) for part in (self._batch, own, self._over)]
         return v.reshape(lengths)
+
+
+def _sum_of_products(x: Array, y: Array) -> Array:
+    """Along the last axis."""
+    found: Array = np.einsum("...i,...i->...", x, y)
+    return found
 
 
 def _variety(x: Value, over: tuple[str, ...]) -> Value:

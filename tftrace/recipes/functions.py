@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 # What stands where in a call, one letter an argument: x an expression, D the name of a dimension, s the symbol of a
 # tensor, n an expression that is one number, w the symbol of a word. `?` may be left out, `+` may be repeated.
-SIGNATURES = {
-    # number by number
+ELEMENTWISE = {
     "sqrt": "x", "exp": "x", "log": "x", "log1p": "x", "tanh": "x", "erf": "x", "sin": "x", "cos": "x",
     "sigmoid": "x", "abs": "x", "floor": "x", "max": "x x", "min": "x x", "where": "x x x", "mask": "x",
+}  # fmt: skip
+SIGNATURES = ELEMENTWISE | {
     # short for others: see EXPANSIONS
     "relu": "x", "relu2": "x", "silu": "x", "gelu": "x", "gelu_tanh": "x", "gelu_quick": "x", "softplus": "x",
     "mish": "x", "act": "x w",
@@ -43,6 +46,7 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 
+@cache
 def kinds(function: str, count: int) -> str | None:
     """What each of `count` arguments is, a letter each; None where the function does not take so many."""
     tokens = SIGNATURES[function].split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,15 @@ class Value:
     @property
     def exact(self) -> bool:
         """Whether there is no error; what is read from a run has one zero that stands for all."""
-        if self.e.size and not any(self.e.strides):
-            return not self.e.flat[0]
-        return not self.e.any()
+        if not self.e.size or self.e.item(0):
+            return not self.e.size
+        return not any(self.e.strides) or not self.e.any()
+
+
+@lru_cache(maxsize=4096)
+def zeros(shape: tuple[int, ...]) -> Array:
+    """One zero that stands for all of a shape."""
+    return np.broadcast_to(np.float64(0.0), shape)
 
 
 def constant(value: float) -> Value:
@@ -65,9 +72,11 @@ def aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
     check_size(dims, *values)
 
     def spread(x: Value, array: Array) -> Array:
+        if x.dims == dims:
+            return array
         order = [x.dims.index(d) for d in dims if d in x.dims]
         array = np.transpose(array, order) if order != list(range(len(order))) else array
-        return array[tuple(slice(None) if d in x.dims else None for d in dims)] if x.dims != dims else array
+        return array[tuple([slice(None) if d in x.dims else None for d in dims])]
 
     return dims, [spread(x, real(x.v)) for x in values], [spread(x, x.e) for x in values]
 
@@ -93,6 +102,8 @@ def reorder(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:
         raise FormulaError(f"the formula leaves the dimension {extra[0]!r}, which the result does not have")
     if dropped := tuple(x.dims.index(d) for d in x.dims if d not in dims):
         x = Value(tuple(d for d in x.dims if d in dims), x.v.squeeze(dropped), x.e.squeeze(dropped))
+    if x.dims == dims and x.v.shape == shape:
+        return x
     frame = Value(dims, np.zeros((1,) * len(dims)), np.zeros((1,) * len(dims)))
     _, (_, v), (_, e) = aligned(frame, x)
     return Value(dims, np.broadcast_to(v, shape), np.broadcast_to(e, shape))
