@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import cells, check, device, guard, recording, rows, summaries
+from tftrace.capture import cells, device, guard, recording, rows, summaries, verdicts
 from tftrace.capture.device import DeviceSums
 from tftrace.capture.stats import summarize
 from tftrace.capture.summaries import Summaries
@@ -166,7 +166,7 @@ def test_too_many_rows_are_written_all_the_same(family: Any, request: Any, monke
 def test_many_cells_are_evaluated_all_the_same(
     family: Any, accelerator: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "_MOST_HELD", 1000)
+    monkeypatch.setattr(verdicts, "_MOST_HELD", 1000)
     trace = record(*family("bert"))
     assert "cpu" in accelerator.during
     assert set(trace.checks["verdict"].to_pylist()) >= {"holds"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tftrace.capture.passed import Passed
-from tftrace.recipes import plan
+from tftrace.recipes.fit import fit as fitted
 from tftrace.recipes.recipe import parse
 
 HEADS = parse(
@@ -43,7 +43,7 @@ q = a.view(1, 5, 2, 3).transpose(1, 2)
     ],
 )
 def test_views_of_the_same_numbers_are_known(tensors: dict[str, torch.Tensor], same: bool) -> None:
-    fit = plan.fit(HEADS, tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items()), ())
+    fit = fitted(HEADS, tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items()), ())
     passes = Passed(fit)
     assert passes(tensors) is same and passes.cells == 60
 
@@ -51,5 +51,5 @@ def test_views_of_the_same_numbers_are_known(tensors: dict[str, torch.Tensor], s
 def test_an_equation_that_computes_something_passes_nothing_on() -> None:
     sums = parse(HEADS.data | {"formula": "q = a; out = z + 1"}, "heads.toml")
     tensors = {"a": a, "q": q, "z": z, "out": z.view(1, 5, 6)}
-    passes = Passed(plan.fit(sums, tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items()), ()))
+    passes = Passed(fitted(sums, tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items()), ()))
     assert not passes(tensors) and passes.cells == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,20 +36,22 @@ def followed(monkeypatch: Patch) -> list[bool]:
     return tried
 
 
-def rows(model: nn.Module, calls: list[Callable[[], Any]]) -> list[Row]:
+def rows(model: nn.Module, calls: list[Callable[[], Any]], **options: Any) -> list[Row]:
     """The checks of one recording of these calls."""
-    with tftrace.record(model) as trace:
+    with tftrace.record(model, **options) as trace:
         for call in calls:
             call()
     keys = ("equation", "verdict", "residual", "bound", "cells", "variant", "reason")
     return [tuple(row[key] for key in keys) for row in trace.checks.to_pylist()]  # type: ignore[misc]
 
 
-def with_and_without(monkeypatch: Patch, model: nn.Module, calls: list[Callable[[], Any]]) -> Iterator[list[Row]]:
-    yield rows(model, calls)
+def with_and_without(
+    monkeypatch: Patch, model: nn.Module, calls: list[Callable[[], Any]], **options: Any
+) -> Iterator[list[Row]]:
+    yield rows(model, calls, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(check.Checker, "_again", lambda *_: False)
-        yield rows(model, calls)
+        patch.setattr(check.Checker, "_follow", lambda *_: False)
+        yield rows(model, calls, **options)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -60,6 +64,14 @@ def test_the_verdicts_are_those_of_reading_anew(
     again, anew = with_and_without(monkeypatch, model, [lambda: model(**inputs)] * 3)
     assert again == anew
     assert sum(followed) > 0.6 * len(anew)  # most of two forwards of three
+
+
+def unaligned(x: torch.Tensor) -> torch.Tensor:
+    """The same numbers, from an address on that no element of a plain tensor has."""
+    memory = bytearray(1) + bytearray(x.numpy().tobytes())
+    found = torch.frombuffer(memory, dtype=x.dtype, offset=1).reshape(x.shape)
+    assert found.data_ptr() % 4
+    return found
 
 
 def variations() -> dict[str, Callable[[nn.Linear, torch.Tensor], Any]]:
@@ -89,6 +101,7 @@ def variations() -> dict[str, Callable[[nn.Linear, torch.Tensor], Any]]:
         "stretched": lambda model, x: model(x[:1].expand(6, 8)),
         "negative": lambda model, x: model(torch.complex(x, x).conj().imag),
         "subclass": lambda model, x: model(x.as_subclass(Mine)),
+        "between two elements": lambda model, x: model(unaligned(x)),
         "without bias": without_bias,
         "other weight": other_weight,
         "double": double,
@@ -167,3 +180,34 @@ def test_an_input_that_was_changed_in_place_is_not_read(followed: list[bool]) ->
     found = rows(model, [lambda: model(torch.randn(6, 8))] * 3)
     assert [row[1] for row in found] == ["holds", "holds", "unchecked"]
     assert found[2][6] is not None and "changed in place" in found[2][6]
+
+
+TWICE = """
+[[equation]]
+id = "twice"
+cite = "-"
+tex = "y = 2x"
+formula = "out = x * 2"
+dims = { x = "*", out = "*" }
+[[equation.bind]]
+class = "Twice"
+x = "arg:x"
+out = "return | return:[0]"
+"""
+
+
+class Twice(nn.Module):
+    def forward(self, x: torch.Tensor, kind: str) -> Any:
+        y = x * 2
+        return {"tensor": y, "tuple": (y, x), "list": [y], "wrong": (x, y)}[kind]
+
+
+def test_a_group_of_tensors_is_told_from_a_tensor(tmp_path: Path, monkeypatch: Patch, followed: list[bool]) -> None:
+    file = tmp_path / "twice.toml"
+    file.write_text(TWICE, "utf-8")
+    model, x = Twice(), torch.randn(6, 8)
+    kinds = ("tuple", "tensor", "tuple", "list", "wrong", "tuple")
+    again, anew = with_and_without(monkeypatch, model, [partial(model, x, kind) for kind in kinds], recipes=file)
+    assert again == anew
+    assert [row[1] for row in again] == ["holds", "holds", "holds", "holds", "differs", "holds"]
+    assert followed == [False, False, True, False, False, False, False, True, True]

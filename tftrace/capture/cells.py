@@ -17,9 +17,11 @@ import torch
 
 from ..recipes.analysis import base, moved_dims, named
 from ..recipes.dims import Layout
+from ..recipes.doubled import is_double, original
 from ..recipes.evaluate import Evaluator
+from ..recipes.fit import Fit
 from ..recipes.nodes import Apply, Lookup, Name, Node, Select
-from ..recipes.plan import Fit, Statement
+from ..recipes.plan import Statement
 from ..recipes.slices import Slice, seen, take
 from ..recipes.value import Array, Value, constant
 from .numbers import along, host, numbers_of, standing
@@ -30,6 +32,7 @@ from .strided import Drawn, Strided
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
 _LONG = 64  # cells along dimensions that are read whole, of which one row is enough
 _DEAR, _DRAWN_DEAR = 512, (2, 2)  # positions where as many products or more make one cell
+_DRAWN_DOUBLE = 16  # along a dimension that was taken for two, whose cells need the same row
 _AT_ONCE = 1 << 22  # products and cells of a block, where every cell is checked
 ALL = "all"
 _BITS = (1 << 64) - 1
@@ -77,14 +80,20 @@ class Reading:
         self, fit: Fit, numbers: Mapping[str, float | str], dtypes: Mapping[str, torch.dtype], cells: int | None = None
     ) -> None:
         self.fit, self.numbers = fit, numbers
-        for name in fit.layouts:
-            if dtypes[name] not in _READABLE:
-                raise Unbound(f"{name} is a tensor whose numbers cannot be read ({dtypes[name]})")
+        self._doubles = {name: original(name) for name in fit.layouts if original(name) != name}
+        dtypes = {name: dtypes[original(name)] for name in fit.layouts}
+        for name, dtype in dtypes.items():
+            if dtype not in _READABLE:
+                raise Unbound(f"{original(name)} is a tensor whose numbers cannot be read ({dtype})")
         if empty := [name for name, layout in fit.layouts.items() if any(fit.sizes[n] == 0 for n in layout.names)]:
-            raise Unbound(f"{empty[0]} is empty")
+            raise Unbound(f"{original(empty[0])} is empty")
         self.slices = {name: Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
-        self.statements = [_Statement(self, statement, dtypes, cells) for statement in fit.plan.statements]
-        kinds = {kind for name, kind in dtypes.items() if name in fit.layouts and kind.is_floating_point}
+        self._rooms: list[int] = []  # of each drawn dimension of every statement
+        self.statements = []
+        for one in fit.plan.statements:
+            self.statements.append(statement := _Statement(self, one, dtypes, cells, len(self._rooms)))
+            self._rooms += [drawn.room for drawn in statement.drawn.values()]
+        kinds = {kind for kind in dtypes.values() if kind.is_floating_point}
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
         self.passes = Passed(fit)
@@ -93,12 +102,12 @@ class Reading:
         self._usual = unit, min(unit, 2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
-    def units(self, tensors: Mapping[str, torch.Tensor] | None = None) -> Units:
-        """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment; without
-        `tensors` on the host."""
+    def units(self, tensors: Mapping[str, torch.Tensor] | None, coarse: bool) -> Units:
+        """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment, and whether
+        that may be `coarse` for all of them (see `coarse_products`); without `tensors` on the host."""
         usual = self._usual
         for symbol, windows in self._products:
-            unit = _product_unit("cpu" if tensors is None else tensors[symbol].device.type, windows)
+            unit = _product_unit("cpu" if tensors is None else tensors[symbol].device.type, windows, coarse)
             if unit > usual[0]:
                 usual = unit, min(unit, 2.0**-24)
         return usual
@@ -107,8 +116,9 @@ class Reading:
         """Read a few cells of every symbol that the equation gives, in the order of `statements`: what its expression
         needs, and what was returned. Arrays may be views of the tensors, to be copied at once; what is on an
         accelerator is a copy there, which nobody has waited for."""
-        found: list[Any] = []
-        for statement, starts in zip(self.statements, self.starts(seed), strict=True):
+        tensors, found = self._named(tensors), []
+        starts = self.starts(seed)
+        for statement in self.statements:
             cells = None
             for at, name, strided in statement.reads:
                 part = None if strided is None else strided(tensors[name], starts)
@@ -118,15 +128,16 @@ class Reading:
                 found.append(part)
         return found
 
-    def starts(self, seed: int) -> list[list[int]]:
+    def _named(self, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The tensors under all of their names."""
+        return {**tensors, **{name: tensors[first] for name, first in self._doubles.items()}}
+
+    def starts(self, seed: int) -> list[int]:
         """The first position along each drawn dimension of every statement."""
         found = []
-        for statement in self.statements:
-            starts = []
-            for room in statement.rooms:
-                seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
-                starts.append((seed >> 33) % room)
-            found.append(starts)
+        for room in self._rooms:
+            seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
+            found.append((seed >> 33) % room)
         return found
 
     def blocks(self) -> Iterator[list[dict[str, Array]]]:
@@ -139,7 +150,7 @@ class Reading:
         self, tensors: Mapping[str, torch.Tensor], units: Units, positions: Sequence[dict[str, Array]]
     ) -> list[Any]:
         """`draw` at these positions of each statement."""
-        found: list[Any] = []
+        tensors, found = self._named(tensors), []
         for statement, drawn in zip(self.statements, positions, strict=True):
             cells = _Cells(self, tensors, units, drawn)
             found += [cells.part(statement, at) for at, _, _ in statement.reads]
@@ -150,7 +161,12 @@ class _Statement:
     """A symbol to compare, and what is read for it."""
 
     def __init__(
-        self, reading: Reading, statement: Statement, dtypes: Mapping[str, torch.dtype], cells: int | None
+        self,
+        reading: Reading,
+        statement: Statement,
+        dtypes: Mapping[str, torch.dtype],
+        cells: int | None,
+        first: int,
     ) -> None:
         self.symbol, self.dtype = statement.symbol, dtypes[statement.symbol]
         self.single_products = statement.products and self.dtype is torch.float32
@@ -162,22 +178,25 @@ class _Statement:
         whole = {name for tensor in tensors for name in reading.slices[tensor].names} - set(alone)
         self._cost = math.prod(sizes[name] for name in whole)
         counts = _counts(row, self._cost, [sizes[dim] for dim in alone], cells)
+        if any(map(is_double, alone)):
+            counts = [_DRAWN_DOUBLE if is_double(dim) else 1 for dim in alone]
         self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
-        self.rooms = [drawn.room for drawn in self.drawn.values()]
+        self._starts = slice(first, first + len(self.drawn))  # among those of the reading
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
         self.reads: list[tuple[int, str, Strided | None]] = []
         self.dims: list[tuple[str, ...]] = []  # of others than these once they have been read
         for at, leaf in enumerate((*self.leaves, Name(self.symbol))):
             name, plain = base(leaf), isinstance(leaf, Name)
-            strided = Strided(reading.fit.layouts[name], sizes, self.drawn, dtypes[name]) if plain else None
+            strided = Strided(reading.fit.layouts[name], sizes, self.drawn, dtypes[name], first) if plain else None
             self.reads.append((at, name, strided))
             self.dims.append(reading.slices[name].names if plain else ())
         self._alone = [(dim, sizes[dim]) for dim in alone]
 
     def positions(self, starts: Sequence[int]) -> dict[str, Array]:
         """The drawn positions from these first ones on."""
-        return {dim: drawn.at(start) for (dim, drawn), start in zip(self.drawn.items(), starts, strict=True)}
+        own = starts[self._starts]
+        return {dim: drawn.at(start) for (dim, drawn), start in zip(self.drawn.items(), own, strict=True)}
 
     @cached_property
     def blocks(self) -> list[dict[str, Array]]:
@@ -310,11 +329,16 @@ def _value(dims: tuple[str, ...], found: Any) -> Value:
     return Value(dims, v, np.zeros(v.shape))
 
 
-def _product_unit(device: str, convolution: bool) -> float:
+def coarse_products() -> bool:
+    """Whether the program lets matrix products of float32 be computed in a coarser type."""
+    return torch.get_float32_matmul_precision() != "highest"
+
+
+def _product_unit(device: str, convolution: bool, coarse: bool) -> float:
     """Unit roundoff of matrix products of float32 tensors: autocast and fast modes compute them more coarsely."""
     if torch.is_autocast_enabled(device):
         return UNIT.get(torch.get_autocast_dtype(device), 2.0**-8)
-    fast = torch.get_float32_matmul_precision() != "highest" or (
+    fast = coarse or (
         device == "cuda" and (torch.backends.cudnn.allow_tf32 if convolution else torch.backends.cuda.matmul.allow_tf32)
     )
     return 2.0**-8 if fast else 2.0**-24

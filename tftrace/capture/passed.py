@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 import torch
 
+from ..recipes.fit import Fit
 from ..recipes.nodes import Name
-from ..recipes.plan import Fit, Statement
+from ..recipes.plan import Statement
 from .strided import Steps, steps
 
 Strides = tuple[int, ...]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -45,23 +45,22 @@ def _is(found: Any, wanted: Any) -> bool:
 
 
 Getter = Callable[[Call], Any]
+Asked = list[tuple[str, Reference | float, Any]]  # symbol, what was asked for it, what was found
 
 
-def resolve(
-    match: Match, call: Call
-) -> tuple[dict[str, torch.Tensor], dict[str, float | str], list[tuple[str, Getter, Any]]]:
+def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str, float | str], Asked]:
     """The tensors, and the numbers and words, that an equation's symbols stand for; optional ones may be absent. Also
-    all that was asked for them: symbol, how, and what was found."""
+    all that was asked for them."""
     if match.bind.unchecked:
         raise Unbound(match.bind.unchecked)
     tensors: dict[str, torch.Tensor] = {}
     numbers: dict[str, float | str] = {}
-    asked: list[tuple[str, Getter, Any]] = []
-    for name, getters, optional in _getters(match.bind):
+    asked: Asked = []
+    for name, sources, optional in _sources(match.bind):
         other = None
-        for get in getters:
+        for source, get in sources:
             value = get(call)
-            asked.append((name, get, value))
+            asked.append((name, source, value))
             if isinstance(value, torch.Tensor):
                 tensors[name] = value
             elif isinstance(value, (bool, int, float)):
@@ -86,16 +85,50 @@ def resolve(
     return tensors, numbers, asked
 
 
-_known: dict[int, tuple[Bind, list[tuple[str, list[Getter], bool]]]] = {}
+_Sources = list[tuple[str, list[tuple[Reference | float, Getter]], bool]]
+_known: dict[int, tuple[Bind, _Sources]] = {}
 
 
-def _getters(bind: Bind) -> list[tuple[str, list[Getter], bool]]:
-    """For each symbol how its sources are read, in order; settled once, as this runs for every step."""
+def _sources(bind: Bind) -> _Sources:
+    """For each symbol its sources and how they are read, in order; settled once, as this runs for every step."""
     known = _known.get(id(bind))
     if known is None:
-        found = [(n, [getter(s) for s in b.sources], b.optional) for n, b in bind.symbols.items()]
+        found = [(n, [(s, getter(s)) for s in b.sources], b.optional) for n, b in bind.symbols.items()]
         known = _known[id(bind)] = bind, found  # the bind is kept, so that its id stays its own
     return known[1]
+
+
+ARGUMENT, RESULT, ITEM, PARAMETER = range(4)
+
+
+class Plain(NamedTuple):
+    """What many references are: an argument, the result or an item of it, or a parameter, as it is; of the call, or of
+    one below it of this very name."""
+
+    child: str | None
+    number: int  # of the calls of that name
+    kind: int
+    key: Any  # name of the argument, place of the item, path of the parameter
+
+
+def plain(source: Reference | float) -> Plain | None:
+    """A reference as such, if it is one."""
+    if isinstance(source, Reference) and (source.child is None or _is_name(source.child)):
+        match source.kind, source.path:
+            case "arg", (str(key),):
+                return Plain(source.child, source.call, ARGUMENT, key)
+            case "return", ():
+                return Plain(source.child, source.call, RESULT, None)
+            case "return", (int(key),) if key >= 0:
+                return Plain(source.child, source.call, ITEM, key)
+            case "param", path:
+                return Plain(source.child, source.call, PARAMETER, tuple(map(str, path)))
+    return None
+
+
+def _is_name(child: str) -> bool:
+    """Whether this is the name of a call below, and no pattern."""
+    return child not in ("..", "<") and not any(mark in child for mark in "*?[")
 
 
 @lru_cache(maxsize=4096)
@@ -103,51 +136,41 @@ def getter(source: Reference | float) -> Getter:
     """How what a reference names is had from a call: `find`, in as few steps as it takes."""
     if not isinstance(source, Reference):
         return lambda call: source
-    if source.child is None and source.kind == "arg" and len(source.path) == 1:
-        name = source.path[0]
-
-        def argument(call: Call) -> Any:
-            return _unchanged(source, call.arguments.get(name), call.given)  # type: ignore[arg-type]
-
-        return argument
-    if source.child is None and source.kind == "return" and not source.path:
-        return lambda call: call.result
-    if source.child is None and source.kind == "return" and len(source.path) == 1:
-        place = source.path[0]
-
-        return lambda call: _unchanged(source, _item(call.result, place), call.given)
-    if source.child not in (None, "..", "<") and not any(mark in source.child for mark in "*?["):
-        return _of_child(source, source.child)
-    if source.child is None and source.kind in ("param", "attr"):
-        first, *rest = source.path
-        attribute = str(first)
-        if not rest and source.kind == "param":
+    if source.child is not None:
+        return _of_child(source, source.child) if _is_name(source.child) else partial(find, source)
+    match source.kind, source.path:
+        case "arg", (str(name),):
+            return lambda call: _unchanged(source, call.arguments.get(name), call.given)
+        case "return", ():
+            return lambda call: call.result
+        case "return", (key,):
+            return lambda call: _unchanged(source, _item(call.result, key), call.given)
+        case "param", (str(name),):
 
             def parameter(call: Call) -> Any:
-                found = call.owner._parameters.get(attribute) if isinstance(call.owner, torch.nn.Module) else None
-                return _static(call.owner, attribute) if found is None else found
+                found = call.owner._parameters.get(name) if isinstance(call.owner, torch.nn.Module) else None
+                return _static(call.owner, name) if found is None else found
 
             return parameter
-        if not rest:
-            return lambda call: _static(call.owner, attribute)
-        return lambda call: reduce(_item, rest, _static(call.owner, attribute))
+        case "param" | "attr", (str(name), *rest):
+            return lambda call: reduce(_item, rest, _static(call.owner, name))
     return partial(find, source)
 
 
 def _of_child(source: Reference, child: str) -> Getter:
     """`find` of what a call below of this very name took or returned, without looking at what else is there."""
-    first, number = source.path[0] if len(source.path) == 1 else None, source.call
-    key = first if isinstance(first, str) and source.kind == "arg" else None
-    plain = key is not None or (source.kind == "return" and not source.path)
+    found = plain(source)
+    known = found is not None and found.kind in (ARGUMENT, RESULT)
+    number, key = source.call, source.path[0] if source.kind == "arg" and source.path else None
 
     def of(call: Call) -> Any:
         calls = call.seen.get(child) if call.seen is not None else None
-        if not calls or not plain:
+        if not calls or not known:
             return find(source, call) if calls else None
         if not -len(calls) <= number < len(calls):
             return None
         at = calls[number]
-        value = at.result if key is None else at.arguments.get(key)
+        value = at.result if key is None else at.arguments.get(key)  # type: ignore[arg-type]
         _unchanged(source, value, call.given)
         return _unchanged(source, value, at.returned or {} if key is None else at.given)
 
@@ -198,7 +221,7 @@ def _at(reference: Reference, call: Call) -> Call | None:
     if child == "<":
         return call.before
     seen = call.seen or {}
-    if child in seen or not any(mark in child for mark in "*?["):
+    if child in seen or _is_name(child):
         found = seen.get(child, [])
     else:
         names = _fitting(tuple(seen), child)

@@ -11,61 +11,100 @@ from typing import Any
 
 import torch
 
+from ..recipes.doubled import original
+from ..recipes.recipe import Reference
 from .calls import Call
 from .cells import Reading
-from .identity import SHAPE
-from .references import Getter
+from .identity import SHAPE, VERSION
+from .references import ARGUMENT, PARAMETER, RESULT, Asked, Getter, getter, plain
 from .strided import Form
+from .waiting import Group
 
 _OWN = (torch.Tensor, torch.nn.Parameter)  # classes that run no code of others when they are asked something
 _SETTLED = (type(None), bool, int, float, str)  # what is compared as a whole
+_ORDERED = (tuple, list)
+_GROUPS = (*_ORDERED, dict)  # of tensors: passed over for one of them
 
 
 class Route:
     """What a call settled for those that are like it: of the same numbers, and tensors of the same shapes, strides and
     dtypes, all on the host."""
 
-    def __init__(
-        self, reading: Reading, numbers: Mapping[str, float | str], asked: Sequence[tuple[str, Getter, Any]]
-    ) -> None:
-        """`asked`: what was asked for each symbol, and what was found. Raises ValueError where another call might be
-        read in another way, though it looks like this one."""
+    def __init__(self, reading: Reading, numbers: Mapping[str, float | str], asked: Asked) -> None:
+        """Raises ValueError where another call might be read in another way, though it looks like this one."""
         self.reading, self.numbers = reading, numbers
-        self._others: list[tuple[Getter, Any]] = []
+        self.group: Group | None = None  # in which its cells were put last
+        self._others: list[tuple[Getter, Any]] = []  # what else was found: a number, or a type that is no number
+        self._plain: list[tuple[Any, ...]] = []
         self._tensors: list[tuple[Getter, Any, Any]] = []
-        strides: dict[str, tuple[int, ...]] = {}
-        for name, getter, found in asked:
+        first, last, strides = [], [], {}
+        for name, source, found in asked:
             if type(found) in _SETTLED:
-                self._others.append((getter, found))
+                self._others.append((getter(source), found))
+            elif type(found) in _GROUPS:
+                self._others.append((_kind(source), type(found)))
             elif type(found) in _OWN and found.is_cpu and (form := _form(found)):
                 strides[name] = form[1]
-                self._tensors.append((getter, type(found), form))
+                if one := plain(source):
+                    first.append(name)
+                    self._plain.append((*one, type(found), form))
+                else:
+                    last.append(name)
+                    self._tensors.append((getter(source), type(found), form))
             else:
                 raise ValueError(f"{name} is {type(found).__name__}")
-        place = {name: at for at, name in enumerate(strides)}
+        place = {name: at for at, name in enumerate(first + last)}
         self._passed = [(place[one], place[two]) for one, two in reading.passes.pairs(strides)]
         self.forms: list[Form] = []  # of each column how it is read,
-        self._reads: list[tuple[int, int]] = []  # and the numbers of the statement and of the tensor
-        for number, statement in enumerate(reading.statements):
+        self._reads: list[int] = []  # and the number of the tensor
+        for statement in reading.statements:
             for _, name, strided in statement.reads:
                 if strided is None:
                     raise ValueError(f"{name} is not read as it is")
+                name = original(name)
                 self.forms.append(strided.form(strides[name]))
-                self._reads.append((number, place[name]))
+                self._reads.append(place[name])
 
     def addresses(self, call: Call) -> list[int] | None:
         """Where the tensors of a call begin, if it is like the one that settled this."""
-        for getter, wanted in self._others:
-            found = getter(call)
+        for get, wanted in self._others:
+            found = get(call)
             if found is not wanted and (type(found) is not type(wanted) or found != wanted):
                 return None
-        addresses, returned = [], call.returned or {}
-        for getter, kind, form in self._tensors:
-            tensor = getter(call)
+        addresses, given = [], call.given
+        for child, number, what, key, kind, form in self._plain:  # what `getter` does, without a call for each
+            at = call
+            if child is not None:
+                try:
+                    at = call.seen[child][number]  # type: ignore[index]
+                except (TypeError, KeyError, IndexError):
+                    return None
+            noted = None if what == PARAMETER else at.given if what == ARGUMENT else at.returned
+            tensor: Any
+            if what == RESULT:
+                tensor = at.result
+            elif what == ARGUMENT:
+                tensor = at.arguments.get(key)
+            elif what == PARAMETER:
+                tensor = _parameter(at.owner, key)
+            else:
+                tensor = at.result[key] if type(at.result) in _ORDERED and len(at.result) > key else None
             if type(tensor) is not kind or not tensor.is_cpu:
                 return None
-            view = returned.get(id(tensor))  # noted a moment ago
-            if (_form(tensor) if view is None else view[SHAPE:]) != form:
+            view = noted.get(id(tensor)) if noted else None
+            if view is None:  # a parameter, an inference tensor, or a copy
+                if _form(tensor) != form:
+                    return None
+            elif view[SHAPE:] != form:
+                return None
+            elif what != RESULT or child is not None:
+                version = tensor._version
+                if version != view[VERSION] or version != given.get(id(tensor), view)[VERSION]:
+                    return None
+            addresses.append(tensor.data_ptr())
+        for get, kind, form in self._tensors:
+            tensor = get(call)
+            if type(tensor) is not kind or not tensor.is_cpu or _form(tensor) != form:
                 return None
             addresses.append(tensor.data_ptr())
         return None if 0 in addresses else addresses
@@ -77,8 +116,21 @@ class Route:
     def copy(self, addresses: Sequence[int], seed: int, columns: Sequence[Any], row: int) -> None:
         """Copy the drawn cells into a row of these columns."""
         starts = self.reading.starts(seed)
-        for column, form, (statement, at) in zip(columns, self.forms, self._reads, strict=True):
-            column[row] = form.at(addresses[at], starts[statement])
+        for column, form, at in zip(columns, self.forms, self._reads, strict=True):
+            column[row] = form.at(addresses[at], starts)
+
+
+def _parameter(owner: Any, path: tuple[str, ...]) -> Any:
+    """A parameter of a module, or of one below it."""
+    *modules, name = path
+    for below in modules:
+        owner = owner._modules.get(below) if isinstance(owner, torch.nn.Module) else None
+    return owner._parameters.get(name) if isinstance(owner, torch.nn.Module) else None
+
+
+def _kind(source: Reference | float) -> Getter:
+    get = getter(source)
+    return lambda call: type(get(call))
 
 
 def _form(tensor: torch.Tensor) -> tuple[Any, ...] | None:

@@ -3,6 +3,7 @@ that from call to call only the address differs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ Steps = tuple[tuple[int, int], ...]
 
 _BFLOAT16 = "uint16", np.dtype(np.uint16)
 _MOST_FORMS = 64  # remembered of a tensor
+_STRETCH = 40  # bits of an address within a stretch of memory; most tensors of a process lie in one or two
+_MOST_CELLS = 1 << 22  # of which all that could lie in a stretch still make an array that NumPy can count
 
 
 def steps(layout: Layout, dims: Iterable[str], sizes: Mapping[str, int]) -> Steps:
@@ -47,7 +50,7 @@ class Drawn(NamedTuple):
 class Form:
     """How the cells lie in memory, which the strides of a tensor settle."""
 
-    __slots__ = ("_half", "_kind", "_name", "_span", "_starts", "_strides", "dtype", "shape")
+    __slots__ = ("_half", "_kind", "_quick", "_span", "_starts", "_strides", "_views", "_width", "dtype", "shape")
 
     def __init__(
         self,
@@ -57,26 +60,42 @@ class Form:
     ) -> None:
         """`drawn` of each dimension, with its place among the drawn ones; `apart`: elements from one position to the
         next."""
-        self._name, self._kind = KINDS.get(dtype, _BFLOAT16)
+        _, self._kind = KINDS.get(dtype, _BFLOAT16)
         self._half = dtype is torch.bfloat16
         self.dtype = np.dtype(np.float32) if self._half else self._kind
-        width = self._kind.itemsize
+        self._width = width = self._kind.itemsize
         self.shape = tuple(d.cells for d, _ in drawn)
         self._strides = tuple(step * d.apart * width for (d, _), step in zip(drawn, apart, strict=True))
-        self._span = 1 + sum((d.cells - 1) * d.apart * step for (d, _), step in zip(drawn, apart, strict=True))
+        self._span = sum((n - 1) * step for n, step in zip(self.shape, self._strides, strict=True)) + width
         # place among the drawn dimensions, bytes from one position to the next
         self._starts = tuple(
             (place, step * width) for (_, place), step in zip(drawn, apart, strict=True) if place is not None
         )
+        self._quick = math.prod(self.shape) < _MOST_CELLS
+        self._views: dict[int, tuple[int, Array]] = {}  # by stretch of memory
 
     def at(self, address: int, starts: Sequence[int]) -> Array:
         """The cells from these first positions on of a tensor at this address, to be copied at once."""
         for place, step in self._starts:
             address += starts[place] * step
-        memory = from_pointer(address, self._span, self._name)
-        found: Array = np.ndarray(self.shape, self._kind, memory, 0, self._strides)
+        found: Array
+        if address % self._width or not self._quick:
+            found = np.ndarray(self.shape, self._kind, from_pointer(address, self._span, "uint8"), 0, self._strides)
+        else:
+            first, view = self._views.get(address >> _STRETCH) or self._view(address >> _STRETCH)
+            found = view[(address - first) // self._width]
         if self._half:  # the upper half of a float32
             found = np.left_shift(found, 16, dtype=np.uint32).view(np.float32)
+        return found
+
+    def _view(self, stretch: int) -> tuple[int, Array]:
+        """All cells that lie so in a stretch of memory, by the element they begin at, and where the stretch begins.
+
+        To take one of them is quicker than to make an array for it."""
+        first, size = max(stretch << _STRETCH, self._width), 1 << _STRETCH  # nothing begins at address 0
+        shape, strides = (size // self._width, *self.shape), (self._width, *self._strides)
+        view: Array = np.ndarray(shape, self._kind, from_pointer(first, size + self._span, "uint8"), 0, strides)
+        found = self._views[stretch] = first, view
         return found
 
 
@@ -84,9 +103,10 @@ class Strided:
     """How the drawn cells of one tensor of an equation are read, settled once for many calls."""
 
     def __init__(
-        self, layout: Layout, sizes: Mapping[str, int], drawn: Mapping[str, Drawn], dtype: torch.dtype
+        self, layout: Layout, sizes: Mapping[str, int], drawn: Mapping[str, Drawn], dtype: torch.dtype, first: int = 0
     ) -> None:
-        places = {dim: place for place, dim in enumerate(drawn)}
+        """`first`: of the starts, that of the first dimension which is drawn."""
+        places = {dim: place for place, dim in enumerate(drawn, start=first)}
         whole = {dim: Drawn(1, 1, sizes[dim]) for dim in layout.names}
         self._axes = steps(layout, layout.names, sizes)
         self._drawn = [(drawn.get(dim, whole[dim]), places.get(dim)) for dim in layout.names]

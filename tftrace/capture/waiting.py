@@ -44,19 +44,22 @@ class Group:
         self.steps.append(step)
         self.orders.append(order)
 
-    def add(self, step: int, order: int, cells: Sequence[Any]) -> None:
-        """Copy what was read for a step."""
+    def put(self, cells: Sequence[Any]) -> None:
+        """Copy what was read for a step into the next row."""
         row = self.row(cells)
         for at, part in enumerate(cells):
             if isinstance(part, torch.Tensor):
                 self.awaited.append((at, row, part))
             else:
                 self.columns[at][row] = part
-        self.took(step, order)
 
     def clear(self) -> None:
         """Begin anew, in the same memory."""
         self.steps, self.orders = [], []
+
+    def release(self) -> None:
+        """Let the memory go."""
+        self.columns, self._room = [], 0
 
     @property
     def room(self) -> int:

@@ -4,18 +4,15 @@ the result can be drawn along. It depends on shapes only, so a module called aga
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from operator import eq, ge, gt, le, lt
 
-from ..errors import TraceError
 from . import dims
 from .analysis import base, leaves, named, whole_dims
 from .formula import Formula, FormulaError, expand
 from .functions import ACTIVATIONS, EXPANSIONS, PLACES, REDUCTIONS
 from .nodes import Apply, Lookup, Name, Node, Number, Operation, Select, inline, replaced, walk
-from .recipe import Equation
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Numbers = tuple[tuple[str, float | str], ...]  # what a configuration says in words stands among them
@@ -41,56 +38,6 @@ class Plan:
     layouts: Mapping[str, dims.Layout]
     statements: tuple[Statement, ...]
     lets: Mapping[str, Node]  # abbreviations, others put in their place
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """An equation and its variants fitted to the shapes of one step, and what must be read to evaluate them later."""
-
-    plan: Plan
-    variants: tuple[tuple[str, Plan], ...]
-    together: bool  # whether the cells drawn for the equation serve the variants too
-    sizes: Mapping[str, int]
-    layouts: Mapping[str, dims.Layout]
-    leaves: Mapping[str, tuple[Node, ...]]  # of each symbol
-
-
-def fit(equation: Equation, shapes: Shapes, numbers: Numbers) -> Fit:
-    """Fit an equation and those of its variants that can be; raises TraceError if the equation itself cannot."""
-
-    def fitted(formula: Formula, patterns: Mapping[str, dims.Pattern]) -> Plan:
-        return make(formula, patterns, tuple(s for s in shapes if s[0] in formula.symbols), numbers)
-
-    plan = fitted(equation.formula, equation.dims)
-    variants = []
-    for variant in equation.variants:
-        with suppress(TraceError):
-            variants.append((variant.name, fitted(variant.formula, variant.dims)))
-    return join(plan, tuple(variants))
-
-
-def join(plan: Plan, variants: tuple[tuple[str, Plan], ...] = ()) -> Fit:
-    """A plan and its variants, to be read with the same cells where these serve all of them."""
-    together = all(_serves(plan, other) for _, other in variants)
-    plans = (*(other for _, other in variants), plan) if together else (plan,)
-    leaves: dict[str, dict[Node, None]] = {}
-    for statement in (s for p in plans for s in p.statements):
-        leaves.setdefault(statement.symbol, {}).update(dict.fromkeys(statement.leaves))
-    return Fit(
-        plan,
-        variants,
-        together,
-        {name: size for p in plans for name, size in p.sizes.items()},
-        {name: layout for p in plans for name, layout in p.layouts.items()},
-        {symbol: tuple(found) for symbol, found in leaves.items()},
-    )
-
-
-def _serves(plan: Plan, other: Plan) -> bool:
-    """Whether cells drawn for one plan are enough to evaluate another."""
-    drawn = {s.symbol: set(s.independent) for s in plan.statements}
-    same = all(plan.layouts[name] == layout for name, layout in other.layouts.items() if name in plan.layouts)
-    return same and all(s.symbol in drawn and drawn[s.symbol] <= set(s.independent) for s in other.statements)
 
 
 def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes, numbers: Numbers) -> Plan:

@@ -1,0 +1,203 @@
+"""Judges the cells that were read, many steps of an equation at a time, and hands the rows of checks to the writer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+
+import torch
+
+from .. import schema
+from ..errors import TraceError
+from ..recipes.fit import join
+from ..recipes.library import Match
+from ..recipes.plan import Plan
+from ..recipes.value import Array
+from ..writer import TraceWriter
+from .cells import Reading, Units, coarse_products
+from .judge import Outcome, judge
+from .numbers import on_host
+from .references import Unbound
+from .waiting import Group, fetch
+
+_MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
+_SECONDS = 5.0  # that verdicts may wait for; to judge costs 10 to 20 ms, however few steps wait
+
+_Apart = tuple[Plan, Group]
+
+
+class Verdicts:
+    """The verdicts of one recording. Steps of the same equation and shapes wait until there are so many that they are
+    best judged; a call of `write` judges all that has waited for long."""
+
+    def __init__(self, writer: TraceWriter) -> None:
+        self._writer = writer
+        self._rows: list[tuple[int, int, tuple[object, ...]]] = []  # step, order, row
+        self._waiting: dict[tuple[Reading, Units], Group] = {}
+        # Those of which each variant needs cells of its own.
+        self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
+        self._held = 0
+        self._judged = time.monotonic()
+
+    # -- what is known at once ------------------------------------------------------------------------
+
+    def passed(self, step: int, order: int, match: Match, cells: int) -> None:
+        """What a step returns is what it was given."""
+        self._row(step, order, match, schema.HOLDS, 0.0, 0.0, cells, None, None)
+
+    def unchecked(self, step: int, order: int, match: Match, reason: str) -> None:
+        """The equation cannot be checked on this step."""
+        self._row(step, order, match, schema.UNCHECKED, None, None, 0, None, reason)
+
+    def judged(self, step: int, order: int, match: Match, outcome: Outcome | str, fitting: str | None) -> None:
+        """What came of a check, and the variant that fits."""
+        if isinstance(outcome, str):
+            return self.unchecked(step, order, match, outcome)
+        verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
+        reason = None if outcome.holds else f"{outcome.symbol} is not what the equation gives"
+        self._row(step, order, match, verdict, outcome.residual, outcome.bound, outcome.cells, fitting, reason)
+
+    def _row(self, step: int, order: int, match: Match, *verdict: object) -> None:
+        self._rows.append((step, order, (step, match.equation.id, *verdict)))
+
+    # -- what is judged later -------------------------------------------------------------------------
+
+    def group(self, known: Group | None, reading: Reading, match: Match, units: Units) -> Group:
+        """Where steps that are read so wait: the `known` group, if it is for these units."""
+        if known is not None and known.units == units:
+            if not known.steps:
+                self._waiting[reading, units] = known  # it may have been let go
+            return known
+        found = self._waiting.get((reading, units))
+        if found is None:
+            found = self._waiting[reading, units] = Group(reading, match, units)
+        return found
+
+    def took(self, group: Group, step: int, order: int) -> None:
+        """A step was put into the next row of its group."""
+        group.took(step, order)
+        self._held += group.cells
+        if len(group.steps) >= group.together and not group.awaited:  # at once, while they are in the caches
+            self._judge([group])
+        elif self._held > _MOST_HELD:
+            self._evaluate()
+
+    def alone(self, group: Group, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Judge a step of which each variant needs cells of its own."""
+        if not all(map(on_host, tensors.values())):  # which can be read only now, and judged only later
+            apart = {id(v): _apart(v, group, tensors) for _, v in group.reading.fit.variants}
+            self._alone.append((group, apart))
+            return
+        fetch([group])
+        self._conclude(group, lambda variant, _: _at_once(_apart(variant, group, tensors)))
+
+    # -- judging --------------------------------------------------------------------------------------
+
+    def write(self, ended: bool) -> None:
+        """Judge what waits, if there is enough of it or it has waited for long, and queue rows of the checks table."""
+        if ended or time.monotonic() - self._judged > _SECONDS:
+            self._evaluate()
+            if ended:
+                _release(self._waiting.values())
+        elif full := [group for group in self._waiting.values() if len(group.steps) >= group.together]:
+            fetch(full)
+            self._judge(full)
+        # of a step all rows together, so that its principal equation comes first
+        waiting = {step for group in [*self._waiting.values(), *(g for g, _ in self._alone)] for step in group.steps}
+        rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
+        for entry in rows:
+            if entry[0] in waiting:
+                self._rows.append(entry)
+            else:
+                self._writer.add("checks", entry[2])
+
+    def _evaluate(self) -> None:
+        """Judge all that waits."""
+        groups = {key: group for key, group in self._waiting.items() if group.steps}
+        _release(group for group in self._waiting.values() if not group.steps)
+        alone, self._alone = self._alone, []
+        self._judged = time.monotonic()
+        every = [*groups.values(), *(group for group, _ in alone)]
+        every += [one[1] for _, apart in alone for one in apart.values() if not isinstance(one, str)]
+        fetch(every)
+        self._judge(groups.values())
+        self._waiting = groups
+        if sum([group.room for group in groups.values()]) > _MOST_HELD:
+            _release(groups.values())
+            self._waiting = {}
+        for group, apart in alone:
+            self._conclude(group, partial(_of_these, apart))
+
+    def _judge(self, groups: Collection[Group]) -> None:
+        """Judge groups whose cells are on the host."""
+        for group in groups:
+            self._conclude(group, partial(_judged, group))
+            self._held -= len(group.steps) * group.cells
+            group.clear()
+
+    def _conclude(self, group: Group, judge: Callable[[Plan, list[Array]], list[Outcome | str]]) -> None:
+        """Judge steps of one equation, and for those that differ look for the variant that fits."""
+        fit, filled = group.reading.fit, group.filled
+        outcomes = _judged(group, fit.plan, filled)
+        differs = [at for at, o in enumerate(outcomes) if isinstance(o, Outcome) and not o.holds]
+        fitting: dict[int, str] = {}
+        for name, variant in fit.variants:
+            open_ones = [at for at in differs if at not in fitting]
+            if not open_ones:
+                break
+            columns = [column[open_ones] for column in filled]
+            for at, found in zip(open_ones, judge(variant, columns), strict=True):
+                if isinstance(found, Outcome) and found.holds:
+                    fitting[at] = name
+        for at, (step, order, outcome) in enumerate(zip(group.steps, group.orders, outcomes, strict=True)):
+            self.judged(step, order, group.match, outcome, fitting.get(at))
+
+
+def failure(error: Exception) -> str:
+    """Why there is no verdict, if nobody thought of what happened."""
+    return f"the check failed ({type(error).__name__}: {error})"
+
+
+def _release(groups: Iterable[Group]) -> None:
+    for group in groups:
+        group.release()
+
+
+def _judged(group: Group, fitted: Plan, columns: list[Array]) -> list[Outcome | str]:
+    """`judge`, so many at a time that what it makes stays small."""
+    found: list[Outcome | str] = []
+    for at in range(0, len(columns[0]), group.together):
+        part = [column[at : at + group.together] for column in columns]
+        try:
+            found += judge(group.reading, fitted, group.units, part)
+        except TraceError as error:
+            found += [str(error).rstrip(".")] * len(part[0])
+        except Exception as error:
+            found += [failure(error)] * len(part[0])
+    return found
+
+
+def _apart(variant: Plan, alone: Group, tensors: Mapping[str, torch.Tensor]) -> _Apart | str:
+    """The cells that a variant needs for itself, read while the tensors are there."""
+    try:
+        dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
+        reading = Reading(join(variant), alone.reading.numbers, dtypes)
+        group = Group(reading, alone.match, reading.units(tensors, coarse_products()))
+        group.put(reading.draw(tensors, alone.steps[0], group.units))
+        group.took(alone.steps[0], alone.orders[0])
+        return variant, group
+    except (Unbound, TraceError) as error:
+        return str(error)
+
+
+def _at_once(apart: _Apart | str) -> list[Outcome | str]:
+    if isinstance(apart, str):
+        return [apart]
+    variant, group = apart
+    fetch([group])
+    return _judged(group, variant, group.filled)
+
+
+def _of_these(apart: Mapping[int, _Apart | str], variant: Plan, _: list[Array]) -> list[Outcome | str]:
+    return _at_once(apart[id(variant)])
