@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial, reduce
 from typing import Any, NamedTuple
@@ -137,7 +138,7 @@ def getter(source: Reference | float) -> Getter:
     if not isinstance(source, Reference):
         return lambda call: source
     if source.child is not None:
-        return _of_child(source, source.child) if _is_name(source.child) else partial(find, source)
+        return partial(find, source) if source.child in ("..", "<") else _of_child(source, source.child)
     match source.kind, source.path:
         case "arg", (str(name),):
             return lambda call: _unchanged(source, call.arguments.get(name), call.given)
@@ -158,21 +159,25 @@ def getter(source: Reference | float) -> Getter:
 
 
 def _of_child(source: Reference, child: str) -> Getter:
-    """`find` of what a call below of this very name took or returned, without looking at what else is there."""
-    found = plain(source)
-    known = found is not None and found.kind in (ARGUMENT, RESULT)
-    number, key = source.call, source.path[0] if source.kind == "arg" and source.path else None
+    """`find` of what a call below took or returned, in as few steps as it takes."""
+    found, pattern = plain(replace(source, child=None)), not _is_name(child)
+    if found is None or found.kind == PARAMETER:
+        return lambda call: find(source, call) if call.seen else None
+    _, number, kind, key = found
 
     def of(call: Call) -> Any:
-        calls = call.seen.get(child) if call.seen is not None else None
-        if not calls or not known:
-            return find(source, call) if calls else None
+        if not call.seen:
+            return None
+        names = _fitting(tuple(call.seen), child) if pattern else (child,)
+        if len(names) != 1:
+            return find(source, call)
+        calls = call.seen.get(names[0], ())
         if not -len(calls) <= number < len(calls):
             return None
         at = calls[number]
-        value = at.result if key is None else at.arguments.get(key)  # type: ignore[arg-type]
+        value = at.arguments.get(key) if kind == ARGUMENT else at.result if kind == RESULT else _item(at.result, key)
         _unchanged(source, value, call.given)
-        return _unchanged(source, value, at.returned or {} if key is None else at.given)
+        return _unchanged(source, value, at.given if kind == ARGUMENT else at.returned or {})
 
     return of
 
