@@ -519,6 +519,17 @@ def test_rounding_stays_within_the_bound() -> None:
     assert counts["told"] > 1200  # and it says something
 
 
+def test_a_whole_number_of_the_run_is_rounded_like_any_other() -> None:
+    # GIVEN a tensor without dimensions that happens to hold 59, and a size of 5: bfloat16 has 296 for 295
+    known = Known({"s": Named((), torch.tensor(59.0, dtype=torch.bfloat16))}, {"D": 5})
+    ((_, node),) = parse("D * s").statements
+    found = evaluated(node, known, torch.bfloat16)
+    assert found.v == 295 and 1 <= found.e < 4
+    # while sizes among each other are exact
+    ((_, sizes),) = parse("D * 59").statements
+    assert evaluated(sizes, known, torch.bfloat16).e == 0
+
+
 @pytest.mark.slow
 def test_rounding_stays_within_the_bound_for_long() -> None:
     sweep(40_000, start=10_000)

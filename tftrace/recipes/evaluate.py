@@ -107,11 +107,10 @@ class Evaluator:
             return self._given[node]
         match node:
             case Number(value):
-                return self._constant(value)
+                return self._held(constant(value))
             case Name(name):
                 found = self._symbols.value(name)
-                found = constant(self._symbols.size(name)) if found is None else found
-                return found if found.dims else self._constant(float(found.v))
+                return self._held(constant(self._symbols.size(name)) if found is None else found)
             case Negative(operand):
                 inner = self._node(operand)
                 return replace(inner, v=-real(inner.v))
@@ -160,9 +159,9 @@ class Evaluator:
         found = self._function(function, values)
         return replace(found, whole=True) if function in _WHOLE and all(x.whole for x in values) else found
 
-    def _constant(self, value: float) -> Value:
-        found = constant(value)
-        return replace(found, whole=True) if value.is_integer() and abs(value) < 2.0**53 else self._stored(found)
+    def _held(self, x: Value) -> Value:
+        """A number as it is had: whole ones (sizes, positions) are stored only where they meet others."""
+        return x if x.whole else self._stored(x)
 
     def _stored(self, x: Value) -> Value:
         """A number as the run holds it beside others: rounded, unless a few bits are enough for it."""

@@ -46,7 +46,7 @@ def zeros(shape: tuple[int, ...]) -> Array:
 
 def constant(value: float) -> Value:
     """A number without dimensions, known exactly."""
-    return Value((), np.float64(value), np.float64(0.0))
+    return Value((), np.float64(value), np.float64(0.0), whole=float(value).is_integer() and abs(value) < 2.0**53)
 
 
 def real(v: Array) -> Array:
