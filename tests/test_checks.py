@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -383,7 +383,7 @@ def test_layers_between_which_a_picture_is_added_are_not_compared() -> None:
     assert [row["verdict"] for row in found] == ["unchecked"] * 2 and "DeepStack" in found[0]["reason"]
 
 
-def test_logits_that_the_config_of_the_text_divides_are_named() -> None:
+def test_logits_that_the_config_of_the_text_changes_are_named() -> None:
     class Inner(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -393,19 +393,25 @@ def test_logits_that_the_config_of_the_text_divides_are_named() -> None:
             return BaseModelOutput(last_hidden_state=self.embed(ids))
 
     class ToyForConditionalGeneration(nn.Module):
-        def __init__(self, by: float) -> None:
+        def __init__(self, change: Callable[[torch.Tensor], torch.Tensor], **text: float) -> None:
             super().__init__()
-            self.config = SimpleNamespace(text_config=SimpleNamespace(logits_scaling=4.0))
-            self.model, self.lm_head, self.by = Inner(), nn.Linear(8, 9, bias=False), by
+            self.config = SimpleNamespace(text_config=SimpleNamespace(**text))
+            self.model, self.lm_head, self.change = Inner(), nn.Linear(8, 9, bias=False), change
 
         def forward(self, ids: torch.Tensor) -> Any:
-            return CausalLMOutput(logits=self.lm_head(self.model(ids).last_hidden_state) / self.by)
+            return CausalLMOutput(logits=self.change(self.lm_head(self.model(ids).last_hidden_state)))
 
-    def told(by: float) -> tuple[str, str | None]:
+    def told(change: Callable[[torch.Tensor], torch.Tensor], **text: float) -> tuple[str, str | None]:
         torch.manual_seed(0)
-        (row,) = verdicts(ToyForConditionalGeneration(by), torch.tensor([[1, 2, 3]]), "language-model-head")
+        model = ToyForConditionalGeneration(change, **text)
+        (row,) = verdicts(model, torch.tensor([[1, 2, 3]]), "language-model-head")
         return row["verdict"], row["variant"]
 
-    assert told(4.0) == ("differs", "divided logits (Granite)")
-    assert told(4.1) == ("differs", None)
-    assert told(1.0) == ("holds", None)
+    assert told(lambda x: x / 4.0, logits_scaling=4.0) == ("differs", "divided logits (Granite)")
+    assert told(lambda x: x / 4.1, logits_scaling=4.0) == ("differs", None)
+    assert told(lambda x: x, logits_scaling=4.0) == ("holds", None)
+    both = {"output_multiplier": 0.5, "final_logit_softcapping": 20.0}
+    scaled = "scaled and soft-capped logits (Muse Glimmer)"
+    assert told(lambda x: 20.0 * torch.tanh(0.5 * x / 20.0), **both) == ("differs", scaled)
+    assert told(lambda x: 20.0 * torch.tanh(0.6 * x / 20.0), **both) == ("differs", None)
+    assert told(lambda x: x, **both) == ("holds", None)
