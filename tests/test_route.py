@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 import tftrace
 from tftrace.capture import check, known
 from tftrace.capture.route import Route
+from tftrace.capture.verdicts import Verdicts
 
 from .conftest import tiny
 
@@ -180,6 +181,21 @@ def test_an_input_that_was_changed_in_place_is_not_read(followed: list[bool]) ->
     found = rows(model, [lambda: model(torch.randn(6, 8))] * 3)
     assert [row[1] for row in found] == ["holds", "holds", "unchecked"]
     assert found[2][6] is not None and "changed in place" in found[2][6]
+
+
+def test_a_group_that_was_let_go_does_not_take_the_place_of_one_that_waits() -> None:
+    # GIVEN a group that a route knows and that was let go, and a step that has waited in another since
+    waiting, reading, units = Verdicts(cast(Any, None)), cast(Any, object()), (0.5, 0.5)
+    known = waiting.group(None, reading, cast(Any, None), units)
+    assert waiting.group(known, reading, cast(Any, None), units) is known
+    waiting._waiting.clear()
+    assert waiting.group(known, reading, cast(Any, None), units) is known
+    waiting._waiting.clear()
+    other = waiting.group(None, reading, cast(Any, None), units)
+    other.took(0, 0)
+    # WHEN the route comes back THEN both wait in one, so that no verdict is lost
+    assert waiting.group(known, reading, cast(Any, None), units) is other
+    assert waiting.group(known, reading, cast(Any, None), (0.1, 0.1)) not in (known, other)
 
 
 TWICE = """

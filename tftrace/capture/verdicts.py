@@ -64,14 +64,15 @@ class Verdicts:
     # -- what is judged later -------------------------------------------------------------------------
 
     def group(self, known: Group | None, reading: Reading, match: Match, units: Units) -> Group:
-        """Where steps that are read so wait: the `known` group, if it is for these units."""
-        if known is not None and known.units == units:
-            if not known.steps:
-                self._waiting[reading, units] = known  # it may have been let go
-            return known
+        """Where steps that are read so wait: the `known` group, if it is for these units and no other has taken its
+        place since it was let go."""
+        if known is None or known.units != units:
+            known = None
+        elif known.steps:
+            return known  # as only those have steps that wait
         found = self._waiting.get((reading, units))
         if found is None:
-            found = self._waiting[reading, units] = Group(reading, match, units)
+            found = self._waiting[reading, units] = known or Group(reading, match, units)
         return found
 
     def took(self, group: Group, step: int, order: int) -> None:
