@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import check, known
+from tftrace.capture import check, known, route
 from tftrace.capture.route import Route
 from tftrace.capture.verdicts import Verdicts
 
@@ -21,6 +21,15 @@ from .conftest import tiny
 pytestmark = pytest.mark.usefixtures("no_grad")
 Patch = pytest.MonkeyPatch
 Row = tuple[str, str, float | None, float | None, int, str | None, str | None]
+
+
+@pytest.fixture(autouse=True, params=["compiled", "in Python"])
+def language(request: pytest.FixtureRequest, monkeypatch: Patch) -> None:
+    """What is compiled does what is done without it."""
+    if request.param == "in Python":
+        monkeypatch.setattr(route, "compiled", None)
+    elif route.compiled is None:
+        pytest.skip("there was no compiler")
 
 
 @pytest.fixture

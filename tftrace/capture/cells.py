@@ -88,11 +88,11 @@ class Reading:
         if empty := [name for name, layout in fit.layouts.items() if any(fit.sizes[n] == 0 for n in layout.names)]:
             raise Unbound(f"{original(empty[0])} is empty")
         self.slices = {name: Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
-        self._rooms: list[int] = []  # of each drawn dimension of every statement
+        self.rooms: list[int] = []  # of each drawn dimension of every statement
         self.statements = []
         for one in fit.plan.statements:
-            self.statements.append(statement := _Statement(self, one, dtypes, cells, len(self._rooms)))
-            self._rooms += [drawn.room for drawn in statement.drawn.values()]
+            self.statements.append(statement := _Statement(self, one, dtypes, cells, len(self.rooms)))
+            self.rooms += [drawn.room for drawn in statement.drawn.values()]
         kinds = {kind for kind in dtypes.values() if kind.is_floating_point}
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
@@ -135,7 +135,7 @@ class Reading:
     def starts(self, seed: int) -> list[int]:
         """The first position along each drawn dimension of every statement."""
         found = []
-        for room in self._rooms:
+        for room in self.rooms:
             seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
             found.append((seed >> 33) % room)
         return found

@@ -90,7 +90,7 @@ class Checker:
         units = reading.units(None, self._coarse)
         group = route.group = self._verdicts.group(route.group, reading, match, units)
         row = group.row(route.forms)
-        route.copy(addresses, step, group.columns, row)
+        route.copy(addresses, step, group, row)
         self._verdicts.took(group, step, order)
         return True
 
@@ -106,7 +106,7 @@ class Checker:
         reading = self._reading(match.equation, tensors, numbers)
         if reading.fit.together and not self._every:
             with suppress(ValueError):
-                self._remember(match, call, Route(reading, numbers, asked + found))
+                self._remember(match, call, Route(reading, numbers, asked + found, call))
         if reading.passes(tensors):
             return self._verdicts.passed(step, order, match, reading.passes.cells)
         units = reading.units(tensors, self._coarse)

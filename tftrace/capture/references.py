@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial, reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -99,17 +99,17 @@ def _sources(bind: Bind) -> _Sources:
     return known[1]
 
 
-ARGUMENT, RESULT, ITEM, PARAMETER = range(4)
+ARGUMENT, RESULT, ITEM, PARAMETER, ATTRIBUTE = range(5)
 
 
 class Plain(NamedTuple):
-    """What many references are: an argument, the result or an item of it, or a parameter, as it is; of the call, or of
-    one below it of this very name."""
+    """What many references are: an argument, the result or an item of it, a parameter or an attribute, as it is; of the
+    call, or of one below it of this very name."""
 
     child: str | None
     number: int  # of the calls of that name
     kind: int
-    key: Any  # name of the argument, place of the item, path of the parameter
+    key: Any  # name of the argument or attribute, place of the item, path of the parameter
 
 
 def plain(source: Reference | float) -> Plain | None:
@@ -124,6 +124,8 @@ def plain(source: Reference | float) -> Plain | None:
                 return Plain(source.child, source.call, ITEM, key)
             case "param", path:
                 return Plain(source.child, source.call, PARAMETER, tuple(map(str, path)))
+            case "attr", (str(key),):
+                return Plain(source.child, source.call, ATTRIBUTE, key)
     return None
 
 
@@ -153,6 +155,8 @@ def getter(source: Reference | float) -> Getter:
                 return _static(call.owner, name) if found is None else found
 
             return parameter
+        case "config", (str(name), *rest):
+            return lambda call: reduce(_item, rest, _static(_config(call), name))
         case "param" | "attr", (str(name), *rest):
             return lambda call: reduce(_item, rest, _static(call.owner, name))
     return partial(find, source)
@@ -161,7 +165,7 @@ def getter(source: Reference | float) -> Getter:
 def _of_child(source: Reference, child: str) -> Getter:
     """`find` of what a call below took or returned, in as few steps as it takes."""
     found, pattern = plain(replace(source, child=None)), not _is_name(child)
-    if found is None or found.kind == PARAMETER:
+    if found is None or found.kind in (PARAMETER, ATTRIBUTE):
         return lambda call: find(source, call) if call.seen else None
     _, number, kind, key = found
 
@@ -197,10 +201,7 @@ def find(reference: Reference, call: Call) -> Any:
     elif kind == "index":
         return _index(at.name)
     elif kind == "config":
-        without: Any = None
-        while at is not None and (at.owner is without or not _has_config(at.owner)):
-            without, at = at.owner, at.parent  # the lines of a module have it as their owner, too
-        start = None if at is None else _static(at.owner, "config")
+        start = _config(at)
     else:  # param, attr
         start = at.owner
     for key in reference.path:
@@ -273,9 +274,19 @@ def _static(value: Any, name: str) -> Any:
     return _of_class(kind, name)
 
 
-def _has_config(owner: Any) -> bool:
-    kind: Any = type(owner)
-    return getattr(owner, "__dict__", {}).get("config") is not None or _of_class(kind, "config") is not None
+def _config(call: Call) -> Any:
+    """The configuration of the innermost module that has one."""
+    at: Call | None = call
+    without: Any = None
+    while at is not None:
+        owner = at.owner
+        if owner is not without:  # the lines of a module have it as their owner, too
+            own, kind = getattr(owner, "__dict__", {}), cast(Any, type(owner))
+            if own.get("config") is not None or _of_class(kind, "config") is not None:
+                return _static(owner, "config")
+            without = owner
+        at = at.parent
+    return None
 
 
 @lru_cache(maxsize=4096)

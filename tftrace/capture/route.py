@@ -2,10 +2,13 @@
 
 Most calls differ from one before in nothing but the addresses of their tensors. To find that this is so takes a
 fraction of finding everything anew; and as each check begins after a product of matrices, which leaves nothing of ours
-in the near caches, what counts is how little code runs."""
+in the near caches, what counts is how little code runs. The two loops that run for each tensor are therefore also there
+in C (`_route.c`): a third of the time of all checks lies in them, and they take a third of that when they are
+compiled."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,43 +19,54 @@ from ..recipes.recipe import Reference
 from .calls import Call
 from .cells import Reading
 from .identity import SHAPE, VERSION
-from .references import ARGUMENT, PARAMETER, RESULT, Asked, Getter, getter, plain
+from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
 from .strided import Form
 from .waiting import Group
 
+try:
+    from . import _route as compiled
+except ImportError:  # installed where there is no compiler
+    compiled = None  # type: ignore[assignment]
+
+MOST_DIMS = 64  # drawn ones, and of a tensor; as in `_route.c`
 _OWN = (torch.Tensor, torch.nn.Parameter)  # classes that run no code of others when they are asked something
 _SETTLED = (type(None), bool, int, float, str)  # what is compared as a whole
 _ORDERED = (tuple, list)
 _GROUPS = (*_ORDERED, dict)  # of tensors: passed over for one of them
+
+# What was found at a plain reference (the first four, see `Plain`): its class, and of a tensor its form, of a number or
+# word itself; neither of a group.
+Item = tuple[Any, Any, Any, Any, Any, Any, Any]
 
 
 class Route:
     """What a call settled for those that are like it: of the same numbers, and tensors of the same shapes, strides and
     dtypes, all on the host."""
 
-    def __init__(self, reading: Reading, numbers: Mapping[str, float | str], asked: Asked) -> None:
+    def __init__(self, reading: Reading, numbers: Mapping[str, float | str], asked: Asked, call: Call) -> None:
         """Raises ValueError where another call might be read in another way, though it looks like this one."""
         self.reading, self.numbers = reading, numbers
         self.group: Group | None = None  # in which its cells were put last
-        self._others: list[tuple[Getter, Any]] = []  # what else was found: a number, or a type that is no number
-        self._plain: list[tuple[Any, ...]] = []
+        self._plain: list[Item] = []
+        self._others: list[tuple[Getter, Any]] = []  # numbers, or types of what is no number
         self._tensors: list[tuple[Getter, Any, Any]] = []
         first, last, strides = [], [], {}
         for name, source, found in asked:
-            if type(found) in _SETTLED:
-                self._others.append((getter(source), found))
-            elif type(found) in _GROUPS:
-                self._others.append((_kind(source), type(found)))
-            elif type(found) in _OWN and found.is_cpu and (form := _form(found)):
+            kind, one = type(found), _plain(source, found, call)
+            if kind in _SETTLED:
+                self._plain.append((*one, kind, None, found)) if one else self._others.append((getter(source), found))
+            elif kind in _GROUPS:
+                self._plain.append((*one, kind, None, None)) if one else self._others.append((_kind(source), kind))
+            elif kind in _OWN and found.is_cpu and (form := _form(found)):
                 strides[name] = form[1]
-                if one := plain(source):
+                if one:
                     first.append(name)
-                    self._plain.append((*one, type(found), form))
+                    self._plain.append((*one, kind, form, None))
                 else:
                     last.append(name)
-                    self._tensors.append((getter(source), type(found), form))
+                    self._tensors.append((getter(source), kind, form))
             else:
-                raise ValueError(f"{name} is {type(found).__name__}")
+                raise ValueError(f"{name} is {kind.__name__}")
         place = {name: at for at, name in enumerate(first + last)}
         self._passed = [(place[one], place[two]) for one, two in reading.passes.pairs(strides)]
         self.forms: list[Form] = []  # of each column how it is read,
@@ -64,6 +78,7 @@ class Route:
                 name = original(name)
                 self.forms.append(strided.form(strides[name]))
                 self._reads.append(place[name])
+        self._layout = _layout(reading.rooms, self.forms, self._reads)
 
     def addresses(self, call: Call) -> list[int] | None:
         """Where the tensors of a call begin, if it is like the one that settled this."""
@@ -71,37 +86,9 @@ class Route:
             found = get(call)
             if found is not wanted and (type(found) is not type(wanted) or found != wanted):
                 return None
-        addresses, given = [], call.given
-        for child, number, what, key, kind, form in self._plain:  # what `getter` does, without a call for each
-            at = call
-            if child is not None:
-                try:
-                    at = call.seen[child][number]  # type: ignore[index]
-                except (TypeError, KeyError, IndexError):
-                    return None
-            noted = None if what == PARAMETER else at.given if what == ARGUMENT else at.returned
-            tensor: Any
-            if what == RESULT:
-                tensor = at.result
-            elif what == ARGUMENT:
-                tensor = at.arguments.get(key)
-            elif what == PARAMETER:
-                tensor = _parameter(at.owner, key)
-            else:
-                tensor = at.result[key] if type(at.result) in _ORDERED and len(at.result) > key else None
-            if type(tensor) is not kind or not tensor.is_cpu:
-                return None
-            view = noted.get(id(tensor)) if noted else None
-            if view is None:  # a parameter, an inference tensor, or a copy
-                if _form(tensor) != form:
-                    return None
-            elif view[SHAPE:] != form:
-                return None
-            elif what != RESULT or child is not None:
-                version = tensor._version
-                if version != view[VERSION] or version != given.get(id(tensor), view)[VERSION]:
-                    return None
-            addresses.append(tensor.data_ptr())
+        addresses = (compiled.addresses if compiled else _addresses)(self._plain, call)
+        if addresses is None:
+            return None
         for get, kind, form in self._tensors:
             tensor = get(call)
             if type(tensor) is not kind or not tensor.is_cpu or _form(tensor) != form:
@@ -113,11 +100,86 @@ class Route:
         """Whether all that the equation passes on is the same (see `Passed`)."""
         return bool(self._passed) and all(addresses[one] == addresses[two] for one, two in self._passed)
 
-    def copy(self, addresses: Sequence[int], seed: int, columns: Sequence[Any], row: int) -> None:
-        """Copy the drawn cells into a row of these columns."""
+    def copy(self, addresses: list[int], seed: int, group: Group, row: int) -> None:
+        """Copy the drawn cells into a row of this group."""
+        if compiled:
+            return compiled.copy(self._layout, addresses, seed, group.bases, row)
         starts = self.reading.starts(seed)
-        for column, form, at in zip(columns, self.forms, self._reads, strict=True):
+        for column, form, at in zip(group.columns, self.forms, self._reads, strict=True):
             column[row] = form.at(addresses[at], starts)
+
+
+def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -> bytes:
+    """What is copied, as the compiled `copy` reads it: the rooms of what is drawn, and of each column the number of the
+    tensor and what its form says; before each part how long it is. Raises ValueError where it has no room for them."""
+    if max(len(rooms), *(len(form.shape) for form in forms)) > MOST_DIMS:
+        raise ValueError("there are too many dimensions")
+    found = [len(rooms), *rooms, len(forms)]
+    for form, tensor in zip(forms, reads, strict=True):
+        found += tensor, *form.numbers
+    return struct.pack(f"{len(found)}q", *found)
+
+
+def _addresses(items: Sequence[Item], call: Call) -> list[int] | None:
+    """Where the tensors among these items begin in a call, if all of them are there what they were."""
+    addresses = []
+    for child, number, what, key, kind, form, value in items:
+        at = _at(call, child, number)
+        found: Any = None if at is None else _found(at, what, key)
+        if type(found) is not kind:
+            return None
+        if form is None:
+            if value is not None and found is not value and found != value:
+                return None
+        elif found.is_cpu and _like(found, form, what, call, at):
+            addresses.append(found.data_ptr())
+        else:
+            return None
+    return addresses
+
+
+def _at(call: Call, child: str | None, number: int) -> Call | None:
+    """The call that a plain reference is about."""
+    if child is None:
+        return call
+    calls = call.seen.get(child, ()) if call.seen else ()
+    return calls[number] if -len(calls) <= number < len(calls) else None
+
+
+def _found(at: Call, what: int, key: Any) -> Any:
+    """What is there now."""
+    if what == RESULT:
+        return at.result
+    if what == ARGUMENT:
+        return at.arguments.get(key)
+    if what == PARAMETER:
+        return _parameter(at.owner, key)
+    if what == ATTRIBUTE:
+        return getattr(at.owner, "__dict__", {}).get(key)
+    return at.result[key] if type(at.result) in _ORDERED and len(at.result) > key else None
+
+
+def _like(tensor: torch.Tensor, form: tuple[Any, ...], what: int, call: Call, at: Any) -> bool:
+    """Whether a tensor is of this form, and was not written to before the call ended."""
+    noted = at.given if what == ARGUMENT else None if what == PARAMETER else at.returned
+    view = noted.get(id(tensor)) if noted else None
+    if view is None:  # a parameter, an inference tensor, or a copy
+        return _form(tensor) == form
+    if view[SHAPE:] != form:
+        return False
+    if what == RESULT and at is call:
+        return True
+    version = tensor._version
+    return bool(version == view[VERSION] == call.given.get(id(tensor), view)[VERSION])
+
+
+def _plain(source: Reference | float, found: Any, call: Call) -> Plain | None:
+    """The plain reference, if it is one and what it names is there where it would be looked for."""
+    one = plain(source)
+    if one is None or (found is None and one.kind in (PARAMETER, ATTRIBUTE)):  # which may be elsewhere next time
+        return None
+    at = _at(call, one.child, one.number)
+    return one if (None if at is None else _found(at, one.kind, one.key)) is found else None
 
 
 def _parameter(owner: Any, path: tuple[str, ...]) -> Any:

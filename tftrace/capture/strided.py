@@ -20,8 +20,6 @@ Steps = tuple[tuple[int, int], ...]
 
 _BFLOAT16 = "uint16", np.dtype(np.uint16)
 _MOST_FORMS = 64  # remembered of a tensor
-_STRETCH = 40  # bits of an address within a stretch of memory; most tensors of a process lie in one or two
-_MOST_CELLS = 1 << 22  # of which all that could lie in a stretch still make an array that NumPy can count
 
 
 def steps(layout: Layout, dims: Iterable[str], sizes: Mapping[str, int]) -> Steps:
@@ -50,7 +48,7 @@ class Drawn(NamedTuple):
 class Form:
     """How the cells lie in memory, which the strides of a tensor settle."""
 
-    __slots__ = ("_half", "_kind", "_quick", "_span", "_starts", "_strides", "_views", "_width", "dtype", "shape")
+    __slots__ = ("_half", "_kind", "_span", "_starts", "_strides", "_width", "dtype", "shape")
 
     def __init__(
         self,
@@ -71,32 +69,25 @@ class Form:
         self._starts = tuple(
             (place, step * width) for (_, place), step in zip(drawn, apart, strict=True) if place is not None
         )
-        self._quick = math.prod(self.shape) < _MOST_CELLS
-        self._views: dict[int, tuple[int, Array]] = {}  # by stretch of memory
 
     def at(self, address: int, starts: Sequence[int]) -> Array:
         """The cells from these first positions on of a tensor at this address, to be copied at once."""
         for place, step in self._starts:
             address += starts[place] * step
-        found: Array
-        if address % self._width or not self._quick:
-            found = np.ndarray(self.shape, self._kind, from_pointer(address, self._span, "uint8"), 0, self._strides)
-        else:
-            first, view = self._views.get(address >> _STRETCH) or self._view(address >> _STRETCH)
-            found = view[(address - first) // self._width]
+        memory = from_pointer(address, self._span, "uint8")
+        found: Array = np.ndarray(self.shape, self._kind, memory, 0, self._strides)
         if self._half:  # the upper half of a float32
             found = np.left_shift(found, 16, dtype=np.uint32).view(np.float32)
         return found
 
-    def _view(self, stretch: int) -> tuple[int, Array]:
-        """All cells that lie so in a stretch of memory, by the element they begin at, and where the stretch begins.
-
-        To take one of them is quicker than to make an array for it."""
-        first, size = max(stretch << _STRETCH, self._width), 1 << _STRETCH  # nothing begins at address 0
-        shape, strides = (size // self._width, *self.shape), (self._width, *self._strides)
-        view: Array = np.ndarray(shape, self._kind, from_pointer(first, size + self._span, "uint8"), 0, strides)
-        found = self._views[stretch] = first, view
-        return found
+    @property
+    def numbers(self) -> list[int]:
+        """All of this: bytes of an element and whether it is half of what it becomes, bytes of all cells; place and
+        step of each start, and the sizes and strides of the dimensions, each with how many they are."""
+        dims = [(n, step) for n, step in zip(self.shape, self._strides, strict=True) if n != 1] or [(1, 0)]
+        starts = [number for start in self._starts for number in start]
+        found = [self._width, self._half, math.prod(self.shape) * self.dtype.itemsize, len(self._starts), *starts]
+        return [*found, len(dims), *(n for n, _ in dims), *(step for _, step in dims)]
 
 
 class Strided:

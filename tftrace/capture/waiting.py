@@ -29,6 +29,7 @@ class Group:
         self.orders: list[int] = []  # of the equation among those of the step
         self.cells, self.together = 0, 1  # cells of one step; steps that are judged at once
         self.columns: list[Array] = []  # with more rows than steps
+        self.bases: list[int] = []  # the addresses of their memory
         self._room = 0
         self.awaited: list[tuple[int, int, torch.Tensor]] = []  # column, row, and what is still on an accelerator
 
@@ -59,7 +60,7 @@ class Group:
 
     def release(self) -> None:
         """Let the memory go."""
-        self.columns, self._room = [], 0
+        self.columns, self.bases, self._room = [], [], 0
 
     @property
     def room(self) -> int:
@@ -76,6 +77,7 @@ class Group:
         for at, column in enumerate(self.columns):
             self.columns[at] = np.empty((self._room, *column.shape[1:]), column.dtype)
             self.columns[at][:old] = column
+        self.bases = [column.ctypes.data for column in self.columns]
 
     @property
     def filled(self) -> list[Array]:

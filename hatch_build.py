@@ -1,0 +1,48 @@
+"""Compiles `tftrace/capture/_route.c` into the wheel, if there is a compiler; without one tftrace does the same in
+Python, and its checks take a little longer."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from setuptools import Distribution, Extension
+
+FOLDER = "tftrace/capture"
+
+
+class CustomBuildHook(BuildHookInterface):
+    """Runs before a wheel is put together, also for `pip install -e`, where what is compiled lies beside its source."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and say that the wheel is for this platform and this Python."""
+        if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+            return
+        self._temporary = tempfile.TemporaryDirectory()
+        try:
+            compiled = self._compiled(Path(self._temporary.name))
+        except Exception as error:  # no compiler, no headers of Python, …
+            self.app.display_warning(f"tftrace goes without its compiled part: {error}")
+            return
+        if version == "editable":
+            Path(self.root, FOLDER, compiled.name).write_bytes(compiled.read_bytes())
+            return
+        build_data["force_include"][str(compiled)] = f"{FOLDER}/{compiled.name}"
+        build_data["pure_python"], build_data["infer_tag"] = False, True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled."""
+        if temporary := getattr(self, "_temporary", None):
+            temporary.cleanup()
+
+    def _compiled(self, folder: Path) -> Path:
+        extension = Extension("_route", [str(Path(self.root, FOLDER, "_route.c"))])
+        command: Any = Distribution({"name": "tftrace", "ext_modules": [extension]}).get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(folder), str(folder / "temp")
+        command.ensure_finalized()
+        command.run()
+        return Path(command.get_ext_fullpath("_route"))

@@ -1,0 +1,7 @@
+"""See `_route.c`."""
+
+from .calls import Call
+from .route import Item
+
+def addresses(items: list[Item], call: Call) -> list[int] | None: ...
+def copy(layout: bytes, addresses: list[int], seed: int, bases: list[int], row: int) -> None: ...
