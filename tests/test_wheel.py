@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+
+from tftrace.capture import route
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,11 +25,14 @@ def call(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+def wheel_in(folder: Path) -> Path:
     call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
     return next(folder.glob("tftrace-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wheel_in(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture
@@ -46,15 +52,38 @@ def test_the_wheel_holds_recipes_and_demo_models(wheel: Path) -> None:
     assert not [n for n in names if n.startswith(("tests/", "examples/", "recipes/"))]
 
 
-def test_the_demo_runs_from_a_fresh_environment(wheel: Path, fresh: Path, tmp_path: Path) -> None:
-    call(fresh / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=tmp_path)
+def install(wheel: Path, fresh: Path, folder: Path) -> None:
+    call(fresh / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=folder)
     # Lend it this environment's libraries, all but tftrace itself (a .pth entry does not read the .pth files it names).
     site = next((fresh.parent / "lib").glob("python*")) / "site-packages"
     (site / "lent.pth").write_text(f"{Path(torch.__file__).parents[1]}\n")
+
+
+def test_the_demo_runs_from_a_fresh_environment(wheel: Path, fresh: Path, tmp_path: Path) -> None:
+    install(wheel, fresh, tmp_path)
     where = call(fresh / "python", "-c", "import tftrace; print(tftrace.__file__)", cwd=tmp_path)
     assert where.startswith(str(fresh.parent))
     out = call(fresh / "tftrace", "demo", cwd=tmp_path)
     assert "BertForSequenceClassification" in out and "✓ holds" in out
+
+
+def test_the_compiled_part_is_in_the_wheel_where_it_can_be(wheel: Path) -> None:
+    names = [n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("tftrace/capture/_route")]
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    able = f"tftrace/capture/_route{suffix}" in names
+    assert able is (route.compiled is not None)  # which this environment's own installation tells
+    assert able is not wheel.name.endswith("-none-any.whl") and not [n for n in names if n.endswith(".c")]
+
+
+def test_without_a_compiler_there_is_a_wheel_for_every_machine(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    built = wheel_in(tmp_path)
+    assert built.name.endswith("-py3-none-any.whl")
+    assert not [n for n in zipfile.ZipFile(built).namelist() if n.endswith((".so", ".pyd"))]
+    install(built, fresh, tmp_path)
+    assert "✓ holds" in call(fresh / "tftrace", "demo", cwd=tmp_path)
 
 
 @pytest.mark.slow
