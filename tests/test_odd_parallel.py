@@ -195,8 +195,9 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 def objects_of_ours() -> Counter[type]:
     gc.collect()
-    kinds = (type(o) for o in gc.get_objects())
-    return Counter(kind for kind in kinds if str(vars(kind).get("__module__")).startswith("tftrace."))
+    found = Counter(type(o) for o in gc.get_objects())
+    ours = (kind for kind in found if str(vars(kind).get("__module__")).startswith("tftrace."))
+    return Counter({kind: found[kind] for kind in ours})
 
 
 @pytest.mark.parametrize("way", COPIES)
@@ -208,7 +209,8 @@ def test_a_copy_made_during_the_recording(way: str, level: str) -> None:
         model(x)
         single = {kind for kind, count in objects_of_ours().items() if count == 1}
         twin = COPIES[way](model)
-        assert single and {objects_of_ours()[kind] for kind in single} == {1}  # the recording was not copied
+        after = objects_of_ours()
+        assert single and {after[kind] for kind in single} == {1}  # the recording was not copied
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert torch.equal(twin(x), bare)
