@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,8 +85,9 @@ def _forwards(seconds: float) -> int:
     return min(max(round(_BLOCK_SECONDS / seconds), _FEWEST), _MOST)
 
 
-def in_fresh_process(work: Callable[..., T], *args: Any) -> T:
-    """Call a function of this package in a new process with one thread for computing, and return what it returns.
+def in_fresh_process(work: Callable[..., T], *args: Any, environment: Mapping[str, str] | None = None) -> T:
+    """Call a function of this package in a new process with one thread for computing, and return what it returns;
+    `environment`: variables that are set there.
 
     A plain new interpreter, because TorchLens refuses to run in the processes of `multiprocessing`."""
     spec = sys.modules[work.__module__].__spec__
@@ -99,7 +100,7 @@ def in_fresh_process(work: Callable[..., T], *args: Any) -> T:
         code = f"from {__name__} import serve; serve({str(task)!r}, {str(answer)!r})"
         subprocess.run(
             [sys.executable, "-c", code],
-            env=os.environ | threads,
+            env=os.environ | threads | dict(environment or {}),
             stdout=subprocess.DEVNULL,
             check=True,
             timeout=_LONGEST_SECONDS,
