@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 import tftrace
 
 from .bits import hooks, imprint, same, surroundings
+from .conftest import tiny
 from .odd import LEVELS, Breaks, Chain, Twice, modules, names, only, parents, whole
 
 
@@ -120,6 +123,28 @@ def test_an_exception_that_the_model_catches(level: str, error: BaseException) -
     assert trace.meta.get("error") is None
     after = [step for step in modules(trace) if step.name == "after"]
     assert [next(a.name for a in parents(step) if a.kind == "module") for step in after] == ["", ""]
+
+
+def test_the_layers_of_a_stack_are_not_kept_for_its_equation() -> None:
+    """Of `return of layers.[0-9]#-1` only the last call is asked for: the others may go, with what they were given."""
+    model, inputs = tiny("bert")
+    layers = model.bert.encoder.layer
+    layers.extend([copy.deepcopy(layers[0]) for _ in range(4)])
+    outputs: list[Callable[[], Any]] = []
+    alive: list[int] = []
+
+    def hook(_: nn.Module, __: object, result: Any) -> None:
+        gc.collect()
+        alive.append(sum(output() is not None for output in outputs))
+        outputs.append(weakref.ref(result[0] if isinstance(result, tuple) else result))
+
+    for layer in layers:
+        layer.register_forward_hook(hook)
+    with torch.no_grad(), tftrace.record(model) as trace:
+        model(**inputs)
+    assert len(alive) == 6 and max(alive) <= 2  # the one before, which the layer's equation asks for, and its input
+    stack = [row for row in trace.checks.to_pylist() if trace[row["step"]].type == "BertEncoder"]
+    assert [row["verdict"] for row in stack] == ["holds"]
 
 
 @pytest.mark.parametrize("level", LEVELS)

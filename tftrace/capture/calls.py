@@ -53,7 +53,7 @@ class Call:
     given: Mapping[int, View] = {}  # of the tensors in the arguments, as they were, by their ids
     returned: dict[int, View] | None = None  # and of those in the result
     seen: dict[str, list[Call]] | None = None  # finished calls below by relative name, where a recipe asks for them
-    wanted: Mapping[str, str | None] = {}  # the relative names of those calls, if `seen` is there
+    wanted: Any = None  # which calls those are, if `seen` is there (`known.Wanted`)
     latest: Mapping[type, Call] = {}  # calls below by the class of their module, where a recipe asks for the last one
     before: Call | None = None  # the call of the same class before this one, where a recipe asks for it
 

@@ -18,7 +18,8 @@ _MOST_MODULES = 1 << 16  # whose equations are remembered
 _MOST_NAMES = 1 << 16  # remembered of a module
 _MOST_COPIED = 1 << 22  # elements
 
-Asking = tuple[tuple[Match, ...], frozenset[str]]  # equations, and the calls below that they ask for
+Patterns = tuple[frozenset[str], frozenset[str]]  # of calls below; those of whose calls the last one is enough
+Asking = tuple[tuple[Match, ...], "Patterns | None"]  # equations, and the calls below that they ask for
 
 
 class Known:
@@ -28,7 +29,7 @@ class Known:
         self,
         owner: torch.nn.Module | None,
         levels: tuple[Level, ...],
-        asked: Callable[[tuple[Match, ...]], frozenset[str]],
+        asked: Callable[[tuple[Match, ...]], Patterns | None],
     ) -> None:
         self.owner: Callable[[], Any] = (lambda: None) if owner is None else weakref.ref(owner)
         self.levels = levels
@@ -37,7 +38,7 @@ class Known:
         self.routes: dict[int, Any] = {}  # by equation, how its cells were read last
         self.always: Asking | None = None  # whatever the call
         if not levels:
-            self.always = (), frozenset()
+            self.always = (), None
         elif not any(m.conditional for m in levels[0]):
             self.always = levels[0], asked(levels[0])
 
@@ -45,15 +46,30 @@ class Known:
 class Wanted(dict[str, "str | None"]):
     """The names of calls relative to a module, if they are asked for there."""
 
-    def __init__(self, patterns: frozenset[str], scope: str) -> None:
+    def __init__(self, patterns: Patterns, scope: str) -> None:
         super().__init__()
-        self._patterns, self._scope = patterns, scope
+        (self._patterns, self._last), self._scope = patterns, scope
+        self._alike: dict[str, frozenset[str]] = {}  # of relative names the patterns, where the last call is enough
+
+    def collect(self, seen: dict[str, list[Call]], name: str, call: Call) -> None:
+        """Add a call to those that were seen, in the place of what nobody will ask for any more: the layers of a model
+        would otherwise all be kept with what they were given."""
+        if alike := self._alike.get(name):
+            for other in [n for n in seen if self._alike.get(n) == alike]:
+                seen[other] = [c for c in seen[other] if c.step > call.step]
+                if not seen[other]:
+                    del seen[other]
+        seen.setdefault(name, []).append(call)
 
     def __missing__(self, name: str) -> str | None:
         relative = name[len(self._scope) :].lstrip(".")
-        found = relative if any(fnmatchcase(relative, pattern) for pattern in self._patterns) else None
+        fitting = frozenset(pattern for pattern in self._patterns if fnmatchcase(relative, pattern))
+        found = relative if fitting else None
+        if fitting and fitting <= self._last:
+            self._alike[relative] = fitting
         if len(self) >= _MOST_NAMES:
             self.clear()
+            self._alike.clear()
         self[name] = found
         return found
 
@@ -65,8 +81,8 @@ class Finder:
         self._library, self._met = library, met
         self._modules: dict[int, Known] = {}
         self._functions: dict[tuple[str, type], Known] = {}
-        self._children: dict[tuple[int, ...], frozenset[str]] = {}
-        self._wanted: dict[tuple[frozenset[str], str], Wanted] = {}
+        self._children: dict[tuple[int, ...], Patterns | None] = {}
+        self._wanted: dict[tuple[Patterns, str], Wanted] = {}
 
     def begin(self, call: Call) -> None:
         """Note on a call its equations, and what must be kept for them."""
@@ -103,16 +119,17 @@ class Finder:
         for level in levels:
             if found := tuple([m for m in level if not m.conditional or applies(m, call)]):
                 return found, self._asked(found)
-        return (), frozenset()
+        return (), None
 
-    def _asked(self, matches: tuple[Match, ...]) -> frozenset[str]:
+    def _asked(self, matches: tuple[Match, ...]) -> Patterns | None:
         """What the equations of a step ask for of the calls below it."""
         key = tuple(map(id, matches))  # the library keeps them, so that an id stays its own
-        asked = self._children.get(key)
-        if asked is None:
-            asked = self._children[key] = frozenset().union(*(match.children for match in matches))
+        if key not in self._children:
+            asked = frozenset[str]().union(*(match.children for match in matches))
+            every = frozenset[str]().union(*(match.children - match.bind.last for match in matches))
+            self._children[key] = (asked, asked - every) if asked else None
             self._met.update({m.equation.id: m.equation.data for m in matches})
-        return asked
+        return self._children[key]
 
 
 def _copies(arguments: Mapping[str, Any]) -> dict[str, Any]:

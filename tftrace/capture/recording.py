@@ -296,4 +296,4 @@ def _collect(collectors: list[Call], call: Call, result: Any) -> None:
         relative = above.wanted[name]
         if relative is not None and above.seen is not None:
             call.result = result
-            above.seen.setdefault(relative, []).append(call)
+            above.wanted.collect(above.seen, relative, call)

@@ -92,6 +92,12 @@ class Bind:
         return frozenset(r.child for r in self._references if r.child and r.child not in ("..", "<"))
 
     @property
+    def last(self) -> frozenset[str]:
+        """Those of them that are patterns, of whose calls only the last one is needed."""
+        others = {r.child for r in self._references if r.call != -1}
+        return frozenset(c for c in self.children if any(mark in c for mark in "*?[") and c not in others)
+
+    @property
     def locals(self) -> bool:
         """Whether a symbol is a local of the step's own function."""
         return any(r.kind == "local" for r in self._references)
