@@ -82,8 +82,8 @@ class Form:
 
     @property
     def numbers(self) -> list[int]:
-        """All of this: bytes of an element and whether it is half of what it becomes, bytes of all cells; place and
-        step of each start, and the sizes and strides of the dimensions, each with how many they are."""
+        """What `at` goes by, for the compiled `copy`: bytes of an element, whether it is half of what it becomes, bytes
+        of all cells; place and step of each start, sizes and strides of the dimensions, after how many they are."""
         dims = [(n, step) for n, step in zip(self.shape, self._strides, strict=True) if n != 1] or [(1, 0)]
         starts = [number for start in self._starts for number in start]
         found = [self._width, self._half, math.prod(self.shape) * self.dtype.itemsize, len(self._starts), *starts]
