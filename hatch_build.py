@@ -20,6 +20,9 @@ class CustomBuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say that the wheel is for this platform and this Python."""
+        beside = Path(self.root, FOLDER, f"_route{sysconfig.get_config_var('EXT_SUFFIX')}")
+        if version == "editable":  # what is there is of an older source, and a program that runs may have it loaded
+            beside.unlink(missing_ok=True)
         if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
             return
         self._temporary = tempfile.TemporaryDirectory()
@@ -29,9 +32,9 @@ class CustomBuildHook(BuildHookInterface):
             self.app.display_warning(f"tftrace goes without its compiled part: {error}")
             return
         if version == "editable":
-            Path(self.root, FOLDER, compiled.name).write_bytes(compiled.read_bytes())
+            beside.write_bytes(compiled.read_bytes())
             return
-        build_data["force_include"][str(compiled)] = f"{FOLDER}/{compiled.name}"
+        build_data["force_include"][str(compiled)] = f"{FOLDER}/{beside.name}"
         build_data["pure_python"], build_data["infer_tag"] = False, True
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:

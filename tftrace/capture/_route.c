@@ -12,7 +12,7 @@ which nothing of the interpreter and of NumPy is needed. Where there is no compi
 enum { ARGUMENT, RESULT, ITEM, PARAMETER, ATTRIBUTE };              /* as in `references.py` */
 enum { CHILD, NUMBER, WHAT, KEY, KIND, FORM, VALUE, FIELDS };       /* of an item */
 enum { VERSION = 1, SHAPE = 3, PARTS = 4 };                         /* of a view; the parts of a form */
-enum { MOST = 64 };                                                 /* dimensions; `MOST_DIMS` in `route.py` */
+enum { MOST = 64 };                                                 /* dimensions; `_MOST_DIMS` in `route.py` */
 
 static struct {
     PyObject *arguments, *data_ptr, *dtype, *given, *is_cpu, *is_neg, *layout, *modules, *owner, *parameters, *result,

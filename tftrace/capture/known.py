@@ -65,11 +65,11 @@ class Wanted(dict[str, "str | None"]):
         relative = name[len(self._scope) :].lstrip(".")
         fitting = frozenset(pattern for pattern in self._patterns if fnmatchcase(relative, pattern))
         found = relative if fitting else None
-        if fitting and fitting <= self._last:
-            self._alike[relative] = fitting
         if len(self) >= _MOST_NAMES:
             self.clear()
             self._alike.clear()
+        if fitting and fitting <= self._last:
+            self._alike[relative] = fitting
         self[name] = found
         return found
 

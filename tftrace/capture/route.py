@@ -27,7 +27,7 @@ try:
 except ImportError:  # installed where there is no compiler
     compiled = None  # type: ignore[assignment]
 
-MOST_DIMS = 64  # drawn ones, and of a tensor; as in `_route.c`
+_MOST_DIMS = 64  # drawn ones, and of a tensor; as in `_route.c`
 _OWN = (torch.Tensor, torch.nn.Parameter)  # classes that run no code of others when they are asked something
 _SETTLED = (type(None), bool, int, float, str)  # what is compared as a whole
 _ORDERED = (tuple, list)
@@ -111,7 +111,7 @@ class Route:
 def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -> bytes:
     """What is copied, as the compiled `copy` reads it: the rooms of what is drawn, and of each column the number of the
     tensor and what its form says; before each part how long it is. Raises ValueError where it has no room for them."""
-    if max(len(rooms), *(len(form.shape) for form in forms)) > MOST_DIMS:
+    if max(len(rooms), *(len(form.shape) for form in forms)) > _MOST_DIMS:
         raise ValueError("there are too many dimensions")
     found = [len(rooms), *rooms, len(forms)]
     for form, tensor in zip(forms, reads, strict=True):
