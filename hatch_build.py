@@ -1,4 +1,4 @@
-"""Compiles `tftrace/capture/_route.c` into the wheel, if there is a compiler; without one tftrace does the same in
+"""Compiles the package's files of C into the wheel, if there is a compiler; without one tftrace does the same in
 Python, and its checks take a little longer."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from setuptools import Distribution, Extension
 
-FOLDER = "tftrace/capture"
+SOURCES = ("tftrace/capture/_route.c", "tftrace/recipes/_products.c")
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -20,21 +20,23 @@ class CustomBuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say that the wheel is for this platform and this Python."""
-        beside = Path(self.root, FOLDER, f"_route{sysconfig.get_config_var('EXT_SUFFIX')}")
+        compiled = {source: str(Path(source).with_suffix(sysconfig.get_config_var("EXT_SUFFIX"))) for source in SOURCES}
         if version == "editable":  # what is there is of an older source, and a program that runs may have it loaded
-            beside.unlink(missing_ok=True)
+            for beside in compiled.values():
+                Path(self.root, beside).unlink(missing_ok=True)
         if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
             return
         self._temporary = tempfile.TemporaryDirectory()
         try:
-            compiled = self._compiled(Path(self._temporary.name))
+            made = {beside: self._made(source, Path(self._temporary.name)) for source, beside in compiled.items()}
         except Exception as error:  # no compiler, no headers of Python, …
-            self.app.display_warning(f"tftrace goes without its compiled part: {error}")
+            self.app.display_warning(f"tftrace goes without its compiled parts: {error}")
             return
         if version == "editable":
-            beside.write_bytes(compiled.read_bytes())
+            for beside, library in made.items():
+                Path(self.root, beside).write_bytes(library.read_bytes())
             return
-        build_data["force_include"][str(compiled)] = f"{FOLDER}/{beside.name}"
+        build_data["force_include"].update({str(library): beside for beside, library in made.items()})
         build_data["pure_python"], build_data["infer_tag"] = False, True
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
@@ -42,10 +44,11 @@ class CustomBuildHook(BuildHookInterface):
         if temporary := getattr(self, "_temporary", None):
             temporary.cleanup()
 
-    def _compiled(self, folder: Path) -> Path:
-        extension = Extension("_route", [str(Path(self.root, FOLDER, "_route.c"))])
+    def _made(self, source: str, folder: Path) -> Path:
+        name = Path(source).stem
+        extension = Extension(name, [str(Path(self.root, source))])
         command: Any = Distribution({"name": "tftrace", "ext_modules": [extension]}).get_command_obj("build_ext")
         command.build_lib, command.build_temp = str(folder), str(folder / "temp")
         command.ensure_finalized()
         command.run()
-        return Path(command.get_ext_fullpath("_route"))
+        return Path(command.get_ext_fullpath(name))

@@ -1,4 +1,4 @@
-"""What is compiled of `route.py` finds and copies what the same loops in Python do, and holds on to nothing."""
+"""What is compiled of `route.py` and `products.py` finds what the same in Python does, and holds on to nothing."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tftrace.capture.calls import Call, place
 from tftrace.capture.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
 from tftrace.capture.route import Item
 from tftrace.capture.strided import Drawn, Form
+from tftrace.recipes import products
 
 compiled = cast(Any, route.compiled)
 needs_compiled = pytest.mark.skipif(compiled is None, reason="there was no compiler")
@@ -31,7 +32,7 @@ needs_compiled = pytest.mark.skipif(compiled is None, reason="there was no compi
     reason="there is no compiler, or there are no headers of Python",
 )
 def test_it_is_compiled_where_it_can_be() -> None:
-    assert compiled is not None
+    assert compiled is not None and products.compiled is not None
 
 
 def noted(*tensors: torch.Tensor) -> dict[int, Any]:
@@ -64,8 +65,9 @@ def step(owner: Any, arguments: dict[str, Any], result: Any) -> Call:
     return call
 
 
-def form(x: torch.Tensor) -> Any:
-    return x.shape, x.stride(), x.dtype, x.is_neg()
+def tensor(x: torch.Tensor) -> tuple[Any, Any]:
+    """What is noted of a tensor: its form, and what compiled code asks of it."""
+    return (x.shape, x.stride(), x.dtype, x.is_neg()), route._settled(x)
 
 
 def settled() -> tuple[Call, list[Item]]:
@@ -77,10 +79,10 @@ def settled() -> tuple[Call, list[Item]]:
     call.seen = {"dense": inner}
     weight, bias = block.weight, block.dense.bias
     return call, [
-        (None, -1, ARGUMENT, "x", torch.Tensor, form(x), None),
-        (None, -1, RESULT, None, torch.Tensor, form(y), None),
-        (None, -1, PARAMETER, ("weight",), nn.Parameter, form(weight), None),
-        (None, -1, PARAMETER, ("dense", "bias"), nn.Parameter, form(bias), None),
+        (None, -1, ARGUMENT, "x", torch.Tensor, *tensor(x)),
+        (None, -1, RESULT, None, torch.Tensor, *tensor(y)),
+        (None, -1, PARAMETER, ("weight",), nn.Parameter, *tensor(weight)),
+        (None, -1, PARAMETER, ("dense", "bias"), nn.Parameter, *tensor(bias)),
         (None, -1, ARGUMENT, "scale", float, None, 0.5),
         (None, -1, ARGUMENT, "mask", type(None), None, None),
         (None, -1, ARGUMENT, "missing", type(None), None, None),
@@ -88,15 +90,15 @@ def settled() -> tuple[Call, list[Item]]:
         (None, -1, ATTRIBUTE, "eps", float, None, 1e-5),
         (None, -1, ATTRIBUTE, "kind", str, None, "".join(["ge", "lu"])),  # equal, and another object
         (None, -1, ATTRIBUTE, "nowhere", type(None), None, None),
-        ("dense", 0, ARGUMENT, "input", torch.Tensor, form(x), None),
-        ("dense", -1, ITEM, 1, torch.Tensor, form(x), None),
-        ("dense", 0, ITEM, 1, torch.Tensor, form(z), None),
+        ("dense", 0, ARGUMENT, "input", torch.Tensor, *tensor(x)),
+        ("dense", -1, ITEM, 1, torch.Tensor, *tensor(x)),
+        ("dense", 0, ITEM, 1, torch.Tensor, *tensor(z)),
         ("dense", -1, ITEM, 2, type(None), None, None),
         ("dense", 1, RESULT, None, tuple, None, None),
         ("dense", 2, RESULT, None, type(None), None, None),
         ("dense", -3, RESULT, None, type(None), None, None),
         ("other", -1, RESULT, None, type(None), None, None),
-        ("dense", -1, PARAMETER, ("bias",), nn.Parameter, form(bias), None),
+        ("dense", -1, PARAMETER, ("bias",), nn.Parameter, *tensor(bias)),
     ]
 
 
@@ -129,8 +131,12 @@ CHANGES: dict[str, tuple[Callable[[Call], Any], bool]] = {
     "strides": (lambda call: changed(call, x=torch.randn(6, 5).t()), False),
     "dtype": (lambda call: changed(call, x=torch.randn(5, 6).double()), False),
     "sign": (lambda call: changed(call, x=torch.complex(torch.randn(5, 6), torch.ones(5, 6)).conj().imag), False),
+    "a sign alone": (lambda call: changed(call, x=torch._neg_view(torch.randn(5, 6))), False),
     "class": (lambda call: changed(call, x=torch.randn(5, 6).as_subclass(Mine)), False),
     "device": (lambda call: changed(call, x=torch.randn(5, 6, device="meta")), False),
+    "bits": (lambda call: changed(call, x=torch.randn(5, 6).half()), False),
+    "whole numbers": (lambda call: changed(call, x=torch.ones(5, 6, dtype=torch.int32)), False),
+    "a dimension more": (lambda call: changed(call, x=torch.randn(5, 6, 1)), False),
     "layout": (lambda call: changed(call, x=torch.eye(5, 6).to_sparse()), False),
     "no tensor": (lambda call: changed(call, x=None), False),
     "a number": (lambda call: changed(call, scale=0.25), False),
@@ -142,6 +148,10 @@ CHANGES: dict[str, tuple[Callable[[Call], Any], bool]] = {
     "the result": (lambda call: returned(call, torch.randn(4, 4)), False),
     "no result": (lambda call: returned(call, None), False),
     "a parameter of other strides": (lambda call: setattr(call.owner.weight, "data", torch.randn(6, 4).t()), False),
+    "a parameter of a sign": (
+        lambda call: setattr(call.owner.weight, "data", torch._neg_view(torch.zeros(4, 6))),
+        False,
+    ),
     "a parameter of other numbers": (lambda call: setattr(call.owner.weight, "data", torch.randn(4, 6)), True),
     "a parameter less": (lambda call: setattr(call.owner, "weight", None), False),
     "a module less": (lambda call: setattr(call.owner, "dense", None), False),
@@ -271,3 +281,62 @@ def test_the_layout_of_another_call_is_refused() -> None:
             compiled.copy(*wrong)
     with pytest.raises(TypeError):
         compiled.copy(route._layout([3], [one], [0]), ["x"], 0, [column.ctypes.data], 0)
+
+
+SINGLE, DOUBLE = np.float32, np.float64
+
+
+@needs_compiled
+@pytest.mark.parametrize("kinds", [(a, b) for a in (SINGLE, DOUBLE) for b in (SINGLE, DOUBLE)], ids=str)
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0)], ids=str)  # how y lies in memory
+@pytest.mark.parametrize(
+    "sizes", [(3, 2, 2, 70), (2, 2, 9, 5), (1, 9, 2, 64), (4, 1, 1, 1), (0, 2, 3, 4), (2, 3, 2, 0)]
+)
+def test_products_are_the_same(
+    kinds: tuple[Any, Any], order: tuple[int, ...], sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, m, n, k = sizes
+    draw = np.random.default_rng(k)
+    x = draw.standard_normal((batch, m, k)).astype(kinds[0])
+    back = np.argsort(order)
+    y = draw.standard_normal([(batch, n, k)[axis] for axis in order]).astype(kinds[1]).transpose(back)
+    found = products.products(x, y)
+    monkeypatch.setattr(products, "compiled", None)
+    for one, two in zip(found, products.products(x, y), strict=True):
+        assert one.dtype == DOUBLE and one.shape == (batch, m, n)
+        np.testing.assert_allclose(one, two, rtol=1e-13, atol=1e-13)
+
+
+@needs_compiled
+def test_products_of_what_is_no_number_are_none() -> None:
+    x = np.ones((1, 2, 4), SINGLE)
+    x[0, 0, 1], x[0, 1, 3] = np.inf, np.nan
+    for y in (np.zeros((1, 1, 4)), np.ones((1, 1, 4))):
+        v, size = products.products(x, y)
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(v, x.astype(DOUBLE) @ y.swapaxes(1, 2))
+            np.testing.assert_array_equal(size, np.abs(v))
+
+
+@needs_compiled
+def test_products_refuse_arrays_that_do_not_fit() -> None:
+    multiply: Any = cast(Any, products.compiled).products
+    x, y, v = np.ones((2, 3, 4)), np.ones((2, 5, 4)), np.zeros((2, 3, 5))
+    multiply(x, y, v, v.copy())
+    assert (v == 4).all()
+    odd = np.ones((2, 10, 8))[:, ::2, ::2]
+    read_only = v.copy()
+    read_only.flags.writeable = False
+    wrong = [
+        (x[0], y, v), (x[:1], y, v), (x[:, :, :3], y, v), (x[:, :2], y, v), (x, y[:, :4], v), (x, y[:, :, :3], v),
+        (x.astype(np.float16), y, v), (x.astype(np.int64), y, v), (x, y, v.astype(SINGLE)), (x, y, v[:, :, :4]),
+        (x.swapaxes(1, 2).copy().swapaxes(1, 2), y, v), (x, odd, v), (x.astype(">f8"), y, v), (x, y, v[..., None]),
+    ]  # fmt: skip
+    for arrays in wrong:
+        with pytest.raises(ValueError, match="do not fit"):
+            multiply(*arrays, np.zeros((2, 3, 5)))
+    with pytest.raises((ValueError, BufferError)):
+        multiply(x, y, read_only, v)
+    for less in ((x, y, v), (x, y, v, v, v), (x, y, v, None)):
+        with pytest.raises(TypeError):
+            multiply(*less)

@@ -11,15 +11,33 @@ which nothing of the interpreter and of NumPy is needed. Where there is no compi
 
 enum { ARGUMENT, RESULT, ITEM, PARAMETER, ATTRIBUTE };              /* as in `references.py` */
 enum { CHILD, NUMBER, WHAT, KEY, KIND, FORM, VALUE, FIELDS };       /* of an item */
-enum { VERSION = 1, SHAPE = 3, PARTS = 4 };                         /* of a view; the parts of a form */
+enum { VERSION = 1, NEGATIVE = 6 };                                 /* of a view */
 enum { MOST = 64 };                                                 /* dimensions; `_MOST_DIMS` in `route.py` */
 
 static struct {
-    PyObject *arguments, *data_ptr, *dtype, *given, *is_cpu, *is_neg, *layout, *modules, *owner, *parameters, *result,
-        *returned, *seen, *shape, *stride, *version;
+    PyObject *arguments, *given, *is_neg, *modules, *owner, *parameters, *result, *returned, *seen, *version;
 } names;
-static PyObject *strided; /* torch.strided */
 static PyTypeObject *module_type; /* torch.nn.Module */
+
+/* What a tensor is, as torch tells it in one call: DLPack's table for exchange in C, version 1. An older torch
+   has none, and does without this file. */
+typedef struct {
+    char *data;
+    struct { int32_t type, number; } device;
+    int32_t dims;
+    struct { uint8_t code, bits; uint16_t lanes; } dtype;
+    int64_t *shape, *strides;
+    uint64_t offset;
+} Told;
+typedef struct {
+    struct { uint32_t major, minor; } version;
+    void *older, *allocate, *take, *give;
+    int (*tell)(void *tensor, Told *told);
+    void *stream;
+} Exchange;
+static const Exchange *exchange;
+enum { HOST = 1 }; /* a type of device */
+enum { SIGN, CODE, BITS, DIMS, SIZES }; /* of what is settled of a tensor: numbers, then its sizes and strides */
 
 /* -- addresses -------------------------------------------------------------------------------------------------- */
 
@@ -106,13 +124,20 @@ static PyObject *found_at(PyObject *at, long what, PyObject *key) {
     }
 }
 
-static int of_form(PyObject *tensor, PyObject *form) {
-    int same = is(PyObject_GetAttr(tensor, names.layout), strided);
-    if (same == 1) same = is(PyObject_GetAttr(tensor, names.shape), PyTuple_GET_ITEM(form, 0));
-    if (same == 1) same = is(PyObject_CallMethodNoArgs(tensor, names.stride), PyTuple_GET_ITEM(form, 1));
-    if (same == 1) same = is(PyObject_GetAttr(tensor, names.dtype), PyTuple_GET_ITEM(form, 2));
-    if (same == 1) same = is(PyObject_CallMethodNoArgs(tensor, names.is_neg), PyTuple_GET_ITEM(form, 3));
-    return same;
+/* Where a tensor on the host begins, if it is as it was settled; NULL if not, or if torch cannot tell. */
+static char *address_of(PyObject *tensor, const int64_t *settled) {
+    Told told;
+    if (exchange->tell(tensor, &told) < 0) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (told.device.type != HOST || told.dtype.code != settled[CODE] || told.dtype.bits != settled[BITS] ||
+        told.dims != settled[DIMS])
+        return NULL;
+    size_t bytes = told.dims * sizeof *settled;
+    if (memcmp(told.shape, settled + SIZES, bytes) || memcmp(told.strides, settled + SIZES + told.dims, bytes))
+        return NULL;
+    return told.data ? told.data + told.offset : NULL;
 }
 
 /* Whether a tensor is of the version of its view, and of that which it had when the call began. */
@@ -130,15 +155,15 @@ static int untouched(PyObject *tensor, PyObject *view, PyObject *call, PyObject 
     return same;
 }
 
-static int like(PyObject *tensor, PyObject *form, long what, PyObject *call, PyObject *at) {
-    PyObject *id = PyLong_FromVoidPtr(tensor), *view = NULL;
+/* Whether it has the sign that was settled, and was not written to before the call ended. */
+static int unchanged(PyObject *tensor, int negative, long what, PyObject *call, PyObject *at) {
+    PyObject *id = PyLong_FromVoidPtr(tensor), *view = NULL, *sign = negative ? Py_True : Py_False;
     if (!id) return -1;
     if (what != PARAMETER) view = entry_of(at, what == ARGUMENT ? names.given : names.returned, id);
     int same = PyErr_Occurred() ? -1 : 1;
-    if (same == 1 && !view) same = of_form(tensor, form);
+    if (same == 1 && !view) same = is(PyObject_CallMethodNoArgs(tensor, names.is_neg), sign);
     else if (same == 1) {
-        for (Py_ssize_t part = 0; part < PARTS && same == 1; part++)
-            same = equal(PyTuple_GET_ITEM(view, SHAPE + part), PyTuple_GET_ITEM(form, part));
+        same = PyTuple_GET_ITEM(view, NEGATIVE) == sign;
         if (same == 1 && !(what == RESULT && at == call)) same = untouched(tensor, view, call, id);
     }
     Py_XDECREF(view);
@@ -146,26 +171,32 @@ static int like(PyObject *tensor, PyObject *form, long what, PyObject *call, PyO
     return same;
 }
 
-/* Whether what an item asks for is what it was; of a tensor the address is put at the end of a list. */
+/* Whether a tensor is what was settled; its address is put at the end of a list. */
+static int same_tensor(PyObject *tensor, PyObject *settled, long what, PyObject *call, PyObject *at, PyObject *list) {
+    if (!PyBytes_Check(settled)) return 0;
+    const int64_t *numbers = (const int64_t *)PyBytes_AS_STRING(settled);
+    int same = unchanged(tensor, numbers[SIGN] != 0, what, call, at);
+    char *begins = same == 1 ? address_of(tensor, numbers) : NULL;
+    if (!begins) return same < 0 ? -1 : 0;
+    PyObject *address = PyLong_FromVoidPtr(begins);
+    same = address && PyList_Append(list, address) == 0 ? 1 : -1;
+    Py_XDECREF(address);
+    return same;
+}
+
+/* Whether what an item asks for is what it was. */
 static int same_item(PyObject *item, PyObject *call, PyObject *addresses) {
     PyObject *at = call_of(call, PyTuple_GET_ITEM(item, CHILD), PyTuple_GET_ITEM(item, NUMBER)), *found = NULL;
-    PyObject *form = PyTuple_GET_ITEM(item, FORM), *value = PyTuple_GET_ITEM(item, VALUE);
+    PyObject *value = PyTuple_GET_ITEM(item, VALUE);
     long what = PyLong_AsLong(PyTuple_GET_ITEM(item, WHAT));
     if (at) found = found_at(at, what, PyTuple_GET_ITEM(item, KEY));
     int same = PyErr_Occurred() ? -1 : 1;
     if (same == 1 && !found) found = Py_NewRef(Py_None);
     if (same == 1) same = (PyObject *)Py_TYPE(found) == PyTuple_GET_ITEM(item, KIND);
-    if (same == 1 && form == Py_None) {
-        if (value != Py_None) same = equal(found, value);
-    } else if (same == 1) {
-        same = is(PyObject_GetAttr(found, names.is_cpu), Py_True);
-        if (same == 1) same = like(found, form, what, call, at);
-        if (same == 1) {
-            PyObject *address = PyObject_CallMethodNoArgs(found, names.data_ptr);
-            same = address && PyList_Append(addresses, address) == 0 ? 1 : -1;
-            Py_XDECREF(address);
-        }
-    }
+    if (same == 1 && PyTuple_GET_ITEM(item, FORM) != Py_None)
+        same = same_tensor(found, value, what, call, at, addresses);
+    else if (same == 1 && value != Py_None)
+        same = equal(found, value);
     Py_XDECREF(found);
     Py_XDECREF(at);
     return same;
@@ -187,6 +218,20 @@ static PyObject *addresses(PyObject *self, PyObject *const *given, Py_ssize_t co
     Py_XDECREF(found);
     if (same == 0) Py_RETURN_NONE;
     return NULL;
+}
+
+static PyObject *settle(PyObject *self, PyObject *tensor) {
+    Told told;
+    if (exchange->tell(tensor, &told) < 0) return NULL;
+    int negative = is(PyObject_CallMethodNoArgs(tensor, names.is_neg), Py_True);
+    if (negative < 0) return NULL;
+    PyObject *found = PyBytes_FromStringAndSize(NULL, (SIZES + 2 * told.dims) * sizeof(int64_t));
+    if (!found) return NULL;
+    int64_t *numbers = (int64_t *)PyBytes_AS_STRING(found);
+    numbers[SIGN] = negative, numbers[CODE] = told.dtype.code, numbers[BITS] = told.dtype.bits, numbers[DIMS] = told.dims;
+    memcpy(numbers + SIZES, told.shape, told.dims * sizeof *numbers);
+    memcpy(numbers + SIZES + told.dims, told.strides, told.dims * sizeof *numbers);
+    return found;
 }
 
 /* -- copy ------------------------------------------------------------------------------------------------------- */
@@ -255,26 +300,30 @@ static PyObject *copy(PyObject *self, PyObject *const *given, Py_ssize_t count) 
 
 static PyMethodDef methods[] = {
     {"addresses", (PyCFunction)(void (*)(void))addresses, METH_FASTCALL, "See `_addresses` in route.py."},
-    {"copy", (PyCFunction)(void (*)(void))copy, METH_FASTCALL, "See `_copy` in route.py."},
+    {"settle", settle, METH_O, "What is asked of a tensor later; RuntimeError where torch cannot tell."},
+    {"copy", (PyCFunction)(void (*)(void))copy, METH_FASTCALL, "See `Route.copy` in route.py."},
     {NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_route", "The hot loops of route.py.", -1, methods};
 
 PyMODINIT_FUNC PyInit__route(void) {
     struct { PyObject **name; const char *text; } all[] = {
-        {&names.arguments, "arguments"}, {&names.data_ptr, "data_ptr"}, {&names.dtype, "dtype"},
-        {&names.given, "given"}, {&names.is_cpu, "is_cpu"}, {&names.is_neg, "is_neg"}, {&names.layout, "layout"},
+        {&names.arguments, "arguments"}, {&names.given, "given"}, {&names.is_neg, "is_neg"},
         {&names.modules, "_modules"}, {&names.owner, "owner"}, {&names.parameters, "_parameters"},
-        {&names.result, "result"}, {&names.returned, "returned"}, {&names.seen, "seen"}, {&names.shape, "shape"},
-        {&names.stride, "stride"}, {&names.version, "_version"},
+        {&names.result, "result"}, {&names.returned, "returned"}, {&names.seen, "seen"}, {&names.version, "_version"},
     };
     for (size_t at = 0; at < sizeof all / sizeof *all; at++)
         if (!(*all[at].name = PyUnicode_InternFromString(all[at].text))) return NULL;
     PyObject *torch = PyImport_ImportModule("torch"), *nn = PyImport_ImportModule("torch.nn");
-    if (!torch || !nn) return NULL;
-    strided = PyObject_GetAttrString(torch, "strided");
-    module_type = (PyTypeObject *)PyObject_GetAttrString(nn, "Module");
-    Py_DECREF(torch);
-    Py_DECREF(nn);
-    return strided && module_type ? PyModule_Create(&definition) : NULL;
+    PyObject *tensor = torch ? PyObject_GetAttrString(torch, "Tensor") : NULL;
+    PyObject *table = tensor ? PyObject_GetAttrString(tensor, "__dlpack_c_exchange_api__") : NULL;
+    module_type = nn ? (PyTypeObject *)PyObject_GetAttrString(nn, "Module") : NULL;
+    exchange = table ? PyCapsule_GetPointer(table, "dlpack_exchange_api") : NULL;
+    Py_XDECREF(table);
+    Py_XDECREF(tensor);
+    Py_XDECREF(nn);
+    Py_XDECREF(torch);
+    if (!module_type || !exchange || exchange->version.major != 1 || !exchange->tell)
+        return PyErr_Format(PyExc_ImportError, "this torch has no table for exchange in C");
+    return PyModule_Create(&definition);
 }

@@ -13,7 +13,7 @@ from ..recipes.analysis import BATCH
 from ..recipes.evaluate import Evaluator
 from ..recipes.nodes import Node
 from ..recipes.plan import Plan
-from ..recipes.value import Array, Value, reorder, zeros
+from ..recipes.value import Array, Value, real, reorder, zeros
 from .cells import UNIT, Known, Reading, Units
 from .numbers import host
 
@@ -57,8 +57,9 @@ def _judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array],
         read, leaves, returned = given[statement.symbol]
         result = Evaluator(Known(plan.sizes, reading.numbers), *units, leaves, varied).evaluate(statement.body)
         result = reorder(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
-        bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(result.v) + _tiny(read.dtype)
-        found.append(_compare(statement.symbol, returned, result.v, bound, read.dtype))
+        exact = real(result.v)
+        bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(exact) + _tiny(read.dtype)
+        found.append(_compare(statement.symbol, returned, exact, bound, read.dtype))
     if len(found) == 1 and all(isinstance(o, str) or o.cells for o in found[0]):
         return found[0]
     return [_worst(outcomes) for outcomes in zip(*found, strict=True)]
@@ -90,9 +91,9 @@ def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
 
 
 def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:
-    """A leaf of several steps as one value, in float64 and with the rounding of a cast (autocast), if there was one."""
+    """A leaf of several steps as one value, with the rounding of a cast (autocast), if there was one."""
     whole = v.dtype.kind in "iu"
-    v = v if v.dtype == np.bool_ else v.astype(np.float64, copy=False)
+    v = v if v.dtype in (np.bool_, np.float32) else v.astype(np.float64, copy=False)
     off = cast * np.abs(v, dtype=np.float64) if cast else zeros(v.shape)
     return Value((BATCH, *dims), v, off, whole=whole)
 

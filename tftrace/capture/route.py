@@ -24,7 +24,7 @@ from .waiting import Group
 
 try:
     from . import _route as compiled
-except ImportError:  # installed where there is no compiler
+except ImportError:  # installed where there is no compiler, or with a torch that has no DLPack in C
     compiled = None  # type: ignore[assignment]
 
 _MOST_DIMS = 64  # drawn ones, and of a tensor; as in `_route.c`
@@ -33,8 +33,8 @@ _SETTLED = (type(None), bool, int, float, str)  # what is compared as a whole
 _ORDERED = (tuple, list)
 _GROUPS = (*_ORDERED, dict)  # of tensors: passed over for one of them
 
-# What was found at a plain reference (the first four, see `Plain`): its class, and of a tensor its form, of a number or
-# word itself; neither of a group.
+# What was found at a plain reference (the first four, see `Plain`): its class; of a tensor its form, and what compiled
+# code asks of it; of a number or word nothing and itself; of a group neither.
 Item = tuple[Any, Any, Any, Any, Any, Any, Any]
 
 
@@ -60,7 +60,7 @@ class Route:
                 strides[name] = form[1]
                 if one:
                     first.append(name)
-                    self._plain.append((*one, kind, form, None))
+                    self._plain.append((*one, kind, form, _settled(found)))
                 else:
                     last.append(name)
                     self._tensors.append((getter(source), kind, form))
@@ -187,6 +187,13 @@ def _parameter(owner: Any, path: tuple[str, ...]) -> Any:
     for below in modules:
         owner = owner._modules.get(below) if isinstance(owner, torch.nn.Module) else None
     return owner._parameters.get(name) if isinstance(owner, torch.nn.Module) else None
+
+
+def _settled(tensor: torch.Tensor) -> bytes | None:
+    try:
+        return compiled.settle(tensor) if compiled else None
+    except RuntimeError as error:  # it has no memory of its own, or more of them
+        raise ValueError(str(error)) from error
 
 
 def _kind(source: Reference | float) -> Getter:

@@ -17,7 +17,7 @@ from .numbers import host, host_kind
 _ROOM = 16  # rows of a first column
 # Of one column, that are judged at once: what is made of them is to stay in the near caches, and in memory that the
 # allocator does not give back to the system each time.
-_MOST_CELLS, _MOST_TOGETHER = 1 << 17, 512
+_MOST_CELLS, _MOST_TOGETHER = 1 << 19, 512
 
 
 class Group:

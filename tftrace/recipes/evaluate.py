@@ -18,8 +18,8 @@ from .analysis import inner_dim, named, reduced_dims, result_dims, swapped, unio
 from .formula import FormulaError
 from .functions import PLACES, REDUCTIONS, kinds
 from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select
+from .products import Product
 from .value import (
-    MAX_CELLS,
     MAX_PRODUCTS,
     Array,
     Value,
@@ -262,14 +262,13 @@ class Evaluator:
         dims = without(both, over)
         check_size(dims, a, b)
         check_size(both, a, b, most=MAX_PRODUCTS)
-        x, y = real(a.v), real(b.v)
-        product = _Product(a.dims, b.dims, dims, over)
-        v, size = product(x, y), product(np.abs(x), np.abs(y))
+        product = Product(a.dims, b.dims, dims, over)
+        v, size = product(a.v, b.v)
         e: Array = _NONE
         if not b.exact:
-            e = product(np.abs(x), b.e)
+            _, e = product(a.v, b.e)
         if not a.exact:
-            e = e + product(a.e, np.abs(y) + b.e)
+            e = e + product(a.e, b.v if b.exact else np.abs(real(b.v)) + b.e)[1]
         terms = math.prod(next(x.v.shape[x.dims.index(d)] for x in (a, b) if d in x.dims) for d in over)
         distinct: Array | float = math.inf
         if not self._varied:
@@ -415,36 +414,6 @@ class Evaluator:
             case "sin" | "cos":
                 return self._round(d, getattr(np, function)(v), np.minimum(e, 2.0), self._library)
         raise AssertionError(function)
-
-
-class _Product:
-    """The sums of products of two arrays with named dimensions, as matrix products."""
-
-    def __init__(self, a: Dims, b: Dims, dims: Dims, over: Dims) -> None:
-        self._batch = [d for d in dims if d in a and d in b]
-        self._left = [d for d in dims if d not in b]
-        self._right = [d for d in dims if d not in a]
-        self._a, self._b, self._dims, self._over = a, b, dims, over
-
-    def __call__(self, x: Array, y: Array) -> Array:
-        # what only one of them has along a dimension that is summed over, the other repeats
-        sizes = {d: n for dims, v in ((self._a, x), (self._b, y)) for d, n in zip(dims, v.shape, strict=True)}
-        p, q = self._laid(x, self._a, self._left, sizes), self._laid(y, self._b, self._right, sizes)
-        order = [*self._batch, *self._left, *self._right]
-        found = np.matmul(p, q.swapaxes(-1, -2)).reshape([sizes[d] for d in order])
-        return np.transpose(found, [order.index(d) for d in self._dims])
-
-    def _laid(self, v: Array, dims: Dims, own: list[str], sizes: Mapping[str, int]) -> Array:
-        """As batches of matrices: the dimensions of both, its own, those that are summed over."""
-        order = [*self._batch, *own, *self._over]
-        v = v.transpose([dims.index(d) for d in order if d in dims])
-        if missing := [d for d in self._over if d not in dims]:
-            v = v[tuple(None if d in missing else slice(None) for d in order)]
-            if math.prod([sizes[d] for d in order]) > MAX_CELLS:
-                raise FormulaError(f"a product repeats {' '.join(missing)} more often than can be held at once")
-            v = np.broadcast_to(v, [sizes[d] for d in order])
-        lengths = [math.prod([sizes[d] for d in part]) for part in (self._batch, own, self._over)]
-        return v.reshape(lengths)
 
 
 def _sum_of_products(x: Array, y: Array) -> Array:

@@ -19,7 +19,8 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """Numbers `v` with named dimensions and `e`, how far the run's own may be from them through rounding.
+    """Numbers `v` with named dimensions and `e`, how far the run's own may be from them through rounding. `v` may be
+    what was read, of another dtype (see `real`).
 
     What is added to a sum may have been the number that the sum began with: `begun` says how many units of that number
     its roundings may then be off, as long as that can be. Arithmetic of `whole` numbers (sizes, positions) is exact."""
