@@ -1,4 +1,5 @@
-"""What is compiled of `route.py` and `products.py` finds what the same in Python does, and holds on to nothing."""
+"""What is compiled of `route.py`, `stats.py` and `products.py` finds what the same in Python does, and holds on to
+nothing. What statistics are in all cases, test_stats.py and test_stats_kinds.py ask, compiled and without."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from tftrace.capture import route
+from tftrace.capture import route, stats
 from tftrace.capture.calls import Call, place
 from tftrace.capture.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
 from tftrace.capture.route import Item
@@ -32,7 +33,7 @@ needs_compiled = pytest.mark.skipif(compiled is None, reason="there was no compi
     reason="there is no compiler, or there are no headers of Python",
 )
 def test_it_is_compiled_where_it_can_be() -> None:
-    assert compiled is not None and products.compiled is not None
+    assert None not in (compiled, stats.compiled, products.compiled)
 
 
 def noted(*tensors: torch.Tensor) -> dict[int, Any]:
@@ -281,6 +282,78 @@ def test_the_layout_of_another_call_is_refused() -> None:
             compiled.copy(*wrong)
     with pytest.raises(TypeError):
         compiled.copy(route._layout([3], [one], [0]), ["x"], 0, [column.ctypes.data], 0)
+
+
+def summary(x: torch.Tensor) -> Any:
+    return cast(Any, stats.compiled).summary(x)
+
+
+# dtypes of which the statistics are compiled
+SUMMED = (torch.float32, torch.float64, torch.bfloat16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32)
+
+
+@needs_compiled
+@pytest.mark.parametrize("dtype", [*SUMMED, torch.int64], ids=str)
+@pytest.mark.parametrize("size", [1, 5, 16, 100, 5000, 10_000])
+def test_statistics_are_the_same(dtype: torch.dtype, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = (torch.randn(size) * 9).abs().to(dtype)
+    found = summary(x)
+    monkeypatch.setattr(stats, "compiled", None)
+    wanted = stats.summarize(x)
+    assert found[5:] == wanted[5:] and found[2:4] == wanted[2:4]
+    assert found == pytest.approx(wanted, rel=1e-12)
+    assert all(type(a) is type(b) for a, b in zip(found, wanted, strict=True))
+
+
+@needs_compiled
+def test_statistics_of_constants() -> None:
+    assert summary(torch.zeros(100)) == (0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 100)
+    assert summary(torch.full((4,), 1.1)) == pytest.approx((1.1, 0, 1.1, 1.1, 2.2, 0, 0, 0), rel=1e-7)
+    assert summary(torch.ones(8, dtype=torch.bool)) == (1.0, 0.0, 1.0, 1.0, 8**0.5, 0, 0, 0)
+
+
+ODD = {
+    "nothing": torch.randn(0, 4),
+    "NaN": torch.tensor([1.0, float("nan")]),
+    "Inf": torch.tensor([1.0, float("-inf")]),
+    "nearly constant": torch.tensor([1e6, 1e6 + 1]),
+    "squares that overflow": torch.tensor([1e200, -1e200], dtype=torch.float64),
+    "squares that vanish": torch.tensor([1e-160, -1e-160], dtype=torch.float64),
+    "a constant whose squares vanish": torch.tensor([1e-160, 1e-160], dtype=torch.float64),
+    "no run of memory": torch.randn(4, 4)[:, :2],
+    "transposed": torch.randn(4, 3).t(),
+    "expanded": torch.randn(3).expand(2, 3),
+    "in the middle of a number": torch.zeros(9, dtype=torch.uint8)[1:].view(torch.uint8),
+    "half precision": torch.randn(4).half(),
+    "eight bits": torch.randn(4).to(torch.float8_e4m3fn),
+    "complex": torch.randn(4, dtype=torch.complex64),
+    "meta": torch.randn(4, device="meta"),
+    "sparse": torch.eye(3).to_sparse(),
+}
+
+
+@needs_compiled
+@pytest.mark.parametrize("name", ODD)
+def test_of_odd_tensors_nothing_is_said(name: str) -> None:
+    x = ODD[name]
+    if name == "in the middle of a number":
+        numbers = np.frombuffer(bytes(9), np.uint8)[1:].view(np.float32)
+        x = torch.from_numpy(numbers)
+    before = sys.getrefcount(x), sys.getrefcount(None)
+    for _ in range(1000):
+        assert summary(x) is None
+    assert abs(sys.getrefcount(x) - before[0]) < 100 and abs(sys.getrefcount(None) - before[1]) < 100
+
+
+@needs_compiled
+def test_statistics_hold_on_to_nothing() -> None:
+    x = torch.randn(3)
+    before = sys.getrefcount(x)
+    for _ in range(1000):
+        assert len(summary(x)) == 8
+    assert abs(sys.getrefcount(x) - before) < 100
+    with pytest.raises(TypeError):
+        cast(Any, stats.compiled).summary()
 
 
 SINGLE, DOUBLE = np.float32, np.float64

@@ -9,6 +9,8 @@ which nothing of the interpreter and of NumPy is needed. Where there is no compi
 #include <stdint.h>
 #include <string.h>
 
+#include "_told.h"
+
 enum { ARGUMENT, RESULT, ITEM, PARAMETER, ATTRIBUTE };              /* as in `references.py` */
 enum { CHILD, NUMBER, WHAT, KEY, KIND, FORM, VALUE, FIELDS };       /* of an item */
 enum { VERSION = 1, NEGATIVE = 6 };                                 /* of a view */
@@ -19,24 +21,6 @@ static struct {
 } names;
 static PyTypeObject *module_type; /* torch.nn.Module */
 
-/* What a tensor is, as torch tells it in one call: DLPack's table for exchange in C, version 1. An older torch
-   has none, and does without this file. */
-typedef struct {
-    char *data;
-    struct { int32_t type, number; } device;
-    int32_t dims;
-    struct { uint8_t code, bits; uint16_t lanes; } dtype;
-    int64_t *shape, *strides;
-    uint64_t offset;
-} Told;
-typedef struct {
-    struct { uint32_t major, minor; } version;
-    void *older, *allocate, *take, *give;
-    int (*tell)(void *tensor, Told *told);
-    void *stream;
-} Exchange;
-static const Exchange *exchange;
-enum { HOST = 1 }; /* a type of device */
 enum { SIGN, CODE, BITS, DIMS, SIZES }; /* of what is settled of a tensor: numbers, then its sizes and strides */
 
 /* -- addresses -------------------------------------------------------------------------------------------------- */
@@ -314,16 +298,8 @@ PyMODINIT_FUNC PyInit__route(void) {
     };
     for (size_t at = 0; at < sizeof all / sizeof *all; at++)
         if (!(*all[at].name = PyUnicode_InternFromString(all[at].text))) return NULL;
-    PyObject *torch = PyImport_ImportModule("torch"), *nn = PyImport_ImportModule("torch.nn");
-    PyObject *tensor = torch ? PyObject_GetAttrString(torch, "Tensor") : NULL;
-    PyObject *table = tensor ? PyObject_GetAttrString(tensor, "__dlpack_c_exchange_api__") : NULL;
+    PyObject *nn = PyImport_ImportModule("torch.nn");
     module_type = nn ? (PyTypeObject *)PyObject_GetAttrString(nn, "Module") : NULL;
-    exchange = table ? PyCapsule_GetPointer(table, "dlpack_exchange_api") : NULL;
-    Py_XDECREF(table);
-    Py_XDECREF(tensor);
     Py_XDECREF(nn);
-    Py_XDECREF(torch);
-    if (!module_type || !exchange || exchange->version.major != 1 || !exchange->tell)
-        return PyErr_Format(PyExc_ImportError, "this torch has no table for exchange in C");
-    return PyModule_Create(&definition);
+    return module_type && can_tell() ? PyModule_Create(&definition) : NULL;
 }

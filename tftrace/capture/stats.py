@@ -1,6 +1,9 @@
 """`summarize(tensor)`: statistics of a tensor, block by block, so that each element is fetched from memory once and the
 result is right to float64 rounding. It runs for every tensor of a forward pass, so a small tensor is read through its
-address: `Tensor.numpy()` takes longer than all of the sums, and leaves a storage that its owner cannot resize."""
+address: `Tensor.numpy()` takes longer than all of the sums, and leaves a storage that its owner cannot resize.
+
+What most tensors are is compiled (`_stats.c`): each element is then read once, not for each sum again. Where there is
+no compiler numkong does it, and so it does for the rarer dtypes."""
 
 from __future__ import annotations
 
@@ -15,6 +18,12 @@ import torch
 from numkong import astype, from_pointer, minmax, moments
 from numkong import sum as sum_of
 
+try:
+    from . import _stats as compiled
+except ImportError:  # installed where there is no compiler, or with a torch that has no DLPack in C
+    compiled = None  # type: ignore[assignment]
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)  # whose memory holds their numbers
 _BLOCK = 1 << 17  # elements: 512 KiB of float32 stay in a core's own cache from the first reduction to the last
 _CANCELLED = 1e-5  # variance / mean square below which the squares alone have lost too many digits
 _VANISHING = 1e-275  # a sum of squares below this has lost some of them to underflow
@@ -66,6 +75,10 @@ REAL = _KINDS.keys() | _BY_TORCH
 def summarize(tensor: torch.Tensor) -> Summary:
     """Statistics of one tensor of any real dtype, integers and booleans included."""
     try:
+        if compiled and type(tensor) in _PLAIN and not tensor.is_neg():
+            found = compiled.summary(tensor)
+            if found is not None:
+                return _make(found)
         if tensor.is_contiguous() and tensor.is_cpu and not tensor.is_neg() and not tensor.is_nested:
             size, address, kind = tensor.numel(), tensor.data_ptr(), _KINDS.get(tensor.dtype)
             if address and kind:
