@@ -10,7 +10,7 @@
 #include "_told.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__gnu_linux__) && defined(__GLIBC__)
-#define WIDE __attribute__((target_clones("avx2", "default"))) /* the loader takes what the processor has */
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default"))) /* the loader takes what the processor has */
 #else
 #define WIDE
 #endif
