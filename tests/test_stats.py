@@ -27,7 +27,7 @@ def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.param == "in Python":
             patch.setattr(stats, "compiled", None)
         elif stats.compiled is None:
-            pytest.skip("there was no compiler")
+            pytest.skip("there was no GCC")
         yield
 
 

@@ -9,7 +9,7 @@
 
 #include "_told.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && defined(__gnu_linux__) && defined(__GLIBC__)
+#if defined(__x86_64__) && defined(__GLIBC__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default"))) /* the loader takes what the processor has */
 #else
 #define WIDE
@@ -128,4 +128,10 @@ static PyMethodDef methods[] = {
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_stats", "Statistics of tensors.", -1, methods};
 
-PyMODINIT_FUNC PyInit__stats(void) { return can_tell() ? PyModule_Create(&definition) : NULL; }
+PyMODINIT_FUNC PyInit__stats(void) {
+#if !defined(__GNUC__) || defined(__clang__)
+    return PyErr_Format(PyExc_ImportError, "only GCC makes vectors of the lanes: with others numkong is quicker");
+#else
+    return can_tell() ? PyModule_Create(&definition) : NULL;
+#endif
+}

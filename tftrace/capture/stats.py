@@ -2,8 +2,8 @@
 result is right to float64 rounding. It runs for every tensor of a forward pass, so a small tensor is read through its
 address: `Tensor.numpy()` takes longer than all of the sums, and leaves a storage that its owner cannot resize.
 
-What most tensors are is compiled (`_stats.c`): each element is then read once, not for each sum again. Where there is
-no compiler numkong does it, and so it does for the rarer dtypes."""
+What most tensors need is compiled by GCC (`_stats.c`): each element is then read once, not for each sum again. Without
+it numkong does it, as it does for the rarer dtypes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from numkong import sum as sum_of
 
 try:
     from . import _stats as compiled
-except ImportError:  # installed where there is no compiler, or with a torch that has no DLPack in C
+except ImportError:  # installed where there is no GCC, or with a torch that has no DLPack in C
     compiled = None  # type: ignore[assignment]
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # whose memory holds their numbers
