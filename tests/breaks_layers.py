@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import ParametrizationList
 from transformers.activations import GELUActivation, SiLUActivation
+from transformers.models.deberta import modeling_deberta
 from transformers.models.deberta_v2 import modeling_deberta_v2
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
 from transformers.models.flava import modeling_flava
@@ -47,6 +48,17 @@ MODELS: dict[str, Callable[[], Built]] = {
     "deberta_relative": lambda: (
         hf.DebertaV2Model(
             hf.DebertaV2Config(
+                **ENCODER,
+                relative_attention=True,
+                pos_att_type=["p2c", "c2p"],
+                initializer_range=0.5,
+            )
+        ),
+        words(),
+    ),
+    "deberta_joint": lambda: (
+        hf.DebertaModel(
+            hf.DebertaConfig(
                 **ENCODER,
                 relative_attention=True,
                 pos_att_type=["p2c", "c2p"],
@@ -309,6 +321,26 @@ def _positions_seen_from_the_other_side(patch: Patch) -> tuple[nn.Module, Any]:
 
     patch.setattr(modeling_deberta_v2.DisentangledSelfAttention, "disentangled_attention_bias", other)
     return build("deberta_relative")
+
+
+@breaks("disentangled-attention-joint", "scores divided by sqrt(d), not by sqrt(3d)")
+def _joint_scores_scaled_as_if_there_were_no_positions(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(modeling_deberta, "scaled_size_sqrt", lambda query, factor: torch.tensor(query.shape[-1] ** 0.5))
+    return build("deberta_joint")
+
+
+@breaks("disentangled-positions")
+def _vectors_of_positions_not_scaled(patch: Patch) -> tuple[nn.Module, Any]:
+    scale = modeling_deberta.scaled_size_sqrt
+    one = torch.tensor(1.0)
+    patch.setattr(modeling_deberta, "scaled_size_sqrt", lambda x, factor: scale(x, factor) if len(x) > 1 else one)
+    return build("deberta_joint")
+
+
+@breaks("disentangled-positions")
+def _content_seen_from_the_other_side(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(modeling_deberta, "build_rpos", lambda query, key, positions: -positions)
+    return build("deberta_joint")
 
 
 @breaks("residual-output", "no residual connection")
