@@ -19,7 +19,10 @@ from transformers.models.efficientnet.modeling_efficientnet import EfficientNetF
 from transformers.models.flava import modeling_flava
 from transformers.models.flava.modeling_flava import FlavaOutput
 from transformers.models.llama import modeling_llama
+from transformers.models.nemotron import modeling_nemotron
 from transformers.models.olmo import modeling_olmo
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
+from transformers.models.sam.modeling_sam import SamPatchEmbeddings
 from transformers.utils import ModelOutput
 
 from .breaking import Patch, breaks
@@ -41,6 +44,7 @@ MODELS: dict[str, Callable[[], Built]] = {
         words(),
     ),
     "plbart": lambda: (hf.PLBartModel(hf.PLBartConfig(**BOTH_SIDES)), translation()),
+    "nemotron": lambda: (hf.NemotronModel(hf.NemotronConfig(**DECODER)), words()),
     "starcoder2": lambda: (hf.Starcoder2Model(hf.Starcoder2Config(**DECODER)), words()),
     "qwen3": lambda: (hf.Qwen3Model(hf.Qwen3Config(**DECODER)), words()),
     "serial": lambda: (hf.GPTNeoXModel(hf.GPTNeoXConfig(**ENCODER, use_parallel_residual=False)), words()),
@@ -254,6 +258,35 @@ def _turned_the_other_way(patch: Patch) -> tuple[nn.Module, Any]:
     original = modeling_llama.rotate_half
     patch.setattr(modeling_llama, "rotate_half", lambda x: -original(x))
     return model, inputs
+
+
+@breaks("rotary-position-part-halves", "turned the other way")
+def _a_part_turned_the_other_way(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("nemotron")
+    original = modeling_nemotron.rotate_half
+    patch.setattr(modeling_nemotron, "rotate_half", lambda x: -original(x))
+    return model, inputs
+
+
+@breaks("rotary-position-part-halves")
+def _a_part_not_turned_with_its_other_half(patch: Patch) -> tuple[nn.Module, Any]:
+    patch.setattr(modeling_nemotron, "rotate_half", torch.zeros_like)
+    return build("nemotron")
+
+
+@breaks("patch-grid")
+def _grid_of_other_patches(patch: Patch) -> tuple[nn.Module, Any]:
+    part = SamPatchEmbeddings(hf.SamVisionConfig(image_size=8, patch_size=2, hidden_size=6))
+    patch.setattr(SamPatchEmbeddings, "forward", lambda self, pixels: self.projection(pixels).permute(0, 3, 2, 1))
+    return part, torch.randn(2, 3, 8, 8)
+
+
+@breaks("patch-rows")
+def _rows_of_other_patches(patch: Patch) -> tuple[nn.Module, Any]:
+    part = Qwen2_5_VisionPatchEmbed(patch_size=2, temporal_patch_size=1, embed_dim=6)
+    patch.setattr(Qwen2_5_VisionPatchEmbed, "forward", lambda self, pixels: self.proj(
+        pixels.view(-1, 3, 1, 2, 2)).view(-1, 6).flip(0))  # fmt: skip
+    return part, torch.randn(5, 12)
 
 
 class Backwards(nn.ModuleList):

@@ -261,7 +261,7 @@ class _Cells(Known):
         if isinstance(leaf, Apply) and base(leaf) in self._slices:
             return self._moved(leaf, evaluator.numbers(leaf))
         value = evaluator.evaluate(leaf)
-        return value.dims, value.v
+        return value.dims, value.v.astype(np.int64) if value.whole else value.v
 
     def _cells(self, name: str) -> Any:
         return _take(self._tensors[name], self._slices[name], self._drawn)
