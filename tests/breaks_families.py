@@ -36,6 +36,11 @@ MODELS |= {
     "deepseek_v3": lambda: (hf.DeepseekV3Model(hf.DeepseekV3Config(
         **(ENCODER | {"num_key_value_heads": 2} | SMALL), n_routed_experts=4, n_group=2, topk_group=1,
         num_experts_per_tok=2, moe_intermediate_size=8, first_k_dense_replace=1)), words()),
+    "gemma3": lambda: (hf.Gemma3TextModel(hf.Gemma3TextConfig(**DECODER)), words()),
+    "olmo2": lambda: (hf.Olmo2Model(hf.Olmo2Config(**DECODER)), words()),
+    "qwen3_next": lambda: (hf.Qwen3NextModel(hf.Qwen3NextConfig(
+        **DECODER, layer_types=["full_attention"] * 2, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=8,
+        shared_expert_intermediate_size=8)), words()),
     "swin_deep": lambda: (hf.SwinModel(hf.SwinConfig(
         image_size=16, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4)), pixels()),
 }  # fmt: skip
@@ -51,6 +56,9 @@ for equation, name, kind in (
     ("learned-positions-in-order", "bart", "BartLearnedPositionalEmbedding"),
     ("opt-layer", "opt", "OPTDecoderLayer"),
     ("partial-rotary-attention", "phi", "PhiAttention"),
+    ("rotary-attention-heads-norm", "gemma3", "Gemma3Attention"),
+    ("rotary-attention-whole-norm", "olmo2", "Olmo2Attention"),
+    ("gated-attention", "qwen3_next", "Qwen3NextAttention"),
     ("neox-attention", "gpt_neox", "GPTNeoXAttention"),
     ("albert-attention", "albert", "AlbertAttention"),
     ("albert-layer", "albert", "AlbertLayer"),
