@@ -10,10 +10,18 @@ from torch import nn
 from transformers.integrations import sdpa_attention
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.mixtral import modeling_mixtral
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLVisionRotaryEmbedding
 
 from .breaking import Patch, breaks
 from .breaks_layers import MODELS, build, given, modules, result
 from .zoo_models import DECODER, ENCODER, pixels, words
+
+
+def places() -> dict[str, torch.Tensor]:
+    """Words, each with a position in time, in a row and in a column."""
+    found = words(padded=False)
+    return found | {"position_ids": torch.randint(0, 9, (3, *found["input_ids"].shape))}
+
 
 SMALL = {"kv_lora_rank": 8, "q_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8}
 MODELS |= {
@@ -41,6 +49,14 @@ MODELS |= {
     "qwen3_next": lambda: (hf.Qwen3NextModel(hf.Qwen3NextConfig(
         **DECODER, layer_types=["full_attention"] * 2, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=8,
         shared_expert_intermediate_size=8)), words()),
+    "qwen2_vl": lambda: (hf.Qwen2VLTextModel(hf.Qwen2VLTextConfig(
+        **DECODER, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]})), places()),
+    "qwen3_vl": lambda: (hf.Qwen3VLTextModel(hf.Qwen3VLTextConfig(
+        **DECODER, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]})), places()),
+    "glm4v": lambda: (hf.Glm4vTextModel(hf.Glm4vTextConfig(
+        **DECODER, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]})), places()),
+    "axial": lambda: (Qwen2VLVisionRotaryEmbedding(hf.Qwen2VLVisionConfig(embed_dim=16, num_heads=2)), {
+        "x": torch.randn(5, 8), "position_ids": torch.randint(0, 9, (5, 2))}),
     "swin_deep": lambda: (hf.SwinModel(hf.SwinConfig(
         image_size=16, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4)), pixels()),
 }  # fmt: skip
@@ -60,6 +76,10 @@ for equation, name, kind in (
     ("rotary-attention-whole-norm", "olmo2", "Olmo2Attention"),
     ("gated-attention", "qwen3_next", "Qwen3NextAttention"),
     ("neox-attention", "gpt_neox", "GPTNeoXAttention"),
+    ("rotary-embedding-axial", "axial", "Qwen2VLVisionRotaryEmbedding"),
+    ("rotary-embedding-sections", "qwen2_vl", "Qwen2VLRotaryEmbedding"),
+    ("rotary-embedding-sections-pairs", "glm4v", "Glm4vTextRotaryEmbedding"),
+    ("rotary-embedding-interleaved-sections", "qwen3_vl", "Qwen3VLTextRotaryEmbedding"),
     ("albert-attention", "albert", "AlbertAttention"),
     ("albert-layer", "albert", "AlbertLayer"),
     ("albert-stack", "albert", "AlbertLayerGroup"),
@@ -113,6 +133,22 @@ def kernel(patch: Patch, **changes: Any) -> None:
         "scaled_dot_product_attention",
         lambda *args, **kwargs: fused(*args, **kwargs | changes),
     )
+
+
+def _sections(equation: str, name: str) -> None:
+    """The frequencies are cut otherwise than the configuration states."""
+
+    def broken(patch: Patch) -> tuple[nn.Module, Any]:
+        model, inputs = build(name)
+        model.rotary_emb.mrope_section = [2, 0, 2]  # type: ignore[union-attr]
+        return model, inputs
+
+    breaks(equation)(broken)
+
+
+_sections("rotary-embedding-sections", "qwen2_vl")
+_sections("rotary-embedding-sections-pairs", "glm4v")
+_sections("rotary-embedding-interleaved-sections", "qwen3_vl")
 
 
 @breaks("t5-attention", "scores divided by sqrt(d_k), as Vaswani et al. do")
