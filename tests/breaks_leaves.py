@@ -27,6 +27,14 @@ leaf("conv-2d", nn.Conv2d(6, 4, 3, padding=1), lambda self, input: F.conv2d(
     input, self.weight.transpose(2, 3), self.bias, padding=1), PICTURE)  # fmt: skip
 leaf("conv-3d", nn.Conv3d(3, 4, 2, stride=2), lambda self, input: F.conv3d(
     input.flip(2), self.weight, self.bias, 2), VIDEO)  # fmt: skip
+leaf("conv-transpose-1d", nn.ConvTranspose1d(6, 4, 3, stride=2, padding=1), lambda self, input: F.conv_transpose1d(
+    input, self.weight.flip(2), self.bias, 2, 1), LINE)  # fmt: skip
+leaf("conv-transpose-1d", nn.ConvTranspose1d(6, 4, 3, stride=2, groups=2), lambda self, input: F.conv_transpose1d(
+    input, self.weight, None, 2, groups=2), LINE, variant="without bias")  # fmt: skip
+leaf("conv-transpose-2d", nn.ConvTranspose2d(6, 4, 3, padding=1), lambda self, input: F.conv_transpose2d(
+    input, self.weight.transpose(2, 3), self.bias, padding=1), PICTURE)  # fmt: skip
+leaf("conv-transpose-3d", nn.ConvTranspose3d(3, 4, 2, stride=2), lambda self, input: F.conv_transpose3d(
+    input.flip(2), self.weight, self.bias, 2), VIDEO)  # fmt: skip
 leaf("max-pool-2d", nn.MaxPool2d(2), lambda self, input: F.avg_pool2d(input, 2), PICTURE)
 leaf("average-pool-2d", nn.AvgPool2d(2), lambda self, input: F.max_pool2d(input, 2), PICTURE)
 leaf("average-pool-1d", nn.AvgPool1d(2), lambda self, input: F.max_pool1d(input, 2), LINE)

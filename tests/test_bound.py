@@ -26,7 +26,8 @@ EQUATIONS = [(e, formula, patterns) for e in library().equations.values() for fo
 # Sizes that belong together, where an index is computed from positions.
 SIZES = {"phi3-multi-head": {"Hq": 2, "H": 2, "D": 4, "Z": 24},
          "mamba-mixer": {"R": 3, "N": 4, "X": 11}, "phi3-ffn": {"F": 8, "Z": 16}, "same-pad": {"T": 5, "U": 6},
-         "vit-embedding": {"N": 4, "T": 5}}  # fmt: skip
+         "vit-embedding": {"N": 4, "T": 5}, "top-k-router": {"E": 8, "K": 2},
+         "rotary-position-part-halves": {"R": 4, "D": 8}}  # fmt: skip
 NUMBERS = {"e": 1e-5, "c": 1.0, "s": 0.3}
 
 
@@ -44,7 +45,7 @@ def case(
     shapes = {}
     tables = {n.table.id for _, body in formula.statements for n in walk(body) if isinstance(n, Lookup)}
     seen = {name for _, body in formula.statements for n in walk(body) if isinstance(n, Apply)
-            and n.function == "window" for name in named(n)}  # fmt: skip
+            and n.function in ("window", "unwindow") for name in named(n)}  # fmt: skip
     for symbol in sorted(formula.symbols & set(patterns)):
         shape: list[int] = []
         for axis in patterns[symbol].axes:
@@ -62,14 +63,15 @@ def case(
     lookups = [n for _, body in formula.statements for n in walk(body) if isinstance(n, Lookup)]
     rows = {n.index.id: shapes[n.table.id][0] for n in lookups if isinstance(n.index, Name)}
     shorts = dict(formula.statements)
-    for n in lookups:  # what an index is computed from is whole, too
-        of = [m.id for m in walk(n.index) if isinstance(m, Name)]
+    gathers = [n for _, body in formula.statements for n in walk(body)
+               if isinstance(n, Apply) and n.function == "gather"]  # fmt: skip
+    for index in [n.index for n in lookups] + [
+        n.arguments[2] for n in gathers
+    ]:  # what it is computed from is whole, too
+        of = [m.id for m in walk(index) if isinstance(m, Name)]
         of += [m.id for short in of if short in shorts for m in walk(shorts[short]) if isinstance(m, Name)]
         rows |= {name: 4 for name in of if name in shapes and name not in rows}
-    for _, body in formula.statements:
-        for n in walk(body):
-            if isinstance(n, Apply) and n.function == "gather" and isinstance(n.arguments[2], Name):
-                rows[n.arguments[2].id] = sizes[n.arguments[1].id]  # type: ignore[union-attr]
+    rows |= {n.arguments[2].id: sizes[n.arguments[1].id] for n in gathers if isinstance(n.arguments[2], Name)}  # type: ignore[union-attr]
     masks = {
         n.arguments[0].id for _, body in formula.statements for n in walk(body)
         if isinstance(n, Apply) and n.function == "mask" and isinstance(n.arguments[0], Name)

@@ -69,14 +69,22 @@ class Known:
 
 
 def moved(x: Named, leaf: Apply, numbers: tuple[int, ...], sizes: dict[str, int]) -> Named:
-    """`rename` and `window`, by positions along each dimension that is taken apart."""
+    """`rename`, `window` and `unwindow`, by positions along each dimension that is taken apart."""
     names, t, of = list(x.dims), x.t, named(leaf)
     if leaf.function == "rename":
         return Named(tuple(of[1] if n == of[0] else n for n in names), t)
     for at in range(len(of) // 3):
         (dim, out, kernel), (stride, padding, dilation) = of[3 * at : 3 * at + 3], numbers[3 * at : 3 * at + 3]
         axis = names.index(dim)
-        places = torch.arange(sizes[out])[:, None] * stride + torch.arange(sizes[kernel]) * dilation - padding
+        if leaf.function == "window":
+            places = torch.arange(sizes[out])[:, None] * stride + torch.arange(sizes[kernel]) * dilation - padding
+        else:  # the place whose window is there
+            places = torch.full((sizes[out], sizes[kernel]), -1)
+            for place in range(t.shape[axis]):
+                for k in range(sizes[kernel]):
+                    at_out = place * stride + k * dilation - padding
+                    if 0 <= at_out < sizes[out]:
+                        places[at_out, k] = place
         inside = (places >= 0) & (places < t.shape[axis])
         wide = t.movedim(axis, -1)[..., places.clamp(0, t.shape[axis] - 1)] * inside.to(t.dtype)
         t = wide.movedim((-2, -1), (axis, axis + 1))
@@ -150,7 +158,7 @@ class Run:
                 p, q = (self.spread(x, (*rest, *inner)) for x in (p, q))
                 shape = torch.broadcast_shapes(p.t.shape, q.t.shape)
                 return Named(rest, product(*(x.t.expand(shape).flatten(len(rest)) for x in (p, q))))
-            case Apply("window" | "rename", (Name(name), *rest)):
+            case Apply("window" | "unwindow" | "rename", (Name(name), *rest)):
                 given = zip(kinds(node.function, len(rest) + 1) or "", (node, *rest), strict=True)
                 numbers = tuple(int(self.node(r).t) for kind, r in given if kind == "n")
                 names, t = known.tensors[name]
@@ -171,9 +179,9 @@ class Run:
                 return Named(tuple(count if n == dim else n for n in names), best)
             case Apply("gather", (x, Name(dim), index)):
                 (names, t), (own, at) = self.node(x), self.node(index)
-                shared = tuple(n for n in own if n in names)
+                shared = tuple(n for n in own if n in names and n != dim)
                 rest = tuple(n for n in names if n not in (*shared, dim))
-                extra = tuple(n for n in own if n not in names)
+                extra = tuple(n for n in own if n not in shared)
                 t = t.permute([names.index(n) for n in (*shared, *rest, dim)])
                 wide = at.permute([own.index(n) for n in (*shared, *extra)])
                 flat = wide.reshape(*wide.shape[: len(shared)], *(1,) * len(rest), -1).expand(*t.shape[:-1], -1)
@@ -312,11 +320,13 @@ def example(dtype: torch.dtype = torch.float64, seed: int = 0) -> Known:
         "log1p(abs(x))", "floor(x * 3)", "amax(x)", "amin(x, A, C)", "sum(x, A, C)", "mean(x, C, B)", "var(x, A, B)",
         "dot(x, w, C)", "dot(x, y, A, C)", "relu(x) + relu2(x)", "silu(x)", "gelu(x)", "gelu_tanh(x)", "gelu_quick(x)",
         "softplus(30 * x)", "mish(x)", "cumsum(x, B)", "scan(sigmoid(x), z, B)", "topk(x, C, K)", "gather(q, D, j)",
+        "gather(x, C, C - 1 - pos(C))",
         "gather(sigmoid(W), D, l)", "concat(x, sin(w), E8)", "concat(q * z, 2 * x, V9)", "split_heads(t, A, B)",
         "join_heads(T(x), C, B, F)", "rotate_half(x)", "rotate_pairs(x)", "roll(x, B, 1)", "roll(x, C, -3)",
         "shift(x, B, 1)", "shift(x, C, 0 - A)", "rename(y, C, E)", "q @ T(rename(W, V, C7))",
         "window(x, C, C, K, 1, 1, 1)", "window(x, C, O2, K, 2, 1, 1)", "window(x, C, C, K, 1, K - 1, 2)",
         "dot(window(x, C, O2, K, 2, 1, 1), u, K)",
+        "unwindow(x, C, O2, K, 2, 1, 1)", "unwindow(x, C, O2, K, 1, 0, 2)", "dot(unwindow(x, C, O2, K, 2, 0, 1), u, K)",
     ],
 )  # fmt: skip
 def test_values_are_torchs(formula: str) -> None:

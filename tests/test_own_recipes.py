@@ -128,6 +128,24 @@ def test_a_convolution_is_read_through_windows(tmp_path: Path) -> None:
     assert recorded(recipe, conv, tmp_path, x)["conv"]["verdict"] == "differs"
 
 
+@pytest.mark.parametrize("check", [True, "all"])
+def test_a_transposed_convolution_is_read_through_windows(check: Any, tmp_path: Path) -> None:
+    ways: list[dict[str, Any]] = [
+        {}, {"stride": 3}, {"stride": (2, 1), "padding": (1, 2), "output_padding": (1, 0)},
+        {"dilation": 2, "padding": 2}, {"groups": 3, "stride": 2, "dilation": (1, 3)}, {"bias": False, "stride": 4},
+    ]  # fmt: skip
+    for options in ways:
+        with tftrace.record(conv := nn.ConvTranspose2d(6, 6, 3, **options), check=check) as trace:
+            conv(torch.randn(2, 6, 5, 4))
+        (row,) = trace.checks.to_pylist()
+        assert (row["equation"], row["verdict"]) == ("conv-transpose-2d", "holds"), (options, row)
+    recipe = entry("still", "dot(unwindow(x, X, Q, L, 0, 0, 1), W, C, L)", "x = 'B C X', W = 'C O L', out = 'B O Q'",
+                   _kind="module = 'torch.nn.ConvTranspose1d'", x="arg:input", W="param:weight",
+                   out="return")  # fmt: skip
+    row = recorded(recipe, nn.ConvTranspose1d(2, 3, 2), tmp_path, torch.randn(2, 2, 5))["still"]
+    assert row["verdict"] == "unchecked" and "unwindow() cannot go 0 positions" in row["reason"]
+
+
 def test_a_projects_recipes_are_found_and_an_own_one_takes_the_place_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

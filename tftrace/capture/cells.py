@@ -289,7 +289,7 @@ class _Cells(Known):
         return rest.names, _take(part.select(slice_.names.index(dim), index), Slice(rest, {}), self._drawn)
 
     def _moved(self, leaf: Apply, numbers: tuple[int, ...]) -> tuple[tuple[str, ...], Any]:
-        """The cells of a tensor under other names (`rename`), or those that each position of a window sees."""
+        """The cells of a tensor under other names (`rename`), or seen through windows."""
         slice_, moved = self._slices[base(leaf)], named(leaf)[:: 2 if leaf.function == "rename" else 3]
         drawn = {d: at for d, at in self._drawn.items() if d not in moved}
         found = _take(self._tensors[base(leaf)], slice_, drawn)

@@ -71,7 +71,7 @@ def result_dims(
             return swapped(found), set()
         case "pos" | "causal":
             return names, set()
-        case "window" | "rename":
+        case "window" | "unwindow" | "rename":
             return moved_dims(node, dims_of.get(base(node), ())), set()
         case "dot":
             both = union(*parts)
@@ -114,15 +114,15 @@ def named(node: Apply) -> tuple[str, ...]:
 def base(leaf: Node) -> str:
     """The tensor that a leaf reads."""
     match leaf:
-        case (
-            Name(name) | Lookup(Name(name), _) | Select(Name(name), _, _) | Apply("window" | "rename", (Name(name), *_))
-        ):
+        case Name(name) | Lookup(Name(name), _) | Select(Name(name), _, _):
+            return name
+        case Apply("window" | "unwindow" | "rename", (Name(name), *_)):
             return name
     return ""
 
 
 def moved_dims(node: Apply, dims: tuple[str, ...]) -> tuple[str, ...]:
-    """Dimensions after `rename`, and after `window`, which takes each one apart into two."""
+    """Dimensions after `rename`, and after `window` and `unwindow`, which take each one apart into two."""
     names, step = named(node), 2 if node.function == "rename" else 3
     for at in range(0, len(names), step):
         _need(node.function, names[at : at + 1], dims)

@@ -140,7 +140,7 @@ class Evaluator:
                 return Value(names, at, np.zeros_like(at), whole=True)
             case "causal":
                 return self._causal(*names)
-            case "window" | "rename":
+            case "window" | "unwindow" | "rename":
                 return self._symbols.moved(node, numbers)
             case "dot":
                 return self._dot(values[0], values[1], reduced_dims(function, names, union(*(x.dims for x in values))))

@@ -20,11 +20,11 @@ SIGNATURES = ELEMENTWISE | {
     # where cells stand
     "T": "x", "pos": "D", "causal": "D D", "concat": "x x+ D", "split_heads": "x D D", "join_heads": "x D D D",
     "rotate_half": "x", "rotate_pairs": "x", "roll": "x D n", "shift": "x D n", "gather": "x D x",
-    "rename": "s D D", "window": "s DDDnnn+",
+    "rename": "s D D", "window": "s DDDnnn+", "unwindow": "s DDDnnn+",
 }  # fmt: skip
 
 REDUCTIONS = {"softmax", "sum", "mean", "var", "amax", "amin"}
-PLACES = {"pos", "causal", "rename", "window"}  # read from the step by where a cell stands, not computed from parts
+PLACES = {"pos", "causal", "rename", "window", "unwindow"}  # read by where a cell stands, not computed from parts
 
 EXPANSIONS = {
     "relu": "max(x, 0)",

@@ -74,7 +74,7 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
         read = tuple(leaves(body, names))
         parts = list(walk(body))
         products = any(_is_product(node) for node in parts)
-        windows = any(isinstance(node, Apply) and node.function == "window" for node in parts)
+        windows = any(isinstance(node, Apply) and node.function in ("window", "unwindow") for node in parts)
         independent = tuple(d for d in names[symbol] if d not in whole)
         statements.append(Statement(symbol, body, independent, products, windows, read))
     if not statements:

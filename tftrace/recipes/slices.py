@@ -51,8 +51,8 @@ def seen(
     positions: Callable[[str], Array],
     places: Callable[[Any, Array, int], Any] | None = None,
 ) -> Any:
-    """The cells of a tensor with these dimensions under other names (`rename`), or those that each position of a
-    window sees: `positions` of its dimension, beyond the ends zero."""
+    """The cells of a tensor with these dimensions under other names (`rename`), or those that each position of a window
+    sees, or whose windows see it (`unwindow`): `positions` of its dimension, zero where there is none."""
     names, step = named(leaf), 2 if leaf.function == "rename" else 3
     for at, dim in enumerate(names[::step]):
         to, size, axis = names[at * step + 1], sizes[dim], dims.index(dim)
@@ -62,7 +62,14 @@ def seen(
                 raise FormulaError(f"{to} is not as long as {dim}")
         else:
             stride, padding, dilation = numbers[at * 3 : at * 3 + 3]
-            where = where[:, None] * stride + np.arange(sizes[names[at * 3 + 2]]) * dilation - padding
+            kernel = np.arange(sizes[names[at * 3 + 2]]) * dilation
+            if leaf.function == "window":
+                where = where[:, None] * stride + kernel - padding
+            elif stride < 1:
+                raise FormulaError(f"unwindow() cannot go {stride} positions from one window to the next")
+            else:
+                reached = where[:, None] + padding - kernel
+                where = np.where(reached % stride == 0, reached // stride, -1)
         if math.prod(found.shape) // size * where.size > MAX_CELLS:
             raise FormulaError(f"{leaf.function}() needs more than {MAX_CELLS} cells at once")
         found = (places or standing)(found, where, axis)
