@@ -9,6 +9,8 @@ import transformers as hf
 from torch import nn
 from transformers.integrations import sdpa_attention
 from transformers.models.gemma2 import modeling_gemma2
+from transformers.models.kosmos2.configuration_kosmos2 import Kosmos2TextConfig
+from transformers.models.kosmos2.modeling_kosmos2 import Kosmos2TextModel
 from transformers.models.mixtral import modeling_mixtral
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLVisionRotaryEmbedding
 
@@ -57,6 +59,8 @@ MODELS |= {
         **DECODER, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]})), places()),
     "axial": lambda: (Qwen2VLVisionRotaryEmbedding(hf.Qwen2VLVisionConfig(embed_dim=16, num_heads=2)), {
         "x": torch.randn(5, 8), "position_ids": torch.randint(0, 9, (5, 2))}),
+    "kosmos2": lambda: (Kosmos2TextModel(Kosmos2TextConfig(
+        vocab_size=60, embed_dim=16, layers=2, ffn_dim=24, attention_heads=2, max_position_embeddings=64)), words()),
     "swin_deep": lambda: (hf.SwinModel(hf.SwinConfig(
         image_size=16, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4)), pixels()),
 }  # fmt: skip
@@ -76,6 +80,8 @@ for equation, name, kind in (
     ("rotary-attention-whole-norm", "olmo2", "Olmo2Attention"),
     ("gated-attention", "qwen3_next", "Qwen3NextAttention"),
     ("neox-attention", "gpt_neox", "GPTNeoXAttention"),
+    ("sub-norm-attention", "kosmos2", "KosmosTextAttention"),
+    ("sub-norm-ffn", "kosmos2", "Kosmos2TextFFN"),
     ("rotary-embedding-axial", "axial", "Qwen2VLVisionRotaryEmbedding"),
     ("rotary-embedding-sections", "qwen2_vl", "Qwen2VLRotaryEmbedding"),
     ("rotary-embedding-sections-pairs", "glm4v", "Glm4vTextRotaryEmbedding"),
@@ -118,6 +124,8 @@ for equation, name, kind in (
     ("mamba-block", "mamba", "MambaBlock"),
 ):
     result(equation, name, kind)
+given("sub-norm-attention", "kosmos2", "KosmosTextAttention", "inner_attn_ln")
+given("sub-norm-ffn", "kosmos2", "Kosmos2TextFFN", "ffn_layernorm")
 given("t5-head", "t5", "T5ForConditionalGeneration", "lm_head")
 given("head-of-two-parts", "deberta_mlm", "LegacyDebertaLMPredictionHead", "decoder")
 given("wav2vec2-encoder", "wav2vec2", "Wav2Vec2Encoder", "layer_norm")

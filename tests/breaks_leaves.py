@@ -8,9 +8,12 @@ from torch import nn
 from transformers import Dinov2Config
 from transformers.activations import ClippedGELUActivation, LaplaceActivation, LinearActivation, ReLUSquaredActivation
 from transformers.models.convnext.modeling_convnext import ConvNextLayerNorm
+from transformers.models.dac.modeling_dac import Snake1d
 from transformers.models.dinov2.modeling_dinov2 import Dinov2DropPath, Dinov2LayerScale
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+from transformers.models.hgnet_v2.modeling_hgnet_v2 import HGNetV2LearnableAffineBlock
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.pp_lcnet_v3.modeling_pp_lcnet_v3 import PPLCNetV3ActLearnableAffineBlock
 from transformers.models.slanext.modeling_slanext import SLANeXtMLP
 
 from .breaking import leaf
@@ -86,3 +89,13 @@ leaf("flatten", nn.Flatten(), lambda self, input: input.flip(1).flatten(1), PICT
 leaf("layer-scale", Dinov2LayerScale(Dinov2Config(hidden_size=8, layerscale_value=0.5)), lambda self, hidden_state:
      hidden_state)  # fmt: skip
 leaf("drop-path", Dinov2DropPath(0.1).eval(), lambda self, hidden_states: hidden_states * 0.9)
+
+_snake = Snake1d(6)
+nn.init.uniform_(_snake.alpha, 0.5, 2)
+leaf("snake", _snake, lambda self, hidden_states: hidden_states + torch.sin(self.alpha * hidden_states) ** 2, LINE)
+leaf("learnable-affine", HGNetV2LearnableAffineBlock(1.5, 0.2), lambda self, hidden_state: self.scale * hidden_state,
+     variant="not shifted")  # fmt: skip
+_affine = PPLCNetV3ActLearnableAffineBlock()
+nn.init.constant_(_affine.lab.scale, 1.5)
+leaf("activation-then-affine", _affine, lambda self, hidden_state: self.act(
+    self.lab(hidden_state)))  # fmt: skip
