@@ -132,7 +132,6 @@ def test_the_watch_sees_what_waits(
 
 
 def test_reads_are_few_over_many_forwards(family: Any, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "_FORWARDS", 8)
     model, inputs = family("gpt2")
     wanted = record(model, inputs, forwards=20)
     watch, reads, read = request.getfixturevalue("accelerator"), [], DeviceSums.read

@@ -20,7 +20,7 @@ from .identity import Identities, Record, View
 from .rows import Rows
 from .structure import leaves
 
-_FORWARDS, _STEPS, _NANOSECONDS = 32, 16384, 1_000_000_000  # what may wait in memory, once something has been written
+_FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
 _WRITTEN = -1  # the step of a line's call between one line and the next
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")
