@@ -15,8 +15,9 @@
 #define WIDE
 #endif
 
-enum { LANES = 16 };   /* numbers side by side */
-enum { PART = 1 << 12 }; /* numbers that are added up before their sum is added to the others' */
+enum { LANES = 16 };      /* numbers side by side */
+enum { PART = 1 << 12 };  /* numbers that are added up before their sum is added to the others' */
+enum { LARGE = 1 << 16 }; /* numbers that take so long that other threads may run meanwhile */
 
 static const double CANCELLED = 1e-5, VANISHING = 1e-275; /* as in `stats.py` */
 
@@ -109,9 +110,9 @@ static PyObject *summary(PyObject *self, PyObject *tensor) {
     if ((uintptr_t)data % (told.dtype.bits / 8u)) Py_RETURN_NONE; /* in the middle of a number */
 
     Sums sums = {0, 0, INFINITY, -INFINITY, 0};
-    Py_BEGIN_ALLOW_THREADS;
+    PyThreadState *others = count > LARGE ? PyEval_SaveThread() : NULL;
     kinds[at].sums(data, count, &sums);
-    Py_END_ALLOW_THREADS;
+    if (others) PyEval_RestoreThread(others);
 
     double squares = sums.squares, mean = sums.total / (double)count, spread = squares - sums.total * mean;
     if (sums.low == sums.high && squares < INFINITY && (squares > VANISHING || sums.low == 0))

@@ -15,8 +15,8 @@ from .cells import Reading, Units
 from .numbers import host, host_kind
 
 _ROOM = 16  # rows of a first column
-# Of one column, that are judged at once: what is made of them is to stay in the near caches, and in memory that the
-# allocator does not give back to the system each time.
+# Of one column, that are judged at once: so many that they share what a judgement costs by itself, and so few that what
+# waits stays a few MB.
 _MOST_CELLS, _MOST_TOGETHER = 1 << 19, 512
 
 
