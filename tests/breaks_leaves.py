@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import Dinov2Config
+from transformers import Dinov2Config, Lfm2Config, PatchTSMixerConfig
 from transformers.activations import ClippedGELUActivation, LaplaceActivation, LinearActivation, ReLUSquaredActivation
 from transformers.models.convnext.modeling_convnext import ConvNextLayerNorm
 from transformers.models.dac.modeling_dac import Snake1d
 from transformers.models.dinov2.modeling_dinov2 import Dinov2DropPath, Dinov2LayerScale
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.hgnet_v2.modeling_hgnet_v2 import HGNetV2LearnableAffineBlock
+from transformers.models.lfm2.modeling_lfm2 import Lfm2MLP
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.patchtsmixer.modeling_patchtsmixer import PatchTSMixerMLP
 from transformers.models.pp_lcnet_v3.modeling_pp_lcnet_v3 import PPLCNetV3ActLearnableAffineBlock
 from transformers.models.slanext.modeling_slanext import SLANeXtMLP
 
@@ -99,3 +101,7 @@ _affine = PPLCNetV3ActLearnableAffineBlock()
 nn.init.constant_(_affine.lab.scale, 1.5)
 leaf("activation-then-affine", _affine, lambda self, hidden_state: self.act(
     self.lab(hidden_state)))  # fmt: skip
+leaf("gelu-mlp", PatchTSMixerMLP(8, 8, PatchTSMixerConfig()).eval(), lambda self, inputs: self.fc2(
+    F.relu(self.fc1(inputs))), variant="ReLU in place of GELU")  # fmt: skip
+leaf("swiglu", Lfm2MLP(Lfm2Config(hidden_size=8, intermediate_size=24)), lambda self, x: self.w2(
+    F.gelu(self.w1(x)) * self.w3(x)), variant="GELU in place of SiLU")  # fmt: skip
