@@ -1,8 +1,9 @@
 """What is compiled of `route.py`, `stats.py` and `products.py` finds what the same in Python does, and holds on to
-nothing. What statistics are in all cases, test_stats.py and test_stats_kinds.py ask, compiled and without."""
+nothing. What statistics are, test_stats.py asks, compiled and without."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import struct
 import subprocess
@@ -298,15 +299,15 @@ SUMMED = (torch.float32, torch.float64, torch.bfloat16, torch.bool, torch.uint8,
 
 @needs_gcc
 @pytest.mark.parametrize("dtype", [*SUMMED, torch.int64], ids=str)
-@pytest.mark.parametrize("size", [1, 5, 16, 100, 5000, 10_000])
-def test_statistics_are_the_same(dtype: torch.dtype, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = (torch.randn(size) * 9).abs().to(dtype)
-    found = summary(x)
+def test_statistics_are_the_same(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = [(torch.randn(size) * 9).abs().to(dtype) for size in (1, 5, 16, 100, 5000, 10_000)]
+    every = [summary(x) for x in tensors]
     monkeypatch.setattr(stats, "compiled", None)
-    wanted = stats.summarize(x)
-    assert found[5:] == wanted[5:] and found[2:4] == wanted[2:4]
-    assert found == pytest.approx(wanted, rel=1e-12)
-    assert all(type(a) is type(b) for a, b in zip(found, wanted, strict=True))
+    for x, found in zip(tensors, every, strict=True):
+        wanted = stats.summarize(x)
+        assert found[5:] == wanted[5:] and found[2:4] == wanted[2:4]
+        assert found == pytest.approx(wanted, rel=1e-12)
+        assert all(type(a) is type(b) for a, b in zip(found, wanted, strict=True))
 
 
 @needs_gcc
@@ -363,25 +364,22 @@ def test_statistics_hold_on_to_nothing() -> None:
 SINGLE, DOUBLE = np.float32, np.float64
 
 
+SIZES = [(3, 2, 2, 70), (2, 2, 9, 5), (1, 9, 2, 64), (4, 1, 1, 1), (0, 2, 3, 4), (2, 3, 2, 0)]  # batch, m, n, k
+
+
 @needs_compiled
 @pytest.mark.parametrize("kinds", [(a, b) for a in (SINGLE, DOUBLE) for b in (SINGLE, DOUBLE)], ids=str)
-@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0)], ids=str)  # how y lies in memory
-@pytest.mark.parametrize(
-    "sizes", [(3, 2, 2, 70), (2, 2, 9, 5), (1, 9, 2, 64), (4, 1, 1, 1), (0, 2, 3, 4), (2, 3, 2, 0)]
-)
-def test_products_are_the_same(
-    kinds: tuple[Any, Any], order: tuple[int, ...], sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch, m, n, k = sizes
-    draw = np.random.default_rng(k)
-    x = draw.standard_normal((batch, m, k)).astype(kinds[0])
-    back = np.argsort(order)
-    y = draw.standard_normal([(batch, n, k)[axis] for axis in order]).astype(kinds[1]).transpose(back)
-    found = products.products(x, y)
+def test_products_are_the_same(kinds: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, cases = np.random.default_rng(0), []
+    for (batch, m, n, k), order in itertools.product(SIZES, [(0, 1, 2), (0, 2, 1), (2, 1, 0)]):  # how y lies in memory
+        x = draw.standard_normal((batch, m, k)).astype(kinds[0])
+        y = draw.standard_normal([(batch, n, k)[axis] for axis in order]).astype(kinds[1]).transpose(np.argsort(order))
+        cases.append((x, y, products.products(x, y)))
     monkeypatch.setattr(products, "compiled", None)
-    for one, two in zip(found, products.products(x, y), strict=True):
-        assert one.dtype == DOUBLE and one.shape == (batch, m, n)
-        np.testing.assert_allclose(one, two, rtol=1e-13, atol=1e-13)
+    for x, y, found in cases:
+        for one, two in zip(found, products.products(x, y), strict=True):
+            assert one.dtype == DOUBLE and one.shape == (*x.shape[:2], y.shape[1])
+            np.testing.assert_allclose(one, two, rtol=1e-13, atol=1e-13)
 
 
 @needs_compiled

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from tftrace.capture import stats
 from tftrace.capture.stats import NO_NUMBERS, summarize
 
-from .test_stats import BLOCK, REAL, assert_right, either_way, offline
+from .test_stats import BLOCK, REAL, assert_right, offline
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
-assert either_way  # a fixture, which runs by itself
 
 SHAPES = st.sampled_from(
     [(), (1,), (7,), (3, 5), (2, 1, 9), (31, 33), (4, 5, 6, 7), (2, 3, 257), (2 * BLOCK // 1000, 501)]

@@ -77,6 +77,7 @@ def test_what_is_compiled_is_in_the_wheel_where_it_can_be(wheel: Path) -> None:
     assert able[0] is not wheel.name.endswith("-none-any.whl") and not [n for n in names if n.endswith((".c", ".h"))]
 
 
+@pytest.mark.slow
 def test_without_a_compiler_there_is_a_wheel_for_every_machine(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
