@@ -1,5 +1,5 @@
 """Compiles the package's files of C into the wheel, if there is a compiler; without one tftrace does the same in
-Python, and its checks take a little longer."""
+Python, and recording costs a little more."""
 
 from __future__ import annotations
 

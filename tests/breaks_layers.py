@@ -29,6 +29,7 @@ from .breaking import Patch, breaks
 from .zoo_models import BOTH_SIDES, DECODER, ENCODER, VISION, Built, pixels, translation, words
 from .zoo_models import build as of_zoo
 
+RELATIVE = ENCODER | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "initializer_range": 0.5}
 MODELS: dict[str, Callable[[], Built]] = {
     "mbart": lambda: (hf.MBartModel(hf.MBartConfig(**BOTH_SIDES)), translation()),
     "roberta": lambda: (hf.RobertaModel(hf.RobertaConfig(**ENCODER, pad_token_id=0)), words()),
@@ -49,28 +50,8 @@ MODELS: dict[str, Callable[[], Built]] = {
     "qwen3": lambda: (hf.Qwen3Model(hf.Qwen3Config(**DECODER)), words()),
     "serial": lambda: (hf.GPTNeoXModel(hf.GPTNeoXConfig(**ENCODER, use_parallel_residual=False)), words()),
     "flava": lambda: (hf.FlavaImageModel(hf.FlavaImageConfig(**VISION)), pixels()),
-    "deberta_relative": lambda: (
-        hf.DebertaV2Model(
-            hf.DebertaV2Config(
-                **ENCODER,
-                relative_attention=True,
-                pos_att_type=["p2c", "c2p"],
-                initializer_range=0.5,
-            )
-        ),
-        words(),
-    ),
-    "deberta_joint": lambda: (
-        hf.DebertaModel(
-            hf.DebertaConfig(
-                **ENCODER,
-                relative_attention=True,
-                pos_att_type=["p2c", "c2p"],
-                initializer_range=0.5,
-            )
-        ),
-        words(),
-    ),
+    "deberta_relative": lambda: (hf.DebertaV2Model(hf.DebertaV2Config(**RELATIVE)), words()),
+    "deberta_joint": lambda: (hf.DebertaModel(hf.DebertaConfig(**RELATIVE)), words()),
     "timesfm": lambda: (
         hf.TimesFm2_5Model(
             hf.TimesFm2_5Config(

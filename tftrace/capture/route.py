@@ -19,6 +19,7 @@ from .calls import Call
 from .cells import Reading
 from .identity import SHAPE, VERSION
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
+from .stats import PLAIN
 from .strided import Form
 from .waiting import Group
 
@@ -28,7 +29,6 @@ except ImportError:  # installed where there is no compiler, or with a torch tha
     compiled = None  # type: ignore[assignment]
 
 _MOST_DIMS = 64  # drawn ones, and of a tensor; as in `_route.c`
-_OWN = (torch.Tensor, torch.nn.Parameter)  # classes that run no code of others when they are asked something
 _SETTLED = (type(None), bool, int, float, str)  # what is compared as a whole
 _ORDERED = (tuple, list)
 _GROUPS = (*_ORDERED, dict)  # of tensors: passed over for one of them
@@ -56,7 +56,7 @@ class Route:
                 self._plain.append((*one, kind, None, found)) if one else self._others.append((getter(source), found))
             elif kind in _GROUPS:
                 self._plain.append((*one, kind, None, None)) if one else self._others.append((_kind(source), kind))
-            elif kind in _OWN and found.is_cpu and (form := _form(found)):
+            elif kind in PLAIN and found.is_cpu and (form := _form(found)):
                 strides[name] = form[1]
                 if one:
                     first.append(name)

@@ -23,7 +23,7 @@ try:
 except ImportError:  # installed where there is no GCC, or with a torch that has no DLPack in C
     compiled = None  # type: ignore[assignment]
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)  # whose memory holds their numbers
+PLAIN = (torch.Tensor, torch.nn.Parameter)  # whose memory holds their numbers, and which run no code of others
 _BLOCK = 1 << 17  # elements: 512 KiB of float32 stay in a core's own cache from the first reduction to the last
 _CANCELLED = 1e-5  # variance / mean square below which the squares alone have lost too many digits
 _VANISHING = 1e-275  # a sum of squares below this has lost some of them to underflow
@@ -75,7 +75,7 @@ REAL = _KINDS.keys() | _BY_TORCH
 def summarize(tensor: torch.Tensor) -> Summary:
     """Statistics of one tensor of any real dtype, integers and booleans included."""
     try:
-        if compiled and type(tensor) in _PLAIN and not tensor.is_neg():
+        if compiled and type(tensor) in PLAIN and not tensor.is_neg():
             found = compiled.summary(tensor)
             if found is not None:
                 return _make(found)
