@@ -1,6 +1,7 @@
 """How far the equations reach: records the models of an outside zoo, and prints which calls carry an equation.
 
-    python -m tests.sweep ZOO OUT.jsonl [--every N] [--offset N] [--first-of-type] [--attention eager] [--only PATTERN]
+    python -m tests.sweep ZOO OUT.jsonl [--every N] [--offset N] [--first-of-type] [--only PATTERN]
+        [--attention eager] [--dtype bfloat16] [--train] [--all-cells]
     python -m tests.sweep --report OUT.jsonl
 
 A zoo is a folder with a `zoo.py` that has `cases()` and `build(name)`. Each case runs in a forked child with a limit of
@@ -25,7 +26,7 @@ from typing import Any
 _SECONDS, _BYTES = 120, 9 << 30
 
 
-def look(model: Any, inputs: dict[str, Any], level: str = "lines") -> dict[str, Any]:
+def look(model: Any, inputs: dict[str, Any], level: str = "lines", check: bool | str = True) -> dict[str, Any]:
     """One recorded forward: calls of modules by class and equation, and the verdicts."""
     import torch
 
@@ -34,7 +35,7 @@ def look(model: Any, inputs: dict[str, Any], level: str = "lines") -> dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         with (
             torch.no_grad(),
-            tftrace.record(model, path=Path(folder) / "run.tftrace", level=level, check=True) as trace,
+            tftrace.record(model, path=Path(folder) / "run.tftrace", level=level, check=check) as trace,
         ):
             model(**inputs)
         checks = defaultdict(list)
@@ -85,14 +86,30 @@ def forked(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def sweep(zoo: Any, names: Iterable[str], attention: str | None) -> Iterator[dict[str, Any]]:
+def cast_all(value: Any, dtype: Any) -> Any:
+    """The same inputs with their floating-point tensors in another dtype, also in dicts, lists and tuples."""
+    if isinstance(value, dict):
+        return type(value)({name: cast_all(v, dtype) for name, v in value.items()})
+    if type(value) in (list, tuple):
+        return type(value)(cast_all(v, dtype) for v in value)
+    return value.to(dtype) if hasattr(value, "is_floating_point") and value.is_floating_point() else value
+
+
+def sweep(zoo: Any, names: Iterable[str], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """What `look` says of each case."""
 
     def run(name: str) -> dict[str, Any]:
+        import torch
+
         model, inputs = zoo.build(name)
-        if attention:
-            model.set_attn_implementation(attention)
-        return look(model, inputs)
+        if options.attention:
+            model.set_attn_implementation(options.attention)
+        if options.dtype:
+            dtype = getattr(torch, options.dtype)
+            model, inputs = model.to(dtype), cast_all(inputs, dtype)
+        if options.train:
+            model.train()
+        return look(model, inputs, check="all" if options.all_cells else True)
 
     for name in names:
         yield {"case": name} | forked(lambda name=name: run(name))  # type: ignore[misc]
@@ -151,6 +168,9 @@ def main() -> None:
     parser.add_argument("--offset", type=int, default=0)
     parser.add_argument("--first-of-type", action="store_true")
     parser.add_argument("--attention")
+    parser.add_argument("--dtype")
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--all-cells", action="store_true")
     parser.add_argument("--only", default="*")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--most", type=int, default=40)
@@ -170,7 +190,7 @@ def main() -> None:
         if options.first_of_type:
             names = list({n.split(":")[0]: n for n in reversed(names)}.values())[::-1]
         with Path(options.paths[1]).open("w") as out:
-            for row in sweep(zoo, names[options.offset :: options.every], options.attention):
+            for row in sweep(zoo, names[options.offset :: options.every], options):
                 print(json.dumps(row), file=out, flush=True)
     with Path(options.paths[-1]).open() as lines:
         print(report(map(json.loads, lines), options.most))
