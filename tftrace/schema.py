@@ -17,6 +17,7 @@ INPUT, OUTPUT, LOCAL, PARAMETER, GRADIENT = "input", "output", "local", "paramet
 RETURNED, RAISED, OPEN = "returned", "raised", "open"
 
 HOLDS, DIFFERS, UNCHECKED = "holds", "differs", "unchecked"
+SINGLE = "as float32 rounds, not as float64 does"  # the reason that a check which holds may have
 
 LEVELS = ("modules", "functions", "lines", "ops")
 
@@ -90,7 +91,7 @@ CHECKS = pa.schema(
         _column("bound", _float, "largest difference that rounding explains at that cell"),
         _column("cells", _int, "number of output cells recomputed in float64"),
         _column("variant", _text, "the known variant that fits, if the equation itself does not"),
-        _column("reason", _text, "why it was not checked, or what differs"),
+        _column("reason", _text, "why it was not checked, or what differs, or as what it holds"),
     ]
 )
 

@@ -17,6 +17,8 @@ from ..recipes.value import Array, Value, real, reorder, zeros
 from .cells import UNIT, Known, Reading, Units
 from .numbers import host
 
+_SINGLE = UNIT[torch.float32]
+
 
 class Outcome(NamedTuple):
     """The worst cell of a check."""
@@ -26,18 +28,28 @@ class Outcome(NamedTuple):
     bound: float
     cells: int
     symbol: str
+    single: bool = False  # it holds as float32 rounds, though the run has float64
 
 
 def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array]) -> list[Outcome | str]:
     """Evaluate a plan for several steps at once and compare with what each returned; a text says why one cannot be.
 
     `columns` are what `reading.draw` gave for the steps, one after the other. Where terms of a sum come again and again
-    its bound is larger; as it takes long to look for such, only steps are looked at that do not hold without."""
+    its bound is larger; as it takes long to look for such, only steps are looked at that do not hold without.
+
+    Many a norm, softmax and rotary embedding is computed in float32 whatever it is given: what does not hold as float64
+    rounds is held to that."""
     found = _judge(reading, plan, units, columns, varied=True)
     if left := [at for at, outcome in enumerate(found) if isinstance(outcome, str) or not outcome.holds]:
         again = _judge(reading, plan, units, [column[left] for column in columns], varied=False)
         for at, outcome in zip(left, again, strict=True):
             found[at] = outcome
+    left = [at for at in left if not isinstance(o := found[at], str) and not o.holds]
+    if left and units[0] < _SINGLE:
+        again = _judge(reading, plan, (_SINGLE, _SINGLE), [column[left] for column in columns], varied=False)
+        for at, outcome in zip(left, again, strict=True):
+            if isinstance(outcome, Outcome) and outcome.holds:
+                found[at] = outcome._replace(single=True)
     return found
 
 
@@ -74,7 +86,7 @@ def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor],
     if not judged:
         return found[0]
     worst = max(judged, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
-    return worst._replace(cells=sum(o.cells for o in judged))
+    return worst._replace(cells=sum(o.cells for o in judged), single=any(o.single for o in judged))
 
 
 def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:

@@ -56,6 +56,7 @@ class Verdicts:
             return self.unchecked(step, order, match, outcome)
         verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
         reason = None if outcome.holds else f"{outcome.symbol} is not what the equation gives"
+        reason = schema.SINGLE if outcome.single else reason
         self._row(step, order, match, verdict, outcome.residual, outcome.bound, outcome.cells, fitting, reason)
 
     def _row(self, step: int, order: int, match: Match, *verdict: object) -> None:

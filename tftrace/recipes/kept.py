@@ -41,12 +41,14 @@ class Fitted:
     plan: plan.Plan
     tensors: Mapping[str, TensorRow]
     numbers: Mapping[str, float | str]
+    single: bool = False  # whether float32 was used inside, though the run has float64
     arrays: dict[str, Array] = field(default_factory=dict)  # what was read, or replayed
 
     @property
     def unit(self) -> float:
         """Unit roundoff of the coarsest dtype that takes part."""
-        return max((UNITS[r.dtype] for r in self.tensors.values() if r.dtype in UNITS), default=UNITS["float32"])
+        units = [UNITS[r.dtype] for r in self.tensors.values() if r.dtype in UNITS]
+        return max([*units, UNITS["float32"]] if self.single or not units else units)
 
 
 def fitted(trace: Trace, position: int, name: str, own_numbers: Mapping[str, float | str] | None = None) -> Fitted:
@@ -67,7 +69,8 @@ def fitted(trace: Trace, position: int, name: str, own_numbers: Mapping[str, flo
     if lost:
         raise TraceError(f"what {lost[0]} stood for was not recorded")
     made = plan.make(form, patterns, shapes, tuple(known.items()))
-    return Fitted(equation, form, None if chosen is None else chosen.name, made, tensors, known)
+    single = check is not None and check.reason == schema.SINGLE
+    return Fitted(equation, form, None if chosen is None else chosen.name, made, tensors, known, single)
 
 
 class Kept:
