@@ -27,6 +27,7 @@ EQUATIONS = [(e, formula, patterns) for e in library().equations.values() for fo
 SIZES = {"phi3-multi-head": {"Hq": 2, "H": 2, "D": 4, "Z": 24},
          "mamba-mixer": {"R": 3, "N": 4, "X": 11}, "phi3-ffn": {"F": 8, "Z": 16}, "same-pad": {"T": 5, "U": 6},
          "vit-embedding": {"N": 4, "T": 5}, "top-k-router": {"E": 8, "K": 2},
+         "experts": {"K": 2, "F": 4, "X": 4, "N": 3, "O": 3}, "experts-gpt-oss": {"K": 2, "F": 8},
          "rotary-position-part-halves": {"R": 4, "D": 8}}  # fmt: skip
 NUMBERS = {"e": 1e-5, "c": 1.0, "s": 0.3}
 
@@ -74,7 +75,7 @@ def case(
     rows |= {n.arguments[2].id: sizes[n.arguments[1].id] for n in gathers if isinstance(n.arguments[2], Name)}  # type: ignore[union-attr]
     masks = {
         n.arguments[0].id for _, body in formula.statements for n in walk(body)
-        if isinstance(n, Apply) and n.function == "mask" and isinstance(n.arguments[0], Name)
+        if isinstance(n, Apply) and n.function in ("mask", "hide") and isinstance(n.arguments[0], Name)
     }  # fmt: skip
     known = {name: value for name, value in NUMBERS.items() if name in formula.names and name not in shapes}
     known |= dict.fromkeys(_of_kind(formula, "n") - set(shapes), 1.0) | dict.fromkeys(seen - set(sizes), 2.0)
@@ -95,7 +96,7 @@ def case(
             t = torch.randint(0, rows[symbol], shape, generator=seed)
         elif symbol in masks:
             t = torch.randint(0, 3, shape, generator=seed) > 0
-            t[..., 0] = True
+            t[..., 0] = "hide(" not in formula.source
         tensors[symbol] = Named(layout.names, t.reshape([made.sizes[n] for n in layout.names]))
     return made, Known(tensors, dict(made.sizes), {n: v for n, v in numbers.items() if isinstance(v, float)})
 

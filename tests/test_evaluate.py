@@ -216,10 +216,10 @@ class Run:
             case Apply("T", (only,)):
                 names, t = self.node(only)
                 return Named((*names[:-2], names[-1], names[-2]), t.transpose(-1, -2))
-            case Apply("mask", (only,)):
+            case Apply("mask" | "hide" as function, (only,)):
                 names, t = self.node(only)
                 if t.dtype is torch.bool:
-                    t = torch.zeros(t.shape, dtype=dtype).masked_fill(~t, -math.inf)
+                    t = torch.zeros(t.shape, dtype=dtype).masked_fill(t if function == "hide" else ~t, -math.inf)
                 return Named(names, t)
             case Apply("where", (c, a, b)):
                 names, (cond, x, y) = self.align(self.node(c), self.node(a), self.node(b))
@@ -312,6 +312,7 @@ def example(dtype: torch.dtype = torch.float64, seed: int = 0) -> Known:
         "x >= z", "x == x", "max(x, z)", "min(y, 0)", "where(x < y, x, 2 * z)", "sqrt(abs(x))", "exp(x)",
         "log(abs(x))", "tanh(x)", "erf(x)", "sin(x)", "cos(x)", "sigmoid(x)", "abs(x)", "T(x)", "T(x) + y", "sum(x)",
         "sum(x, A)", "mean(x, B)", "var(x)", "var(x, B)", "softmax(x)", "softmax(x, B)", "softmax(x + mask(m))",
+        "softmax(x + hide(m))",
         "softmax(x + causal(B, C))", "q @ T(k)", "x @ T(w)",
         "softmax(q @ T(k) / sqrt(D) + mask(m) + causal(B, C)) @ v", "W[i]", "W[i] + q", "x[B=1]", "x[B=-1] * y",
         "pos(B) * x", "sin(pos(B) / 10 ** (pos(D) / D))", "n * x + D", "(x - mean(x)) / sqrt(var(x) + 0.001)",
@@ -332,7 +333,7 @@ def example(dtype: torch.dtype = torch.float64, seed: int = 0) -> Known:
 def test_values_are_torchs(formula: str) -> None:
     ((_, node),) = parse(formula).statements
     known = example()
-    if re.search(r"\bm\b", formula.replace("mask(m)", "")) and "where" not in formula:
+    if re.search(r"\bm\b", re.sub(r"(mask|hide)\(m\)", "", formula)) and "where" not in formula:
         # torch does arithmetic on booleans as on 0 and 1 once they are numbers
         known.tensors["m"] = known.tensors["m"]._replace(t=known.tensors["m"].t.to(torch.float64))
         exact = evaluated(node, example(), torch.float64)

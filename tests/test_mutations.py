@@ -19,7 +19,14 @@ from transformers.pytorch_utils import Conv1D
 
 from tftrace.recipes.library import library
 
-from . import breaks_families, breaks_layers, breaks_leaves, breaks_slight, breaks_stated  # noqa: F401 - registered by importing
+from . import (  # noqa: F401 - registered by importing
+    breaks_experts,
+    breaks_families,
+    breaks_layers,
+    breaks_leaves,
+    breaks_slight,
+    breaks_stated,
+)
 from .breaking import BROKEN, Patch, breaks, leaf
 from .conftest import tiny
 from .test_checks import verdicts
@@ -80,6 +87,14 @@ def _mask_ignored(patch: Patch) -> tuple[nn.Module, Any]:
     )
     patch.setattr(modeling_bert, "eager_attention_forward", eager)
     return model, inputs
+
+
+@breaks("attention", "a boolean mask is added to the scores as the numbers 0 and 1, and hides nothing")
+def _mask_added_as_numbers(patch: Patch) -> tuple[nn.Module, Any]:
+    """As in GroundingDINO of transformers 5.24, with eager attention."""
+    model, inputs = tiny("bert", "eager")
+    seen = inputs["attention_mask"].bool()
+    return model, inputs | {"attention_mask": seen[:, None, None, :] & seen[:, None, :, None]}
 
 
 @breaks("attention", "queries see later keys: no causal mask")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recipes.analysis import base, moved_dims, named
+from ..recipes.analysis import base, moved_dims, named, products
 from ..recipes.dims import Layout
 from ..recipes.doubled import is_double, original
 from ..recipes.evaluate import Evaluator
@@ -102,6 +102,11 @@ class Reading:
         self._usual = unit, min(unit, 2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
+    @cached_property
+    def amount(self) -> int:
+        """How many numbers the drawn cells of a step take to be multiplied with each other."""
+        return sum(statement.amount for statement in self.statements)
+
     def units(self, tensors: Mapping[str, torch.Tensor] | None, coarse: bool) -> Units:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment, and whether
         that may be `coarse` for all of them (see `coarse_products`); without `tensors` on the host."""
@@ -181,6 +186,8 @@ class _Statement:
         if any(map(is_double, alone)):
             counts = [_DRAWN_DOUBLE if is_double(dim) else 1 for dim in alone]
         self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
+        self._body, self._names = statement.body, {name: slice_.names for name, slice_ in reading.slices.items()}
+        self._sizes = {**sizes, **{dim: drawn.cells for dim, drawn in self.drawn.items()}}
         self._starts = slice(first, first + len(self.drawn))  # among those of the reading
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
@@ -197,6 +204,11 @@ class _Statement:
         """The drawn positions from these first ones on."""
         own = starts[self._starts]
         return {dim: drawn.at(start) for (dim, drawn), start in zip(self.drawn.items(), own, strict=True)}
+
+    @property
+    def amount(self) -> int:
+        """How many numbers the drawn cells take to be multiplied with each other."""
+        return products(self._body, self._names, self._sizes.__getitem__)
 
     @cached_property
     def blocks(self) -> list[dict[str, Array]]:

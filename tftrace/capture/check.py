@@ -27,6 +27,7 @@ from .verdicts import Verdicts, failure
 from .waiting import Group
 
 _MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
+_MOST_PRODUCTS = 1 << 21  # for the cells of a step of which the recipe says that it is costly
 _MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
 
 # Of all recordings, as most are of the same few models; a text says why an equation cannot be read.
@@ -104,6 +105,8 @@ class Checker:
         if numbers:
             self._numbers.note(step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
+        if match.bind.costly and not self._every and reading.amount > _MOST_PRODUCTS:
+            raise Unbound(match.bind.costly)
         if reading.fit.together and not self._every:
             with suppress(ValueError):
                 self._remember(match, call, Route(reading, numbers, asked + found, call))

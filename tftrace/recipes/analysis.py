@@ -3,11 +3,12 @@ which of them a cell of the result needs more than its own position."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from math import prod
 
 from .formula import FormulaError
 from .functions import PLACES, REDUCTIONS, kinds
-from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, expressions
+from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, expressions, walk
 
 BATCH = "#"  # the dimension along which the same formula is evaluated for several steps at once
 
@@ -55,6 +56,25 @@ def _whole_dims(node: Node, dims_of: Mapping[str, tuple[str, ...]], known: dict[
                 raise FormulaError(f"{function}() gives a dimension twice: ({' '.join(found)}).")
             return found, needed.union(*(p[1] for p in parts))
     raise AssertionError(node)
+
+
+def is_product(node: Node) -> bool:
+    """Whether this is a product of matrices."""
+    if isinstance(node, Operation):
+        return node.operator == "@"
+    return isinstance(node, Apply) and node.function == "dot"
+
+
+def products(node: Node, dims_of: Mapping[str, tuple[str, ...]], size: Callable[[str], int]) -> int:
+    """How many numbers are multiplied with each other in all products of matrices below a node, where `size` says how
+    many positions there are of a dimension."""
+    wholes: dict[int, Whole] = {}
+    count = 0
+    for part in walk(node):
+        if is_product(part):
+            given = expressions(part)
+            count += prod(size(dim) for dim in union(*(whole_dims(x, dims_of, wholes)[0] for x in given)))
+    return count
 
 
 def result_dims(

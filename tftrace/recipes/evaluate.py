@@ -372,8 +372,9 @@ class Evaluator:
     def _function(self, function: str, args: list[Value]) -> Value:
         x = args[0]
         v, e, d = x.v, x.e, x.dims
-        if function == "mask":  # a boolean mask keeps what is True; an additive one is added as it is
-            return Value(d, np.where(v, 0.0, -np.inf), np.where(e > 0, np.inf, 0.0)) if v.dtype == np.bool_ else x
+        if function in ("mask", "hide"):  # a boolean mask keeps, or hides, what is True; an additive one stays as it is
+            seen, hidden = (0.0, -np.inf) if function == "mask" else (-np.inf, 0.0)
+            return Value(d, np.where(v, seen, hidden), np.where(e > 0, np.inf, 0.0)) if v.dtype == np.bool_ else x
         if function == "where":
             dims, (c, a, b), (o, p, q) = aligned(*args)
             apart = np.where((o > 0) & (a != b), np.abs(a - b), 0.0)

@@ -8,7 +8,7 @@ from functools import cache
 # tensor, n an expression that is one number, w the symbol of a word. `?` may be left out, `+` may be repeated.
 ELEMENTWISE = {
     "sqrt": "x", "exp": "x", "log": "x", "log1p": "x", "tanh": "x", "erf": "x", "sin": "x", "cos": "x",
-    "sigmoid": "x", "abs": "x", "floor": "x", "max": "x x", "min": "x x", "where": "x x x", "mask": "x",
+    "sigmoid": "x", "abs": "x", "floor": "x", "max": "x x", "min": "x x", "where": "x x x", "mask": "x", "hide": "x",
 }  # fmt: skip
 SIGNATURES = ELEMENTWISE | {
     # short for others: see EXPANSIONS

@@ -9,7 +9,7 @@ from math import isfinite
 from operator import eq, ge, gt, le, lt
 
 from . import dims
-from .analysis import base, leaves, named, whole_dims
+from .analysis import base, is_product, leaves, named, whole_dims
 from .formula import Formula, FormulaError, expand
 from .functions import ACTIVATIONS, EXPANSIONS, PLACES, REDUCTIONS
 from .nodes import Apply, Lookup, Name, Node, Number, Operation, Select, inline, replaced, walk
@@ -73,19 +73,13 @@ def make(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Shapes,
         _, whole = whole_dims(body, names)
         read = tuple(leaves(body, names))
         parts = list(walk(body))
-        products = any(_is_product(node) for node in parts)
+        products = any(is_product(node) for node in parts)
         windows = any(isinstance(node, Apply) and node.function in ("window", "unwindow") for node in parts)
         independent = tuple(d for d in names[symbol] if d not in whole)
         statements.append(Statement(symbol, body, independent, products, windows, read))
     if not statements:
         raise FormulaError("its result was not seen at this level")
     return Plan(sizes, layouts, tuple(statements), {name: settled(body) for name, body in lets.items()})
-
-
-def _is_product(node: Node) -> bool:
-    return (isinstance(node, Operation) and node.operator == "@") or (
-        isinstance(node, Apply) and node.function == "dot"
-    )
 
 
 def _activation(node: Node, words: Mapping[str, str]) -> Node:
@@ -120,7 +114,7 @@ def _settled(node: Node, values: Mapping[str, float]) -> Node:
         case Apply("where", (condition, chosen, other)):
             found = _number(condition, values)
             return node if found is None else chosen if found else other
-        case Apply("mask", (x,)) if _number(x, values) == 0:
+        case Apply("mask" | "hide", (x,)) if _number(x, values) == 0:
             return Number(0.0)
         case Operation("+", x, y) if _number(y, values) == 0:
             return x

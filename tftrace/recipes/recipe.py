@@ -14,7 +14,7 @@ from . import dims, formula
 
 MATCHERS = ("class", "function", "module", "base", "structure")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
-SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "unchecked")
+SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "unchecked", "costly")
 _KEYS = ("id", "cite", "tex", "formula", "dims", "note", "signs", "bind", "variant")
 _LONGEST, _MOST = 200, 100  # characters of a name or source; entries of a table
 
@@ -85,6 +85,7 @@ class Bind:
     random: tuple[Reference, ...]
     symbols: Mapping[str, Binding]
     unchecked: str = ""  # why no number of these steps can be checked
+    costly: str = ""  # why they are checked only where few products are enough
 
     @property
     def children(self) -> frozenset[str]:
@@ -219,7 +220,7 @@ class _Entry:
             self._conditions(data, (*path, "unless")),
             tuple(r for s in self._list(data, (*path, "random")) if (r := self._try((*path, "random"), reference, s))),
             symbols,
-            self._text(data, (*path, "unchecked")) if "unchecked" in data else "",
+            *(self._text(data, (*path, key)) if key in data else "" for key in ("unchecked", "costly")),
         )
 
     def _structure(self, data: dict[str, Any], path: tuple[str | int, ...]) -> Structure:
