@@ -38,6 +38,7 @@ MODELS |= {
         vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=24,
         max_position_embeddings=64, word_embed_proj_dim=16)), words()),
     "phi": lambda: (hf.PhiModel(hf.PhiConfig(**ENCODER)), words()),
+    "phi4heads": lambda: (hf.PhiModel(hf.PhiConfig(**ENCODER | {"num_attention_heads": 4})), words()),
     "gpt_oss": lambda: (
         hf.GptOssModel(hf.GptOssConfig(**DECODER, num_local_experts=2, num_experts_per_tok=1)),
         words(),
@@ -46,6 +47,13 @@ MODELS |= {
     "deepseek_v3": lambda: (hf.DeepseekV3Model(hf.DeepseekV3Config(
         **(ENCODER | {"num_key_value_heads": 2} | SMALL), n_routed_experts=4, n_group=2, topk_group=1,
         num_experts_per_tok=2, moe_intermediate_size=8, first_k_dense_replace=1)), words()),
+    "modernbert": lambda: (hf.ModernBertModel(hf.ModernBertConfig(
+        **ENCODER, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)), words()),
+    "dinov2": lambda: (hf.Dinov2Model(hf.Dinov2Config(
+        image_size=16, patch_size=4, hidden_size=16, num_hidden_layers=2, num_attention_heads=2)), pixels()),
+    "granite_half": lambda: (hf.GraniteModel(hf.GraniteConfig(**ENCODER, residual_multiplier=0.5)), words()),
+    "convnextv2": lambda: (hf.ConvNextV2Model(hf.ConvNextV2Config(
+        image_size=16, patch_size=2, hidden_sizes=[4, 8], depths=[1, 1], num_stages=2)), pixels()),
     "gemma3": lambda: (hf.Gemma3TextModel(hf.Gemma3TextConfig(**DECODER)), words()),
     "olmo2": lambda: (hf.Olmo2Model(hf.Olmo2Config(**DECODER)), words()),
     "qwen3_next": lambda: (hf.Qwen3NextModel(hf.Qwen3NextConfig(
@@ -79,6 +87,12 @@ for equation, name, kind in (
     ("rotary-attention-heads-norm", "gemma3", "Gemma3Attention"),
     ("rotary-attention-whole-norm", "olmo2", "Olmo2Attention"),
     ("gated-attention", "qwen3_next", "Qwen3NextAttention"),
+    ("scaled-residual-layer", "granite_half", "GraniteDecoderLayer"),
+    ("pre-norm-layer", "kosmos2", "Kosmos2TextBlock"),
+    ("pre-norm-layer", "modernbert", "ModernBertEncoderLayer"),
+    ("pre-norm-layer", "dinov2", "Dinov2Layer"),
+    ("sandwich-norm-layer", "glm4v", "Glm4vTextDecoderLayer"),
+    ("convnext-layer", "convnextv2", "ConvNextV2Layer"),
     ("neox-attention", "gpt_neox", "GPTNeoXAttention"),
     ("sub-norm-attention", "kosmos2", "KosmosTextAttention"),
     ("sub-norm-ffn", "kosmos2", "Kosmos2TextFFN"),
@@ -157,6 +171,14 @@ def _sections(equation: str, name: str) -> None:
 _sections("rotary-embedding-sections", "qwen2_vl")
 _sections("rotary-embedding-sections-pairs", "glm4v")
 _sections("rotary-embedding-interleaved-sections", "qwen3_vl")
+
+
+@breaks("scaled-residual-layer", "the branches are added as they are")
+def _branches_not_scaled(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("granite_half")
+    for module in modules(model, "GraniteDecoderLayer"):
+        module.residual_multiplier = 1.0
+    return model, inputs
 
 
 @breaks("t5-attention", "scores divided by sqrt(d_k), as Vaswani et al. do")

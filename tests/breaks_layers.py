@@ -33,6 +33,12 @@ RELATIVE = ENCODER | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]
 MODELS: dict[str, Callable[[], Built]] = {
     "mbart": lambda: (hf.MBartModel(hf.MBartConfig(**BOTH_SIDES)), translation()),
     "roberta": lambda: (hf.RobertaModel(hf.RobertaConfig(**ENCODER, pad_token_id=0)), words()),
+    "llama_linear": lambda: (
+        hf.LlamaModel(
+            hf.LlamaConfig(**DECODER, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0})
+        ),
+        words(),
+    ),
     "olmo2": lambda: (hf.Olmo2Model(hf.Olmo2Config(**DECODER)), words()),
     "olmo": lambda: (hf.OlmoModel(hf.OlmoConfig(**DECODER)), words()),
     "afmoe": lambda: (
@@ -180,7 +186,7 @@ given("timesfm-attention", "timesfm", "TimesFm2_5Attention", "k_norm")
 result("rotary-attention-qk-norm", "qwen3", "Qwen3Attention")
 given("multi-head", "bart", "BartAttention", "out_proj")
 result("self-attention", "roberta", "RobertaSelfAttention")
-result("rotary-embedding", "olmo2", "Olmo2RotaryEmbedding", lambda cos: cos * 1.001)
+result("rotary-embedding", "llama_linear", "LlamaRotaryEmbedding", lambda cos: cos * 1.001)
 result("stack", "roberta", "RobertaEncoder")
 given("encoder-model", "roberta", "RobertaModel", "encoder")
 given("language-model-head", "llama", "LlamaForCausalLM", "lm_head")

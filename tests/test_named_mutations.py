@@ -131,7 +131,11 @@ NORM = ("layer-norm", f"{OUTPUT}.LayerNorm")
 SEEN: dict[str, tuple[str, Mutation, set[tuple[str, str]]]] = {
     "the mask is ignored": ("bert", mask, {MIXING}),
     "a bias is dropped": ("bert", bias, {FFN, ("linear", f"{OUTPUT}.dense")}),
-    "epsilon is 100 times as large": ("llama", epsilon, {("llama-layer", "model.layers.1")}),
+    "epsilon is 100 times as large": (
+        "llama",
+        epsilon,
+        {("llama-layer", "model.layers.1"), ("rms-norm", "model.layers.1.input_layernorm")},
+    ),
     "the residual is left out": ("bert", residual, {RESIDUAL}),
     "positions are shifted by one": ("bert", positions, {("positions-in-order", "bert.embeddings")}),
     "the rotary base is another": ("llama", base, {("rotary-embedding-base", "model.rotary_emb")}),

@@ -20,7 +20,7 @@ from ..recipes.dims import Layout
 from ..recipes.doubled import is_double, original
 from ..recipes.evaluate import Evaluator
 from ..recipes.fit import Fit
-from ..recipes.nodes import Apply, Lookup, Name, Node, Select
+from ..recipes.nodes import Apply, Lookup, Name, Node, Select, walk
 from ..recipes.plan import Statement
 from ..recipes.slices import Slice, seen, take
 from ..recipes.value import Array, Value, constant
@@ -32,6 +32,7 @@ from .strided import Drawn, Strided
 _DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
 _LONG = 64  # cells along dimensions that are read whole, of which one row is enough
 _DEAR, _DRAWN_DEAR = 512, (2, 2)  # positions where as many products or more make one cell
+_HEADS, _MOST_FOR_HEADS = ("H", "Hq", "G"), 1 << 16  # names of their dimensions; numbers that all of them may take
 _DRAWN_DOUBLE = 16  # along a dimension that was taken for two, whose cells need the same row
 _AT_ONCE = 1 << 22  # products and cells of a block, where every cell is checked
 ALL = "all"
@@ -183,6 +184,10 @@ class _Statement:
         whole = {name for tensor in tensors for name in reading.slices[tensor].names} - set(alone)
         self._cost = math.prod(sizes[name] for name in whole)
         counts = _counts(row, self._cost, [sizes[dim] for dim in alone], cells)
+        if cells is None and any(
+            isinstance(node, Apply) and node.function == "softmax" for node in walk(statement.body)
+        ):
+            counts = _all_heads(counts, alone, sizes, row * self._cost)
         if any(map(is_double, alone)):
             counts = [_DRAWN_DOUBLE if is_double(dim) else 1 for dim in alone]
         self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
@@ -231,6 +236,14 @@ def _counts(row: int, cost: int, sizes: list[int], cells: int | None) -> list[in
     while math.prod(counts) * row < cells and counts != sizes:
         at = min((at for at, n in enumerate(counts) if n < sizes[at]), key=counts.__getitem__)
         counts[at] = min(2 * counts[at], sizes[at])
+    return counts
+
+
+def _all_heads(counts: list[int], alone: Sequence[str], sizes: Mapping[str, int], cost: int) -> list[int]:
+    """The same with all heads of an attention, where that takes few numbers: each of them computes something else."""
+    for at, dim in enumerate(alone):
+        if dim in _HEADS and math.prod(counts) // counts[at] * sizes[dim] * cost <= _MOST_FOR_HEADS:
+            counts = [*counts[:at], sizes[dim], *counts[at + 1 :]]
     return counts
 
 

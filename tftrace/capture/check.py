@@ -20,9 +20,10 @@ from ..writer import TraceWriter
 from .calls import Call
 from .cells import ALL, Reading, Units, coarse_products
 from .judge import Outcome, judge_all
-from .known import Finder
+from .known import Finder, drops
 from .references import Asked, Unbound, getter, resolve
 from .route import Route
+from .stated import other_epsilons
 from .verdicts import Verdicts, failure
 from .waiting import Group
 
@@ -53,6 +54,8 @@ class Checker:
 
     def finish(self, call: Call) -> None:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
+        if call.equations and isinstance(call.owner, torch.nn.Module) and call.owner.training and drops(call.owner):
+            self._verdicts.random(call.step)
         for order, match in enumerate(call.equations):
             try:
                 last = call.known.routes.get(id(match))  # the library keeps it, so that an id stays its own
@@ -102,12 +105,14 @@ class Checker:
     def _read(self, match: Match, call: Call, order: int) -> None:
         step, asked = call.step, _amounts(match, call)
         tensors, numbers, found = resolve(match, call)
+        others = other_epsilons(match.bind, call, found)
+        numbers |= others
         if numbers:
             self._numbers.note(step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
         if match.bind.costly and not self._every and reading.amount > _MOST_PRODUCTS:
             raise Unbound(match.bind.costly)
-        if reading.fit.together and not self._every:
+        if reading.fit.together and not self._every and not others:
             with suppress(ValueError):
                 self._remember(match, call, Route(reading, numbers, asked + found, call))
         if reading.passes(tensors):

@@ -39,7 +39,7 @@ class Known:
         self.always: Asking | None = None  # whatever the call
         if not levels:
             self.always = (), None
-        elif not any(m.conditional for m in levels[0]):
+        elif not self.chained and not any(m.conditional for m in levels[0]):
             self.always = levels[0], asked(levels[0])
 
 
@@ -101,7 +101,7 @@ class Finder:
             call.before = above.latest.get(kind)
             above.latest = {**above.latest, kind: call}
         call.known = known
-        call.equations, asked = known.always or self._applying(known.levels, call)
+        call.equations, asked = known.always or self._applying(known, call)
         if known.overwrites and call.equations:
             call.arguments = _copies(call.arguments)
         if asked:
@@ -115,11 +115,19 @@ class Finder:
         known = self._modules[id(module)] = Known(module, levels, self._asked)
         return known
 
-    def _applying(self, levels: tuple[Level, ...], call: Call) -> Asking:
-        for level in levels:
-            if found := tuple([m for m in level if not m.conditional or applies(m, call)]):
-                return found, self._asked(found)
-        return (), None
+    def _applying(self, known: Known, call: Call) -> Asking:
+        """The first level of which something applies; how the call follows another comes in addition, from the first
+        level that says so."""
+        own: list[Match] = []
+        chain: list[Match] = []
+        for level in known.levels:
+            found = [m for m in level if not m.conditional or applies(m, call)]
+            own = own or [m for m in found if not m.chained]
+            chain = chain or [m for m in found if m.chained]
+            if own and (chain or not known.chained):
+                break
+        both = (*own, *chain)
+        return both, self._asked(both)
 
     def _asked(self, matches: tuple[Match, ...]) -> Patterns | None:
         """What the equations of a step ask for of the calls below it."""
@@ -130,6 +138,15 @@ class Finder:
             self._children[key] = (asked, asked - every) if asked else None
             self._met.update({m.equation.id: m.equation.data for m in matches})
         return self._children[key]
+
+
+def drops(module: torch.nn.Module) -> bool:
+    """Whether a module drops something out in training mode, by itself or by a module directly below."""
+    values = [value for name, value in module.__dict__.items() if "drop" in name]
+    for child in module._modules.values():
+        if child is not None and "Drop" in type(child).__name__:
+            values += child.__dict__.values()
+    return any(type(value) in (int, float) and value > 0 for value in values)
 
 
 def _copies(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def getter(source: Reference | float) -> Getter:
 
             return parameter
         case "config", (str(name), *rest):
-            return lambda call: reduce(_item, rest, _static(_config(call), name))
+            return lambda call: reduce(_item, rest, _static(configuration(call), name))
         case "param" | "attr", (str(name), *rest):
             return lambda call: reduce(_item, rest, _static(call.owner, name))
     return partial(find, source)
@@ -201,7 +201,7 @@ def find(reference: Reference, call: Call) -> Any:
     elif kind == "index":
         return _index(at.name)
     elif kind == "config":
-        start = _config(at)
+        start = configuration(at)
     else:  # param, attr
         start = at.owner
     for key in reference.path:
@@ -274,7 +274,7 @@ def _static(value: Any, name: str) -> Any:
     return _of_class(kind, name)
 
 
-def _config(call: Call) -> Any:
+def configuration(call: Call) -> Any:
     """The configuration of the innermost module that has one."""
     at: Call | None = call
     without: Any = None

@@ -38,6 +38,7 @@ class Verdicts:
         # Those of which each variant needs cells of its own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
+        self._random: set[int] = set()  # steps that drop something out
         self._judged = time.monotonic()
 
     # -- what is known at once ------------------------------------------------------------------------
@@ -45,6 +46,10 @@ class Verdicts:
     def passed(self, step: int, order: int, match: Match, cells: int) -> None:
         """What a step returns is what it was given."""
         self._row(step, order, match, schema.HOLDS, 0.0, 0.0, cells, None, None)
+
+    def random(self, step: int) -> None:
+        """A step of a module that drops something out, which may be why it differs."""
+        self._random.add(step)
 
     def unchecked(self, step: int, order: int, match: Match, reason: str) -> None:
         """The equation cannot be checked on this step."""
@@ -54,6 +59,8 @@ class Verdicts:
         """What came of a check, and the variant that fits."""
         if isinstance(outcome, str):
             return self.unchecked(step, order, match, outcome)
+        if not outcome.holds and fitting is None and step in self._random:
+            return self.unchecked(step, order, match, "random: dropout is active (training mode)")
         verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
         reason = None if outcome.holds else f"{outcome.symbol} is not what the equation gives"
         reason = schema.SINGLE if outcome.single else reason
@@ -107,6 +114,7 @@ class Verdicts:
             self._judge(full)
         # of a step all rows together, so that its principal equation comes first
         waiting = {step for group in [*self._waiting.values(), *(g for g, _ in self._alone)] for step in group.steps}
+        self._random &= waiting
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
         for entry in rows:
             if entry[0] in waiting:
