@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModel, AutoTokenizer
 
 import tftrace
 from tftrace.capture import cells
@@ -62,14 +63,17 @@ def test_an_epsilon_that_the_configuration_states() -> None:
     assert differing(found) == set() and any(row["equation"] == "layer-norm" for row in found)
 
 
-BASES = [("olmo2", "rotary_emb"), ("phi", "rotary_emb"), ("deepseek_v3", "rotary_emb")]
+BASES = [("olmo2", "rotary_emb"), ("phi", "rotary_emb"), ("deepseek_v3", "rotary_emb"), ("gemma3", "rotary_emb")]
 
 
 @pytest.mark.parametrize(("name", "rotary"), BASES, ids=[b[0] for b in BASES])
 def test_a_rotary_base_that_is_another(name: str, rotary: str) -> None:
     model, inputs = build(name)
     module: Any = model.get_submodule(rotary)
-    module.inv_freq = module.inv_freq**1.05
+    frequencies = {key: buffer for key, buffer in module.named_buffers() if key.endswith("inv_freq")}
+    assert frequencies and differing(rows(model, inputs)) == set()
+    for key, buffer in frequencies.items():
+        setattr(module, key, buffer**1.05)
     assert ("rotary-embedding-base", rotary, None) in differing(rows(model, inputs))
 
 
@@ -110,23 +114,34 @@ def test_layers_that_changed_their_places(name: str, layers: str) -> None:
     assert ("layer-chain", order) in {(e, variant) for e, _, variant in differing(rows(model, inputs))}
 
 
+def one_head(head: int) -> Callable[[nn.Module, Patch], None]:
+    """The values of this head, in the second layer, times 1.01."""
+
+    def change(query: Any, key: Any, value: Any, rest: Any) -> Any:
+        factors = torch.ones(value.shape[1], 1, 1)
+        factors[head] = 1.01
+        return query, key, value * factors, rest
+
+    return in_the_kernel(change)
+
+
+@pytest.mark.parametrize("head", [0, 4, 11])
+def test_a_head_of_real_weights(head: int, minilm: str, monkeypatch: Patch) -> None:
+    model, words = AutoModel.from_pretrained(minilm).eval(), AutoTokenizer.from_pretrained(minilm)
+    one_head(head)(model, monkeypatch)
+    found = differing(rows(model, dict(words("The cat sat on the mat and purred.", return_tensors="pt"))))
+    assert {d[:2] for d in found} == {("attention", "encoder.layer.1.attention.self.sdpa_attention_forward")}
+
+
 def test_of_few_numbers_every_head_is_looked_at(monkeypatch: Patch) -> None:
     """In the one layer where one of four heads is wrong."""
-
-    def change(head: int) -> Callable[..., Any]:
-        def changed(query: Any, key: Any, value: Any, rest: Any) -> Any:
-            factors = torch.ones(value.shape[1], 1, 1)
-            factors[head] = 1.01
-            return query, key, value * factors, rest
-
-        return changed
 
     def seen() -> list[bool]:
         found = []
         for head in range(4):
             model, inputs = build("phi4heads")
             with monkeypatch.context() as patch:
-                in_the_kernel(change(head))(model, patch)
+                one_head(head)(model, patch)
                 found.append("attention" in {d[0] for d in differing(rows(model, inputs))})
         return found
 

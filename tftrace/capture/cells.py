@@ -240,10 +240,14 @@ def _counts(row: int, cost: int, sizes: list[int], cells: int | None) -> list[in
 
 
 def _all_heads(counts: list[int], alone: Sequence[str], sizes: Mapping[str, int], cost: int) -> list[int]:
-    """The same with all heads of an attention, where that takes few numbers: each of them computes something else."""
-    for at, dim in enumerate(alone):
-        if dim in _HEADS and math.prod(counts) // counts[at] * sizes[dim] * cost <= _MOST_FOR_HEADS:
-            counts = [*counts[:at], sizes[dim], *counts[at + 1 :]]
+    """The same with all heads of an attention, where that takes few numbers: each of them computes something else. If
+    need be, of one query."""
+    counts = [min(count, sizes[dim]) for count, dim in zip(counts, alone, strict=True)]
+    heads = [dim in _HEADS for dim in alone]
+    for others in (counts, [1] * (len(counts) - 1) + counts[-1:]):
+        found = [sizes[dim] if head else n for dim, head, n in zip(alone, heads, others, strict=True)]
+        if math.prod(found) * cost <= _MOST_FOR_HEADS:
+            return found
     return counts
 
 
