@@ -62,8 +62,8 @@ class Verdicts:
         if not outcome.holds and fitting is None and step in self._random:
             return self.unchecked(step, order, match, "random: dropout is active (training mode)")
         verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
-        reason = None if outcome.holds else f"{outcome.symbol} is not what the equation gives"
-        reason = schema.SINGLE if outcome.single else reason
+        reason = schema.SINGLE if outcome.single else None
+        reason = reason if outcome.holds else f"{outcome.symbol} is not what the equation gives"
         self._row(step, order, match, verdict, outcome.residual, outcome.bound, outcome.cells, fitting, reason)
 
     def _row(self, step: int, order: int, match: Match, *verdict: object) -> None:
