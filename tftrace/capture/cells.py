@@ -106,7 +106,11 @@ class Reading:
     @cached_property
     def amount(self) -> int:
         """How many numbers the drawn cells of a step take to be multiplied with each other."""
-        return sum(statement.amount for statement in self.statements)
+        names, found = {name: slice_.names for name, slice_ in self.slices.items()}, 0
+        for read, statement in zip(self.statements, self.fit.plan.statements, strict=True):
+            sizes = {**self.fit.sizes, **{dim: drawn.cells for dim, drawn in read.drawn.items()}}
+            found += products(statement.body, names, sizes.__getitem__)
+        return found
 
     def units(self, tensors: Mapping[str, torch.Tensor] | None, coarse: bool) -> Units:
         """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment, and whether
@@ -191,8 +195,6 @@ class _Statement:
         if any(map(is_double, alone)):
             counts = [_DRAWN_DOUBLE if is_double(dim) else 1 for dim in alone]
         self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
-        self._body, self._names = statement.body, {name: slice_.names for name, slice_ in reading.slices.items()}
-        self._sizes = {**sizes, **{dim: drawn.cells for dim, drawn in self.drawn.items()}}
         self._starts = slice(first, first + len(self.drawn))  # among those of the reading
         self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
@@ -209,11 +211,6 @@ class _Statement:
         """The drawn positions from these first ones on."""
         own = starts[self._starts]
         return {dim: drawn.at(start) for (dim, drawn), start in zip(self.drawn.items(), own, strict=True)}
-
-    @property
-    def amount(self) -> int:
-        """How many numbers the drawn cells take to be multiplied with each other."""
-        return products(self._body, self._names, self._sizes.__getitem__)
 
     @cached_property
     def blocks(self) -> list[dict[str, Array]]:
