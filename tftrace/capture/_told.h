@@ -1,5 +1,7 @@
 /* What a tensor is, as torch tells it in one call: by DLPack's table for exchange in C, version 1. An older torch has
-   none, and tftrace does then without what is compiled here. */
+   none, and tftrace does then without what is compiled here.
+
+   An address is read only if `memory_of` gave it, as `address` of `memory.py` does where nothing is compiled. */
 
 #include <stdint.h>
 
@@ -21,6 +23,35 @@ static const struct {
     void *stream;
 } *exchange;
 
+static PyObject *storage_name, *begin_name, *size_name;
+
+/* What a method without arguments gives as a number; `ok` becomes 0 where it gives none. */
+static uint64_t number_from(PyObject *object, PyObject *method, int *ok) {
+    PyObject *found = PyObject_CallMethodNoArgs(object, method);
+    uint64_t number = found ? PyLong_AsUnsignedLongLong(found) : 0;
+    Py_XDECREF(found);
+    if (PyErr_Occurred()) *ok = 0;
+    return number;
+}
+
+/* Where a tensor's numbers begin on the host, and what else it is; NULL, never with an error, if torch cannot tell or its
+   storage is not there or does not hold all of them. */
+static char *memory_of(PyObject *tensor, Told *told) {
+    int ok = exchange->tell(tensor, told) == 0 && told->device.type == HOST && told->data;
+    PyObject *storage = ok ? PyObject_CallMethodNoArgs(tensor, storage_name) : NULL;
+    char *found = NULL;
+    if (storage) {
+        uint64_t first = number_from(storage, begin_name, &ok), size = ok ? number_from(storage, size_name, &ok) : 0;
+        uint64_t begin = (uintptr_t)told->data + told->offset, last = 0;
+        for (int at = 0; at < told->dims; at++) last += (uint64_t)((told->shape[at] - 1) * told->strides[at]);
+        uint64_t span = (last + 1) * ((told->dtype.bits * told->dtype.lanes + 7u) / 8u);
+        if (ok && first && first <= begin && begin + span <= first + size) found = told->data + told->offset;
+        Py_DECREF(storage);
+    }
+    PyErr_Clear();
+    return found;
+}
+
 /* Look the table up; where there is none 0, with ImportError set. */
 static int can_tell(void) {
     PyObject *torch = PyImport_ImportModule("torch");
@@ -30,6 +61,10 @@ static int can_tell(void) {
     Py_XDECREF(table);
     Py_XDECREF(tensor);
     Py_XDECREF(torch);
+    storage_name = PyUnicode_InternFromString("untyped_storage");
+    begin_name = PyUnicode_InternFromString("data_ptr");
+    size_name = PyUnicode_InternFromString("nbytes");
+    if (!storage_name || !begin_name || !size_name) return 0;
     if (exchange && exchange->version.major == 1 && exchange->tell) return 1;
     PyErr_SetString(PyExc_ImportError, "this torch has no table for exchange in C");
     return 0;

@@ -21,6 +21,8 @@ from .calls import Call
 from .cells import ALL, Reading, Units, coarse_products
 from .judge import Outcome, judge_all
 from .known import Finder, drops
+from .memory import is_spread
+from .numbers import SPREAD
 from .references import Asked, Unbound, getter, resolve
 from .route import Route
 from .stated import other_epsilons
@@ -151,7 +153,7 @@ class Checker:
                 found = str(error)
             _readings[key] = equation, found  # which keeps it, so that its id stays its own
         if isinstance(found, str):
-            raise Unbound(found)
+            raise Unbound(SPREAD if any(map(is_spread, tensors.values())) else found)
         return found
 
     def _check_all(

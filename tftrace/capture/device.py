@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from .memory import address
 from .stats import EMPTY, NO_NUMBERS, REAL, Summary, flat_parts
 
 _BLOCK = 1 << 22  # elements: no temporary is larger than 32 MiB
@@ -52,7 +53,7 @@ class DeviceSums:
             return NO_NUMBERS
         if tensor.numel() == 0:
             return EMPTY
-        return self._rows(tensor.detach()) if tensor.data_ptr() else NO_NUMBERS
+        return self._rows(tensor.detach()) if address(tensor) else NO_NUMBERS
 
     def _rows(self, tensor: torch.Tensor) -> list[_Rows]:
         rows = []

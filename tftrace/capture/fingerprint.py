@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
+from .memory import host_address
+
 _BLOCK = 1 << 15  # words of 8 bytes
 
 
@@ -20,13 +22,14 @@ def fingerprint(tensor: torch.Tensor) -> Hashable:
     if not tensor.is_cpu:
         return object()
     try:
+        size = tensor.numel() * tensor.element_size()
+        if size and not host_address(tensor):
+            return object()
         dense = tensor.detach().resolve_neg().resolve_conj().contiguous()
-        # by its address: `Tensor.numpy()` would leave a storage that its owner cannot resize
-        address, size = dense.data_ptr(), dense.numel() * dense.element_size()
     except (RuntimeError, TypeError, NotImplementedError):
         return object()
-    if not address or not size:
-        return size if not size else object()
+    if not (address := host_address(dense)):  # `Tensor.numpy()` would leave a storage that its owner cannot resize
+        return object() if size else 0
     flat = np.asarray(from_pointer(address, size, "uint8"))
     whole = len(flat) // 8 * 8
     words = flat[:whole].view(np.uint64)

@@ -11,6 +11,7 @@ from numkong import from_pointer
 
 from ..recipes import slices
 from ..recipes.value import Array
+from .memory import address, is_spread
 from .references import Unbound
 
 # dtypes that are read where they lie: name for numkong, and for NumPy
@@ -25,6 +26,8 @@ KINDS: dict[torch.dtype, tuple[str, np.dtype[Any]]] = {
     torch.uint8: ("uint8", np.dtype(np.uint8)),
     torch.bool: ("uint8", np.dtype(np.bool_)),
 }
+
+SPREAD = "its tensors are spread over processes (DTensor), and this one holds a part of them"
 
 
 def host_kind(dtype: Any) -> Any:
@@ -50,23 +53,22 @@ def numbers_of(tensor: torch.Tensor) -> Any:
     """An array over the tensor's memory, to be read at once; where that cannot be had, the tensor.
 
     By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
-    form = KINDS.get(tensor.dtype)
-    if form is None or not on_host(tensor) or tensor.layout is not torch.strided or tensor.is_neg():
-        if tensor.is_meta:
-            raise Unbound("there are shapes but no numbers (torch's meta device)")
-        if tensor.layout is not torch.strided:
-            raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
+    if tensor.is_meta:
+        raise Unbound("there are shapes but no numbers (torch's meta device)")
+    if tensor.layout is not torch.strided:
+        raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
+    begin, form = address(tensor), KINDS.get(tensor.dtype)
+    if not begin:
+        raise Unbound(SPREAD if is_spread(tensor) else "there are no numbers to read in a wrapper or a freed storage")
+    if form is None or not on_host(tensor) or tensor.is_neg():
         return tensor.detach().resolve_neg()
-    address = tensor.data_ptr()
-    if not address:
-        raise Unbound("there are no numbers to read in a wrapper or a freed storage")
     name, kind = form
     shape = tensor.shape
     if tensor.is_contiguous():
-        return np.ndarray(shape, kind, from_pointer(address, tensor.numel(), name))
+        return np.ndarray(shape, kind, from_pointer(begin, tensor.numel(), name))
     stride = tensor.stride()
     span = 1 + sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
-    return np.ndarray(shape, kind, from_pointer(address, span, name), 0, [step * kind.itemsize for step in stride])
+    return np.ndarray(shape, kind, from_pointer(begin, span, name), 0, [step * kind.itemsize for step in stride])
 
 
 def along(found: Any, at: Array, axis: int) -> Any:

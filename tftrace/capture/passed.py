@@ -11,6 +11,7 @@ import torch
 from ..recipes.fit import Fit
 from ..recipes.nodes import Name
 from ..recipes.plan import Statement
+from .memory import address
 from .strided import Steps, steps
 
 Strides = tuple[int, ...]
@@ -52,8 +53,8 @@ def _same(one: torch.Tensor, own: Steps, two: torch.Tensor, other: Steps) -> boo
     """Whether two tensors are views of the same numbers, dimension by dimension."""
     if one.layout is not torch.strided or two.layout is not torch.strided or one.dtype is not two.dtype:
         return False
-    place = one.data_ptr()
-    if not place or place != two.data_ptr() or one.is_neg() or two.is_neg():
+    place = address(one)
+    if not place or place != address(two) or one.is_neg() or two.is_neg():
         return False
     return _alike(one.stride(), own, two.stride(), other)
 

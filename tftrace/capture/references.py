@@ -19,6 +19,7 @@ from ..recipes.recipe import Bind, Reference
 from .calls import Call
 from .flex import laid_out
 from .identity import VERSION, View
+from .memory import address
 
 
 class Unbound(Exception):
@@ -244,7 +245,8 @@ def _fitting(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
 
 def _item(value: Any, key: str | int) -> Any:
     if isinstance(key, int):
-        indexable = isinstance(value, (list, tuple)) or (isinstance(value, torch.Tensor) and value.dim() > 0)
+        rows = isinstance(value, torch.Tensor) and value.dim() > 0 and address(value)  # a wrapper would run code
+        indexable = isinstance(value, (list, tuple)) or rows
         return value[key] if indexable and -len(value) <= key < len(value) else None
     # a module first: to ask whether something is a mapping takes longer than to look an attribute up
     if isinstance(value, torch.nn.Module) or not isinstance(value, (dict, Mapping)):

@@ -18,6 +18,7 @@ from ..recipes.recipe import Reference
 from .calls import Call
 from .cells import Reading
 from .identity import SHAPE, VERSION
+from .memory import host_address
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
 from .stats import PLAIN
 from .strided import Form
@@ -92,7 +93,7 @@ class Route:
             tensor = get(call)
             if type(tensor) is not kind or not tensor.is_cpu or _form(tensor) != form:
                 return None
-            addresses.append(tensor.data_ptr())
+            addresses.append(host_address(tensor))
         return None if 0 in addresses else addresses
 
     def passes(self, addresses: Sequence[int]) -> bool:
@@ -131,7 +132,7 @@ def _addresses(items: Sequence[Item], call: Call) -> list[int] | None:
             if value is not None and found is not value and found != value:
                 return None
         elif found.is_cpu and _like(found, form, what, call, at):
-            addresses.append(found.data_ptr())
+            addresses.append(host_address(found))
         else:
             return None
     return addresses

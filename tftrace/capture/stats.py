@@ -18,6 +18,8 @@ import torch
 from numkong import astype, from_pointer, minmax, moments
 from numkong import sum as sum_of
 
+from .memory import host_address
+
 try:
     from . import _stats as compiled
 except ImportError:  # installed where there is no GCC, or with a torch that has no DLPack in C
@@ -79,20 +81,21 @@ def summarize(tensor: torch.Tensor) -> Summary:
             found = compiled.summary(tensor)
             if found is not None:
                 return _make(found)
-        if tensor.is_contiguous() and tensor.is_cpu and not tensor.is_neg() and not tensor.is_nested:
-            size, address, kind = tensor.numel(), tensor.data_ptr(), _KINDS.get(tensor.dtype)
-            if address and kind:
-                if size <= _BLOCK:
-                    numbers = _numbers(address, size, *kind)
-                    total, squares = moments(numbers)
-                    spread = squares - total * total / size
-                    # One comparison finds all that needs more care: NaN and Inf, cancellation, overflow and underflow.
-                    if spread > _CANCELLED * squares > _VANISHING:
-                        low, _, high, _ = minmax(numbers)
-                        zero = _zeros(numbers) if low <= 0.0 <= high else 0
-                        std, l2 = math.sqrt(spread / size), math.sqrt(squares)
-                        return _make((total / size, std, low, high, l2, 0, 0, zero))
-                return _in_blocks(partial(_run, address, size, tensor.element_size(), kind), size)
+        kind = _KINDS.get(tensor.dtype)
+        alone = kind and tensor.is_contiguous() and not tensor.is_neg() and not tensor.is_nested
+        if kind and alone and (address := host_address(tensor)):
+            size = tensor.numel()
+            if size <= _BLOCK:
+                numbers = _numbers(address, size, *kind)
+                total, squares = moments(numbers)
+                spread = squares - total * total / size
+                # One comparison finds all that needs more care: NaN and Inf, cancellation, overflow and underflow.
+                if spread > _CANCELLED * squares > _VANISHING:
+                    low, _, high, _ = minmax(numbers)
+                    zero = _zeros(numbers) if low <= 0.0 <= high else 0
+                    std, l2 = math.sqrt(spread / size), math.sqrt(squares)
+                    return _make((total / size, std, low, high, l2, 0, 0, zero))
+            return _in_blocks(partial(_run, address, size, tensor.element_size(), kind), size)
         return _of_another_kind(tensor)
     except Exception:  # a subclass may raise anything, and no tensor is worth the forward pass that holds it
         return NO_NUMBERS
@@ -110,7 +113,7 @@ def _of_another_kind(tensor: torch.Tensor) -> Summary:
         return sums.read()[0]
     if tensor.numel() == 0:
         return EMPTY
-    if not tensor.data_ptr():  # a wrapper's numbers are elsewhere, and those of a freed storage are gone
+    if not host_address(tensor):  # a wrapper's numbers are elsewhere, and those of a freed storage are gone
         return NO_NUMBERS
     dense = in_memory_order(tensor.detach())
     if dense.is_contiguous() and not tensor.is_contiguous():
@@ -183,7 +186,9 @@ def _copies(tensor: torch.Tensor) -> Iterator[Any]:
     """The numbers of any tensor, each block to be used before the next one is asked for."""
     for block in flat_parts(tensor, _BLOCK):
         block = (block if block.dtype in _KINDS else block.to(torch.float32)).contiguous()
-        yield _numbers(block.data_ptr(), block.numel(), *_KINDS[block.dtype])
+        if not (address := host_address(block)):
+            raise ValueError("a subclass makes copies that are wrappers")
+        yield _numbers(address, block.numel(), *_KINDS[block.dtype])
 
 
 def _numbers(address: int, size: int, name: str, wider: str | None) -> Any:

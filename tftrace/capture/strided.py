@@ -13,6 +13,7 @@ from numkong import from_pointer
 
 from ..recipes.dims import Layout
 from ..recipes.value import Array
+from .memory import host_address
 from .numbers import KINDS
 
 # for each named dimension an axis of the tensor, and how many of its steps it takes
@@ -106,9 +107,7 @@ class Strided:
 
     def __call__(self, tensor: torch.Tensor, starts: Sequence[int]) -> Array | None:
         """The cells from these first positions on, to be copied at once; None where they must be had otherwise."""
-        if not tensor.is_cpu or tensor.layout is not torch.strided or tensor.is_neg():
-            return None
-        address = tensor.data_ptr()
+        address = 0 if tensor.is_neg() else host_address(tensor)
         return self.form(tensor.stride()).at(address, starts) if address else None
 
     def form(self, stride: tuple[int, ...]) -> Form:

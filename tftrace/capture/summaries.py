@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from .device import DeviceSums
-from .stats import NO_NUMBERS, summarize
+from .memory import held
+from .stats import NO_NUMBERS, PLAIN, summarize
 
 
 class Owed:
@@ -36,6 +37,8 @@ class Summaries:
 
     def of(self, tensor: torch.Tensor) -> Any:
         """The tensor's statistics, or what stands for them until `__call__`."""
+        if type(tensor) not in PLAIN:
+            tensor = held(tensor)
         if tensor.is_cpu or tensor.is_meta:
             return tuple(summarize(tensor))  # a plain tuple, which the garbage collector leaves alone
         self._sums.add(tensor)

@@ -14,6 +14,7 @@ from .. import schema
 from ..errors import TraceError
 from ..folder import write_bytes
 from .identity import Record
+from .memory import address
 
 AUTO_BYTES = 256 << 20
 _FILE_BYTES = 32 << 20  # what may wait in memory, and the usual size of a file
@@ -58,7 +59,7 @@ class Values:
             return
         if tensor.layout is not torch.strided or tensor.dtype not in _DTYPES:
             return
-        if tensor.is_meta or tensor.is_nested:
+        if tensor.is_nested or (nbytes and not address(tensor)):
             return
         with contextlib.suppress(RuntimeError, NotImplementedError):  # a wrapper without a storage of its own
             copy = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
