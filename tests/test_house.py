@@ -16,7 +16,7 @@ PACKAGE = Path(tftrace.__file__).parent
 # Each room may import from the rooms before it, and from its own.
 FLOORS = [
     ["errors", "schema", "text", "arrays", "imported"],
-    ["runner"],
+    ["runner", "terminal"],
     ["source", "inside", "messages"],
     ["folder", "stream"],
     ["writer", "reader", "values"],

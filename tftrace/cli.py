@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandErr
 
 from . import commands
 from .errors import TraceError
-from .text import visible
+from .terminal import reader_left, say
 
 app = App(
     name="tftrace",
@@ -43,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except TraceError as error:
-        print(f"tftrace: {visible(str(error))}", file=sys.stderr)
+        say(f"tftrace: {error}")
     except CycloptsError as error:
-        print(f"tftrace: {visible(_mistake(error))}", file=sys.stderr)
+        say(f"tftrace: {_mistake(error)}")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say no more
+        reader_left()
         return 0
     return 2
 

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 from .commands._options import Options
 from .commands._shared import check_words
 from .errors import TraceError
+from .terminal import tell
 from .trace import Trace
 
 USAGE = """\
@@ -56,9 +57,9 @@ def _run(shell: Any, line: str, cell: str) -> Trace | None:
     except TraceError as error:
         raise UsageError(f"tftrace: {error}") from None
     for sentence in recorder.left_out():
-        print(sentence)
+        tell(sentence)
     if not len(trace):
-        print("The cell called no model: nothing was recorded.")
+        tell("The cell called no model: nothing was recorded.")
         return None
     shell.push({into: trace})
     if not ran.success:

@@ -14,7 +14,6 @@ import numpy as np
 
 from .errors import TraceError
 from .inside import read_bytes
-from .text import visible
 from .trace import Trace
 
 _FILE = "notes.json"
@@ -27,7 +26,7 @@ def read(trace: Trace) -> dict[int, str]:
     try:
         entries = _entries(trace)
     except TraceError as error:
-        warnings.warn(visible(str(error)), stacklevel=2)
+        warnings.warn(str(error), stacklevel=2)
         return {}
     if not entries:
         return {}
@@ -55,7 +54,8 @@ def write(trace: Trace, position: int, text: str) -> None:
     entries.sort(key=lambda entry: (entry["rank"], entry["step"]))
     part = trace.path / f".notes-{uuid.uuid4().hex}.json"
     try:
-        part.write_text(json.dumps({"notes": entries}, indent=1, ensure_ascii=False), encoding="utf-8")
+        said = json.dumps({"notes": entries}, indent=1, ensure_ascii=False)
+        part.write_bytes(said.encode("utf-8", "replace"))  # a stranger's notes may hold what UTF-8 cannot
         os.replace(part, trace.path / _FILE)
     except OSError as error:
         raise TraceError(f"The note cannot be kept in {trace.path} ({error.strerror}): copy the trace.") from error

@@ -4,25 +4,20 @@ It says what the screen says; each equation stands once, where it first occurs, 
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.text import Text
 
 from . import describe, schema
 from .align import align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
+from .terminal import Paper, Part, document, reader_left
 from .text import duration, visible
 from .trace import Trace
 
-Part = tuple[str, str]  # text and its style
-_WIDTH = 100  # columns where the stream is not a terminal
 _BEFORE, _AFTER = 4, 6  # source lines around a statement
 _COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
 _ROLES = {
@@ -51,14 +46,11 @@ def show(
     if step is not None and not 0 <= step < len(trace):
         has = f"its steps are 0 to {len(trace) - 1}" if len(trace) else "it has no steps"
         raise TraceError(f"There is no step {step} in {trace.path}: {has}.")
-    stream = sys.stdout if out is None else out
-    if hasattr(stream, "reconfigure") and (stream.encoding or "").lower().replace("-", "") != "utf8":
-        stream.reconfigure(errors="replace")
     try:
         if as_json:
-            stream.writelines(_json(trace, step, limit))
+            document(_json(trace, step, limit), out)
         else:
-            paper = _Paper(stream, width)
+            paper = Paper(out, width)
             lines = (
                 _one(trace, step, paper.width, language)
                 if step is not None
@@ -66,15 +58,15 @@ def show(
             )
             for line in lines:
                 paper.write(line)
-        stream.flush()
+            paper.flush()
     except BrokenPipeError:  # the reader has seen enough, as `head` has
-        if stream is sys.stdout:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if out is None:
+            reader_left()
 
 
 def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: int | None = None) -> None:
     """Write which step of one run does what which step of the other does, and what differs between them."""
-    paper = _Paper(sys.stdout if out is None else out, width)
+    paper = Paper(out, width)
     pairs = align(left, right)
     for pair in pairs:
         found = differences(left, right, pair, pairs)
@@ -86,32 +78,6 @@ def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: in
         paper.write([(f"{mark} ", "bold"), (f"{pair.label:<44} ", ""), ("  |  ".join(names), "dim")])
         for one in [] if alone else found:
             paper.write([(f"    {one.aspect:<14} ", "cyan"), (f"{one.left}  |  {one.right}", "")])
-
-
-class _Paper:
-    """A stream with colours where it is a terminal that wants them, and plain text elsewhere."""
-
-    def __init__(self, stream: TextIO, width: int | None) -> None:
-        self._stream = stream
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
-        self._plain = not self._console.is_terminal
-        self._around: dict[str, tuple[str, str]] = {"": ("", "")}
-        self.width = max(40, width or (_WIDTH if self._plain else self._console.width))
-
-    def write(self, line: list[Part]) -> None:
-        if self._plain:
-            self._stream.write("".join(said for said, _ in line).rstrip() + "\n")
-        else:
-            self._stream.write("".join(said.join(self._codes(style)) for said, style in line) + "\n")
-
-    def _codes(self, style: str) -> tuple[str, str]:
-        """What a terminal is sent around a text: asked of rich once, for printing each line with it is slow."""
-        if style not in self._around:
-            with self._console.capture() as captured:
-                self._console.print(Text("|", style), end="")
-            before, _, after = captured.get().partition("|")
-            self._around[style] = (before, after)
-        return self._around[style]
 
 
 # -- the tree ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 def visible(text: str) -> str:
     """`text` with control and invisible characters written as escapes (``\\x1b``); tabs become spaces."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     out = []
     for char in text.replace("\t", "    "):
@@ -22,6 +22,13 @@ def visible(text: str) -> str:
         else:
             out.append(char)
     return "".join(out)
+
+
+def visible_lines(text: str) -> str:
+    """`text` with all but its line ends and tabs made visible."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
 
 
 def number(value: float | None) -> str:

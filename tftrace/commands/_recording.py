@@ -8,17 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from ..errors import TraceError
 from ..models.request import Request
 from ..schema import DIFFERS, HOLDS, UNCHECKED
-from ..text import visible
+from ..terminal import console, say
 from ..trace import Trace
-from ._shared import say
 
 if TYPE_CHECKING:
     from ..models.load import Loaded
@@ -35,19 +32,19 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
     rank, _, launch = launched()
     check_folder(path, force, rank=rank, launch=launch)  # before the model is loaded: a bad path should cost no wait
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(f"Loading {visible(request.source)}"), total=None)
+    beside = console(beside=True)
+    with Progress(*columns, console=beside, transient=True, disable=not beside.is_terminal) as progress:
+        task = progress.add_task(escape(f"Loading {request.source}"), total=None)
         loaded = _quietly(lambda: _load(request))
         for sentence in loaded.said:
-            progress.console.print(Text(visible(sentence), "dim"), soft_wrap=True)
+            beside.print(sentence, style="dim", soft_wrap=True)
         modules = sum(1 for _ in loaded.model.modules()) * (request.generation.generate or 1)
         progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
         trace = _run(loaded, path, force, options, lambda: progress.advance(task))
     said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
     say(summed_up(trace) + said)
     for sentence in describe.missing(trace):
-        console.print(Text(sentence, "dim"), soft_wrap=True)
+        beside.print(sentence, style="dim", soft_wrap=True)
     return trace
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..export.jsonlines import dumps
 from ..export.table import csv_text
+from ..terminal import console
 from ..text import number, visible
 
 _WIDTH = 160  # columns where the stream is not a terminal
 
 
-def write_table(found: pa.RecordBatchReader, out: TextIO, limit: int) -> bool:
+def write_table(found: pa.RecordBatchReader, limit: int) -> bool:
     """Print the first rows; whether there are more."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for field in found.schema:
@@ -26,24 +26,25 @@ def write_table(found: pa.RecordBatchReader, out: TextIO, limit: int) -> bool:
     rows = _rows(found)
     for row in (row for row, _ in zip(rows, range(limit), strict=False)):
         table.add_row(*(Text(_shown(value), "dim" if value is None else "") for value in row))
-    console = Console(file=out, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(table)
+    paper = console()
+    if not paper.is_terminal:
+        paper.width = _WIDTH
+    paper.print(table)
     return next(rows, None) is not None
 
 
-def write_csv(found: pa.RecordBatchReader, out: TextIO) -> None:
+def write_csv(found: pa.RecordBatchReader, out: BinaryIO) -> None:
     """A header and all rows; what is missing is an empty cell, and nothing is a formula to a spreadsheet."""
-    out.write(",".join(csv_text(name) for name in found.schema.names) + "\n")
+    out.write((",".join(csv_text(name) for name in found.schema.names) + "\n").encode())
     for row in _rows(found):
-        out.write(",".join("" if value is None else _cell(value) for value in row) + "\n")
+        out.write((",".join("" if value is None else _cell(value) for value in row) + "\n").encode())
 
 
-def write_jsonl(found: pa.RecordBatchReader, out: TextIO) -> None:
+def write_jsonl(found: pa.RecordBatchReader, out: BinaryIO) -> None:
     """One object a row and line."""
     for row in _rows(found):
-        out.write(dumps({name: _plain(value) for name, value in zip(found.schema.names, row, strict=True)}) + "\n")
+        cells = {name: _plain(value) for name, value in zip(found.schema.names, row, strict=True)}
+        out.write(dumps(cells).encode() + b"\n")
 
 
 def _rows(found: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:

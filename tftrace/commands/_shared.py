@@ -1,10 +1,8 @@
-"""Options that several commands have, and the ways in which they speak."""
+"""Options that several commands have, and what they have in common."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +11,7 @@ from cyclopts import Parameter
 
 from ..breakpoints import Breakpoint
 from ..errors import TraceError
+from ..terminal import on_screen
 from ..text import visible
 from ..trace import Trace
 
@@ -27,11 +26,6 @@ Lang = Literal["en", "zh"]
 Switch = Annotated[bool, Parameter(negative=())]
 
 _CHECKS = re.compile(r"yes|no|all|[0-9]{1,9}", re.ASCII)
-
-
-def say(sentence: str) -> None:
-    """Tell the user, beside what the command prints."""
-    print(visible(sentence), file=sys.stderr)
 
 
 def free_name(source: str, force: bool = False) -> Path:
@@ -70,11 +64,6 @@ def wanted_checks(said: str | None) -> bool | int | str | None:
     if said is None or not re.fullmatch(r"[0-9]{1,9}", said):
         raise TraceError(f"There is no --check {said}: say yes, no, all, or about how many cells.")
     return int(said)
-
-
-def on_screen() -> bool:
-    """Whether there is a terminal to draw on, or a browser (textual-serve says so by its driver)."""
-    return (sys.stdin.isatty() and sys.stdout.isatty()) or bool(os.environ.get("TEXTUAL_DRIVER"))
 
 
 def present(trace: Trace, language: str = "en", **options: Any) -> None:

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 
 from ..demo import demo_folder
 from ..models.request import InputOptions, Request
+from ..terminal import say
 from ._recording import record_request
-from ._shared import Force, Lang, Output, Texts, present, say
+from ._shared import Force, Lang, Output, Texts, present
 
 
 def demo(

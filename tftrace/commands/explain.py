@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ..errors import TraceError
+from ..terminal import document, tell
 from ..trace import load
 from ._shared import Switch
 
@@ -51,6 +51,7 @@ def explain(
         As JSON.
     """
     from ..explain import explain as derive
+    from ..export.jsonlines import dumps
 
     opened = load(trace)
     if not 0 <= step < len(opened):
@@ -62,21 +63,18 @@ def explain(
     found = derive(opened, step, at, equation=equation, replay=replay)
     if json:
         given = asdict(found) | {"terms": [asdict(term) for term in found.terms[:_MOST]], "matches": found.matches}
-        print(json_format.dumps(given, indent=1, ensure_ascii=False))
+        document([dumps(given, indent=1), "\n"])
     else:
         _print(found, max(top, 1))
     return int(not found.terms)
 
 
 def _print(found: Explanation, top: int) -> None:
-    from ..text import visible
-
     out = [f"{found.equation}  {found.cite}", f"    {found.formula}"]
     if found.variant:
         out.append(f"    in the variant: {found.variant}")
     if not found.terms:
-        print(*map(visible, [*out, f"It cannot be derived: {found.reason}"]), sep="\n")
-        return
+        return tell(*out, f"It cannot be derived: {found.reason}")
     at = ",".join(map(str, found.cell))
     token = f"  “{found.token}”" if found.token else ""
     out += [f"{found.symbol}[{at}] = {found.value:.7g}{token}, {found.how}", ""]
@@ -90,7 +88,7 @@ def _print(found: Explanation, top: int) -> None:
         f"{found.total:>+14.7g}  their sum: {difference:.2g} from the recorded number "
         f"({relation} {found.bound:.2g}, what rounding explains)",
     ]
-    print(*map(visible, out), sep="\n")
+    tell(*out)
 
 
 def _line(term: Term) -> str:

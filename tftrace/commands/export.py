@@ -10,8 +10,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..terminal import say
 from ..trace import load
-from ._shared import Force, say
+from ._shared import Force
 
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
@@ -34,7 +35,8 @@ def export(
         Folder of the trace.
     file
         What to write; its ending names the format: run.csv, run.parquet (a folder), run.jsonl, run.json, run.html,
-        run.perfetto.json, run.mmd, run.dot or run.svg. A single - is standard output.
+        run.perfetto.json, run.mmd, run.dot or run.svg. A single - is standard output; a terminal or a pipe is sent
+        what would move a terminal as escapes.
     format
         The format, where the ending does not name it.
     under

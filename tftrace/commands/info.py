@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from ..text import visible
+from ..terminal import document, tell
 from ..trace import load
 from ._shared import Switch
 
@@ -28,11 +27,8 @@ def info(trace: Path, *, json: Switch = False) -> None:
 
     found = describe(load(trace))
     if json:
-        print(dumps(found, indent=1))
-        return
-    for name, said in _lines(found):
-        print(f"{name:<10}{visible(said)}")
-    sys.stdout.flush()
+        return document([dumps(found, indent=1), "\n"])
+    tell(*(f"{name:<10}{said}" for name, said in _lines(found)))
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:

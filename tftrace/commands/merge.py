@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ._shared import Force, say
+from ..terminal import say
+from ._shared import Force
 
 
 def merge(*traces: Path, output: Annotated[Path, Parameter(name=["--output", "-o"])], force: Force = False) -> None:

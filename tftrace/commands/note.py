@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..text import visible
+from ..terminal import say, tell
 from ..trace import load
-from ._shared import say
 
 
 def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
@@ -34,8 +33,7 @@ def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
     if step is not None and step not in notes:
         raise TraceError(f'There is no note on step {step}: tftrace note {trace} {step} "text" puts one there.')
     for at in notes if step is None else [step]:
-        lines = [visible(line) for line in notes[at].splitlines()]
         where = "  ".join(filter(None, (describe.path(opened, at), describe.place(opened, at))))
-        print(f"{at}  {where}", *lines, sep="\n    ")
+        tell(f"{at}  {where}", *(f"    {line}" for line in notes[at].splitlines()))
     if not notes:
         say(f'There are no notes: tftrace note {trace} STEP "text" puts one on a step.')

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from ..errors import TraceError
-from ..text import visible
-from ._shared import Patterns, say
+from ..terminal import say
+from ._shared import Patterns
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -35,7 +35,7 @@ def prune(trace: Path, *, keep_values: Patterns = None, budget: str | None = Non
         raise TraceError("Nothing says what stays: name it with --keep-values none, or a pattern, or --budget 100MB.")
     size = None if budget is None else _bytes(budget)
     count, smaller = take_out(trace, words[0] if words else keep_values or "all", size)
-    say(f"Took {count} tensors out of {visible(str(trace))}, which is {smaller / 1e6:.3g} MB smaller.")
+    say(f"Took {count} tensors out of {trace}, which is {smaller / 1e6:.3g} MB smaller.")
 
 
 def _bytes(said: str) -> int:

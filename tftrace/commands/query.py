@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from ..errors import TraceError
+from ..terminal import data, say
 from ..trace import load
-from ._shared import Switch, say
+from ._shared import Switch
 
 _FIRST = 100  # rows that are printed, if nothing else is said
 
@@ -49,6 +49,6 @@ def query(
         raise TraceError("Rows are written as CSV or as JSON, not both: leave one of --csv and --json out.")
     with run(load(trace), sql) as found:
         if csv or json:
-            (write_csv if csv else write_jsonl)(found, sys.stdout)
-        elif write_table(found, sys.stdout, max(0, rows)):
+            (write_csv if csv else write_jsonl)(found, data())
+        elif write_table(found, max(0, rows)):
             say(f"There are more rows: --rows {10 * max(1, rows)} prints more, --csv and --json all of them.")

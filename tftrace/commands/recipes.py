@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..errors import TraceError
-from ._shared import Lang, Recipes, say
+from ..terminal import say, tell
+from ._shared import Lang, Recipes
 
 recipes = App(name="recipes", help="The equations that tftrace knows, and yours.", result_action="return_value")
 
@@ -24,13 +25,12 @@ def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> Non
         Equations of your own, a file or a folder of them; a tftrace.toml in this folder or above may name some too.
     """
     from ..recipes.library import with_own
-    from ..text import visible
 
     known = with_own(own).equations
     wide = max(map(len, known))
     for equation in known.values():
         steps = dict.fromkeys(name for bind in equation.binds for name in (bind.patterns or ("by structure",)))
-        print(visible(f"{equation.id:{wide}}  {equation.cite}  [{', '.join(steps)}]"))
+        tell(f"{equation.id:{wide}}  {equation.cite}  [{', '.join(steps)}]")
 
 
 @recipes.command
@@ -50,7 +50,6 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
 
     from ..recipes import mathtext
     from ..recipes.library import with_own
-    from ..text import visible
 
     known = with_own(own).equations
     if name not in known:
@@ -70,7 +69,7 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
     for variant in equation.data.get("variant", []):
         given = variant.get("formula") or variant.get("dims")
         out += ["", f"variant: {variant.get('name')}", f"    {given}"]
-    print(*map(visible, out), sep="\n")
+    tell(*out)
 
 
 @recipes.command
@@ -84,7 +83,6 @@ def lint(*files: Path) -> int:
     """
     from ..recipes import library
     from ..recipes.lint import lint as findings
-    from ..text import visible
 
     if not files:
         raise TraceError("Name the file to look at: 'tftrace recipes lint my.toml'.")
@@ -92,7 +90,7 @@ def lint(*files: Path) -> int:
     count = 0
     for file in every:
         for finding in findings(file):
-            print(visible(f"{file}:{finding.line}:{finding.column}: {finding.message}"))
+            tell(f"{file}:{finding.line}:{finding.column}: {finding.message}")
             count += 1
     what = f"{len(every)} files" if len(every) > 1 else str(every[0])
     say(f"{count} mistake{'s' if count > 1 else ''} in {what}." if count else f"No mistake in {what}.")

@@ -10,8 +10,9 @@ from cyclopts import Parameter
 from ..capture.launch import launched
 from ..errors import TraceError
 from ..models.request import GenerationOptions, InputOptions, ModelOptions, Request
+from ..terminal import say
 from ._recording import record_request
-from ._shared import Checks, Force, Level, Output, Patterns, Recipes, free_name, say, wanted_checks, wanted_values
+from ._shared import Checks, Force, Level, Output, Patterns, Recipes, free_name, wanted_checks, wanted_values
 
 _MODEL, _INPUT, _GENERATION = ModelOptions(), InputOptions(), GenerationOptions()
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .. import runner
+from .. import runner, terminal
 from ..errors import TraceError
-from . import _shared
 from ._launcher import launch, launches
 from ._options import Options
 from ._program import record_program
@@ -37,7 +36,7 @@ def run(*program: Words, options: Options | None = None, quiet: Switch = False) 
         raise TraceError("Name what to run: 'tftrace run train.py', '-m package.module', or '-- pytest tests'.")
     options = options or Options()
     recorder = options.recorder()  # a mistake in them comes before everything
-    say = (lambda sentence: None) if quiet else _shared.say
+    say = (lambda sentence: None) if quiet else terminal.say
     if program[0] == "--" and launches(program[1:]):
         launch(program[1:], options, say)
     else:

@@ -14,8 +14,9 @@ from cyclopts import Parameter
 
 from ..breakpoints import Breakpoint, read
 from ..errors import TraceError
+from ..terminal import on_screen, say
 from ..trace import Trace
-from ._shared import Lang, Patterns, Switch, on_screen, present, present_pair, say
+from ._shared import Lang, Patterns, Switch, present, present_pair
 
 _PATIENCE = 0.3  # seconds between two looks for a trace that is not there yet
 _M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # glibc's number for it; bytes

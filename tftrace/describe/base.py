@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from .. import schema
+from ..terminal import console
 from ..text import visible
 from ..trace import Trace
 
@@ -21,7 +22,7 @@ ROLE_MARKS = {
 }
 LANGUAGES = ("en", "zh")
 
-_RULER = Console(markup=False)  # wrapping by cells asks for a console, though nothing is printed on it
+_RULER = console(io.StringIO())  # wrapping by cells asks for a console, though nothing is printed on it
 
 
 def text(value: Any) -> str:

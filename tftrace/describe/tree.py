@@ -43,12 +43,12 @@ def row(trace: Trace, position: int) -> Row:
     return Row(
         position,
         indent(trace, position),
-        kind or "",
+        visible(kind or ""),
         visible(label),
         visible(detail),
         place(trace, position),
         verdict(trace, position),
-        "" if status == schema.RETURNED else status or "",
+        "" if status == schema.RETURNED else visible(status or ""),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import TraceError
+from ..terminal import data
 from ..trace import Trace
 from .target import into_file, into_folder
 
@@ -29,6 +29,7 @@ class Format:
     writer: str  # module:function
     options: tuple[str, ...] = ()
     folder: str = ""  # the function that writes it as a folder of files; into a pipe it is one file
+    binary: bool = False
 
     def write(self, trace: Trace, stream: BinaryIO, **options: Any) -> None:
         """Write the trace to a binary stream."""
@@ -49,7 +50,7 @@ FORMATS = {
     form.name: form
     for form in (
         Format("csv", (".csv",), "table:write"),
-        Format("parquet", (".parquet",), "parquet:write", folder="parquet:write_folder"),
+        Format("parquet", (".parquet",), "parquet:write", folder="parquet:write_folder", binary=True),
         Format("jsonl", (".jsonl", ".ndjson"), "jsonlines:write"),
         Format("json", (".json",), "jsonlines:write_document"),
         Format("html", (".html", ".htm"), "html:write"),
@@ -77,9 +78,9 @@ def export(
             takers = ", ".join(one.name for one in FORMATS.values() if name in one.options)
             raise TraceError(f"--{name} is for {takers or 'no format'}, and not for {form.name}: leave it out.")
     if said == STDOUT:
-        sys.stdout.flush()
-        form.write(trace, sys.stdout.buffer, **options)
-        sys.stdout.buffer.flush()
+        stream = data(form.binary)
+        form.write(trace, stream, **options)
+        stream.flush()
     elif form.folder:
         into_folder(Path(said).expanduser(), lambda part: form.write_folder(trace, part, **options), overwrite)
     else:

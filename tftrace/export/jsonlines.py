@@ -63,11 +63,12 @@ def _source(trace: Trace, row: dict[str, Any]) -> str:
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """ASCII, so that no terminal is moved by a stranger's text; NaN and Inf, which JSON has not, as null."""
+    """Printable ASCII, so that no terminal is moved by a stranger's text; NaN and Inf, which JSON has not, as null."""
     try:
-        return json.dumps(value, allow_nan=False, indent=indent)
+        said = json.dumps(value, allow_nan=False, indent=indent)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, indent=indent)
+        said = json.dumps(_finite(value), allow_nan=False, indent=indent)
+    return said.replace("\x7f", r"\u007f")
 
 
 def _finite(value: Any) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from textual.app import App
-
 from .. import describe, flow, walk
 from ..text import visible
 from ..trace import Trace
 from .attentionscreen import AttentionScreen
 from .choice import Choice
 from .equationpane import EquationPane
+from .screened import ScreenedApp
 from .statusline import StatusLine
 from .tensorpane import TensorPane
 from .valuescreen import ValueScreen
@@ -17,7 +16,7 @@ from .valuescreen import ValueScreen
 _JUMPS = 200  # jumps that can be taken back
 
 
-class LookingApp(App[None]):
+class LookingApp(ScreenedApp[None]):
     """The part of the app that follows tensors and opens their numbers."""
 
     trace: Trace

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from rich.text import Text
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
@@ -27,6 +27,7 @@ from .keymap import PAIR_KEYMAP, PAIR_SIGNS, bindings
 from .overlays import HelpScreen
 from .palette import DARK, PALETTES, style
 from .pane import Pane, fit, short
+from .screened import ScreenedApp
 from .sourcepane import SourcePane
 
 _KEYS = "j k move  n N next difference  1 2 step through left, right  ? help"
@@ -98,7 +99,7 @@ class DifferencesPane(Pane):
         self.draw(lines)
 
 
-class PairApp(App[tuple[int, int] | None]):
+class PairApp(ScreenedApp[tuple[int, int] | None]):
     """Walk two traces by role; ends with the side (0 or 1) and the step to open in the debugger, or None."""
 
     TITLE = "tftrace"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TraceError
+from ..terminal import say
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -56,6 +57,6 @@ def server(arguments: Sequence[str], port: int) -> Any:
             """Each request on a line of its own would bury the address."""
 
         async def on_startup(self, app: web.Application) -> None:
-            print(f"The debugger is at http://{own} ; Ctrl+C ends it.", file=sys.stderr)
+            say(f"The debugger is at http://{own} ; Ctrl+C ends it.")
 
     return Local(shlex.join(arguments), host=_HOST, port=port, title="tftrace")
