@@ -22,7 +22,7 @@ FLOORS = [
     ["writer", "reader", "values"],
     ["missing"],
     ["step", "trace"],  # a step knows its trace
-    ["flow", "notes", "numbers", "tokens", "walk"],
+    ["flow", "keeping", "notes", "numbers", "tokens", "walk"],
     ["info", "merge", "prune"],
     ["marks"],
     ["condition"],

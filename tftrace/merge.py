@@ -46,7 +46,7 @@ def _check(traces: list[Trace], target: Path) -> None:
         raise TraceError("There is nothing to merge: name two or more traces of one run.")
     launches = {repr(trace.meta.get("launch")) for trace in traces}
     if len(launches) > 1:
-        raise TraceError("The traces are not of one run, so they are not merged: compare them with 'tftrace compare'.")
+        raise TraceError("The traces are not of one run, so not merged: 'tftrace view A B' shows two side by side.")
     owners: dict[int, Path] = {}
     for trace in traces:
         if trace.path.resolve() == target.resolve():

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import schema, tokens
 from .errors import TraceError
+from .keeping import advice
 from .recipes.bound import bound
 from .recipes.kept import Fitted, Kept, Missing, fitted
 from .recipes.mixture import Mixture, mixture
@@ -55,8 +56,8 @@ def attention(trace: Trace, position: int) -> Attention | None:
     if not {"Q", "K", "V"} <= rows.keys():
         return None
     known = {symbol: values for symbol, row in rows.items() if (values := _kept(trace, row)) is not None}
-    if missing := [rows[symbol].name for symbol in ("Q", "K") if symbol not in known]:
-        return _nothing(f"{' and '.join(missing)} not kept: record with --values all, or fewer tokens.")
+    if missing := [rows[symbol] for symbol in ("Q", "K") if symbol not in known]:
+        return _nothing(f"{' and '.join(row.name for row in missing)} not kept: {advice(trace, missing[0])}.")
     query, key = (known[symbol].astype(np.float64) for symbol in ("Q", "K"))
     if query.ndim != 4 or key.ndim != 4 or query.shape[-1] != key.shape[-1] or query.shape[1] % max(1, key.shape[1]):
         return _nothing("The shapes of query and key are not those of attention in heads.")
@@ -70,9 +71,9 @@ def attention(trace: Trace, position: int) -> Attention | None:
         return Attention(weights, scores, known.get("M"), 1 / sqrt(query.shape[-1]), *named, False, "")
     value, result = known.get("V"), known.get("out")
     if value is None or result is None:
-        return _nothing(
-            "value or result not kept, so that rebuilt weights could not be checked: record with --values all."
-        )
+        gone = next((rows[symbol] for symbol in ("V", "out") if symbol in rows and symbol not in known), None)
+        way = f": {advice(trace, gone)}" if gone is not None else ""
+        return _nothing(f"value or result not kept, so that rebuilt weights could not be checked{way}.")
     value = np.repeat(value.astype(np.float64), groups, axis=1)
     result = _heads_first(result.astype(np.float64), scores.shape, value.shape[-1])
     if result is None:
@@ -84,7 +85,17 @@ def attention(trace: Trace, position: int) -> Attention | None:
             away = np.abs(found @ value - result)
         if np.all((away <= limit) | ~np.isfinite(result)):
             return Attention(found, scores, mask, scale, *named, True, "")
-    return _nothing("No known scale and mask gives the recorded result: the weights cannot be rebuilt.")
+    return _nothing(_unknown(trace, position))
+
+
+def _unknown(trace: Trace, position: int) -> str:
+    """Why nothing that was tried gives the recorded result."""
+    if any("dropout" in (check.reason or "") for check in trace.checks_of(position)):
+        return "Dropout was active, so the weights cannot be rebuilt: record in evaluation mode, after model.eval()."
+    return (
+        "No scale and mask that are tried give the recorded result, as none would if dropout was active (training "
+        "mode): the weights cannot be rebuilt."
+    )
 
 
 def _by_equation(trace: Trace, position: int) -> Attention | None:

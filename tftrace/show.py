@@ -10,7 +10,7 @@ from typing import TextIO
 from rich.cells import cell_len, set_cell_size
 
 from . import describe, schema
-from .align import align, differences
+from .align import COMPARED, align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
@@ -71,13 +71,14 @@ def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: in
     for pair in pairs:
         found = differences(left, right, pair, pairs)
         alone = pair.left is None or pair.right is None
-        mark = ("▷" if pair.left is None else "◁") if alone else "≠" if found else "="
+        mark = ("▷" if pair.left is None else "◁") if alone else "≠" if found else "·"
         names = (
             "—" if at is None else describe.path(trace, at) for trace, at in ((left, pair.left), (right, pair.right))
         )
         paper.write([(f"{mark} ", "bold"), (f"{pair.label:<44} ", ""), ("  |  ".join(names), "dim")])
         for one in [] if alone else found:
             paper.write([(f"    {one.aspect:<14} ", "cyan"), (f"{one.left}  |  {one.right}", "")])
+    paper.write([("· ", "bold"), (COMPARED, "dim")])
 
 
 # -- the tree ------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from ..text import shape, visible
 from ..trace import Trace
 from .pairs import Pair
 
+# What is known of two steps in which nothing differs; their numbers have not been looked at.
+COMPARED = "same class, equation, verdict, sizes and parameters; values not compared"
 _OF_THE_TEXT = ("B", *describe.TOKENS)  # axes whose size comes from what the model was given
 _SUBLAYERS = {
     "attention": "attention",

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from ..trace import Trace
     from ..verdicts import Summary
 
+_UNCHECKED = (
+    "No equation was checked in this run: none that is known describes a step of it ('tftrace recipes' lists them, "
+    "--recipes takes yours), or checks were off (by --no-check; at level modules they are on with --check only)."
+)
+
 
 def check(trace: Path, *, json: Switch = False) -> int:
     """Print the verdicts on the equations of a run; the exit code is 1 if any differs.
@@ -65,5 +70,5 @@ def _print(trace: Trace, found: list[Summary]) -> None:
     say(
         f"{count['holds']} checks hold, {count['differs']} differ, {count['unchecked']} could not be made."
         if found
-        else "No equation was checked in this run: record it without --no-check."
+        else _UNCHECKED
     )

@@ -147,7 +147,8 @@ PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
 }
 
 PAIR_SIGNS: dict[str, str] = {
-    "= ≠": "the same in both runs, not the same",
+    "≠": "something differs in class, equation, verdict, sizes or parameters",
+    "·": "nothing of these differs; values are not compared",
     "◁ ▷": "only in the left run, only in the right",
     "●": "a breakpoint halts here, in either run",
     "✓ ✗ ·": "the equation holds, differs, was not checked",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import describe, flow, walk
+from ..keeping import advice
 from ..text import visible
 from ..trace import Trace
 from .attentionscreen import AttentionScreen
@@ -107,16 +108,23 @@ class LookingApp(ScreenedApp[None]):
         if one is None:
             return self.said("There is no tensor here: choose a step that has one.")
         if one.row.value is None:
-            return self.said(f"{one.name} was not kept whole: record with --values all.")
+            return self.said(f"{one.name} was not kept whole: {advice(self.trace, one.row)}.")
         self.push_screen(ValueScreen(self.trace, one.at, one), self._returned)
 
     def action_attention(self) -> None:
         found = describe.attention_near(self.trace, self.position)
         if found is None:
-            return self.said("No attention was recorded here: record at level functions or lines.")
+            return self.said(_no_attention(self.trace))
         self.push_screen(AttentionScreen(self.trace, found), self._returned)
 
     def _returned(self, position: int | None) -> None:
         if position is not None:
             self.jump(position)
             self.said("This is where it comes from; ⌫ leads back.")
+
+
+def _no_attention(trace: Trace) -> str:
+    """Why there is no attention to show, and what makes one known."""
+    if trace.meta.get("level") == "modules":
+        return "No attention was recorded here: record at level functions or lines."
+    return "No call here is known to be attention: an equation of yours over Q, K and V says so (--recipes)."

@@ -16,7 +16,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from ..align import Difference, Pair, align, differences
+from ..align import COMPARED, Difference, Pair, align, differences
 from ..breakpoints import Breakpoint, column
 from ..errors import TraceError
 from ..text import visible
@@ -36,7 +36,7 @@ _ASPECT = 12  # columns of an aspect's name
 
 
 class RolesPane(Pane, inherit_bindings=False):
-    """One row a role: `=` the same in both, `≠` not, `◁` `▷` only in one; `●` where a breakpoint halts."""
+    """One row a role: `≠` differs, `·` does not as far as compared, `◁` `▷` only in one; `●` halts."""
 
     @dataclass
     class Chosen(Message):
@@ -56,8 +56,8 @@ class RolesPane(Pane, inherit_bindings=False):
             here = at == row
             known = found.get(at)
             mark = "◁" if pair.right is None else "▷" if pair.left is None else " "
-            mark = mark if mark != " " or known is None else "≠" if known else "="
-            color = {"≠": palette.bad, "=": palette.good}.get(mark, palette.warm)
+            mark = mark if mark != " " or known is None else "≠" if known else "·"
+            color = {"≠": palette.bad, "·": palette.faint}.get(mark, palette.warm)
             line = Text("▶" if here else " ", style(palette.warm, bold=True), no_wrap=True)
             line.append("●" if at in broken else " ", style(palette.bad, bold=True))
             line.append(f"{mark} ", style(color, bold=True))
@@ -84,7 +84,7 @@ class DifferencesPane(Pane):
         palette, width = self.palette, self.space.width
         half = max(10, (width - _ASPECT - 4) // 2)
         if not found:
-            said = "Looking …" if found is None else "Nothing differs: the same class, equation, sizes and parameters."
+            said = "Looking …" if found is None else f"The {COMPARED}."
             return self.draw([Text(""), Text(f"  {said}", style(palette.faint))])
         head = Text(" " * (_ASPECT + 2) + fit(left, half) + "  " + fit(right, half), style(palette.faint), no_wrap=True)
         lines = [head]

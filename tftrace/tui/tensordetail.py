@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.timer import Timer
 
 from .. import describe
+from ..keeping import advice
 from ..text import number
 from ..trace import Trace
 from .palette import style
@@ -66,7 +67,7 @@ class DetailPane(Pane):
         return [Text(""), title, *self._histogram(one, room), *self._series(one, room), *self._keys(one)]
 
     def _keys(self, one: describe.Line) -> list[Text]:
-        keys = "  v values  x explain" if one.row.value else "  not kept whole: record with --values all"
+        keys = "  v values  x explain" if one.row.value else f"  not kept whole: {advice(self._trace, one.row)}"
         heads = "  a attention" if describe.attention_of(self._trace, self._position) is not None else ""
         flow = "  p from  o to"
         said = first(self.space.width, keys + heads + flow, keys + heads, keys)

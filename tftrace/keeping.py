@@ -1,0 +1,30 @@
+"""How the numbers of a tensor get into a trace that has not kept them whole: advice that has not been followed yet."""
+
+from __future__ import annotations
+
+from . import schema
+from .step import TensorRow
+from .trace import Trace
+
+# As `capture.values` has them.
+_WHOLE = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64")
+_FLOATING = ("float16", "bfloat16", "float32", "float64", "complex64", "float8_e4m3fn", "float8_e5m2")
+_KEPT = frozenset(("bool", *_WHOLE, *_FLOATING))
+
+
+def advice(trace: Trace, row: TensorRow) -> str:
+    """What to do, or why nothing helps, as the end of a sentence that says what was not kept."""
+    if row.dtype not in _KEPT:
+        return f"{row.dtype} cannot be kept"
+    if trace.meta.get("pruned"):
+        return "kept tensors were pruned, so record again with --values all"
+    if _all_wanted(trace):
+        return "sparse and nested tensors cannot be, nor can those of torch.vmap"
+    return "record with --values all"
+
+
+def _all_wanted(trace: Trace) -> bool:
+    """Whether the run kept all that it could: all of its weights are there, which nothing less than `all` keeps."""
+    weights = (trace.column("role", "tensors") == schema.PARAMETER).nonzero()[0]
+    kept, _ = trace.words("value", "tensors")
+    return bool(len(weights)) and bool((kept[weights] >= 0).all())
