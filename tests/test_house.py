@@ -15,9 +15,10 @@ PACKAGE = Path(tftrace.__file__).parent
 
 # Each room may import from the rooms before it, and from its own.
 FLOORS = [
-    ["errors", "schema", "text", "arrays", "imported"],
+    ["errors", "schema", "text", "arrays", "imported", "unwritten", "replace"],
     ["runner", "terminal"],
     ["source", "inside", "messages"],
+    ["whole"],
     ["folder", "stream"],
     ["writer", "reader", "values"],
     ["missing"],

@@ -6,60 +6,120 @@ first makes it and writes down which launch it is of, those of the same launch j
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import schema
 from .errors import TraceError
-
-META = "meta.json"
+from .replace import delete, hidden, replaced
+from .unwritten import is_full, why
+from .whole import META as META
+from .whole import check_nothing_else, check_whole
 
 
 def check_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None) -> Path:
-    """The folder of a new trace, if it can be one; an existing trace may be replaced only with `overwrite`, and joined
-    by another rank of its `launch`."""
-    folder = Path(path).expanduser()
-    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        joins = launch is not None and _launch(folder) == launch
-        if not overwrite and (not joins or rank_folder(folder, rank).exists()):
-            raise TraceError(
-                f"{folder} exists already: choose another path, or replace it with --force (overwrite=True)."
-            )
-        if folder.is_symlink() or not (folder / META).is_file():
-            raise TraceError(f"{folder} is not a trace, so it is not overwritten: choose another path.")
-    above = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise TraceError(f"The trace cannot be written to {folder}: choose a path in a folder of yours.")
+    """The folder of a new trace, absolute, if it can be one; an existing trace may be replaced only with `overwrite`,
+    and joined by another rank of its `launch`."""
+    shown = Path(path).expanduser()
+    with _said(shown):
+        folder = _settled(shown)
+        with _together(folder, launch) if folder.parent.is_dir() else contextlib.nullcontext():
+            _check(folder, shown, overwrite, rank, launch)
     return folder
 
 
 def create_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None) -> Path:
+    """`new_folder` with nothing more to do before the old one is deleted."""
+    with new_folder(path, overwrite, rank=rank, launch=launch) as folder:
+        return folder
+
+
+@contextlib.contextmanager
+def new_folder(
+    path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None
+) -> Iterator[Path]:
     """Check and create the folder of a new trace, in the place of an old one if `overwrite`; of one that another
-    process of this launch has made, only the place of this rank."""
-    folder = Path(path).expanduser()
-    try:
+    process of this launch has made, only the place of this rank. If the block raises, all is as it was before; an
+    OSError becomes a TraceError."""
+    shown = Path(path).expanduser()
+    with _said(shown):
+        folder = _settled(shown)
         if launch is not None:
             folder.parent.mkdir(parents=True, exist_ok=True)
-        with alone(folder.parent, wait=True) if launch is not None else contextlib.nullcontext():
-            check_folder(folder, overwrite, rank=rank, launch=launch)
-            if launch is not None and _launch(folder) == launch:
-                _remove(rank_folder(folder, rank))
-                rank_folder(folder, rank).mkdir()
-            else:
-                aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")  # so that nobody sees half of it
-                for inside in (aside / "sources", rank_folder(aside, rank)):
-                    inside.mkdir(parents=True)
-                write_json(aside / META, {"schema": schema.SCHEMA_VERSION, "complete": False, "launch": launch})
-                _remove(folder)
-                os.replace(aside, folder)
+        with _together(folder, launch):
+            _check(folder, shown, overwrite, rank, launch)
+            joins = launch is not None and _launch(folder) == launch
+            place = rank_folder(folder, rank) if joins else folder
+            aside = hidden(place)  # so that nobody sees half of it
+            try:
+                _make(aside, None if joins else rank, launch)
+                with replaced(aside, place, partial(check_nothing_else, inside=place.name) if joins else check_whole):
+                    yield folder
+            finally:
+                delete(aside)
+
+
+def _make(aside: Path, rank: int | None, launch: str | None) -> None:
+    """Make the folder of a rank, or that of a trace with the one of its first rank."""
+    if rank is None:
+        aside.mkdir()
+        return
+    for inside in (aside / "sources", rank_folder(aside, rank)):
+        inside.mkdir(parents=True)
+    write_json(aside / META, {"schema": schema.SCHEMA_VERSION, "complete": False, "launch": launch})
+
+
+def _check(folder: Path, shown: Path, overwrite: bool, rank: int, launch: str | None) -> None:
+    if os.path.lexists(folder):
+        filled = folder.is_symlink() or not folder.is_dir() or any(folder.iterdir())
+        joins = launch is not None and _launch(folder) == launch
+        if filled and not overwrite and (not joins or rank_folder(folder, rank).exists()):
+            raise TraceError(
+                f"{shown} exists already: choose another path, or replace it with --force (overwrite=True)."
+            )
+        if not joins or folder.is_symlink():
+            check_whole(folder, shown)
+            _check_not_here(folder, shown)
+    above = next(p for p in (folder, *folder.parents) if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise TraceError(f"The trace cannot be written to {shown}: choose a path in a folder of yours.")
+
+
+def _check_not_here(folder: Path, shown: Path) -> None:
+    """Raises TraceError if the process is in a folder that is to be replaced, and would then be nowhere."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # that folder is gone
+        return
+    if any(above.samefile(folder) for above in (here, *here.parents)):
+        raise TraceError(f"{shown} is the folder you are in, or above it, so it is not replaced: choose another path.")
+
+
+def _settled(path: Path) -> Path:
+    """The path as it is from now on, whatever folder the program goes to."""
+    found = path.absolute()
+    return found if found.name not in ("", "..") else found.resolve()
+
+
+def _together(folder: Path, launch: str | None) -> contextlib.AbstractContextManager[object]:
+    """Be the only process of a launch that looks at the folder and makes it."""
+    return alone(folder.parent, wait=True) if launch is not None else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _said(shown: Path) -> Iterator[None]:
+    """Say in one sentence why a trace cannot be written."""
+    try:
+        yield
     except OSError as error:
-        raise TraceError(f"The trace cannot be written to {folder} ({error.strerror}): choose another path.") from error
-    return folder
+        way = "make room, or choose another path" if is_full(error) else "choose another path"
+        said = why(error) if is_full(error) else error.strerror or error
+        raise TraceError(f"The trace cannot be written to {shown} ({said}): {way}.") from error
 
 
 def rank_folder(folder: Path, rank: int) -> Path:
@@ -67,14 +127,29 @@ def rank_folder(folder: Path, rank: int) -> Path:
     return folder / f"rank-{rank:05d}"
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file in one move, so that a reader never sees half of it, and a full disk leaves the old one."""
-    write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+def write_json(path: Path, content: dict[str, Any], room: int = 0) -> None:
+    """Write a file in one move, so that a reader never sees half of it, and a full disk leaves the old one; with room
+    at its end for `add_in_place`."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    write_bytes(path, text.encode("utf-8", "replace") + b" " * room)
+
+
+def add_in_place(path: Path, key: str, said: str) -> None:
+    """Add an entry to a file that has room for it, without any more of the disk. Raises OSError if it has none."""
+    content = path.read_bytes()
+    whole = content.rstrip()
+    added = f",\n {json.dumps(key)}: {json.dumps(said)}\n}}".encode()
+    end = len(whole.removesuffix(b"}").rstrip())
+    if not whole.endswith(b"}") or key in json.loads(content) or end + len(added) > len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(end)
+        file.write(added.ljust(len(content) - end))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """`write_json` of any content."""
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    part = hidden(path)
     try:
         part.write_bytes(content)
         os.replace(part, path)
@@ -89,14 +164,6 @@ def _launch(folder: Path) -> str | None:
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
-
-
-def _remove(folder: Path) -> None:
-    """Move a folder away and then delete it, so that no half of it is ever in its place."""
-    if folder.exists():
-        away = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-        os.replace(folder, away)
-        shutil.rmtree(away)
 
 
 @contextlib.contextmanager

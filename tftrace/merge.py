@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from . import notes, numbers, schema, values
 from .errors import TraceError
 from .folder import META, check_folder, rank_folder, write_bytes, write_json
 from .inside import regular
+from .replace import hidden, replaced
 from .trace import Trace, load
+from .whole import check_whole
 
 
 def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str], *, overwrite: bool = False) -> Trace:
@@ -22,7 +23,7 @@ def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str],
     traces = [load(path) for path in paths]
     target = check_folder(into, overwrite)
     _check(traces, target)
-    aside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    aside = hidden(target)
     try:
         (aside / "sources").mkdir(parents=True)
         for trace in traces:
@@ -31,9 +32,8 @@ def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str],
         merged = load(aside)
         for trace in traces:
             _copy_notes(trace, merged)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(aside, target)
+        with replaced(aside, target, check_whole):
+            pass
     except OSError as error:
         raise TraceError(f"{target} cannot be written ({error.strerror}): choose another path.") from error
     finally:

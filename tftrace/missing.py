@@ -10,6 +10,11 @@ from .reader import Tables
 _NAMED = 4  # things named in a sentence
 
 
+def is_going_on(meta: Mapping[str, Any]) -> bool:
+    """Whether more may yet come, as far as the trace tells."""
+    return not meta.get("complete", True) and not isinstance(meta.get("failure"), str)
+
+
 def sentences(meta: Mapping[str, Any], tables: Tables) -> list[str]:
     """All that is known to be missing; the texts in them are the trace's own, not yet made safe to show."""
     found = []

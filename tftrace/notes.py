@@ -5,14 +5,13 @@ A note belongs to a step's rank and number, which stay the same whatever else is
 from __future__ import annotations
 
 import json
-import os
-import uuid
 import warnings
 from typing import Any
 
 import numpy as np
 
 from .errors import TraceError
+from .folder import write_json
 from .inside import read_bytes
 from .trace import Trace
 
@@ -52,15 +51,10 @@ def write(trace: Trace, position: int, text: str) -> None:
     if text:
         entries.append({**place, "text": text})
     entries.sort(key=lambda entry: (entry["rank"], entry["step"]))
-    part = trace.path / f".notes-{uuid.uuid4().hex}.json"
     try:
-        said = json.dumps({"notes": entries}, indent=1, ensure_ascii=False)
-        part.write_bytes(said.encode("utf-8", "replace"))  # a stranger's notes may hold what UTF-8 cannot
-        os.replace(part, trace.path / _FILE)
+        write_json(trace.path / _FILE, {"notes": entries})
     except OSError as error:
         raise TraceError(f"The note cannot be kept in {trace.path} ({error.strerror}): copy the trace.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _entries(trace: Trace) -> list[dict[str, Any]]:

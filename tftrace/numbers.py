@@ -52,9 +52,11 @@ class NumbersWriter:
 
     def close(self) -> None:
         """Write the rest and end the stream."""
-        self.flush()
-        if self._table is not None:
-            self._table.close()
+        try:
+            self.flush()
+        finally:
+            if self._table is not None:
+                self._table.close()
 
 
 def numbers(trace: Trace, position: int, equation: str) -> dict[str, float | str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +19,7 @@ from . import schema, values
 from .errors import TraceError
 from .folder import META, alone, rank_folder, write_json
 from .inside import regular
+from .replace import hidden
 from .stream import Stream
 from .trace import Trace, load
 from .writer import TableFile
@@ -118,7 +118,7 @@ def _copy(folder: Path, name: str, new: str, kept: dict[str, values.Kept]) -> No
         end += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the numbers are aligned
-    part = folder / "values" / f".{new}-{uuid.uuid4().hex}"
+    part = hidden(folder / "values" / new)
     try:
         with open(regular(folder, "values", name), "rb") as source, open(part, "wb") as target:
             target.write(len(text).to_bytes(8, "little") + text)
@@ -137,9 +137,9 @@ def _copy(folder: Path, name: str, new: str, kept: dict[str, values.Kept]) -> No
 def _rename(folder: Path, moved: dict[str, str]) -> None:
     """Put a table in the place of a rank's tensors in which the kept ones have their new places."""
     stream = Stream(folder, "tensors", schema.TENSORS)
-    part = folder / f".tensors-{uuid.uuid4().hex}"
+    part = hidden(folder / "tensors.arrow")
+    table = TableFile(part, schema.TENSORS)
     try:
-        table = TableFile(part, schema.TENSORS)
         for start in range(0, len(stream), _ROWS_AT_ONCE):
             rows = stream.take(np.arange(start, min(start + _ROWS_AT_ONCE, len(stream))), schema.TENSORS.names)
             places = [moved.get(place) for place in rows["value"].to_pylist()]
@@ -150,6 +150,7 @@ def _rename(folder: Path, moved: dict[str, str]) -> None:
         table.close()
         os.replace(part, folder / "tensors.arrow")
     finally:
+        table.abandon()
         part.unlink(missing_ok=True)
 
 

@@ -62,6 +62,8 @@ def _described(folder: Path, *inside: str) -> dict[str, Any]:
     for key in _MERGED:
         if not isinstance(meta.get(key), dict):
             meta[key] = {}
+    if isinstance(meta.get("failure"), str):  # it may have been added where there was room for no more
+        meta["complete"] = False
     described: dict[str, Any] = meta
     return described
 

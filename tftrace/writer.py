@@ -3,21 +3,25 @@ so that whatever was flushed can be read at any moment, also after the process w
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import linecache
 import os
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from . import schema
-from .folder import META, lock, rank_folder, write_bytes, write_json
+from .folder import META, add_in_place, lock, rank_folder, write_bytes, write_json
+from .unwritten import why
 
 _BATCH_ROWS = 8192
+_ROOM = 1024  # bytes that meta.json has for what may yet have to be said on a full disk
+_SAID = 160  # characters of that, each of which may take six bytes
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")  # paths and names repeat: a tenth of the size
 
 
@@ -25,37 +29,51 @@ class TableFile:
     """An Arrow stream in a file. A batch is in it whole or not at all, also where the disk is full."""
 
     def __init__(self, path: Path, table: pa.Schema) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        self._file: int | None = file
         self._table, self._waiting, self._size = table, io.BytesIO(), 0
-        lock(self._file)
+        lock(file)
         self._stream = pa.ipc.new_stream(self._waiting, table, options=_OPTIONS)
-        # The schema goes out with the first batch: an empty one makes the file readable from now on.
-        self.write(pa.RecordBatch.from_pylist([], schema=table))
+        try:  # The schema goes out with the first batch: an empty one makes the file readable from now on.
+            self.write(pa.RecordBatch.from_pylist([], schema=table))
+        except BaseException:
+            self.abandon()
+            raise
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a batch and hand it to the system."""
+        if self._file is None:
+            raise ValueError("the table was closed before its last batch")
         self._stream.write_batch(batch)
-        self._send()
+        self._send(self._file)
 
     def close(self) -> None:
-        """End the stream."""
+        """End the stream, once."""
+        if self._file is None:
+            return
         try:
             self._stream.close()
-            self._send()
+            self._send(self._file)
         finally:
-            os.close(self._file)
+            self.abandon()
 
-    def _send(self) -> None:
+    def abandon(self) -> None:
+        """Let go of the file as it is."""
+        file, self._file = self._file, None  # before it is closed: its number may be another file's by then
+        if file is not None:
+            os.close(file)
+
+    def _send(self, file: int) -> None:
         content = memoryview(self._waiting.getvalue())
         self._waiting.seek(0)
         self._waiting.truncate()
         sent = 0
         try:
             while sent < len(content):
-                sent += os.write(self._file, content[sent:])
+                sent += os.write(file, content[sent:])
         except OSError:
-            os.ftruncate(self._file, self._size)  # half a batch would make what comes after it unreadable
-            os.lseek(self._file, self._size, os.SEEK_SET)
+            os.ftruncate(file, self._size)  # half a batch would make what comes after it unreadable
+            os.lseek(file, self._size, os.SEEK_SET)
             raise
         self._size += sent
 
@@ -77,9 +95,17 @@ class TraceWriter:
         self.rank_folder.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in schema.TABLES}
         self._kept: set[str | None] = {None}  # source files that were looked at
+        self._copies: dict[str, bytes] = {}  # of source files, that wait to be written
         self._described = 0  # entries of meta.json when it was last written
-        self.write_meta()
-        self._tables = {n: TableFile(self.rank_folder / f"{n}.arrow", t) for n, t in schema.TABLES.items()}
+        self._place = self.rank_folder.stat()
+        self._tables: dict[str, TableFile] = {}
+        try:
+            self.write_meta()
+            for name, table in schema.TABLES.items():
+                self._tables[name] = TableFile(self.rank_folder / f"{name}.arrow", table)
+        except BaseException:
+            self.abandon()
+            raise
 
     def add(self, table: str, row: tuple[Any, ...]) -> None:
         """Queue one row, its values in the order of the schema."""
@@ -90,13 +116,22 @@ class TraceWriter:
 
     def flush(self, *tables: str) -> None:
         """Write the queued rows of these tables (all, if none is named) and hand them to the system."""
-        if not tables and self._described != len(self.meta["sources"]) + len(self.meta["equations"]):
-            self.write_meta()  # so that rows which name them are not without them after a kill
+        if not tables:
+            self.describe()
         for name in tables or tuple(schema.TABLES):
             rows, self._rows[name] = self._rows[name], []
             if rows:
                 kinds = schema.TABLES[name].types
                 self.write(name, [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
+
+    def describe(self) -> None:
+        """Write what rows may name from now on, so that they are not without it after a kill; meta.json before the
+        sources it lists, so that each file of the trace can be told from a stranger's."""
+        if self._described != len(self.meta["sources"]) + len(self.meta["equations"]):
+            self.write_meta()
+        while self._copies:
+            name, content = self._copies.popitem()
+            write_bytes(self.folder / "sources" / name, content)
 
     def take(self, table: str) -> list[tuple[Any, ...]]:
         """The queued rows of a table, which are no longer queued."""
@@ -121,18 +156,56 @@ class TraceWriter:
             stem += f"-{hashlib.sha256(content).hexdigest()[:16]}"
         name = next(n for n in (f"{stem}{k or ''}.py" for k in range(len(taken) + 1)) if n not in taken)
         self.meta["sources"][file] = name
-        write_bytes(self.folder / "sources" / name, content)
+        self._copies[name] = content
 
-    def write_meta(self) -> None:
+    @property
+    def there(self) -> bool:
+        """Whether the trace is still where it was begun: it may have been moved, deleted, or replaced by another."""
+        try:
+            return os.path.samestat(self.rank_folder.stat(), self._place)
+        except OSError:
+            return False
+
+    def check_there(self) -> None:
+        """Raises FileNotFoundError if it is not."""
+        if not self.there:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+
+    def write_meta(self, room: int = _ROOM) -> None:
         """Write meta.json in one move, so that a reader never sees half of it."""
-        write_json((self.rank_folder if self._shared else self.folder) / META, self.meta)
+        self.check_there()
+        write_json(self._meta_file, self.meta, room)
         self._described = len(self.meta["sources"]) + len(self.meta["equations"])
 
+    @property
+    def _meta_file(self) -> Path:
+        return (self.rank_folder if self._shared else self.folder) / META
+
+    def fail(self, failure: str) -> None:
+        """Say in meta.json what ended the recording, also where there is no room for more than that."""
+        self.meta["failure"] = failure = self.meta.get("failure", failure)
+        self.meta["complete"] = False
+        try:
+            self.write_meta()
+        except OSError:
+            with suppress(OSError, ValueError):
+                self.check_there()
+                add_in_place(self._meta_file, "failure", failure[:_SAID])
+
+    def abandon(self) -> None:
+        """Let go of the files as they are."""
+        for table in self._tables.values():
+            table.abandon()
+
     def close(self, complete: bool = True) -> None:
-        """Flush everything, end the streams and mark the trace complete."""
-        with ExitStack() as ending:
-            for table in self._tables.values():
-                ending.callback(table.close)
-            self.flush()
-        self.meta["complete"] = complete
-        self.write_meta()
+        """Flush everything, end the streams and mark the trace complete. If that fails it is said in meta.json."""
+        try:
+            with ExitStack() as ending:
+                for table in self._tables.values():
+                    ending.callback(table.close)
+                self.flush()
+            self.meta["complete"] = complete
+            self.write_meta(room=0)
+        except OSError as error:
+            self.fail(why(error))
+            raise

@@ -71,9 +71,13 @@ class Checker:
                 self._verdicts.unchecked(call.step, order, match, failure(error))
 
     def verdicts(self, ended: bool) -> None:
-        """Queue rows of what has been judged, and at the end of everything."""
+        """Queue rows of what has been judged, and where a forward has ended of everything."""
         self._verdicts.write(ended)
-        self._numbers.close() if ended else self._numbers.flush()
+        self._numbers.flush()
+
+    def close(self) -> None:
+        """End the stream of numbers: nothing more is checked."""
+        self._numbers.close()
 
     def _again(self, match: Match, call: Call, order: int, last: Route | None) -> bool:
         """Read the cells as on an earlier call, if there was one like this; the last one of its module was not."""

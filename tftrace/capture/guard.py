@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from ..unwritten import why
 from .calls import Call
 
 _disable_function_modes = torch._C.DisableTorchFunction
@@ -48,6 +49,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.failure: str | None = None
+        self.unwritten = False  # whether it was that the trace could not be written
         self.over = False  # nothing more is recorded, whatever threads may still run
         self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
         self.steps = 0
@@ -104,12 +106,15 @@ class Guard:
         with self._lock:
             if self.over:
                 return
-            self.over, self.failure = True, f"{type(error).__name__}: {error}"
+            self.over, self.unwritten = True, isinstance(error, OSError)
+            self.failure = why(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             self._local.state.stack.clear()
             self.failed()
         stopped = f"tftrace stopped recording at step {self.steps} and the model runs on: "
         if isinstance(error, OSError):  # no room, or no right to write
-            stopped += f"the trace cannot be written ({error.strerror or error}). What was written can be opened."
+            stopped += f"the trace cannot be written ({error.strerror or error}). "
+            gone = isinstance(error, FileNotFoundError)
+            stopped += "Its folder was moved, deleted or replaced." if gone else "What was written can be opened."
         else:
             stopped += f"{self.failure}. Please report this:\n{traceback.format_exc()}"
         with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors

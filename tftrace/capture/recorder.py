@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -14,11 +13,12 @@ import torch
 
 from .. import schema
 from ..errors import TraceError
-from ..folder import create_folder
 from ..recipes.library import with_own
 from ..trace import Trace
+from ..unwritten import why
 from ..writer import TraceWriter
 from .about import about_model, about_run
+from .begin import begin
 from .cells import ALL
 from .check import Checker
 from .checkpoints import Checkpoints
@@ -92,21 +92,20 @@ class Recorder:
         check_wanted(values)
         self._recording: Recording | None = None
         self._sieve: Sieve | None = None
+        self.unwritten: str | None = None  # why the trace could not be written to its end
 
     def __enter__(self) -> Trace:
         if self._recording is not None:
             raise TraceError("This recording is running already: call record() again for another one.")
-        holder = None
-        if self._path is None:
-            holder = tempfile.TemporaryDirectory(prefix="tftrace-", suffix=".tftrace")
         rank, world, launch = process()
-        shared = None if holder else launch
-        folder = create_folder(holder.name if holder else self._path or "", self._overwrite, rank=rank, launch=shared)
         ran = {} if launch is None else {"world": world, "launch": launch}
-        self._writer = writer = TraceWriter(folder, self._describe() | ran, rank, shared=shared is not None)
-        self._values = None if self._wanted == "none" else Values(folder, rank, self._wanted)
+        writer, trace = begin(self._path, self._overwrite, self._describe() | ran, rank, launch)
+        self._writer = writer
+        self._values = None if self._wanted == "none" else Values(trace.path, rank, self._wanted)
+        if self._values is not None:
+            self._values.before = writer.check_there
         summaries = Summaries()
-        checker = None if self._library is None else Checker(self._library, writer, self._cells)
+        self._checker = checker = None if self._library is None else Checker(self._library, writer, self._cells)
         self._recording = recording = Recording(
             rows := Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
             identities := Identities(summaries.of),
@@ -114,6 +113,7 @@ class Recorder:
             self._write,
             None if self._values is None else self._values.keep,
         )
+        recording.on_failure = lambda: writer.fail(recording.failure or "")
         if self._models:
             self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
         else:
@@ -137,8 +137,8 @@ class Recorder:
         self._process = os.getpid()
         self.resume()
         writer.meta["unseen"] = self._hooks.unseen
-        self.trace = Trace(folder, keep=holder)
-        return self.trace
+        self.trace = trace
+        return trace
 
     def resume(self) -> None:
         """Watch what is called from now on; not in a process that was forked, as the files are the parent's."""
@@ -164,11 +164,13 @@ class Recorder:
         self._around.close()
         recording = self._recording
         if recording is not None and os.getpid() == self._process:
-            recording.hook(recording.settle, False, True)
-            self._writer.meta["complete"] = True
-            with suppress(OSError):  # what is called must not notice a full disk
-                self._writer.write_meta()
-            self._writer.meta["complete"] = False
+            recording.hook(self._pause, recording)
+
+    def _pause(self, recording: Recording) -> None:
+        recording.settle(ended=True)
+        self._writer.meta["complete"] = True
+        self._writer.write_meta()
+        self._writer.meta["complete"] = False
 
     def _of_program(self, recording: Recording, writer: TraceWriter) -> ModuleHooks:
         """What watches the models that are not known yet."""
@@ -237,17 +239,36 @@ class Recorder:
         recording.hook(recording.end, error is not None)
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"
-        if recording.failure is not None:
-            self._writer.meta["failure"] = recording.failure
+        self.unwritten = recording.failure if recording.unwritten else None
         self._recording = None
+        problem = self._end(complete=recording.failure is None)
+        if problem is not None and recording.failure is None:
+            self.unwritten = problem
+            with suppress(UserWarning):  # it is one where warnings are made errors
+                warnings.warn(f"tftrace could not write the end of {self.trace.path}: {problem}.", stacklevel=2)
+
+    def _end(self, complete: bool) -> str | None:
+        """Write the end of the trace; returns what went wrong, which must not reach the model's code: that has run."""
+        problem = None
         try:
-            self._writer.close(complete=recording.failure is None)
-        except OSError as problem:  # the model has run; only the end of its trace is lost
-            if recording.failure is None:
-                warnings.warn(
-                    f"tftrace could not write the end of {self.trace.path} ({problem.strerror}).", stacklevel=2
-                )
-        self.trace.reload()
+            if self._checker is not None:
+                self._checker.close()
+        except OSError as error:
+            problem = why(error)
+        try:
+            self._writer.close(complete=complete and problem is None)
+        except OSError as error:
+            problem = problem or why(error)
+        try:
+            self.trace.reload()
+        except TraceError as error:
+            problem = problem or str(error).rstrip(".")
+        return problem
+
+    @property
+    def there(self) -> bool:
+        """Whether the trace is still in the place where it was begun."""
+        return self._writer.there
 
     def left_out(self) -> list[str]:
         """What the choice left out that the user may want to know of."""

@@ -56,6 +56,7 @@ class Recording(Guard):
         self._rows, self._identities, self._equations, self._write = rows, identities, equations, write
         self._keep = keep
         self.sieve: Sieve | None = None
+        self.on_failure: Callable[[], None] = lambda: None
         self.on_root: Callable[[bool], None] = lambda entering: None
         self._forwards = itertools.count()
         self._running: dict[int, State] = {}  # of the threads that are in a forward
@@ -78,6 +79,8 @@ class Recording(Guard):
         if self.sieve is None:
             with contextlib.suppress(Exception):
                 self._rows.flush()
+        with contextlib.suppress(Exception):
+            self.on_failure()
 
     # -- the running stack ------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ class Sieve:
                 (checks if row[0] in numbers else others).append(row)
         if self._true(steps, tensors, checks):
             self._kept |= numbers
+            self._writer.describe()
             self._rows.write(self._writer, steps, tensors)
             others += checks
         else:
@@ -79,10 +80,13 @@ class Sieve:
         """Whether the condition is true of one of the steps, found as a reader of the trace would find it."""
         with TemporaryDirectory(prefix="tftrace-") as folder:
             writer = TraceWriter(Path(folder), {})
-            self._rows.write(writer, steps, tensors)
-            for row in checks:
-                writer.add("checks", row)
-            writer.close()
+            try:
+                self._rows.write(writer, steps, tensors)
+                for row in checks:
+                    writer.add("checks", row)
+                writer.close()
+            finally:
+                writer.abandon()
             trace = Trace(folder)
             self._unknown -= set(trace.words("name", "tensors")[1])
             return bool(fits(trace, self._condition).any())

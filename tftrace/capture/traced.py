@@ -144,5 +144,5 @@ class _Own:
                     self._trace.reload()
 
     def _end(self) -> None:
-        if self._trace is not None and self._trace.path.is_dir():  # else it was deleted meanwhile
+        if self._trace is not None and self._recorder.there:  # else it was deleted or replaced meanwhile
             self._recorder.__exit__(None, None, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Values:
         self._waiting: dict[str, torch.Tensor] = {}
         self.places: dict[int, str] = {}  # number of a tensor -> where it is kept
         self._bytes = 0
+        self.before: Callable[[], None] = lambda: None  # called before a file is written; what it raises prevents that
         self.patient = False  # whether nothing is written before `write` says so
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
@@ -87,6 +88,7 @@ class Values:
         """Write what waits to a file of its own."""
         if not self._waiting:
             return
+        self.before()
         folder = self._folder / "values"
         folder.mkdir(exist_ok=True)
         waiting, self._waiting, self._bytes = self._waiting, {}, 0

@@ -44,8 +44,11 @@ def launch(words: Sequence[str], own: Options, say: Callable[[str], None]) -> No
     except SystemExit as left:
         code = left.code
     if (path / "meta.json").is_file():
-        say(summed_up(load(path)))
-        say(f"Next: 'tftrace view {path}' steps through it.")
+        try:
+            say(summed_up(load(path)))
+            say(f"Next: 'tftrace view {path}' steps through it.")
+        except TraceError as error:  # the exit code is the program's all the same
+            say(str(error))
     sys.exit(code)
 
 

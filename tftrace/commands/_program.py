@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from ..capture.launch import launched
 from ..errors import TraceError
 from ..folder import check_folder
 from ..imported import when_imported
+from ..replace import remove
 from ..trace import Trace
+from ..whole import check_whole
 from ._recording import summed_up
 from ._shared import free_name
 from ._threads import wait_for_threads
@@ -88,11 +90,21 @@ class _Recording:
         recorder.__exit__(None if error is None else type(error), error, None)
         if launched().world > 1:
             return  # others may still write: of all of them speaks who launched them
+        try:
+            self._sum_up(trace, recorder)
+        except TraceError as problem:  # the exit code is the program's all the same
+            self._say(str(problem))
+
+    def _sum_up(self, trace: Trace, recorder: Recorder) -> None:
         left_out = recorder.left_out()
         if len(trace):
             self._say(summed_up(trace, self._shown))
+        elif recorder.unwritten is not None:
+            self._say(f"Nothing was recorded, as {recorder.unwritten}.")
         else:
-            shutil.rmtree(self._path, ignore_errors=True)
+            if recorder.there:
+                with suppress(TraceError, OSError):  # the program has put something of its own there
+                    remove(self._path, check_whole)
             pattern = self._options["choice"].model_class
             which = f"no model that fits {pattern!r}" if pattern else "no model"
             self._say(

@@ -16,6 +16,7 @@ from ..models.request import Request
 from ..schema import DIFFERS, HOLDS, UNCHECKED
 from ..terminal import console, say
 from ..trace import Trace
+from ..unwritten import is_full
 
 if TYPE_CHECKING:
     from ..models.load import Loaded
@@ -42,7 +43,7 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
         progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
         trace = _run(loaded, path, force, options, lambda: progress.advance(task))
     said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
-    say(summed_up(trace) + said)
+    say(summed_up(trace, path) + said)
     for sentence in describe.missing(trace):
         beside.print(sentence, style="dim", soft_wrap=True)
     return trace
@@ -66,17 +67,26 @@ def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advan
 
     recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, **options)
     try:
-        with recorder as trace:
-            recorder.note(result=loaded.describe(_quietly(loaded.run)))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "tftrace could not write the end")  # which is said below
+            with recorder as trace:
+                recorder.note(result=loaded.describe(_quietly(loaded.run)))
     except TraceError:
         raise
     except MemoryError as error:
         raise TraceError(f"The memory did not suffice: 'tftrace view {path}' shows how far it came.") from error
-    except Exception as error:  # whatever a model raises: its trace shows where
+    except Exception as error:
+        if is_full(error):  # what the model itself writes: parts of it that do not fit into memory
+            raise TraceError(f"The disk is full ({error}): make room, and record it again with --force.") from error
+        # whatever a model raises: its trace shows where
         why = next(iter(str(error).splitlines()), "")[:200].rstrip(".:")
         raise TraceError(
             f"The forward pass failed ({type(error).__name__}: {why}): 'tftrace view {path}' shows where."
         ) from error
+    if recorder.unwritten is not None:
+        shows = f" ('tftrace view {path}' shows what came before)" if recorder.there else ""
+        again = "make room and record it again with --force" if recorder.there else "record it again"
+        raise TraceError(f"The trace is not whole, as {recorder.unwritten}: {again}{shows}.")
     return trace
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ def free_name(source: str, force: bool = False) -> Path:
     """`bert.tftrace` for demo:bert or a folder bert, numbered where that exists and is not to be replaced."""
     stem = visible(source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]) or "run"
     names = (Path(f"{stem}{'' if n == 1 else f'-{n}'}.tftrace") for n in range(1, 10_000))
-    return next(name for name in names if force or not name.exists())
+    return next(name for name in names if force or not os.path.lexists(name))
 
 
 def wanted_values(said: list[str] | None) -> str | list[str]:

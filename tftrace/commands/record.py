@@ -76,8 +76,8 @@ def record(
     }
     together = launched().world > 1  # the same name in each process
     output = output or free_name(name.removesuffix(".json"), force or together)
-    trace = record_request(request, output, force, options)
-    say(f"Next: 'tftrace view {trace.path}' steps through it, 'tftrace export {trace.path} run.csv' gives the numbers.")
+    record_request(request, output, force, options)
+    say(f"Next: 'tftrace view {output}' steps through it, 'tftrace export {output} run.csv' gives the numbers.")
 
 
 def _layers(said: str) -> list[int]:

@@ -14,7 +14,7 @@ from ..terminal import data
 from ..trace import Trace
 from .target import into_file, into_folder
 
-Writer = Callable[..., None]  # (trace, binary stream, **options); a folder's takes a path in place of the stream
+Writer = Callable[..., Any]  # (trace, binary stream, **options); a folder's takes a path in place of the stream
 STDOUT = "-"
 
 _DIAGRAM = ("depth", "under", "forward")
@@ -30,6 +30,7 @@ class Format:
     options: tuple[str, ...] = ()
     folder: str = ""  # the function that writes it as a folder of files; into a pipe it is one file
     binary: bool = False
+    wrote: str = ""  # the function that says whether it wrote a folder, and all that is in it
 
     def write(self, trace: Trace, stream: BinaryIO, **options: Any) -> None:
         """Write the trace to a binary stream."""
@@ -50,7 +51,9 @@ FORMATS = {
     form.name: form
     for form in (
         Format("csv", (".csv",), "table:write"),
-        Format("parquet", (".parquet",), "parquet:write", folder="parquet:write_folder", binary=True),
+        Format(
+            "parquet", (".parquet",), "parquet:write", folder="parquet:write_folder", wrote="parquet:wrote", binary=True
+        ),
         Format("jsonl", (".jsonl", ".ndjson"), "jsonlines:write"),
         Format("json", (".json",), "jsonlines:write_document"),
         Format("html", (".html", ".htm"), "html:write"),
@@ -82,7 +85,8 @@ def export(
         form.write(trace, stream, **options)
         stream.flush()
     elif form.folder:
-        into_folder(Path(said).expanduser(), lambda part: form.write_folder(trace, part, **options), overwrite)
+        target, wrote = Path(said).expanduser(), _function(form.wrote)
+        into_folder(target, lambda part: form.write_folder(trace, part, **options), overwrite, wrote)
     else:
         into_file(Path(said).expanduser(), lambda stream: form.write(trace, stream, **options), overwrite)
 

@@ -3,6 +3,7 @@ Ray Data read it. Into a pipe it is one file."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,9 @@ import pyarrow.parquet as pq
 from ..trace import Trace
 from .table import SCHEMA, batches
 
+_KEPT = SCHEMA.remove(SCHEMA.get_field_index("rank"))  # which is the name of the folder
+_OURS = re.compile(r"rank=-?\d+(/part-\d+\.parquet)?")  # all that a folder holds which an export wrote
+
 
 def write(trace: Trace, stream: BinaryIO) -> None:
     """Write one file of all ranks; the stream need not be one that can be wound back."""
@@ -25,12 +29,30 @@ def write_folder(trace: Trace, path: Path) -> None:
     """Write `rank=N/part-M.parquet` for each rank; the rank is the folder's, and no column of the file."""
     ranks = trace.column("rank")
     edges = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]
-    kept = SCHEMA.remove(SCHEMA.get_field_index("rank"))
     for number, (start, stop) in enumerate(pairwise(edges)):
         folder = path / f"rank={int(ranks[start]) if len(ranks) else 0}"
         folder.mkdir(exist_ok=True)
         with open(folder / f"part-{number}.parquet", "xb") as stream:
-            _write(stream, kept, batches(trace, start, stop))
+            _write(stream, _KEPT, batches(trace, start, stop))
+
+
+def wrote(folder: Path) -> bool:
+    """Whether `write_folder` wrote all that is in a folder: no link, and no file of other columns."""
+    for found in folder.rglob("*"):
+        name = found.relative_to(folder).as_posix()
+        part = _OURS.fullmatch(name)
+        if part is None or found.is_symlink() or found.is_dir() != (part[1] is None):
+            return False
+        if part[1] is not None and not _is_part(found):
+            return False
+    return True
+
+
+def _is_part(file: Path) -> bool:
+    try:
+        return file.is_file() and pq.read_schema(file).names == _KEPT.names
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def _write(stream: BinaryIO, kept: pa.Schema, parts: Iterable[pa.Table]) -> None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from ..errors import TraceError
+from ..replace import delete, replaced
 
 _BUFFER = 1 << 20  # bytes
-_OURS = re.compile(r"rank=-?\d+(/part-\d+\.parquet)?")  # all that a folder holds which an export wrote
 
 
 def into_file(target: Path, write: Callable[[BinaryIO], None], overwrite: bool) -> None:
     """Have a file written. Raises TraceError if it exists, unless `overwrite`, or cannot be written."""
-    _check(target, overwrite, folder=False)
     part = _beside(target)
     try:
+        _check(target, overwrite, _plain)
         with open(part, "xb", buffering=_BUFFER) as stream:
             write(stream)
         os.replace(part, target)
@@ -30,38 +28,51 @@ def into_file(target: Path, write: Callable[[BinaryIO], None], overwrite: bool) 
         part.unlink(missing_ok=True)
 
 
-def into_folder(target: Path, write: Callable[[Path], None], overwrite: bool) -> None:
-    """Have a folder written. Raises TraceError as `into_file` does; `overwrite` replaces only an export's folder."""
-    _check(target, overwrite, folder=True)
-    part, old = _beside(target), _beside(target)
+def into_folder(target: Path, write: Callable[[Path], None], overwrite: bool, wrote: Callable[[Path], bool]) -> None:
+    """Have a folder written. Raises TraceError as `into_file` does; `overwrite` replaces a plain file, or a folder of
+    which `wrote` says that an export wrote all of it."""
+
+    def check(found: Path, shown: Path) -> None:
+        if not _is_plain(found) and not (_is_folder(found) and wrote(found)):
+            _refuse(found, shown)
+
+    part = _beside(target)
     try:
+        _check(target, overwrite, check)
         part.mkdir()
         write(part)
-        if os.path.lexists(target):
-            os.replace(target, old)
-        os.replace(part, target)
+        with replaced(part, target, check):
+            pass
     except OSError as error:
         raise _unwritable(target, error) from error
     finally:
-        if old.exists() and not os.path.lexists(target):
-            os.replace(old, target)
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)
-            if left.is_symlink() or left.is_file():
-                left.unlink()
+        delete(part)
 
 
-def _check(target: Path, overwrite: bool, folder: bool) -> None:
+def _check(target: Path, overwrite: bool, check: Callable[[Path, Path], None]) -> None:
     if not os.path.lexists(target):
         return
     if not overwrite:
         raise TraceError(f"{target} exists already: choose another file, or replace it with --force (overwrite=True).")
-    if target.is_dir() and not target.is_symlink() and not (folder and _is_ours(target)):
-        raise TraceError(f"{target} is a folder that no export wrote, so it is not replaced: choose another file.")
+    check(target, target)
 
 
-def _is_ours(folder: Path) -> bool:
-    return all(_OURS.fullmatch(file.relative_to(folder).as_posix()) for file in folder.rglob("*"))
+def _plain(found: Path, shown: Path) -> None:
+    if not _is_plain(found):
+        _refuse(found, shown)
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _refuse(found: Path, shown: Path) -> NoReturn:
+    what = "a folder that no export wrote" if _is_folder(found) else "a link, or no plain file"
+    raise TraceError(f"{shown} is {what}, so it is not replaced: choose another file.")
 
 
 def _beside(target: Path) -> Path:

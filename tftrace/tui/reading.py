@@ -11,6 +11,7 @@ from textual.worker import get_current_worker
 
 from .. import along, describe, marks
 from ..errors import TraceError
+from ..missing import is_going_on
 from ..trace import Trace
 from . import state
 from .state import State
@@ -60,7 +61,7 @@ class ReadingApp(WalkingApp):
                     return
                 self.call_from_thread(self._grown, fresh, not whole)
                 whole = True
-                if fresh.meta.get("complete", True):
+                if not is_going_on(fresh.meta):
                     return
             elif not self._follow:
                 return
@@ -118,7 +119,7 @@ class ReadingApp(WalkingApp):
             self.said(told)
 
     def _state_said(self) -> str:
-        return "following …" if self._follow and not self.trace.meta.get("complete", True) else ""
+        return "following …" if self._follow and is_going_on(self.trace.meta) else ""
 
     def keep(self) -> None:
         """Remember where the reader is."""

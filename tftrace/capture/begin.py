@@ -1,0 +1,39 @@
+"""The beginning of a recording: its folder, the files in it and the trace that reads them, or nothing of all that."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from typing import Any
+
+from ..errors import TraceError
+from ..folder import new_folder
+from ..trace import Trace
+from ..writer import TraceWriter
+
+
+def begin(
+    path: str | os.PathLike[str] | None, overwrite: bool, meta: dict[str, Any], rank: int, launch: str | None
+) -> tuple[TraceWriter, Trace]:
+    """Make the trace of a rank at `path`, or without one a trace that lives as long as its `Trace`.
+
+    Raises TraceError where that fails: then what was there before is there again, and no file is open."""
+    with ExitStack() as undo:
+        holder = None
+        if path is None:
+            holder, launch = _temporary(), None
+            undo.push(lambda kind, *_: holder.cleanup() if kind else None)
+            path = holder.name
+        folder = undo.enter_context(new_folder(path, overwrite, rank=rank, launch=launch))
+        writer = TraceWriter(folder, meta, rank, shared=launch is not None)
+        undo.push(lambda kind, *_: writer.abandon() if kind else None)
+        return writer, Trace(folder, keep=holder)
+
+
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="tftrace-", suffix=".tftrace")
+    except OSError as error:  # a full disk too: Python says that there is no folder it could write to
+        said = error.strerror or error
+        raise TraceError(f"There is no room for temporary files ({said}): make some, or pass path=.") from error
