@@ -258,6 +258,10 @@ def test_where_what_follows_fails_the_old_trace_is_there(kind: type[BaseExceptio
         assert content(folder) != before
         raise kind
     assert content(path) == before and not list(tmp_path.glob(".*"))
+    with pytest.raises((kind, tftrace.TraceError)), new_folder(path, True) as folder:
+        shutil.rmtree(folder)
+        raise kind
+    assert content(path) == before and not list(tmp_path.glob(".*"))
     with pytest.raises((kind, tftrace.TraceError)), new_folder(tmp_path / "new", True):
         raise kind
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".*"))

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 Check = Callable[[Path, Path], None]  # (the folder, the name to show it by); raises TraceError if it is to stay
@@ -32,7 +32,8 @@ def replaced(new: Path, place: Path, check: Check) -> Iterator[None]:
         yield
     except BaseException:
         if moved:
-            os.replace(place, new)
+            with suppress(OSError):  # it may have been deleted
+                os.replace(place, new)
         if os.path.lexists(old):
             os.replace(old, place)
         delete(new)
