@@ -98,7 +98,7 @@ HOSTILE = {
     "a size beyond memory": equation(dims="{ x = 'S=9999999999', out = '*' }"),
     "a python attribute": equation(x="'attr:forward.__globals__'"),
     "a call": equation(x="'attr:forward()'"),
-    "a slice of stars": equation(more="", x="'return of " + "*a" * 90 + "b'"),
+    "a slice of stars": equation(more="", x="'return of " + "*a" * 60 + "b'"),
 }
 
 

@@ -53,6 +53,7 @@ class Formula:
     symbols: frozenset[str]  # these, and the names that statements define
 
 
+@lru_cache(maxsize=2048)
 def parse(source: str) -> Formula:
     """Parse a formula; raises FormulaError that names the place."""
     if len(source) > MAX_LENGTH:

@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .recipe import Bind, Equation, RecipeError, Structure, parse
+from .named import Names, names
+from .recipe import Bind, Equation, Mistake, RecipeError, Structure, parse
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,6 +20,7 @@ else:
     import tomli as tomllib
 
 PROJECT = "tftrace.toml"
+SHARED = "shared.toml"  # what the recipes of a folder state once
 _LARGEST = 256 << 10  # bytes of a recipe file
 _LONGEST_LINE, _MOST_DOTS = 4000, 100  # characters of a line; dots, as the reader takes long for deeply nested keys
 
@@ -223,13 +225,34 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def entries(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The equations of a file as written."""
-    found = data.get("equation")
+    """The equations of a file as written; none in one that states names for others."""
+    found = data.get("equation", [] if "lists" in data or "binds" in data else None)
     if not isinstance(found, list) or not all(isinstance(e, dict) for e in found):
         raise RecipeError(f"{name} holds no [[equation]]: add one.")
     return found
 
 
+def stated(data: dict[str, Any], file: Path) -> tuple[Names, list[Mistake]]:
+    """The names that a file states, those of the shared file beside it behind them, and what is wrong with its own."""
+
+    def beside() -> Names | None:
+        shared = file.with_name(SHARED)
+        if file.name == SHARED or not shared.is_file():
+            return None
+        return _right(*names(load(shared)), SHARED)
+
+    return names(data, beside)
+
+
 def read(file: Path) -> list[Equation]:
     """The equations of one file; raises RecipeError with the first mistake."""
-    return [parse(entry, file.name) for entry in entries(load(file), file.name)]
+    data = load(file)
+    written = entries(data, file.name)
+    known = _right(*stated(data, file), file.name)
+    return [parse(entry, file.name, known) for entry in written]
+
+
+def _right(found: Names, mistakes: list[Mistake], name: str) -> Names:
+    if mistakes:
+        raise RecipeError(f"{name}: {mistakes[0].message}")
+    return found

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .library import entries, load
+from .library import SHARED, entries, load, stated
+from .mistake import Mistake, Place, RecipeError
+from .named import Names, unused
 from .positions import places
-from .recipe import RecipeError, examine
+from .recipe import examine
 
 _SYNTAX = re.compile(r"\(at line (\d+), column (\d+)\)|, line (\d+) ")
 _SPACE = re.compile(r"\s*")
 _MOST = 1000  # mistakes that are told
+_WIDEST = 160  # characters of a line that can be reviewed
 
 
 class Finding(NamedTuple):
@@ -26,36 +30,49 @@ class Finding(NamedTuple):
 def lint(file: Path) -> list[Finding]:
     """Every mistake in a file, in the order in which they stand there; of one that is no TOML the first."""
     try:
-        written = entries(load(file), file.name)
+        data = load(file)
+        written = entries(data, file.name)
+        names, mistakes = stated(data, file)
+        mistakes += _equations(written, names)
     except RecipeError as error:
         at = _SYNTAX.search(str(error))
         end = file.read_bytes().count(b"\n") + 1 if "end of document" in str(error) else 1
         line, column, *_ = [*(int(n) for n in (at.groups() if at else ()) if n), end, 1]
         return [Finding(line, column, _SYNTAX.sub("", str(error)).replace(" .", "."))]
+    mistakes += [] if file.name == SHARED else unused(names, data)
     text = file.read_text(encoding="utf-8")
     known = places(text)
-    found, ids = [], set()
+    found = {_finding(text, known, mistake) for mistake in mistakes}
+    return sorted(found | set(_long_lines(text)))[:_MOST]
+
+
+def _equations(written: list[dict[str, Any]], names: Names) -> list[Mistake]:
+    found, ids = list[Mistake](), set()
     for number, entry in enumerate(written):
-        equation, mistakes = examine(entry)
-        for mistake in mistakes:
-            found.append(_finding(text, known, ("equation", number, *mistake.path), mistake.message, mistake.column))
+        at: Place = ("equation", number)
+        equation, mistakes = examine(entry, names)
+        found += [mistake._replace(path=(*at, *mistake.path)) for mistake in mistakes]
         name = entry.get("id")
         if isinstance(name, str) and name in ids:
             message = f"the file has an equation {name!r} already: give each an id of its own."
-            found.append(_finding(text, known, ("equation", number, "id"), message, None))
+            found.append(Mistake((*at, "id"), message))
         ids.add(name if isinstance(name, str) else None)
         if equation is not None and not equation.binds:
-            message = "the equation describes no step: add an [[equation.bind]]."
-            found.append(_finding(text, known, ("equation", number), message, None))
-    return sorted(found)[:_MOST]
+            found.append(Mistake(at, "the equation describes no step: add an [[equation.bind]]."))
+    return found
 
 
-def _finding(
-    text: str, known: dict[tuple[str | int, ...], int], path: tuple[str | int, ...], message: str, column: int | None
-) -> Finding:
+def _long_lines(text: str) -> Iterator[Finding]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > _WIDEST:
+            yield Finding(number, _WIDEST + 1, f"the line has {len(line)} characters: break it before the {_WIDEST}th.")
+
+
+def _finding(text: str, known: dict[Place, int], mistake: Mistake) -> Finding:
+    path, column = mistake.path, mistake.column
     offset = next((known[path[:n]] for n in range(len(path), 0, -1) if path[:n] in known), 0)
     if column is not None and path in known:  # within the text, which is read without the space before it
         offset += column - 1 + len(_SPACE.match(text, offset)[0])  # type: ignore[index]
     offset = min(offset, len(text))
     before = text[:offset]
-    return Finding(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1, message)
+    return Finding(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1, mistake.message)

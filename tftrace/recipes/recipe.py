@@ -7,57 +7,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import TraceError
 from . import dims, formula
+from .covers import COVERS
+from .mistake import Mistake as Mistake
+from .mistake import Place
+from .mistake import RecipeError as RecipeError
+from .named import Names
+from .reference import LONGEST, Binding, binding, reference
+from .reference import Reference as Reference
+from .shorthand import DESIGN, MISTAKE, in_full
 
 MATCHERS = ("class", "function", "module", "base", "structure")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
 SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "unchecked", "costly")
-_KEYS = ("id", "cite", "tex", "formula", "dims", "note", "signs", "bind", "variant")
-_LONGEST, _MOST = 200, 100  # characters of a name or source; entries of a table
+KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong
+_KEYS = ("id", "cite", "tex", "formula", "covers", "dims", "note", "signs", "bind", "variant")
+_MOST = 100  # entries of a table
 
-_REFERENCE = re.compile(r"(arg|return|param|attr|config|local|index)(?::([\w.\[\]-]+))?(?:\s+of\s+(\S+))?")
-_STEP = re.compile(r"\.?(\w+)|\[(-?\d{1,6})\]")
-_NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _T = TypeVar("_T")
-
-
-class RecipeError(TraceError):
-    """A recipe that cannot be understood; the message names the file, the equation and the mistake."""
-
-
-class Mistake(NamedTuple):
-    """One mistake in an entry: where in it (keys and numbers of array items), what, and the column in that text."""
-
-    path: tuple[str | int, ...]
-    message: str
-    column: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Where a symbol comes from: `arg:query`, `return:[0]`, `param:weight`, `attr:eps`, `config:layer_norm_eps`,
-    `local:scores`, `index` (the number of a layer); of the step itself, or with `of NAME` of a call below it
-    (`return of dense`; `of dense#0` its first call), of the module around (`of ..`) or of the call of its own class
-    before it (`of <`)."""
-
-    kind: str
-    path: tuple[str | int, ...]
-    child: str | None
-    source: str
-    call: int = -1  # of several calls of that name below, from the end if negative
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A symbol's sources, tried in order; a number is a last resort. `optional` ones may stay unbound."""
-
-    sources: tuple[Reference | float, ...]
-    optional: bool = False
-
-
 Condition = tuple[Reference, Any]
 
 
@@ -116,11 +86,12 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A known way in which code departs from the equation."""
+    """A known way in which code departs from the equation; `kind` says whether on purpose (one of `KINDS`)."""
 
     name: str
     formula: formula.Formula
     dims: Mapping[str, dims.Pattern]
+    kind: str = MISTAKE
 
 
 @dataclass(frozen=True)
@@ -135,22 +106,27 @@ class Equation:
     note: Mapping[str, str]
     binds: tuple[Bind, ...]
     variants: tuple[Variant, ...]
-    data: Mapping[str, Any] = field(repr=False, compare=False)  # the entry as written, for the trace's meta.json
+    data: Mapping[str, Any] = field(repr=False, compare=False)  # the entry in full, for the trace's meta.json
+    covers: str = ""  # what a check covers (see `covers`), if that is less than the TeX shows
 
 
-def parse(entry: dict[str, Any], file: str) -> Equation:
+def parse(entry: dict[str, Any], file: str, names: Names | None = None) -> Equation:
     """One entry of a recipe file; raises RecipeError with the first mistake."""
-    equation, mistakes = examine(entry)
+    equation, mistakes = examine(entry, names)
     if equation is None:
         raise RecipeError(f"{file}, equation {entry.get('id')!r}: {mistakes[0].message}")
     return equation
 
 
-def examine(entry: dict[str, Any]) -> tuple[Equation | None, list[Mistake]]:
-    """The equation of an entry, or every mistake in it."""
-    reader = _Entry(entry)
+def examine(entry: dict[str, Any], names: Names | None = None) -> tuple[Equation | None, list[Mistake]]:
+    """The equation of an entry, or every mistake in it. `names` are what the file states once."""
+    full = in_full(entry, names or Names())
+    reader = _Entry(full.entry)
     equation = reader.equation()
-    return (None if reader.mistakes else equation), reader.mistakes
+    said = {mistake.path for mistake in full.mistakes}
+    others = (full.placed(mistake, entry) for mistake in reader.mistakes)
+    mistakes = dict.fromkeys([*full.mistakes, *(m for m in others if m.path not in said)])
+    return (None if mistakes else equation), list(mistakes)
 
 
 class _Entry:
@@ -169,6 +145,7 @@ class _Entry:
         patterns = self._dims(data, ("dims",))
         parsed = self._try(("formula",), formula.parse, texts.pop("formula"))
         note, _ = self._texts(data, ("note",)), self._texts(data, ("signs",))
+        covers = self._one_of(data, ("covers",), tuple(COVERS))
         binds = [b for at, item in self._items("bind") if (b := self._bind(item, ("bind", at))) is not None]
         variants = [v for at, item in self._items("variant") if (v := self._variant(item, at, parsed, patterns))]
         if parsed is not None:
@@ -178,7 +155,14 @@ class _Entry:
                 self._names(("variant", at, "formula"), variant.formula, variant.dims, binds)
         empty = parsed or formula.Formula("", (), frozenset(), frozenset())
         return Equation(
-            **texts, formula=empty, dims=patterns, note=note, binds=tuple(binds), variants=tuple(variants), data=data
+            **texts,
+            formula=empty,
+            dims=patterns,
+            note=note,
+            binds=tuple(binds),
+            variants=tuple(variants),
+            data=_on_one_line(data),
+            covers=covers,
         )
 
     # -- parts ------------------------------------------------------------------------------------
@@ -187,14 +171,15 @@ class _Entry:
         self, data: dict[str, Any], at: int, own: formula.Formula | None, patterns: Mapping[str, dims.Pattern]
     ) -> Variant | None:
         path = ("variant", at)
-        self._keys(data, path, ("name", "formula", "dims"))
+        self._keys(data, path, ("name", "formula", "change", "dims", "kind"))
         name, parsed = self._text(data, (*path, "name")), own
         if "formula" in data:
             parsed = self._try((*path, "formula"), formula.parse, self._text(data, (*path, "formula")))
         found = {**patterns, **self._dims(data, (*path, "dims"))}
-        return None if parsed is None else Variant(name, parsed, found)
+        kind = self._one_of(data, (*path, "kind"), KINDS)
+        return None if parsed is None else Variant(name, parsed, found, kind)
 
-    def _bind(self, data: dict[str, Any], path: tuple[str | int, ...]) -> Bind | None:
+    def _bind(self, data: dict[str, Any], path: Place) -> Bind | None:
         matchers = [m for m in MATCHERS if m in data]
         if len(matchers) != 1:
             self._wrong(path, f"a bind names its steps by one of {', '.join(MATCHERS)}.")
@@ -208,7 +193,7 @@ class _Entry:
                 continue
             if not symbol.isidentifier():
                 self._wrong((*path, symbol), f"{symbol!r} is no name that a formula can use.")
-            found = self._try((*path, symbol), _binding, source)
+            found = self._try((*path, symbol), binding, source)
             if found is not None:
                 symbols[symbol] = found
         return Bind(
@@ -223,7 +208,7 @@ class _Entry:
             *(self._text(data, (*path, key)) if key in data else "" for key in ("unchecked", "costly")),
         )
 
-    def _structure(self, data: dict[str, Any], path: tuple[str | int, ...]) -> Structure:
+    def _structure(self, data: dict[str, Any], path: Place) -> Structure:
         table = self._table(data, path)
         self._keys(table, path, PARTS)
         lists = {key: self._list(table, (*path, key)) for key in PARTS}
@@ -234,7 +219,7 @@ class _Entry:
         )
         return Structure(lists["class"], children, parameters, attributes, lists["without"])
 
-    def _conditions(self, data: dict[str, Any], path: tuple[str | int, ...]) -> tuple[Condition, ...]:
+    def _conditions(self, data: dict[str, Any], path: Place) -> tuple[Condition, ...]:
         found = []
         for source, value in self._table(data, path).items():
             each = value if isinstance(value, list) else [value]
@@ -247,7 +232,7 @@ class _Entry:
 
     def _names(
         self,
-        path: tuple[str | int, ...],
+        path: Place,
         used: formula.Formula,
         patterns: Mapping[str, dims.Pattern],
         binds: list[Bind],
@@ -269,10 +254,10 @@ class _Entry:
 
     # -- kinds of values ----------------------------------------------------------------------------
 
-    def _wrong(self, path: tuple[str | int, ...], message: str, column: int | None = None) -> None:
+    def _wrong(self, path: Place, message: str, column: int | None = None) -> None:
         self.mistakes.append(Mistake(path, message, column))
 
-    def _try(self, path: tuple[str | int, ...], read: Callable[[Any], _T], source: Any) -> _T | None:
+    def _try(self, path: Place, read: Callable[[Any], _T], source: Any) -> _T | None:
         known = len(self.mistakes)
         if source == "" and any(m.path == path for m in self.mistakes[:known]):
             return None  # it was said already that the text is missing
@@ -289,33 +274,40 @@ class _Entry:
             return []
         return list(enumerate(value))
 
-    def _keys(self, data: Mapping[str, Any], path: tuple[str | int, ...], allowed: tuple[str, ...]) -> None:
+    def _keys(self, data: Mapping[str, Any], path: Place, allowed: tuple[str, ...]) -> None:
         for key in data:
             if key not in allowed:
                 self._wrong((*path, key), f"there is no {key!r} here: there are {', '.join(allowed)}.")
 
-    def _text(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> str:
+    def _text(self, data: Mapping[str, Any], path: Place) -> str:
         value = data.get(str(path[-1]))
         if not isinstance(value, str) or not value.strip():
             self._wrong(path, f"{path[-1]!r} is missing or is not text.")
             return ""
         return value.strip()
 
-    def _table(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
+    def _one_of(self, data: Mapping[str, Any], path: Place, allowed: tuple[str, ...]) -> str:
+        value = data.get(str(path[-1]), "")
+        if isinstance(value, str) and value in ("", *allowed):
+            return value
+        self._wrong(path, f"{path[-1]!r} is one of {', '.join(allowed)}.")
+        return ""
+
+    def _table(self, data: Mapping[str, Any], path: Place) -> dict[str, Any]:
         value = data.get(str(path[-1]), {})
         if isinstance(value, dict) and len(value) <= _MOST:
             return value
         self._wrong(path, f"{path[-1]!r} must be a table of at most {_MOST} entries.")
         return {}
 
-    def _texts(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> dict[str, str]:
+    def _texts(self, data: Mapping[str, Any], path: Place) -> dict[str, str]:
         value = data.get(str(path[-1]), {})
         if isinstance(value, dict) and len(value) <= _MOST and all(isinstance(v, str) for v in value.values()):
             return value
         self._wrong(path, f"{path[-1]!r} must be a table of texts.")
         return {}
 
-    def _dims(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> dict[str, dims.Pattern]:
+    def _dims(self, data: Mapping[str, Any], path: Place) -> dict[str, dims.Pattern]:
         found = {s: self._try((*path, s), dims.parse, text) for s, text in self._texts(data, path).items()}
         for symbol, pattern in found.items():
             every = [name for axis in pattern.axes for name in axis.names] if pattern is not None else []
@@ -324,49 +316,24 @@ class _Entry:
                 self._wrong((*path, symbol), message)
         return {symbol: pattern for symbol, pattern in found.items() if pattern is not None}
 
-    def _list(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> tuple[str, ...]:
+    def _list(self, data: Mapping[str, Any], path: Place) -> tuple[str, ...]:
         value = data.get(str(path[-1]), [])
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(v, str) for v in values):
             self._wrong(path, f"{path[-1]!r} must be a text or a list of texts.")
             return ()
-        if len(values) > _MOST or any(len(v) > _LONGEST for v in values):
-            self._wrong(path, f"{path[-1]!r} has more than {_MOST} texts, or one of more than {_LONGEST} characters.")
+        if len(values) > _MOST or any(len(v) > LONGEST for v in values):
+            self._wrong(path, f"{path[-1]!r} has more than {_MOST} texts, or one of more than {LONGEST} characters.")
             return ()
         return tuple(values)
 
 
-def _binding(source: Any) -> Binding:
-    if isinstance(source, (int, float)) and not isinstance(source, bool):
-        return Binding((_number(source),))
-    if not isinstance(source, str):
-        raise RecipeError("a symbol is bound to a text such as 'arg:query', or to a number.")
-    parts = [part.strip() for part in source.split("|")]
-    optional = parts[-1].endswith("?")
-    parts[-1] = parts[-1].rstrip("?").strip()
-    return Binding(tuple(_number(p) if _NUMBER.fullmatch(p) else reference(p) for p in parts), optional)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise RecipeError("the number is larger than a float can be.") from error
-
-
-def reference(source: str) -> Reference:
-    """A source of one value; raises RecipeError if it is not one."""
-    found = _REFERENCE.fullmatch(source.strip()) if len(source) <= _LONGEST else None
-    if found is None:
-        shown = source if len(source) <= 60 else f"{source[:60]}…"
-        raise RecipeError(f"the source {shown!r} is not of the form arg:NAME, return:[0], param:NAME … (of CHILD).")
-    kind, path, child = found.groups()
-    if "__" in (path or ""):
-        raise RecipeError(f"the source {source!r} names what belongs to Python: nothing with two underscores is read.")
-    if _STEP.sub("", path or ""):
-        raise RecipeError(f"the path {path!r} is not of the form NAME.NAME[0].")
-    steps = tuple(name or int(index) for name, index in _STEP.findall(path or ""))
-    name, mark, number = (child or "").partition("#")
-    if mark and not re.fullmatch(r"-?\d{1,6}", number):
-        raise RecipeError(f"the call {child!r} is not of the form NAME#0.")
-    return Reference(kind, steps, name or None, source.strip(), int(number) if mark else -1)
+def _on_one_line(data: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry whose formulas stand on one line each, as they are shown."""
+    found = dict(data)
+    for key in ("tex", "formula"):
+        if isinstance(text := found.get(key), str):
+            found[key] = " ".join(text.split())
+    if isinstance(variants := found.get("variant"), list):
+        found["variant"] = [_on_one_line(v) if isinstance(v, dict) else v for v in variants]
+    return found
