@@ -30,6 +30,7 @@ class Summary:
     first: int | None  # position of the first step that differs
     variants: dict[str, int]  # names of those that fit where it differs, and how often
     reasons: dict[str, int]  # why it was not checked, or what differs
+    covers: str = ""  # what the checks cover, where that is less than the equation shows
 
     @property
     def share(self) -> float | None:
@@ -76,6 +77,7 @@ def summaries(trace: Trace) -> list[Summary]:
                 first=int(positions[wrong].min()) if len(wrong) else None,
                 variants=_counted(table["variant"], wrong),
                 reasons=_counted(table["reason"], rows),
+                covers=str(recipe.get("covers") or ""),
             )
         )
     return sorted(found, key=lambda s: not s.differs)

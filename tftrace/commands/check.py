@@ -41,10 +41,24 @@ def check(trace: Path, *, json: Switch = False) -> int:
     return int(any(summary.differs for summary in found))
 
 
+def _measured(summary: Summary) -> str:
+    """The residual against its bound, and what the checks cover where that is less than the equation shows."""
+    from ..recipes.covers import COVERS
+    from ..text import number
+
+    if summary.bound is None:
+        return ""
+    exact = not summary.differs and not summary.residual and not summary.bound
+    relation = ">" if summary.differs else "≤"
+    compared = "equal" if exact else f"{number(summary.residual)} {relation} {number(summary.bound)}"
+    told = summary.covers in COVERS and summary.holds > 0
+    return f"{compared}  {summary.covers} ✓: {COVERS[summary.covers]['en']}" if told else compared
+
+
 def _print(trace: Trace, found: list[Summary]) -> None:
     from .. import describe, schema
     from ..describe import MARKS
-    from ..text import number, visible
+    from ..text import visible
 
     paper = Paper()
     wide = max([len(visible(s.equation)) for s in found] + [8])
@@ -53,8 +67,7 @@ def _print(trace: Trace, found: list[Summary]) -> None:
         paper.write([(head, "dim")])
     for summary in found:
         verdict = schema.DIFFERS if summary.differs else schema.HOLDS if summary.holds else schema.UNCHECKED
-        relation = ">" if summary.differs else "≤"
-        measured = "" if summary.bound is None else f"{number(summary.residual)} {relation} {number(summary.bound)}"
+        measured = _measured(summary)
         counts = f"{summary.holds or '':>6} {summary.differs or '':>6} {summary.unchecked or '':>9}"
         line = f"{MARKS[verdict]} {visible(summary.equation):{wide}}  {counts}  {measured}"
         style = {schema.DIFFERS: "bold red", schema.UNCHECKED: "dim"}.get(verdict, "")

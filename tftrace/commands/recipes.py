@@ -49,6 +49,7 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
     from difflib import get_close_matches
 
     from ..recipes import mathtext
+    from ..recipes.covers import COVERS
     from ..recipes.library import with_own
 
     known = with_own(own).equations
@@ -59,7 +60,16 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
             + (f": is it one of {near}?" if near else ": 'tftrace recipes' lists them.")
         )
     equation = known[name]
-    out = [equation.cite, "", *(f"    {row}" for row in mathtext.render(equation.tex)), ""]
+    papers = dict.fromkeys(f"    {paper['whole']}\n    {paper['address']}" for paper in equation.data.get("papers", []))
+    out = [
+        equation.cite,
+        *(line for paper in papers for line in paper.split("\n")),
+        "",
+        *(f"    {row}" for row in mathtext.render(equation.tex)),
+        "",
+    ]
+    if equation.covers:
+        out += [f"checked is the {equation.covers}: {COVERS[equation.covers][lang]}", ""]
     out += [equation.note.get(lang) or equation.note.get("en", ""), ""]
     out += ["formula", *(f"    {part.strip()}" for part in equation.formula.source.split(";")), ""]
     out += ["dimensions", *(f"    {symbol}: {pattern.source}" for symbol, pattern in equation.dims.items())]
@@ -68,7 +78,7 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
         out += [f"    {key} = {value}" for key, value in bind.items() if isinstance(value, (str, int, float))][1:]
     for variant in equation.data.get("variant", []):
         given = variant.get("formula") or variant.get("dims")
-        out += ["", f"variant: {variant.get('name')}", f"    {given}"]
+        out += ["", f"variant ({variant['kind']}): {variant.get('name')}", f"    {given}"]
     tell(*out)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from rich.cells import cell_len
 
 from .. import schema
 from ..recipes import mathtext, signs
 from ..recipes.bound import Bound, bound
+from ..recipes.covers import COVERS
 from ..step import CheckRow, TensorRow
 from ..text import visible
 from ..trace import Trace
@@ -34,6 +36,7 @@ class Equation:
     within: str  # the call it belongs to, where that is not the step's own
     tensors: dict[str, int] = field(default_factory=dict)  # symbol -> identity of the tensor it stood for
     spelling: dict[str, str] = field(default_factory=dict)  # symbol -> how the TeX writes it
+    papers: list[str] = field(default_factory=list)  # those it cites, with title, edition and address
 
     def spans(self, width: int) -> list[list[signs.Span]]:
         """Where symbols stand in each row of `drawn`."""
@@ -87,12 +90,19 @@ def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, langua
         dims="  ".join(f"{visible(symbol)}={size}" for symbol, size in found.dims.items()),
         legend=[(visible(symbol), _named(trace, call, tensor)) for symbol, tensor in found.tensors.items()],
         verdict=check.verdict if check else schema.UNCHECKED,
-        judgement=judgement(check),
+        judgement=judgement(check, text(recipe.get("covers")), language),
         note=text(note),
         within=within,
         tensors={visible(symbol): tensor.tensor for symbol, tensor in found.tensors.items()},
         spelling=signs.spelled(found.tensors, tex, spelling),
+        papers=_papers(recipe.get("papers")),
     )
+
+
+def _papers(kept: Any) -> list[str]:
+    """Each paper once, as a trace keeps it."""
+    known = [paper for paper in kept if isinstance(paper, dict)] if isinstance(kept, list) else []
+    return list(dict.fromkeys(f"{text(paper.get('whole'))}. {text(paper.get('address'))}" for paper in known))
 
 
 @lru_cache(maxsize=256)
@@ -120,16 +130,22 @@ def _named(trace: Trace, call: int, tensor: TensorRow) -> str:
     return f"{prefix}{line.name}  {line.shape}"
 
 
-def judgement(check: CheckRow | None) -> str:
-    """`✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)`; what differs and which variant fits; or why it was not checked."""
+def judgement(check: CheckRow | None, covers: str = "", language: str = LANGUAGES[0]) -> str:
+    """`✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)`; what differs and which variant fits; or why it was not checked.
+
+    Where a check covers less than the TeX shows: `wiring ✓: the products have rows of their own (32 cells)`."""
     if check is None:
         return f"{MARKS[schema.UNCHECKED]} unchecked"
     mark = MARKS.get(check.verdict, "?")
     reason = visible(check.reason or "")
     if check.verdict == schema.UNCHECKED:
         return f"{mark} unchecked: {reason}" if reason else f"{mark} unchecked"
-    relation = "≤" if check.verdict == schema.HOLDS else ">"
-    measured = f"{_short(check.residual)} {relation} {_short(check.bound)} ({check.cells} cells)"
+    holds = check.verdict == schema.HOLDS
+    exact = holds and not check.residual and not check.bound  # nothing was computed that could round
+    compared = "equal" if exact else f"{_short(check.residual)} {'≤' if holds else '>'} {_short(check.bound)}"
+    measured = f"{compared} ({check.cells} cells)"
+    if holds and covers in COVERS:
+        return f"{covers} {mark}: {COVERS[covers][language]}  {measured}"
     parts = [f"{mark} {visible(check.verdict)}  {measured}"]
     if check.variant:
         parts.append(f"fits: {visible(check.variant)}")

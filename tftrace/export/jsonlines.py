@@ -34,8 +34,8 @@ def write_document(trace: Trace, stream: BinaryIO) -> None:
 
 
 def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
-    """The steps from `start` to before `stop`, each a row of the steps table with `source`, `tensors` and `checks`,
-    and with `note` where it has one."""
+    """The steps from `start` to before `stop`, each a row of the steps table with `source`, `tensors` and `checks`
+    (with `covers` where one checks less than its equation shows), and with `note` where it has one."""
     stop = len(trace) if stop is None else min(stop, len(trace))
     noted = notes.read(trace)
     for first in range(start, stop, _AT_ONCE):
@@ -43,10 +43,15 @@ def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[d
         rows = trace.part("steps", first, last).to_pylist()
         tensors, checks = (_by_step(trace, table, first, last) for table in ("tensors", "checks"))
         for at, (row, seen, judged) in enumerate(zip(rows, tensors, checks, strict=True), first):
-            row |= {"source": _source(trace, row), "tensors": seen, "checks": judged}
+            row |= {"source": _source(trace, row), "tensors": seen, "checks": [_covering(trace, c) for c in judged]}
             if at in noted:
                 row["note"] = noted[at]
             yield row
+
+
+def _covering(trace: Trace, check: dict[str, Any]) -> dict[str, Any]:
+    covers = (trace.equation(check["equation"]) or {}).get("covers")
+    return check | {"covers": covers} if isinstance(covers, str) else check
 
 
 def _by_step(trace: Trace, table: str, first: int, last: int) -> Iterator[list[dict[str, Any]]]:

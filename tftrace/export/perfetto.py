@@ -67,7 +67,8 @@ def _arguments(trace: Trace, at: int, step: dict[str, Any]) -> dict[str, Any]:
             found[role] = seen
     for check in step["checks"][:1]:
         found["equation"] = visible(check["equation"] or "")
-        found |= {name: check[name] for name in ("verdict", "residual", "bound") if check[name] is not None}
+        told = ("verdict", "covers", "residual", "bound")
+        found |= {name: check[name] for name in told if check.get(name) is not None}
     if step["status"] != schema.RETURNED:
         found["status"] = visible(step["status"] or "")
     if "note" in step:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .named import Names, names
+from .papers import FILE as PAPERS
+from .papers import Paper
 from .recipe import Bind, Equation, Mistake, RecipeError, Structure, parse
 
 if sys.version_info >= (3, 11):
@@ -226,22 +228,33 @@ def load(file: Path) -> dict[str, Any]:
 
 def entries(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """The equations of a file as written; none in one that states names for others."""
-    found = data.get("equation", [] if "lists" in data or "binds" in data else None)
+    states = any(isinstance(data.get(key), dict) for key in ("lists", "binds", "papers"))
+    found = data.get("equation", [] if states else None)
     if not isinstance(found, list) or not all(isinstance(e, dict) for e in found):
         raise RecipeError(f"{name} holds no [[equation]]: add one.")
     return found
 
 
 def stated(data: dict[str, Any], file: Path) -> tuple[Names, list[Mistake]]:
-    """The names that a file states, those of the shared file beside it behind them, and what is wrong with its own."""
+    """The names that a file states, behind them those of the shared files beside it and our papers, and what is wrong
+    with its own."""
 
-    def beside() -> Names | None:
-        shared = file.with_name(SHARED)
-        if file.name == SHARED or not shared.is_file():
-            return None
-        return _right(*names(load(shared)), SHARED)
+    def beside() -> Names:
+        found = Names(papers=dict(_papers(folder() / PAPERS)))
+        for name in (SHARED, PAPERS):
+            other = file.with_name(name)
+            if file.name not in (SHARED, PAPERS) and other.is_file():
+                shared = _right(*names(load(other)), name)
+                found.lists, found.binds = {**found.lists, **shared.lists}, {**found.binds, **shared.binds}
+                found.papers |= shared.papers
+        return found
 
     return names(data, beside)
+
+
+@lru_cache(maxsize=1)
+def _papers(file: Path) -> dict[str, Paper]:
+    return _right(*names(load(file)), file.name).papers
 
 
 def read(file: Path) -> list[Equation]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from .library import SHARED, entries, load, stated
 from .mistake import Mistake, Place, RecipeError
 from .named import Names, unused
+from .papers import FILE as PAPERS
 from .positions import places
 from .recipe import examine
 
@@ -39,7 +40,7 @@ def lint(file: Path) -> list[Finding]:
         end = file.read_bytes().count(b"\n") + 1 if "end of document" in str(error) else 1
         line, column, *_ = [*(int(n) for n in (at.groups() if at else ()) if n), end, 1]
         return [Finding(line, column, _SYNTAX.sub("", str(error)).replace(" .", "."))]
-    mistakes += [] if file.name == SHARED else unused(names, data)
+    mistakes += [] if file.name in (SHARED, PAPERS) else unused(names, data)
     text = file.read_text(encoding="utf-8")
     known = places(text)
     found = {_finding(text, known, mistake) for mistake in mistakes}

@@ -1,4 +1,4 @@
-"""What a recipe file states once and refers to by name: lists of texts, and parts of binds.
+"""What a recipe file states once and refers to by name: lists of texts, parts of binds, and papers.
 
 `{name}` in a text stands for the items of a list. What a file does not state itself is looked up in the `shared.toml`
 beside it."""
@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from .mistake import Mistake, Place, RecipeError
+from .papers import Paper, papers
 
 _NAMED = re.compile(r"\{([^\W\d][\w-]*)\}")
 _MOST = 1000  # texts that one text may stand for
@@ -21,10 +22,11 @@ Lists = Mapping[str, tuple[str, ...]]
 
 @dataclass
 class Names:
-    """The lists and parts of binds of one file. `beside` gives those of the file that it shares with others."""
+    """The lists, parts of binds and papers of one file. `beside` gives those that it shares with others."""
 
     lists: Lists = field(default_factory=dict)
     binds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    papers: dict[str, Paper] = field(default_factory=dict)
     beside: Callable[[], Names | None] | None = None
     used: set[str] = field(default_factory=set)  # names that were asked for
     written: int = 0  # characters so far
@@ -57,6 +59,11 @@ class Names:
         self.count(found)
         return found
 
+    def library(self) -> dict[str, Paper]:
+        """The papers that can be cited, by their keys."""
+        shared = self._others()
+        return (shared.papers if shared else {}) | self.papers
+
     def count(self, texts: Iterable[str]) -> None:
         """Hold what is written out against what a file may stand for; raises RecipeError beyond it."""
         self.written += sum(map(len, texts))
@@ -81,8 +88,9 @@ def named(text: str) -> bool:
 
 
 def names(data: Mapping[str, Any], beside: Callable[[], Names | None] | None = None) -> tuple[Names, list[Mistake]]:
-    """The lists and parts of binds of a file, and what is wrong with them. A list may refer to those before it."""
-    found, mistakes = Names(beside=beside), list[Mistake]()
+    """The names that a file states, and what is wrong with them. A list may refer to those before it."""
+    known, mistakes = papers(data)
+    found = Names(papers=known, beside=beside)
     lists: dict[str, tuple[str, ...]] = {}
     found.lists = lists
     for name, written in _table(data, "lists", mistakes).items():
@@ -104,7 +112,7 @@ def names(data: Mapping[str, Any], beside: Callable[[], Names | None] | None = N
 
 def unused(found: Names, data: Mapping[str, Any]) -> list[Mistake]:
     """Names that a file states and does not refer to."""
-    every: list[Place] = [(kind, name) for kind in ("lists", "binds") for name in _table(data, kind, [])]
+    every: list[Place] = [(kind, name) for kind in ("lists", "binds", "papers") for name in _table(data, kind, [])]
     return [
         Mistake(place, f"nothing refers to {place[-1]!r}: leave it out.")
         for place in every

@@ -24,7 +24,7 @@ MATCHERS = ("class", "function", "module", "base", "structure")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
 SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "unchecked", "costly")
 KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong
-_KEYS = ("id", "cite", "tex", "formula", "covers", "dims", "note", "signs", "bind", "variant")
+_KEYS = ("id", "cite", "papers", "tex", "formula", "covers", "dims", "note", "signs", "bind", "variant")
 _MOST = 100  # entries of a table
 
 _T = TypeVar("_T")

@@ -1,5 +1,5 @@
-"""An entry of a recipe file in full: named lists put in their place, a bind for each of its rows, dimensions symbol by
-symbol, and the whole formula of a variant that states only what it changes."""
+"""An entry of a recipe file in full: papers and named lists put in their place, a bind for each of its rows, dimensions
+symbol by symbol, and the whole formula of a variant that states only what it changes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from . import formula
 from .mistake import Mistake, Place, RecipeError
 from .named import Lists, Names, named
 from .nodes import Name, walk
+from .papers import cited, keys
 
 MISTAKE, DESIGN = "mistake", "design"  # kinds of variants
 _LISTS = ("class", "function", "module", "base", "within", "random")
@@ -50,6 +51,8 @@ class _Writer:
         self._written, self._names = written, names
         self.full = Full(dict(written))
         entry = self.full.entry
+        if isinstance(cite := written.get("cite"), str) and keys(cite):
+            self._cite(cite)
         if isinstance(written.get("dims"), dict):
             entry["dims"] = self._dims(written["dims"], ("dims",))
         if _tables(written.get("bind")):
@@ -60,6 +63,13 @@ class _Writer:
             entry["variant"] = [
                 self._variant(variant, ("variant", at)) for at, variant in enumerate(written["variant"])
             ]
+
+    def _cite(self, written: str) -> None:
+        self._names.used.update(keys(written))
+        try:
+            self.full.entry["cite"], self.full.entry["papers"] = cited(written, self._names.library())
+        except RecipeError as error:
+            self._wrong(("cite",), error, error.column)
 
     # -- binds --------------------------------------------------------------------------------------
 

@@ -140,6 +140,7 @@ class Content:
                 drawn = mathml(equation.tex) if equation.tex else None
                 self._equations[equation.id] = {
                     "cite": equation.cite,
+                    "papers": equation.papers,
                     "math": len(self.maths) if drawn else -1,
                     "drawn": "" if drawn else "\n".join(mathtext.render(equation.tex or equation.formula)),
                     "formula": equation.formula,

@@ -28,6 +28,7 @@ function equationCard(at) {
       W[dims] ? h("p.dims", {}, W[dims]) : "",
       h(`p.verdict.${VERDICTS[verdict] || "none"}`, {}, W[judgement]),
       note ? h("p.note", { lang: language }, note) : "",
+      recipe.papers.map(paper => h("p.paper", {}, paper)),
       legend.length ? h("dl.legend", {}, legend.map(([symbol, , said, tensor], place) => [
         h(`dt.hue-${place % HUES}`, {}, W[symbol]), h("dd", { "data-tensor": tensor }, W[said])])) : "");
   });
