@@ -92,7 +92,7 @@ for equation, name, kind in (
     ("pre-norm-layer", "modernbert", "ModernBertEncoderLayer"),
     ("pre-norm-layer", "dinov2", "Dinov2Layer"),
     ("sandwich-norm-layer", "glm4v", "Glm4vTextDecoderLayer"),
-    ("convnext-layer", "convnextv2", "ConvNextV2Layer"),
+    ("convnext-v2-layer", "convnextv2", "ConvNextV2Layer"),
     ("neox-attention", "gpt_neox", "GPTNeoXAttention"),
     ("sub-norm-attention", "kosmos2", "KosmosTextAttention"),
     ("sub-norm-ffn", "kosmos2", "Kosmos2TextFFN"),

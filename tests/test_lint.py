@@ -77,7 +77,7 @@ def equation(**changes: str) -> str:
         "formula": "'x'", "dims": "{ x = '*', out = '*' }", "x": "'arg:x'", "more": ""
     } | changes  # fmt: skip
     return (
-        f"[[equation]]\nid = 'e'\ncite = 'c'\ntex = 'y'\nformula = {parts['formula']}\ndims = {parts['dims']}\n"
+        f"[[equation]]\nid = 'e'\ncite = 'c'\ntex = 'y=x'\nformula = {parts['formula']}\ndims = {parts['dims']}\n"
         f"{parts['more']}\n[[equation.bind]]\nclass = 'A'\nx = {parts['x']}\nout = 'return'\n"
     )
 

@@ -31,7 +31,7 @@ out = "return"
 [[equation]]
 id = "short"
 cite = "c"
-tex = 'y'
+tex = 'h=(x+g)g'
 formula = \"\"\"
 s = x + g;
 h = s * g;
@@ -76,7 +76,7 @@ LONG = f"""
 [[equation]]
 id = "short"
 cite = "c"
-tex = 'y'
+tex = 'h=(x+g)g'
 formula = "s = x + g; h = s * g; out = y"
 dims = {{ x = "* F", g = "* F", h = "* F", y = "* E", out = "* E" }}
 {whole("w1", "w2")}{whole("fc1", "fc2")}
@@ -180,7 +180,7 @@ def test_a_mistake_in_a_short_form_has_its_line_and_column(tmp_path: Path) -> No
         (4, 8, "there is no list 'norm'"),
         (6, 9, "nothing refers to 'part'"),
         (6, 9, "the part of binds 'part' must be a table"),
-        (11, 11, "'covers' is one of wiring, activation, logits"),
+        (11, 11, "'covers' is one of wiring, sum, activation, gate, rotation, scale, scores, logits"),
         (13, 30, "the dimensions of 'x' are given twice"),
         (15, 8, "there is no part of binds 'nobody'"),
         (17, 8, "'each' must be a list of 1 to 100 tables of texts"),

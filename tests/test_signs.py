@@ -6,6 +6,7 @@ import pytest
 
 from tftrace.recipes import mathtext, signs
 from tftrace.recipes.library import library
+from tftrace.recipes.texnames import spans
 
 ATTENTION = r"\mathrm{Attention}(Q,K,V)=\mathrm{softmax}\left(\frac{QK^T}{\sqrt{d_k}}\right)V"
 
@@ -43,5 +44,7 @@ def test_how_papers_write_symbols(tex: str, symbols: str, written: dict[str, str
 def test_every_sign_of_a_recipe_is_in_its_tex(equation: object) -> None:
     data = equation.data  # type: ignore[attr-defined]
     for symbol, sign in data.get("signs", {}).items():
-        assert sign in data["tex"], f"{symbol} is said to be written {sign}"
-        assert symbol in data["dims"]
+        assert spans(data["tex"], sign), f"{symbol} is said to be written {sign}"
+        sizes = {name for pattern in equation.dims.values() for axis in pattern.axes for name in axis.names}  # type: ignore[attr-defined]
+        bound = {name for bind in equation.binds for name in bind.symbols}  # type: ignore[attr-defined]
+        assert symbol in equation.formula.symbols | sizes | bound  # type: ignore[attr-defined]

@@ -83,6 +83,21 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
 
 
 @recipes.command
+def papers(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
+    """Print a page in Markdown: paper by paper, which equations stand where in the code of which models.
+
+    Parameters
+    ----------
+    own
+        Equations of your own, a file or a folder of them.
+    """
+    from ..recipes.library import with_own
+    from ..recipes.page import page
+
+    print(page(with_own(own).equations.values()), end="")
+
+
+@recipes.command
 def lint(*files: Path) -> int:
     """Print every mistake in recipe files, with line and column; the exit code is 1 if there is any.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .agree import agree
 from .library import SHARED, entries, load, stated
 from .mistake import Mistake, Place, RecipeError
 from .named import Names, unused
@@ -58,6 +59,8 @@ def _equations(written: list[dict[str, Any]], names: Names) -> list[Mistake]:
             message = f"the file has an equation {name!r} already: give each an id of its own."
             found.append(Mistake((*at, "id"), message))
         ids.add(name if isinstance(name, str) else None)
+        if equation is not None:
+            found += [mistake._replace(path=(*at, *mistake.path)) for mistake in agree(equation)]
         if equation is not None and not equation.binds:
             found.append(Mistake(at, "the equation describes no step: add an [[equation.bind]]."))
     return found

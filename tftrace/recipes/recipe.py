@@ -24,7 +24,7 @@ MATCHERS = ("class", "function", "module", "base", "structure")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
 SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "unchecked", "costly")
 KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong
-_KEYS = ("id", "cite", "papers", "tex", "formula", "covers", "dims", "note", "signs", "bind", "variant")
+_KEYS = ("id", "cite", "papers", "tex", "formula", "covers", "dims", "note", "signs", "aside", "bind", "variant")
 _MOST = 100  # entries of a table
 
 _T = TypeVar("_T")
@@ -145,6 +145,7 @@ class _Entry:
         patterns = self._dims(data, ("dims",))
         parsed = self._try(("formula",), formula.parse, texts.pop("formula"))
         note, _ = self._texts(data, ("note",)), self._texts(data, ("signs",))
+        self._list(data, ("aside",))
         covers = self._one_of(data, ("covers",), tuple(COVERS))
         binds = [b for at, item in self._items("bind") if (b := self._bind(item, ("bind", at))) is not None]
         variants = [v for at, item in self._items("variant") if (v := self._variant(item, at, parsed, patterns))]

@@ -27,9 +27,12 @@ def spelled(symbols: Iterable[str], tex: str, signs: Mapping[str, str], result: 
     left of the equals sign. Symbols that the paper does not write are left out."""
     left = tex.partition("=")[0].strip() if "=" in tex else ""
     found = {}
+    taken = set(signs.values())  # such as a letter that is another symbol's own name
     for symbol in symbols:
         if symbol in signs:
             found[symbol] = signs[symbol]
+        elif symbol in taken:
+            continue
         elif symbol == result and _SINGLE.fullmatch(left):
             found[symbol] = left
         elif len(symbol) == 1 and symbol.isalpha():
