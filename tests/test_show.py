@@ -49,7 +49,7 @@ def test_what_a_stranger_says_is_missing_is_harmless(value: object, tmp_path: Pa
 def test_an_equation_is_drawn_once_where_it_first_occurs(trace: Trace) -> None:
     said = shown(trace)
     assert said.count("Vaswani et al. 2017, §3.2.1, Eq. (1)") == 1
-    assert said.count("Attention(Q, K, V) = softmax⎜╶─────╴⎟V") == 1
+    assert said.count("Attention(Q, K, V) = softmax⎜╶───╴⎟V") == 1
     assert "✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)" in said
 
 

@@ -30,7 +30,8 @@ def test_letters_are_found_in_words_brackets_and_fractions_but_not_in_names_or_s
         (r"h_0=UW_e+W_p", "We Wp out", {}, [("h₀", "out"), ("Wₑ", "We"), ("Wₚ", "Wp")]),
         (r"a\cdot\gamma+\beta", "g b", {"g": r"\gamma", "b": r"\beta"}, [("γ", "g"), ("β", "b")]),
         (r"E_{token}+E_{mask}", "w", {"w": "E_{token}"}, [("Eₜₒₖₑₙ", "w")]),
-        (r"y_t=W_{i_t}", "W i out", {}, [("yₜ", "out")]),
+        (r"y_t=W_{i}", "W x out", {}, [("yₜ", "out")]),
+        (r"y_t=W_{i_t}", "W i out", {}, [("y", "out")]),  # the subscript stands on the row below
         (r"\mathrm{Sub}(x)", "f x", {"f": r"\mathrm{Sub}"}, [("S", "f"), ("u", "f"), ("b", "f"), ("x", "x")]),
         (r"\notacommand{x", "x", {}, [("x", "x")]),  # cannot be drawn: the TeX itself
         (r"y=x", "x", {"x": "\x1b["}, []),

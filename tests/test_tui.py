@@ -65,7 +65,7 @@ def test_four_panes_show_one_step(trace: Trace) -> None:
         assert "▾ attend()" in shown
         assert "toy.py ─ Attention.forward" in shown
         assert "✓ Vaswani et al. 2017, §3.2.1, Eq. (1)" in shown
-        assert "Attention(Q, K, V) = softmax⎜╶─────╴⎟V" in shown
+        assert "Attention(Q, K, V) = softmax⎜╶───╴⎟V" in shown
         assert "✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)" in shown
         assert "Each query is compared" in shown
         assert "→ query" in shown

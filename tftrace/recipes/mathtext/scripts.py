@@ -1,0 +1,97 @@
+"""Which scripts Unicode has as characters, so that they can stand on their base's own row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .tex import Accent, Fence, Fraction, Grid, Group, Node, Root, Script, Sign
+
+# Letters that few fonts have (superscript q, C, F, Q, S, X, Y, Z) are left out.
+LOW = dict(
+    zip("0123456789+-=()aehijklmnoprstuvxβγρϕφχ", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵩᵪ", strict=True)
+)  # fmt: skip
+HIGH = dict(
+    zip(
+        "0123456789+-=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVWβγδθ⊤⊺*′°∘",
+        "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂᵝᵞᵟᶿᵀᵀ*′°°",
+        strict=True,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an equation's scripts are written: on the row of their base, or, as soon as one of them cannot be, all of
+    them on rows of their own. Scripts within scripts are asked apart."""
+
+    low: bool
+    high: bool
+    inner: Style | None = None  # of what stands in scripts; None there
+
+    @property
+    def within(self) -> Style:
+        """The style of a script's content."""
+        return self.inner or self
+
+
+def style(items: tuple[Node, ...]) -> Style:
+    """The style in which all scripts of an equation can be written alike."""
+    found = list(_scripts(Group(items), 0))
+    outer, inner = ([script for depth, script in found if (depth > 0) == deep] for deep in (False, True))
+    without, within = _inline(outer), _inline(inner)
+    if {(one.base, one.low, one.high) for one in outer} & {(one.base, one.low, one.high) for one in inner}:
+        # A symbol looks the same wherever it stands.
+        without = within = (without[0] and within[0], without[1] and within[1])
+    return Style(*without, Style(*within))
+
+
+def written(content: Node, letters: dict[str, str]) -> str | None:
+    """A script in characters of its own; None where Unicode lacks one."""
+    text = _text(content)
+    if text is None or any(char not in letters for char in text):
+        return None
+    return "".join(letters[char] for char in text)
+
+
+def _inline(scripts: list[Script]) -> tuple[bool, bool]:
+    low = all(written(script.low, LOW) is not None for script in scripts if script.low)
+    high = all(written(script.high, HIGH) is not None for script in scripts if script.high)
+    return low, high
+
+
+def _text(content: Node) -> str | None:
+    if isinstance(content, Sign):
+        return content.text
+    if isinstance(content, Group):
+        parts = [_text(item) for item in content.items]
+        return None if None in parts else "".join(part or "" for part in parts)
+    return None
+
+
+def _scripts(node: Node, depth: int) -> Iterator[tuple[int, Script]]:
+    if isinstance(node, Script):
+        yield depth, node
+        yield from _scripts(node.base, depth)
+        for content in (node.low, node.high):
+            if content:
+                yield from _scripts(content, depth + 1)
+    for child in children(node):
+        yield from _scripts(child, depth)
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """What a node is made of, but for the parts of a script."""
+    if isinstance(node, Group):
+        return node.items
+    if isinstance(node, Fraction):
+        return node.top, node.bottom
+    if isinstance(node, Root):
+        return (node.body, node.degree) if node.degree else (node.body,)
+    if isinstance(node, Fence):
+        return (node.body,)
+    if isinstance(node, Accent):
+        return (node.base,)
+    if isinstance(node, Grid):
+        return tuple(cell for row in node.rows for cell in row)
+    return ()
