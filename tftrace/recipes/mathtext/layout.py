@@ -161,11 +161,11 @@ def _script(node: Script, style: Style) -> Box:
     base = _drawn(node.base, style)
     low = written(node.low, LOW) if node.low and style.low else None
     high = written(node.high, HIGH) if node.high and style.high else None
-    deep = _drawn(node.low, style.within, True) if node.low and low is None else None
-    raised = _drawn(node.high, style.within, True) if node.high and high is None else None
+    deep = _content(node.low, style) if low is None else None
+    raised = _content(node.high, style) if high is None else None
     named = isinstance(node.base, Sign) and node.base.kind == FUNCTION
     if node.limits and (deep or raised or not named):
-        return _limits(base, deep or _whole(node.low, style), raised or _whole(node.high, style))
+        return _limits(base, deep or _content(node.low, style), raised or _content(node.high, style))
     primes, low, high = "′" * node.primes, low or "", high or ""
     parts, side = [(0, 0, base)], base.width
     if base.up or base.down:  # at the corners of what is tall
@@ -179,7 +179,7 @@ def _script(node: Script, style: Style) -> Box:
     return placed(parts, base.up, base.down)
 
 
-def _whole(content: Node | None, style: Style) -> Box | None:
+def _content(content: Node | None, style: Style) -> Box | None:
     return _drawn(content, style.within, True) if content else None
 
 

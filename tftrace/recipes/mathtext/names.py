@@ -31,7 +31,7 @@ _RELATIONS = {
     "in": "∈", "ni": "∋", "notin": "∉", "subset": "⊂", "supset": "⊃", "subseteq": "⊆", "supseteq": "⊇", "mid": "∣",
     "parallel": "∥", "perp": "⊥", "to": "→", "rightarrow": "→", "longrightarrow": "→", "leftarrow": "←", "gets": "←",
     "leftrightarrow": "↔", "Rightarrow": "⇒", "implies": "⇒", "Leftarrow": "⇐", "Leftrightarrow": "⇔", "iff": "⇔",
-    "mapsto": "↦", "colon": ":", "coloneqq": "≔", "triangleq": "≜", "doteq": "≐", "leftharpoonup": "↼",
+    "mapsto": "↦", "colon": ":", "coloneqq": "≔", "triangleq": "≜", "doteq": "≐",
 }  # fmt: skip
 _BRACKETS = {
     OPENING: {"{": "{", "lbrace": "{", "lbrack": "[", "lVert": "‖", "lvert": "|", "langle": "⟨", "lfloor": "⌊",
