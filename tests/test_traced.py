@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import functions, hooks
+from tftrace.capture import functions, patches
 
 
 class Gate(nn.Module):
@@ -64,7 +64,7 @@ def test_a_function_is_a_step_with_its_lines_and_what_it_calls() -> None:
     assert trace.source(lines[1].file)[lines[1].line - 1].strip().startswith("distance =")
     # THEN the next call is the next forward, and nothing watches in between
     gate(x)
-    assert not hooks._active and not functions._active
+    assert not patches.replaced() and not functions._active
     traced(gate, x)
     assert traced.trace is trace and trace.meta["complete"]
     assert tree(trace, 1) == tree(trace) and max(s.forward for s in trace) == 1

@@ -10,6 +10,7 @@ from torch.utils import checkpoint
 
 from .. import schema
 from .calls import place
+from .patches import Layer, Patch
 from .recording import Recording
 
 _AGAIN = place(schema.FUNCTION, "recompute", "torch.utils.checkpoint")
@@ -22,34 +23,20 @@ class Checkpoints:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._on = False
-        self._frame: Any = getattr(checkpoint, "_CheckpointFrame", None)
-        self._begin = None if self._frame is None else self._frame.__init__
-        self._forward: Any = checkpoint.CheckpointFunction.forward
 
     def attach(self) -> None:
         """Begin to look for checkpoints."""
         self._on = True
-        begin, forward = self._begin, self._forward
-
-        def init(frame: Any, recompute_fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-            assert begin is not None
-            begin(frame, self._marked(recompute_fn), *args, **kwargs)
-
-        def run_first(ctx: Any, run_function: Callable[..., Any], *args: Any) -> Any:
-            return forward(ctx, self._marked(run_function, first=True), *args)
-
-        if self._frame is not None:
-            self._frame.__init__ = init
-        checkpoint.CheckpointFunction.forward = staticmethod(run_first)  # type: ignore[method-assign]
+        for again in _AGAINS:
+            again.put(self)
 
     def remove(self) -> None:
         """Leave torch as it was; functions that were wrapped run as they are."""
         self._on = False
-        if self._frame is not None:
-            self._frame.__init__ = self._begin
-        checkpoint.CheckpointFunction.forward = staticmethod(self._forward)  # type: ignore[method-assign]
+        for again in _AGAINS:
+            again.take(self)
 
-    def _marked(self, function: Callable[..., Any], first: bool = False) -> Callable[..., Any]:
+    def marked(self, function: Callable[..., Any], first: bool = False) -> Callable[..., Any]:
         """The function, as a step; its `first` call is the forward itself."""
         stack = self._recording.stack
         if not stack:
@@ -74,3 +61,30 @@ class Checkpoints:
             return result
 
         return run
+
+
+def _begins(layer: Layer) -> Callable[..., None]:
+    original = layer.original
+
+    def __init__(frame: Any, recompute_fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        for checkpoints in layer.watching():
+            recompute_fn = checkpoints.marked(recompute_fn)
+        original(frame, recompute_fn, *args, **kwargs)
+
+    return __init__
+
+
+def _runs_first(layer: Layer) -> Any:
+    original = layer.original
+
+    def forward(ctx: Any, run_function: Callable[..., Any], *args: Any) -> Any:
+        for checkpoints in layer.watching():
+            run_function = checkpoints.marked(run_function, first=True)
+        return original(ctx, run_function, *args)
+
+    return staticmethod(forward)
+
+
+_AGAINS = [Patch(checkpoint.CheckpointFunction, "forward", _runs_first)]
+if hasattr(checkpoint, "_CheckpointFrame"):
+    _AGAINS.append(Patch(checkpoint._CheckpointFrame, "__init__", _begins))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .identity import Identities
+from .patches import Layer, Patch
 from .recording import Recording
 from .structure import leaves
 
@@ -26,35 +27,40 @@ class Collectives:
 
     def __init__(self, recording: Recording, identities: Identities) -> None:
         self._recording, self._identities = recording, identities
-        self._watched: dict[str, Any] = {}
 
     def attach(self) -> None:
         """Watch; a program that is recorded may make its process groups later."""
-        if not torch.distributed.is_available():
-            return
-        kind = torch.distributed.ProcessGroup
-        self._watched = {name: vars(kind)[name] for name in _WRITE if name in vars(kind)}
-        for name, method in self._watched.items():
-            setattr(kind, name, self._watching(method))
+        for method in _METHODS:
+            method.put(self)
 
     def remove(self) -> None:
         """Leave the process groups as they were."""
-        for name, method in self._watched.items():
-            setattr(torch.distributed.ProcessGroup, name, method)
-        self._watched = {}
+        for method in _METHODS:
+            method.take(self)
 
-    def _watching(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        called = method.__get__  # it is one of C++, which an instance binds
-
-        @wraps(method)
-        def watched(group: Any, *args: Any, **options: Any) -> Any:
-            result = called(group)(*args, **options)
-            written = args[0] if args else next(iter(options.values()), None)
-            self._recording.hook(self._forget, written)
-            return result
-
-        return watched
+    def written(self, written: Any) -> None:
+        """A collective has written to a tensor, or to several."""
+        self._recording.hook(self._forget, written)
 
     def _forget(self, written: Any) -> None:
         for _, tensor in leaves(written):
             self._identities.forget(tensor)
+
+
+def _watched(layer: Layer) -> Callable[..., Any]:
+    method = layer.original
+    called = method.__get__  # it is one of C++, which an instance binds
+
+    @wraps(method)
+    def watched(group: Any, *args: Any, **options: Any) -> Any:
+        result = called(group)(*args, **options)
+        written = args[0] if args else next(iter(options.values()), None)
+        for collectives in layer.watching():
+            collectives.written(written)
+        return result
+
+    return watched
+
+
+_KIND: Any = torch.distributed.ProcessGroup if torch.distributed.is_available() else object
+_METHODS = [Patch(_KIND, name, _watched) for name in _WRITE if name in vars(_KIND)]

@@ -1,39 +1,123 @@
-"""What torch.compile was applied to runs eagerly while it is recorded: compiled code calls no module."""
+"""What torch.compile was applied to runs eagerly while it is recorded: compiled code calls no module.
+
+A model that was compiled is called through a wrapper, which is a module itself, or in place, where the compiled call
+stands in an attribute of the module. What else is compiled stays so, such as a function that a model calls."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache, wraps
 from typing import Any
 
 import torch
 
+from .patches import Layer, Patch
+
+_IN_PLACE, _LOADED = "_compiled_call_impl", "torch._dynamo.eval_frame"
+SAID = "tftrace runs the compiled model eagerly while it records."
+UNSEEN = (
+    "No call of the model was seen: if a function calls it that torch.compile was applied to, "
+    "record it within 'with torch.compiler.set_stance(\"force_eager\"):'."
+)
+
 
 def is_compiled(module: torch.nn.Module) -> bool:
     """Whether torch.compile was applied, to the module or in place."""
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    return hasattr(module, "_orig_mod") or vars(module).get(_IN_PLACE) is not None
 
 
-@contextmanager
-def eagerly() -> Iterator[None]:
-    """Whatever a program compiles runs eagerly. Where nothing is compiled, torch's compiler is not even imported,
-    which would take longer than many a program."""
-    original: Any = torch.compile
-    with ExitStack() as until_the_end:
+def has_compiled() -> bool:
+    """Whether torch.compile has compiled anything in this process."""
+    return _LOADED in sys.modules and bool(sys.modules["torch._dynamo.utils"].counters["frames"]["total"])
 
-        def compile(*args: Any, **kwargs: Any) -> Any:
-            if torch.compile is compile:  # the first time
-                torch.compile = original
-                until_the_end.enter_context(torch.compiler.set_stance("force_eager"))
-            return original(*args, **kwargs)
 
-        if "torch._dynamo" in sys.modules:
-            until_the_end.enter_context(torch.compiler.set_stance("force_eager"))
+class Eagerly:
+    """Runs what is compiled eagerly in one recording: what is or holds a recorded module, or else `everything`.
+
+    Where nothing is compiled, torch's compiler is not even imported, which would take longer than many a program."""
+
+    def __init__(self, is_recorded: Callable[[torch.nn.Module], bool], everything: bool) -> None:
+        self._is_recorded, self._everything = is_recorded, everything
+        self._said = everything
+
+    def attach(self) -> None:
+        """From now on, or from when something is compiled."""
+        if _LOADED in sys.modules:
+            self.begin()
         else:
-            torch.compile = compile
-        try:
-            yield
-        finally:
-            if torch.compile is compile:
-                torch.compile = original
+            _COMPILE.put(self)
+
+    def begin(self) -> None:
+        """There is a compiler."""
+        if self._everything:
+            _stance().put(self)
+        _CALL.put(self)
+        _COMPILE.take(self)
+
+    def remove(self) -> None:
+        """Leave the compiler as it was."""
+        _COMPILE.take(self)
+        _CALL.take(self)
+        if _LOADED in sys.modules:
+            _stance().take(self)
+
+    def all(self) -> None:
+        """Whatever is compiled runs eagerly for the rest of the recording, and that is said."""
+        if not self._said:
+            self._said = True
+            with suppress(UserWarning):  # it is one where warnings are made errors
+                warnings.warn(SAID, stacklevel=3)
+        _stance().put(self)
+
+    def called(self, module: torch.nn.Module) -> bool:
+        """A compiled module is called: whether it is to run eagerly."""
+        eagerly = self._everything or any(map(self._is_recorded, module.modules()))
+        if eagerly:
+            self.all()
+        return eagerly
+
+
+def _compiling(layer: Layer) -> Callable[..., Any]:
+    original = layer.original
+
+    @wraps(original)
+    def compile(*args: Any, **kwargs: Any) -> Any:
+        for eagerly in layer.watching():
+            eagerly.begin()
+        return original(*args, **kwargs)
+
+    return compile
+
+
+class _Call:
+    """In the place of the compiled call of each module, which it seems not to have while it is recorded."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+
+    def __get__(self, module: torch.nn.Module | None, kind: type) -> Any:
+        compiled = None if module is None else vars(module).get(_IN_PLACE)
+        if compiled is None or torch.compiler.is_dynamo_compiling():
+            return compiled
+        return None if any(eagerly.called(module) for eagerly in self._layer.watching()) else compiled
+
+    def __set__(self, module: torch.nn.Module, compiled: Any) -> None:
+        vars(module)[_IN_PLACE] = compiled
+
+    def __delete__(self, module: torch.nn.Module) -> None:
+        vars(module).pop(_IN_PLACE, None)
+
+
+_COMPILE = Patch(torch, "compile", _compiling)
+_CALL = Patch(torch.nn.Module, _IN_PLACE, _Call)
+
+
+@lru_cache(maxsize=1)
+def _stance() -> Patch:
+    """What the compiler is told to do with what is compiled."""
+    from torch._dynamo import eval_frame
+
+    return Patch(eval_frame, "_stance", lambda layer: eval_frame.DynamoStance("force_eager"))

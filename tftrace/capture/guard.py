@@ -18,6 +18,7 @@ from ..unwritten import why
 from .calls import Call
 
 _disable_function_modes = torch._C.DisableTorchFunction
+_is_traced = torch._C._is_tracing
 _dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 
 
@@ -70,9 +71,10 @@ class Guard:
         """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone.
 
         Neither the line tracer nor modes that watch torch see it: our own code is nobody's business. The step that
-        it enters begins at its end, so that no step's duration holds what the recording takes."""
+        it enters begins at its end, so that no step's duration holds what the recording takes. What torch.jit.trace
+        runs is passed over: it would write down what we compute, too."""
         state = self._local.state
-        if state.busy or self.over:
+        if state.busy or self.over or _is_traced():
             return None
         state.busy = True
         tracing = self.tracing

@@ -23,12 +23,11 @@ from .. import schema
 from ..source import NOWHERE, Site, call_site, code_of
 from ..writer import TraceWriter
 from .calls import Call, Place, bind_arguments, parameters, place
+from .patches import Layer, Patch, take_all
 from .recording import Recording
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
-_Module: Any = torch.nn.Module
-_original = _Module._call_impl
 
 
 class Watched:
@@ -64,33 +63,20 @@ class ModuleHooks:
         self._roots = {id(model) for model in models.values()}
         self.watched: dict[int, Watched] = {}
         self._by_hooks: dict[int, Watched] = {}  # shallow copies (of DataParallel) share their dicts of hooks
-        self._compiled: list[tuple[torch.nn.Module, Any]] = []
         self.unseen: list[str] = []  # inside what torch.jit compiled: only the calls from outside are seen
         self.on_left: Callable[[Call, Any], None] | None = None  # told of each call that has returned
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None  # told of each call's begin and end
+        self.on_compiled: Callable[[torch.nn.Module], object] = lambda module: None  # told of calls of what wraps one
 
     def attach(self) -> None:
         """Begin to watch."""
         for name, model in self._models.items():
             self.adopt(name, model)
-        for watched in self.watched.values():
-            module: Any = watched.module
-            compiled = getattr(module, "_compiled_call_impl", None)
-            if compiled is not None and not watched.scripted:  # `module.compile()`: it runs eagerly meanwhile
-                self._compiled.append((module, compiled))
-                module._compiled_call_impl = None
-        _active.append(self)
-        _Module._call_impl = _call_impl
+        _CALLS.put(self)
 
     def detach(self) -> None:
-        """Leave torch and the modules as they were."""
-        if self in _active:
-            _active.remove(self)
-        if not _active and _Module._call_impl is _call_impl:
-            _Module._call_impl = _original
-        while self._compiled:
-            module, compiled = self._compiled.pop()
-            module._compiled_call_impl = compiled
+        """Leave torch as it was."""
+        _CALLS.take(self)
 
     def forget(self) -> None:
         """End: no module is known any more."""
@@ -100,6 +86,10 @@ class ModuleHooks:
     def end(self) -> None:
         """Record nothing more."""
         self._recording.over = True
+
+    def is_watched(self, module: torch.nn.Module) -> bool:
+        """Whether this is a module of a recorded model."""
+        return id(module) in self.watched
 
     def adopt(self, name: str, module: torch.nn.Module) -> None:
         """Watch a module and all below it, of which the model may get new ones while it runs."""
@@ -198,6 +188,8 @@ class ModuleHooks:
             return inner(module, *args, **kwargs)
         watched = self.watched.get(id(module)) or recording.hook(self.find, module)
         if watched is None:
+            if "_orig_mod" in module._modules:
+                self.on_compiled(module)
             return inner(module, *args, **kwargs)
         if module._forward_pre_hooks:
             return self._after_pre_hooks(watched, inner, module, args, kwargs)
@@ -259,30 +251,43 @@ class ModuleHooks:
         return result
 
 
-_active: list[ModuleHooks] = []
-
-
 def _forked() -> None:
     """In a process that was forked nothing is recorded: the files are the parent's, and other threads may have had
     locks."""
-    for hooks in _active:
+    for hooks in _CALLS.holders:
         hooks.end()
-    _active.clear()
-    _Module._call_impl = _original
+    take_all()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def _call_impl(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+def _calls(layer: Layer) -> Callable[..., Any]:
     """What runs in the place of torch's own: its own, as a step of each recording."""
-    if len(_active) == 1:
-        return _active[0].run(_original, module, args, kwargs)
-    inner: Callable[..., Any] = _original
-    for hooks in _active:
-        inner = _nested(hooks, inner)
-    return inner(module, *args, **kwargs)
+    original = layer.original
+
+    def _call_impl(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            return original(module, *args, **kwargs)
+        watching = layer.watching()
+        if len(watching) == 1:
+            return watching[0].run(original, module, args, kwargs)
+        inner = original
+        for hooks in watching:
+            inner = _nested(hooks, inner)
+        return inner(module, *args, **kwargs)
+
+    return _call_impl
+
+
+_COPIED = "unpatched_nn_module_call_impl"  # by torch's compiler
+_CALLS = Patch(
+    torch.nn.Module,
+    "_call_impl",
+    _calls,
+    copies=[("torch._dynamo.utils", _COPIED), ("torch._dynamo.variables.nn_module", _COPIED)],
+)
 
 
 def _nested(hooks: ModuleHooks, inner: Callable[..., Any]) -> Callable[..., Any]:

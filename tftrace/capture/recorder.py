@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -24,7 +26,7 @@ from .check import Checker
 from .checkpoints import Checkpoints
 from .choice import Choice
 from .collectives import Collectives
-from .compiled import eagerly, is_compiled
+from .compiled import UNSEEN, Eagerly, has_compiled, is_compiled
 from .frames import source_of_frames
 from .functions import Functions
 from .gradients import Gradients
@@ -33,6 +35,7 @@ from .identity import Identities
 from .launch import process
 from .lines import LineTracer
 from .ops import OpMode
+from .patches import Undo
 from .program import ProgramHooks
 from .recording import Recording
 from .rows import Rows
@@ -93,10 +96,20 @@ class Recorder:
         self._recording: Recording | None = None
         self._sieve: Sieve | None = None
         self.unwritten: str | None = None  # why the trace could not be written to its end
+        self._rest, self._leave, self._over = Undo(), Undo(), Undo()  # each does what the one before it does, and more
+        weakref.finalize(self, self._over).atexit = False  # an interruption may come before the first line of an exit
 
     def __enter__(self) -> Trace:
         if self._recording is not None:
             raise TraceError("This recording is running already: call record() again for another one.")
+        try:
+            return self._begin()
+        except BaseException:
+            self._over()
+            self._recording = None
+            raise
+
+    def _begin(self) -> Trace:
         rank, world, launch = process()
         ran = {} if launch is None else {"world": world, "launch": launch}
         writer, trace = begin(self._path, self._overwrite, self._describe() | ran, rank, launch)
@@ -110,7 +123,7 @@ class Recorder:
             rows := Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
             identities := Identities(summaries.of),
             checker,
-            self._write,
+            partial(_write, writer, self._values),
             None if self._values is None else self._values.keep,
         )
         recording.on_failure = lambda: writer.fail(recording.failure or "")
@@ -127,15 +140,27 @@ class Recorder:
             if isinstance(self._hooks, ProgramHooks):
                 self._hooks.on_left_out = self._gradients.leave_out
         self._functions = Functions(recording, writer, self._hooks)
-        self._watchers = self._watch(recording)
-        compiled = any(is_compiled(module) for model in self._models.values() for module in model.modules())
-        if compiled:
-            warnings.warn("tftrace runs the compiled model eagerly while it records.", stacklevel=2)
-        self._compiled = compiled
+        watchers = self._watch(recording)
         self._checkpoints = Checkpoints(recording)
         self._collectives = Collectives(recording, identities)
+        # What compiles meanwhile would compile the watching of ops, too.
+        everything = not self._models or self._level == "ops"
+        self._eagerly = Eagerly(self._hooks.is_watched, everything)
+        self._hooks.on_compiled = self._eagerly.called
         self._process = os.getpid()
+        self._rest.steps = (
+            self._hooks.detach,
+            self._functions.detach,
+            self._gradients.close,
+            self._checkpoints.remove,
+            self._collectives.remove,
+            self._eagerly.remove,
+        )
+        self._leave.steps = (self._rest, self._hooks.forget, *(watcher.close for watcher in watchers))
+        self._over.steps = (self._hooks.end, self._leave, writer.abandon)
         self.resume()
+        if any(is_compiled(module) for model in self._models.values() for module in model.modules()):
+            self._eagerly.all()
         writer.meta["unseen"] = self._hooks.unseen
         self.trace = trace
         return trace
@@ -144,27 +169,25 @@ class Recorder:
         """Watch what is called from now on; not in a process that was forked, as the files are the parent's."""
         assert self._recording is not None
         self._recording.over |= os.getpid() != self._process
-        self._hooks.attach()
-        self._functions.attach()
-        self._checkpoints.attach()
-        self._collectives.attach()
-        self._around = ExitStack()
-        if self._compiled:
-            self._around.enter_context(torch.compiler.set_stance("force_eager"))
-        if not self._models or self._level == "ops":  # what compiles meanwhile would compile the watching of ops, too
-            self._around.enter_context(eagerly())
+        try:
+            self._hooks.attach()
+            self._functions.attach()
+            self._checkpoints.attach()
+            self._collectives.attach()
+            self._eagerly.attach()
+        except BaseException:
+            self._rest()
+            raise
 
     def rest(self) -> None:
         """Leave torch as it was until `resume`, with all that was seen so far in the trace."""
-        self._hooks.detach()
-        self._functions.detach()
-        self._gradients.close()
-        self._checkpoints.remove()
-        self._collectives.remove()
-        self._around.close()
-        recording = self._recording
-        if recording is not None and os.getpid() == self._process:
-            recording.hook(self._pause, recording)
+        try:
+            self._rest()
+            recording = self._recording
+            if recording is not None and os.getpid() == self._process:
+                recording.hook(self._pause, recording)
+        finally:
+            self._rest()
 
     def _pause(self, recording: Recording) -> None:
         recording.settle(ended=True)
@@ -174,12 +197,12 @@ class Recorder:
 
     def _of_program(self, recording: Recording, writer: TraceWriter) -> ModuleHooks:
         """What watches the models that are not known yet."""
-
         kinds: list[str] = []
+        said = self._meta
 
         def describe(model: torch.nn.Module) -> None:
             if not kinds:
-                writer.meta.update(about_model(model) | self._meta)
+                writer.meta.update(about_model(model) | said)
             if next(model.parameters(), None) is not None:  # a loss is no model
                 kinds.append(type(model).__name__)
                 writer.meta["model"] = ", ".join(dict.fromkeys(kinds))
@@ -214,40 +237,37 @@ class Recorder:
         recording.on_root = switch
         self._writer.meta["lost"] = lost
         if lost:
-            warnings.warn(lost[0], stacklevel=3)
+            warnings.warn(lost[0], stacklevel=4)
         return watchers
 
-    def _write(self) -> None:
-        if self._values is not None:
-            self._values.write()
-        self._writer.flush()
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            self._end(error)
+        finally:
+            self._over()
+            self._recording = None
+
+    def _end(self, error: BaseException | None) -> None:
         recording = self._recording
         assert recording is not None
-        self._hooks.detach()
-        self._functions.detach()
-        self._hooks.forget()
-        self._gradients.close()
-        self._checkpoints.remove()
-        self._collectives.remove()
-        self._around.close()
-        for watcher in self._watchers:
-            watcher.close()
+        self._leave()
         if os.getpid() != self._process:  # a fork of it: the files are the parent's
             return
         recording.hook(recording.end, error is not None)
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"
+        elif self._models and not recording.steps and has_compiled():
+            self._writer.meta["lost"] = [*self._writer.meta.get("lost", ()), UNSEEN]
+            with suppress(UserWarning):
+                warnings.warn(UNSEEN, stacklevel=3)
         self.unwritten = recording.failure if recording.unwritten else None
-        self._recording = None
-        problem = self._end(complete=recording.failure is None)
+        problem = self._close(complete=recording.failure is None)
         if problem is not None and recording.failure is None:
             self.unwritten = problem
             with suppress(UserWarning):  # it is one where warnings are made errors
-                warnings.warn(f"tftrace could not write the end of {self.trace.path}: {problem}.", stacklevel=2)
+                warnings.warn(f"tftrace could not write the end of {self.trace.path}: {problem}.", stacklevel=3)
 
-    def _end(self, complete: bool) -> str | None:
+    def _close(self, complete: bool) -> str | None:
         """Write the end of the trace; returns what went wrong, which must not reach the model's code: that has run."""
         problem = None
         try:
@@ -351,6 +371,13 @@ def record(
         recipes=recipes,
         backward=backward,
     )
+
+
+def _write(writer: TraceWriter, values: Values | None) -> None:
+    """Write out what has gathered."""
+    if values is not None:
+        values.write()
+    writer.flush()
 
 
 def _named(model: Models) -> dict[str, torch.nn.Module]:

@@ -6,6 +6,7 @@ import atexit
 import inspect
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial, wraps
@@ -107,7 +108,7 @@ def _recorded(call: Any, own: _Own, run: Callable[..., Any], holder: Any = None)
 
     @wraps(call)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with own as holder.trace:
+        with _Call(own) as holder.trace:
             return run(call, args, kwargs)
 
     holder = holder or wrapper
@@ -121,10 +122,11 @@ class _Own:
     def __init__(self, recorder: Recorder, keep: bool) -> None:
         self._recorder, self._keep = recorder, keep
         self._trace: Trace | None = None
-        self._lock = threading.Lock()
-        self._awake = 0
+        self._lock = threading.RLock()
+        self._awake: set[int] = set()  # the calls that run
 
-    def __enter__(self) -> Trace:
+    def begin(self, call: int) -> Trace:
+        """A call begins."""
         with self._lock:
             if self._trace is None:
                 self._trace = self._recorder.__enter__()
@@ -132,12 +134,13 @@ class _Own:
                     atexit.register(self._end)
             elif not self._awake:
                 self._recorder.resume()
-            self._awake += 1
+            self._awake.add(call)
             return self._trace
 
-    def __exit__(self, *error: object) -> None:
+    def end(self, call: int) -> None:
+        """A call ends; that it does may be said again."""
         with self._lock:
-            self._awake -= 1
+            self._awake.discard(call)
             if not self._awake and self._trace is not None:
                 self._recorder.rest()
                 with suppress(TraceError):  # somebody may have deleted it
@@ -146,3 +149,23 @@ class _Own:
     def _end(self) -> None:
         if self._trace is not None and self._recorder.there:  # else it was deleted or replaced meanwhile
             self._recorder.__exit__(None, None, None)
+
+
+class _Call:
+    """One call, during which the recorder is awake. Where it is kept from its end, it ends when it is gone."""
+
+    def __init__(self, own: _Own) -> None:
+        self._own = own
+        self._gone = weakref.finalize(self, own.end, id(self))
+        self._gone.atexit = False
+
+    def __enter__(self) -> Trace:
+        return self._own.begin(id(self))
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._own.end(id(self))
+        except BaseException:
+            self._own.end(id(self))
+            raise
+        self._gone.detach()
