@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,44 @@ def test_the_test_above_sees_a_wrong_import(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     with pytest.raises(AssertionError, match="trace imports cli"):
         test_imports_run_from_low_to_high(tmp_path / "trace.py")
+
+
+RECORDING = [file for name in ("capture", "models", "commands") for file in sorted((PACKAGE / name).rglob("*.py"))]
+RECORDING += [PACKAGE / "replay.py", PACKAGE / "notebook.py", PACKAGE / "runner.py"]
+
+
+@pytest.mark.parametrize("file", RECORDING, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_only_the_registry_replaces_what_is_not_ours(file: Path) -> None:
+    assert file.name == "patches.py" or replaced_in(file.read_text(encoding="utf-8")) == []
+
+
+def replaced_in(source: str) -> list[str]:
+    """Attributes of imported modules, and of what is in them, that a source assigns to or deletes."""
+    tree = ast.parse(source)
+    theirs: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level):
+            theirs |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    found = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)) or isinstance(node, ast.Call)
+    ]
+    calls = re.compile(r"(.*\.)?(setattr|delattr|set_stance)\(")
+    return [text for text in found if calls.match(text) or ("(" not in text and text.split(".")[0] in theirs)]
+
+
+def test_the_test_above_sees_what_is_replaced() -> None:
+    said = "import torch\nfrom torch import nn as n\nmine.x = 1\n{}\n"
+    assert replaced_in(said.format("del mine.x")) == []
+    for line in (
+        "torch.compile = f",
+        "n.Module.__call__ = f",
+        "del n.x",
+        "setattr(kind, name, f)",
+        "torch.compiler.set_stance(x)",
+    ):
+        assert replaced_in(said.format(line)), line
 
 
 @pytest.mark.parametrize(

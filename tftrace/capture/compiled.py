@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache, wraps
 from typing import Any
 
@@ -74,10 +74,21 @@ class Eagerly:
 
     def called(self, module: torch.nn.Module) -> bool:
         """A compiled module is called: whether it is to run eagerly."""
-        eagerly = self._everything or any(map(self._is_recorded, module.modules()))
-        if eagerly:
+        wanted = self._everything or any(map(self._is_recorded, module.modules()))
+        if wanted:
             self.all()
-        return eagerly
+        return wanted
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """All that is compiled runs eagerly in this block."""
+    block = object()
+    try:
+        _stance().put(block)
+        yield
+    finally:
+        _stance().take(block)
 
 
 def _compiling(layer: Layer) -> Callable[..., Any]:
@@ -85,8 +96,8 @@ def _compiling(layer: Layer) -> Callable[..., Any]:
 
     @wraps(original)
     def compile(*args: Any, **kwargs: Any) -> Any:
-        for eagerly in layer.watching():
-            eagerly.begin()
+        for recording in layer.watching():
+            recording.begin()
         return original(*args, **kwargs)
 
     return compile
@@ -102,7 +113,7 @@ class _Call:
         compiled = None if module is None else vars(module).get(_IN_PLACE)
         if compiled is None or torch.compiler.is_dynamo_compiling():
             return compiled
-        return None if any(eagerly.called(module) for eagerly in self._layer.watching()) else compiled
+        return None if any(recording.called(module) for recording in self._layer.watching()) else compiled
 
     def __set__(self, module: torch.nn.Module, compiled: Any) -> None:
         vars(module)[_IN_PLACE] = compiled

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.compiler import set_stance
 
+from ..capture.compiled import eagerly
 from .answer import answer
 from .config import load_config
 from .dummy import around
@@ -42,8 +42,8 @@ class Loaded:
         """Run the forward, or the generation, without gradients; its output."""
         seed_all(self.request.model.seed)
         # Attention that compiles itself would keep one waiting for minutes, and runs where nothing sees it.
-        eagerly = set_stance("force_eager") if self.request.model.attn == "flex_attention" else nullcontext()
-        with torch.no_grad(), around(self.model), eagerly:
+        alone = eagerly() if self.request.model.attn == "flex_attention" else nullcontext()
+        with torch.no_grad(), around(self.model), alone:
             if self.generation:
                 return self.model.generate(**self.inputs, **self.generation)
             return self.model(**self.inputs)
