@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tftrace import schema
-from tftrace.folder import create_folder
-from tftrace.trace import Trace, load
-from tftrace.writer import TraceWriter
+from tftrace.trace import schema
+from tftrace.trace.disk.folder import create_folder
+from tftrace.trace.trace import Trace, load
+from tftrace.trace.writer import TraceWriter
 
 SOURCE = '''\
 class Attention(Module):

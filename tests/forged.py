@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tftrace import schema
+from tftrace.trace import schema
 
 # The title, a clear screen, CSI and OSC in one byte, right-to-left, an isolate, a backspace, an overwritten line.
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\x9d0;owned\x9c\u202e\u2066\u200f\u2028\x7f\x08\x0b\rdone\x1bc"

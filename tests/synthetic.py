@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tftrace import schema
-from tftrace.folder import create_folder
-from tftrace.writer import TraceWriter
+from tftrace.trace import schema
+from tftrace.trace.disk.folder import create_folder
+from tftrace.trace.writer import TraceWriter
 
 SOURCE = '''\
 class Decoder(nn.Module):

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import tftrace
-from tftrace import schema
 from tftrace.cli import _names, app, main
 from tftrace.errors import TraceError
 from tftrace.keeping import advice
 from tftrace.merge import merge
 from tftrace.rebuild import attention
 from tftrace.show import show_pair
+from tftrace.trace import schema
 from tftrace.tui import TraceApp
 from tftrace.tui.pairapp import PairApp
 

@@ -13,7 +13,7 @@ import tftrace
 from tftrace.align import Pair, align, differences, roles
 from tftrace.breakpoints import read
 from tftrace.show import show_pair
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 from tftrace.tui.pairapp import PairApp
 
 from .builders import tree_trace

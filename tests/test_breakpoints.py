@@ -8,7 +8,7 @@ import pytest
 from tftrace import breakpoints, stepping
 from tftrace.breakpoints import Breakpoint, Breakpoints, column, here, read
 from tftrace.errors import TraceError
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 
 from .builders import attention_trace
 

@@ -13,7 +13,7 @@ import pytest
 
 import tftrace
 from tftrace.cli import main
-from tftrace.writer import TraceWriter
+from tftrace.trace.writer import TraceWriter
 
 DEMO = Path(tftrace.__file__).parent / "demo"
 

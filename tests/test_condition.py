@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace import schema
 from tftrace.condition import NAMES, STATISTICS, fits, is_condition, parse
 from tftrace.errors import TraceError
-from tftrace.trace import Trace
+from tftrace.trace import schema
+from tftrace.trace.trace import Trace
 
 from .builders import attention_trace
 

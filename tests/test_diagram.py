@@ -16,7 +16,7 @@ from tftrace.cli import main
 from tftrace.export import FORMATS
 from tftrace.export.diagram.layout import Drawing, lay_out
 from tftrace.flow import Graph, graph
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 
 from .builders import Builder
 from .conftest import tiny

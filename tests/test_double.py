@@ -9,8 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import tftrace
-from tftrace import schema
 from tftrace.capture import cells
+from tftrace.trace import schema
 
 from .zoo_models import DECODER, words
 

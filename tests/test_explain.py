@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace import schema
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.explain import KEPT, REPLAYED, explain
-from tftrace.trace import Trace
+from tftrace.trace import schema
+from tftrace.trace.trace import Trace
 
 from .conftest import tiny
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tftrace import schema
 from tftrace.flow import consumers, producer
+from tftrace.trace import schema
 
 from .builders import Builder, hostile_trace
 

@@ -18,9 +18,9 @@ from torch import nn
 
 import tftrace
 from tftrace.cli import main
-from tftrace.numbers import NumbersWriter, numbers
-from tftrace.trace import load
-from tftrace.writer import TraceWriter
+from tftrace.trace.scalars import NumbersWriter, numbers
+from tftrace.trace.trace import load
+from tftrace.trace.writer import TraceWriter
 
 from .full import Disk
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from textual.pilot import Pilot
 
-from tftrace import schema
 from tftrace.grid import BROKEN, DIFFERS, EMPTY, PLAIN, grid
-from tftrace.trace import Trace
+from tftrace.trace import schema
+from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
 
 from .builders import Builder, attention_trace

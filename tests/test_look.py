@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tftrace import describe, schema
+from tftrace import describe
+from tftrace.trace import schema
 
 from .builders import Builder, attention_trace
 

@@ -17,8 +17,8 @@ from torch import nn
 
 import tftrace
 from tftrace.cli import main
-from tftrace.inside import read_bytes
-from tftrace.trace import load
+from tftrace.trace.disk.safe_files import read_bytes
+from tftrace.trace.trace import load
 
 from .builders import attention_trace
 

@@ -19,15 +19,6 @@ from transformers.pytorch_utils import Conv1D
 
 from tftrace.recipes.library import library
 
-from . import (  # noqa: F401 - registered by importing
-    breaks_experts,
-    breaks_families,
-    breaks_layers,
-    breaks_leaves,
-    breaks_shown,
-    breaks_slight,
-    breaks_stated,
-)
 from .breaking import BROKEN, Patch, breaks, leaf
 from .conftest import tiny
 from .test_checks import verdicts

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tftrace import load, notes
+from tftrace import load
 from tftrace.cli import main
 from tftrace.errors import TraceError
+from tftrace.trace import notes
 
 from .builders import Builder, attention_trace
 

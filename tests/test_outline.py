@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tftrace import along
 from tftrace.outline import Outline
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 
 from .builders import attention_trace, tree_trace
 from .test_stepping import trees

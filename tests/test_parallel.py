@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrace.trace import Trace, load
+from tftrace.trace.trace import Trace, load
 
 from .parallel import LEVELS, WAYS
 

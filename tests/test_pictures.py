@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from textual.pilot import Pilot
 
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp, pictures
 from tftrace.tui.heat import rgb
 from tftrace.tui.palette import DARK

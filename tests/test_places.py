@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace import places, schema
-from tftrace.trace import Trace
+from tftrace import places
+from tftrace.trace import schema
+from tftrace.trace.trace import Trace
 
 from .builders import Builder, attention_trace
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tftrace import notes, numbers, prune, schema, values
+from tftrace import prune
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.info import info
 from tftrace.merge import merge
-from tftrace.trace import Trace, load
+from tftrace.trace import notes, scalars, schema, values
+from tftrace.trace.trace import Trace, load
 
 from .builders import Builder, attention_trace, hostile_trace
 from .test_ranks import join
@@ -163,7 +164,7 @@ def test_folders_of_two_ranks_become_one_trace(tmp_path: Path) -> None:
         (path / "values").mkdir()
         save_file({"0": np.zeros(2, np.float32)}, path / "values" / f"{rank:05d}-00000.safetensors")
         notes.write(load(path), 0, f"note {rank}")
-        said = numbers.NumbersWriter(path / f"rank-{rank:05d}")
+        said = scalars.NumbersWriter(path / f"rank-{rank:05d}")
         said.note(0, "launch", "scaled", {"s": 0.5 + rank, "A": "gelu"})
         said.close()
     trace = merge(paths[::-1], tmp_path / "whole.tftrace")
@@ -171,7 +172,7 @@ def test_folders_of_two_ranks_become_one_trace(tmp_path: Path) -> None:
     assert [trace.source(f"/{rank}.py") for rank in range(2)] == [["of rank 0"], ["of rank 1"]]
     assert set(trace.meta["equations"]) == {"e0", "e1"} and trace.meta["complete"] is True
     assert notes.read(trace) == {0: "note 0", 1: "note 1"}
-    assert [numbers.numbers(trace, at, "scaled") for at in range(2)] == [{"s": n, "A": "gelu"} for n in (0.5, 1.5)]
+    assert [scalars.numbers(trace, at, "scaled") for at in range(2)] == [{"s": n, "A": "gelu"} for n in (0.5, 1.5)]
     assert values.files(trace.path) == ["00000-00000.safetensors", "00001-00000.safetensors"]
     assert len(load(paths[0])) == 1  # they stay as they are
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.tftrace", "1.tftrace", "whole.tftrace"]

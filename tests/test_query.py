@@ -15,7 +15,7 @@ from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.export.table import COLUMNS
 from tftrace.query import TABLES, query
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 
 from .builders import attention_trace, hostile_trace
 from .test_ranks import join

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tftrace import schema
 from tftrace.capture.launch import process
 from tftrace.cli import main
 from tftrace.errors import TraceError
-from tftrace.folder import check_folder, create_folder
-from tftrace.trace import Trace, load
-from tftrace.writer import TraceWriter
+from tftrace.trace import schema
+from tftrace.trace.disk.folder import check_folder, create_folder
+from tftrace.trace.trace import Trace, load
+from tftrace.trace.writer import TraceWriter
 
 from .builders import Builder
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import tftrace
-from tftrace import schema
-from tftrace.numbers import numbers
 from tftrace.rebuild import attention
-from tftrace.trace import Trace
+from tftrace.trace import schema
+from tftrace.trace.scalars import numbers
+from tftrace.trace.trace import Trace
 
 from .conftest import tiny
 

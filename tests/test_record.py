@@ -20,7 +20,7 @@ from tftrace.capture import summaries
 from tftrace.capture.structure import leaves
 from tftrace.models.load import load
 from tftrace.models.request import InputOptions, Request
-from tftrace.writer import TraceWriter
+from tftrace.trace.writer import TraceWriter
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

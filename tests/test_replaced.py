@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace import notes
 from tftrace.cli import main
 from tftrace.export import export
-from tftrace.folder import check_folder, create_folder, new_folder
 from tftrace.merge import merge
-from tftrace.trace import load
+from tftrace.trace import notes
+from tftrace.trace.disk.folder import check_folder, create_folder, new_folder
+from tftrace.trace.trace import load
 
 from .builders import attention_trace
 from .test_ranks import join

@@ -12,7 +12,7 @@ import pytest
 
 from tftrace.errors import TraceError
 from tftrace.show import show
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 
 from .builders import attention_trace, big_trace, hostile_trace
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tftrace import stepping
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 
 from .builders import attention_trace, tree_trace
 

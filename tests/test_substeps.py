@@ -9,7 +9,7 @@ import pytest
 
 import tftrace
 from tftrace import describe, rebuild
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 
 from .conftest import tiny
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrace.trace import load
+from tftrace.trace.trace import load
 
 from .synthetic import write
 

@@ -18,11 +18,11 @@ import pytest
 from rich.segment import Segment
 
 import tftrace
-from tftrace import notes
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.export.formats import FORMATS
 from tftrace.terminal import Paper, console, data, document, say, tell
+from tftrace.trace import notes
 from tftrace.tui import TraceApp
 from tftrace.tui.pairapp import PairApp
 

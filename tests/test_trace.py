@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace import schema
-from tftrace.arrays import indices, numpy_of
 from tftrace.errors import TraceError
-from tftrace.trace import Trace, load
-from tftrace.writer import TraceWriter
+from tftrace.trace import schema
+from tftrace.trace.arrays import indices, numpy_of
+from tftrace.trace.trace import Trace, load
+from tftrace.trace.writer import TraceWriter
 
 from . import synthetic
 from .builders import Builder, attention_trace, tree_trace
@@ -91,8 +91,8 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from tftrace import schema
-from tftrace.folder import create_folder
-from tftrace.writer import TraceWriter
+from tftrace.trace.disk.folder import create_folder
+from tftrace.trace.writer import TraceWriter
 def row(step, status):
     return (step, None if step == 0 else 0, min(step, 1), 0, 0, "module", f"m{step}", "T", 0, *([None] * 7), step, None,
             status, None)
@@ -216,7 +216,7 @@ def test_meta_that_is_none(tmp_path: Path, change: Any, message: str) -> None:
 
 
 def test_a_huge_meta_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tftrace.reader._META_LIMIT", 100)
+    monkeypatch.setattr("tftrace.trace.reader._META_LIMIT", 100)
     with pytest.raises(TraceError, match="too large"):
         load(forged(tmp_path, {}))
 

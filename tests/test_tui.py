@@ -13,7 +13,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tftrace.errors import TraceError
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
 from tftrace.tui.keymap import KEYMAP
 from tftrace.tui.prompt import Prompt

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 import tftrace
 from tftrace import describe
 from tftrace.cli import main
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
 from tftrace.tui.attentionscreen import AttentionScreen
 from tftrace.tui.heat import digits

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from tftrace.breakpoints import Breakpoint
 from tftrace.commands.view import view
 from tftrace.errors import TraceError
-from tftrace.trace import Trace
+from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp, state
 from tftrace.tui.pairapp import PairApp
 from tftrace.tui.state import State

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from tftrace import describe, schema
+from tftrace import describe
 from tftrace.errors import TraceError
-from tftrace.trace import Trace
+from tftrace.trace import schema
+from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp, editor
 from tftrace.tui.sourcepane import SourcePane
 

@@ -16,7 +16,7 @@ from torch import nn
 import tftrace
 from tftrace.capture import values as capture_values
 from tftrace.errors import TraceError
-from tftrace.values import read_value
+from tftrace.trace.values import read_value
 
 from .bits import same_bits
 from .builders import Builder
@@ -334,7 +334,7 @@ def test_a_header_of_another_length_is_refused_before_it_is_read(tmp_path: Path,
 
 
 def test_a_header_beyond_any_of_ours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tftrace.values._HEADER_LIMIT", 20)
+    monkeypatch.setattr("tftrace.trace.values._HEADER_LIMIT", 20)
     with pytest.raises(TraceError, match="cannot be read as values"):
         read_value(forged(tmp_path, entry()), f"{NAME}#7", (2, 2))
 

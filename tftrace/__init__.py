@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import TraceError
-from .trace import Trace, load
+from .trace.trace import Trace, load
 
 if TYPE_CHECKING:
     from .capture.recorder import record

@@ -11,10 +11,11 @@ from fnmatch import translate
 
 import numpy as np
 
-from . import marks, schema
+from . import marks
 from .condition import fits, parse
 from .errors import TraceError
-from .trace import Trace
+from .trace import schema
+from .trace.trace import Trace
 
 _PLACE = re.compile(r"(.*?)([^/\\]+):(\d{1,9})")  # a folder, a file and a line of it
 _PARTS = re.compile(r"(?:(?P<pattern>.+?)\s*)??(?:\bwhen\s+(?P<when>.+?))?(?:\s*\bhit\s+(?P<hit>\d{1,9}))?", re.DOTALL)

@@ -10,8 +10,8 @@ from . import describe
 from .text import duration, visible
 
 if TYPE_CHECKING:
-    from .step import Step
-    from .trace import Trace
+    from .trace.step import Step
+    from .trace.trace import Trace
 
 _TOP = 12  # steps of a trace, children of a step
 

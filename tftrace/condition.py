@@ -12,9 +12,10 @@ from fnmatch import translate
 
 import numpy as np
 
-from . import marks, schema
+from . import marks
 from .errors import TraceError
-from .trace import Trace
+from .trace import schema
+from .trace.trace import Trace
 
 STATISTICS = (*schema.STATISTICS, "numel", "nbytes")
 NUMBERS = ("step", "depth", "forward", "rank", "occurrence", "line")  # columns of the steps table

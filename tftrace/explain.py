@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import schema, tokens
 from .errors import TraceError
 from .flow import producer
 from .recipes import kept
@@ -16,8 +15,9 @@ from .recipes.mixture import mixture
 from .recipes.nodes import Lookup, Node, Select, inline
 from .recipes.plan import Statement
 from .recipes.terms import Factor, Piece, Terms, cell_of
-from .step import TensorRow
-from .trace import Trace
+from .trace import schema, tokens
+from .trace.rows import TensorRow
+from .trace.trace import Trace
 
 if TYPE_CHECKING:
     from .recipes.kept import Fitted

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import marks, schema
+from . import marks
 from .along import MEASURES, norms
 from .places import entered
-from .trace import Trace
+from .trace import schema
+from .trace.trace import Trace
 
 EMPTY, PLAIN, DIFFERS, BROKEN = range(4)  # what a cell holds; the later is the worse
 

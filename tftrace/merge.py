@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import notes, numbers, schema, values
 from .errors import TraceError
-from .folder import META, check_folder, rank_folder, write_bytes, write_json
-from .inside import regular
-from .replace import hidden, replaced
-from .trace import Trace, load
-from .whole import check_whole
+from .trace import notes, scalars, schema, values
+from .trace.disk.folder import META, check_folder, rank_folder, write_bytes, write_json
+from .trace.disk.replace import hidden, replaced
+from .trace.disk.safe_files import regular
+from .trace.disk.whole_trace import check_whole
+from .trace.trace import Trace, load
 
 
 def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str], *, overwrite: bool = False) -> Trace:
@@ -69,8 +69,8 @@ def _add(trace: Trace, aside: Path) -> None:
         folder.mkdir()
         for table in (*schema.TABLES, *(["numbers"] if (trace.path / folder.name / "numbers.arrow").exists() else [])):
             shutil.copyfile(regular(trace.path, folder.name, f"{table}.arrow"), folder / f"{table}.arrow")
-        if (trace.path / folder.name / numbers.FILE).is_file():
-            shutil.copyfile(regular(trace.path, folder.name, numbers.FILE), folder / numbers.FILE)
+        if (trace.path / folder.name / scalars.FILE).is_file():
+            shutil.copyfile(regular(trace.path, folder.name, scalars.FILE), folder / scalars.FILE)
         write_json(folder / META, trace.meta | {"sources": sources})
     for name in values.files(trace.path):
         (aside / "values").mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ from .commands._options import Options
 from .commands._shared import check_words
 from .errors import TraceError
 from .terminal import tell
-from .trace import Trace
+from .trace.trace import Trace
 
 USAGE = """\
 %%trace [-o FOLDER] [--level modules|functions|lines|ops] [--model-class PATTERN] [--skip N] [--every N]

@@ -13,7 +13,6 @@ from math import prod, sqrt
 
 import numpy as np
 
-from . import schema, tokens
 from .errors import TraceError
 from .keeping import advice
 from .recipes.bound import bound
@@ -22,9 +21,10 @@ from .recipes.mixture import Mixture, mixture
 from .recipes.nodes import Node
 from .recipes.plan import Statement
 from .recipes.value import reorder
-from .step import TensorRow
-from .trace import Trace
-from .values import read_value
+from .trace import schema, tokens
+from .trace.rows import TensorRow
+from .trace.trace import Trace
+from .trace.values import read_value
 
 _LARGEST = 1 << 26  # weights that are held at once
 _NAMES = {"Q": "query", "K": "key", "V": "value", "M": "attention_mask", "p": "position_bias"}

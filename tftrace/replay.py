@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from .errors import TraceError
-from .trace import Trace
+from .trace.trace import Trace
 
 _SAME = ("kind", "name", "forward", "occurrence", "rank")
 

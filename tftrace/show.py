@@ -9,14 +9,15 @@ from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 
-from . import describe, schema
+from . import describe
 from .align import COMPARED, align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
 from .terminal import Paper, Part, document, reader_left
 from .text import duration, visible
-from .trace import Trace
+from .trace import schema
+from .trace.trace import Trace
 
 _BEFORE, _AFTER = 4, 6  # source lines around a statement
 _COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}

@@ -9,10 +9,11 @@ import re
 
 import numpy as np
 
-from . import marks, schema
+from . import marks
 from .breakpoints import halts
 from .condition import fits, is_condition, parse
-from .trace import Trace
+from .trace import schema
+from .trace.trace import Trace
 
 
 def into(trace: Trace, position: int) -> int:

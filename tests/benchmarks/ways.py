@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tftrace.schema import LEVELS
+from tftrace.trace.schema import LEVELS
 
 Forward = Callable[[torch.Tensor], Any]
 

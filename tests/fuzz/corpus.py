@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from safetensors.numpy import save_file
 
-from tftrace import notes, schema
-from tftrace.folder import create_folder
-from tftrace.trace import load
-from tftrace.writer import TraceWriter
+from tftrace.trace import notes, schema
+from tftrace.trace.disk.folder import create_folder
+from tftrace.trace.trace import load
+from tftrace.trace.writer import TraceWriter
 
 from ..builders import Builder, add_attention, attention_trace, hostile_trace
 

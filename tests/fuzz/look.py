@@ -7,11 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tftrace import describe, notes, stepping
+from tftrace import describe, stepping
 from tftrace.errors import TraceError
 from tftrace.info import info
 from tftrace.show import show
-from tftrace.trace import Trace, load
+from tftrace.trace import notes
+from tftrace.trace.trace import Trace, load
 
 
 def _steps(trace: Trace) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import describe, rebuild, schema
-from ..step import TensorRow
+from .. import describe, rebuild
 from ..text import shape, visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 from .pairs import Pair
 
 # What is known of two steps in which nothing differs; their numbers have not been looked at.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..trace import Trace
+from ..trace.trace import Trace
 from .roles import Role, roles
 
 

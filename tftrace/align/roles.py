@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import schema
 from ..describe import attention_steps
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 _LINEAR = re.compile(r"Linear|Conv1D")
 _NORM = re.compile(r"Norm$|Norm\d*d?$|LayerNormalization$")

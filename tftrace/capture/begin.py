@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from ..errors import TraceError
-from ..folder import new_folder
-from ..trace import Trace
-from ..writer import TraceWriter
+from ..trace.disk.folder import new_folder
+from ..trace.trace import Trace
+from ..trace.writer import TraceWriter
 
 
 def begin(

@@ -9,8 +9,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-from .. import schema
 from ..source import NOWHERE, Site
+from ..trace import schema
 from .identity import View
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from ..errors import TraceError
-from ..numbers import NumbersWriter
 from ..recipes.fit import fit, join
 from ..recipes.library import Library, Match
 from ..recipes.recipe import Equation
-from ..writer import TraceWriter
+from ..trace.scalars import NumbersWriter
+from ..trace.writer import TraceWriter
 from .calls import Call
 from .cells import ALL, Reading, Units, coarse_products
 from .judge import Outcome, judge_all

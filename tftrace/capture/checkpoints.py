@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils import checkpoint
 
-from .. import schema
+from ..trace import schema
 from .calls import place
 from .patches import Layer, Patch
 from .recording import Recording

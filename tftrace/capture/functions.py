@@ -10,9 +10,9 @@ from functools import lru_cache, partial
 from types import CodeType, FrameType
 from typing import Any
 
-from .. import schema
 from ..source import NOWHERE, call_site, code_of
-from ..writer import TraceWriter
+from ..trace import schema
+from ..trace.writer import TraceWriter
 from .calls import Call, Place, place
 from .hooks import ModuleHooks, defined
 from .program import ProgramHooks

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ..unwritten import why
+from ..trace.disk.write_errors import why
 from .calls import Call
 
 _disable_function_modes = torch._C.DisableTorchFunction

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch.nn.modules import module as torch_module
 
-from .. import schema
 from ..source import NOWHERE, Site, call_site, code_of
-from ..writer import TraceWriter
+from ..trace import schema
+from ..trace.writer import TraceWriter
 from .calls import Call, Place, bind_arguments, parameters, place
 from .patches import Layer, Patch, take_all
 from .recording import Recording

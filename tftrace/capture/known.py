@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from .. import schema
 from ..recipes.library import Level, Library, Match
+from ..trace import schema
 from .calls import Call
 from .references import applies
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from .. import schema
 from ..source import NOWHERE, Site, Statement, call_site, qualified_name, statements
-from ..writer import TraceWriter
+from ..trace import schema
+from ..trace.writer import TraceWriter
 from .calls import Call, Place, place
 from .hooks import ModuleHooks, own_parameters
 from .recording import Recording

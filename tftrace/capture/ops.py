@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode, resolve_name
 
-from .. import schema
 from ..source import NOWHERE, Site, call_site
-from ..writer import TraceWriter
+from ..trace import schema
+from ..trace.writer import TraceWriter
 from .calls import Call, Place, place
 from .recording import Recording
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..writer import TraceWriter
+from ..trace.writer import TraceWriter
 from .choice import Choice, is_model
 from .hooks import BETWEEN, ModuleHooks, Watched
 from .recording import Recording

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import torch
 
-from .. import schema
 from ..errors import TraceError
 from ..recipes.library import with_own
-from ..trace import Trace
-from ..unwritten import why
-from ..writer import TraceWriter
+from ..trace import schema
+from ..trace.disk.write_errors import why
+from ..trace.trace import Trace
+from ..trace.writer import TraceWriter
 from .about import about_model, about_run
 from .begin import begin
 from .cells import ALL

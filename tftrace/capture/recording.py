@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from .. import schema
+from ..trace import schema
 from .calls import Call, Place, place
 from .guard import Guard, State
 from .identity import Identities, Record, View

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .. import schema
-from ..writer import TraceWriter
+from ..trace import schema
+from ..trace.writer import TraceWriter
 from .calls import Call, Place
 from .summaries import Summaries
 

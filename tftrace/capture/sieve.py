@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..condition import Both, Condition, Not, fits, parse
-from ..trace import Trace
-from ..writer import TraceWriter
+from ..trace.trace import Trace
+from ..trace.writer import TraceWriter
 from .check import Checker
 from .rows import Rows
 from .values import Values

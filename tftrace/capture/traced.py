@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 import torch
 
 from ..errors import TraceError
-from ..trace import Trace
+from ..trace.trace import Trace
 from . import functions
 from .choice import Choice
 from .hooks import BETWEEN

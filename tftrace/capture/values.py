@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from .. import schema
 from ..errors import TraceError
-from ..folder import write_bytes
+from ..trace import schema
+from ..trace.disk.folder import write_bytes
 from .identity import Record
 from .memory import address
 
 AUTO_BYTES = 256 << 20
 _FILE_BYTES = 32 << 20  # what may wait in memory, and the usual size of a file
-_DTYPES = frozenset(  # what safetensors files of every version hold and `tftrace.values` reads
+_DTYPES = frozenset(  # what safetensors files of every version hold and `tftrace.trace.values` reads
     (
         *(torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.uint64),
         *(torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64),

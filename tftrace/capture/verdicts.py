@@ -8,13 +8,13 @@ from functools import partial
 
 import torch
 
-from .. import schema
 from ..errors import TraceError
 from ..recipes.fit import join
 from ..recipes.library import Match
 from ..recipes.plan import Plan
 from ..recipes.value import Array
-from ..writer import TraceWriter
+from ..trace import schema
+from ..trace.writer import TraceWriter
 from .cells import Reading, Units, coarse_products
 from .judge import Outcome, judge
 from .numbers import on_host

@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import runner
 from ..errors import TraceError
-from ..folder import check_folder
-from ..trace import load
+from ..trace.disk.folder import check_folder
+from ..trace.trace import load
 from ._options import Options
 from ._recording import summed_up
 from ._shared import free_name

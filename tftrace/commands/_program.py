@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from .. import runner
 from ..capture.launch import launched
 from ..errors import TraceError
-from ..folder import check_folder
 from ..imported import when_imported
-from ..replace import remove
-from ..trace import Trace
-from ..whole import check_whole
+from ..trace.disk.folder import check_folder
+from ..trace.disk.replace import remove
+from ..trace.disk.whole_trace import check_whole
+from ..trace.trace import Trace
 from ._recording import summed_up
 from ._shared import free_name
 from ._threads import wait_for_threads

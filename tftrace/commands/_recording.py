@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from ..errors import TraceError
 from ..models.request import Request
-from ..schema import DIFFERS, HOLDS, UNCHECKED
 from ..terminal import console, say
-from ..trace import Trace
-from ..unwritten import is_full
+from ..trace.disk.write_errors import is_full
+from ..trace.schema import DIFFERS, HOLDS, UNCHECKED
+from ..trace.trace import Trace
 
 if TYPE_CHECKING:
     from ..models.load import Loaded
@@ -28,7 +28,7 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
     """Load what is asked for and record it, with a progress line where a person is watching."""
     from .. import describe
     from ..capture.launch import launched
-    from ..folder import check_folder
+    from ..trace.disk.folder import check_folder
 
     rank, _, launch = launched()
     check_folder(path, force, rank=rank, launch=launch)  # before the model is loaded: a bad path should cost no wait

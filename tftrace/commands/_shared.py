@@ -14,7 +14,7 @@ from ..breakpoints import Breakpoint
 from ..errors import TraceError
 from ..terminal import on_screen
 from ..text import visible
-from ..trace import Trace
+from ..trace.trace import Trace
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..terminal import Paper, document, say
-from ..trace import load
+from ..trace.trace import load
 from ._shared import Switch
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ..trace.trace import Trace
     from ..verdicts import Summary
 
 _UNCHECKED = (
@@ -56,9 +56,10 @@ def _measured(summary: Summary) -> str:
 
 
 def _print(trace: Trace, found: list[Summary]) -> None:
-    from .. import describe, schema
+    from .. import describe
     from ..describe import MARKS
     from ..text import visible
+    from ..trace import schema
 
     paper = Paper()
     wide = max([len(visible(s.equation)) for s in found] + [8])

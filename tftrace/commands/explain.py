@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ..errors import TraceError
 from ..terminal import document, tell
-from ..trace import load
+from ..trace.trace import load
 from ._shared import Switch
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..terminal import say
-from ..trace import load
+from ..trace.trace import load
 from ._shared import Force
 
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]

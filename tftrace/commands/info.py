@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..terminal import document, tell
-from ..trace import load
+from ..trace.trace import load
 from ._shared import Switch
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..terminal import say, tell
-from ..trace import load
+from ..trace.trace import load
 
 
 def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
@@ -22,7 +22,7 @@ def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
     """
     from .. import describe
     from ..errors import TraceError
-    from ..notes import read, write
+    from ..trace.notes import read, write
 
     opened = load(trace)
     if text is not None and step is not None:

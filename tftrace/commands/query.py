@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ..errors import TraceError
 from ..terminal import data, say
-from ..trace import load
+from ..trace.trace import load
 from ._shared import Switch
 
 _FIRST = 100  # rows that are printed, if nothing else is said

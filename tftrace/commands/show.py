@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..trace import load
+from ..trace.trace import load
 from ._shared import Lang, Switch
 
 

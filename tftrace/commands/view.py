@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from ..breakpoints import Breakpoint, read
 from ..errors import TraceError
 from ..terminal import on_screen, say
-from ..trace import Trace
+from ..trace.trace import Trace
 from ._shared import Lang, Patterns, Switch, present, present_pair
 
 _PATIENCE = 0.3  # seconds between two looks for a trace that is not there yet

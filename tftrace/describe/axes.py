@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .. import tokens
 from ..recipes.bound import bound
-from ..step import TensorRow
 from ..text import visible
-from ..trace import Trace
+from ..trace import tokens
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 
 _AROUND = 4  # calls around a step whose equations may name the axes
 _SIZES = {  # how configurations call a size that tells what an axis is

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.text import Text
 
-from .. import schema
 from ..terminal import console
 from ..text import visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 MARKS = {schema.HOLDS: "✓", schema.DIFFERS: "✗", schema.UNCHECKED: "·"}
 ROLE_MARKS = {

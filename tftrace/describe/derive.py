@@ -11,9 +11,9 @@ from ..explain import Explanation, Term, explain
 from ..flow import producer
 from ..rebuild import Attention
 from ..recipes import mathtext
-from ..step import TensorRow
 from ..text import visible
-from ..trace import Trace
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 from .base import base_name
 
 _MOST = 200  # terms that are listed

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import schema
 from ..text import visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 from .base import integer
 
 _FUNCTION = re.compile(r"attention\w*forward|attn\w*forward|scaled_dot_product_attention", re.IGNORECASE)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import TraceError
-from ..step import TensorRow
-from ..trace import Trace
-from ..values import read_value
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
+from ..trace.values import read_value
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _SAMPLE = 1 << 20  # cells that a histogram looks at; of a larger tensor every n-th

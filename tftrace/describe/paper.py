@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from .. import schema
 from ..recipes import mathtext, signs
 from ..recipes.bound import Bound, bound
 from ..recipes.covers import COVERS
-from ..step import CheckRow, TensorRow
 from ..text import visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import CheckRow, TensorRow
+from ..trace.trace import Trace
 from .base import LANGUAGES, MARKS, integer, text, wrapped
 from .table import tensor_line
 from .tree import path, relative_name

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import marks, schema
+from .. import marks
 from ..text import visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 from .base import MARKS, text
 from .tree import path, verdict
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import schema
-from ..step import TensorRow
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 from .base import integer
 
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.|$)")

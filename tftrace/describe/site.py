@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 
-from .. import schema
 from ..text import visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 from .base import base_name, integer
 from .table import summary
 from .tree import span

@@ -11,12 +11,12 @@ from math import isclose, sqrt
 
 import numpy as np
 
-from .. import schema
 from ..rebuild import Attention
 from ..recipes import signs
-from ..step import TensorRow
 from ..text import number, shape
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 from .heads import attention_steps
 from .table import tensor_line
 from .tree import relative_name, span, statement

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .. import schema
-from ..step import TensorRow
 from ..text import number, shape, visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 
 _LATEST_LINES = 200  # executed lines of a call whose values are looked up
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .. import marks, schema
+from .. import marks
 from ..text import visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 from .base import base_name, integer
 
 _DEEPEST = 60  # levels of indentation drawn; a trace may claim any depth

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from ..errors import TraceError
 from ..terminal import data
-from ..trace import Trace
+from ..trace.trace import Trace
 from .target import into_file, into_folder
 
 Writer = Callable[..., Any]  # (trace, binary stream, **options); a folder's takes a path in place of the stream

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, BinaryIO
 
-from .. import notes
-from ..trace import Trace
+from ..trace import notes
+from ..trace.trace import Trace
 
 _AT_ONCE = 4096  # steps
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..trace import Trace
+from ..trace.trace import Trace
 from .table import SCHEMA, batches
 
 _KEPT = SCHEMA.remove(SCHEMA.get_field_index("rank"))  # which is the name of the folder

@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .. import describe, schema
+from .. import describe
 from ..text import shape, visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 from .jsonlines import dumps, objects
 
 _BETWEEN = 90  # per cent of what a step did itself that are drawn before and between its children, the rest after them

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .. import schema
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 if TYPE_CHECKING:
     import pandas

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from ..errors import TraceError
-from ..replace import delete, replaced
+from ..trace.disk.replace import delete, replaced
 
 _BUFFER = 1 << 20  # bytes
 

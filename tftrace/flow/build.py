@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .. import schema
-from ..step import TensorRow
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 from . import parts as g
 from .identity import makes, producer
 from .reads import Reads, base, chosen, reads

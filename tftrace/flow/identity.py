@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import schema
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 
 def producer(trace: Trace, position: int, tensor: int) -> int | None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import schema
-from ..step import TensorRow
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 
 _MOST_LINES, _LONGEST = 40, 8_000  # of a statement; beyond this it is not read
 _TEXT = re.compile(rb"#[^\n]*|(?:\"[^\"\n]*\"|'[^'\n]*')")  # comments and texts hold no names

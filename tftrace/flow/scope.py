@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from .. import schema
 from ..errors import TraceError
 from ..text import visible
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 MOST_BOXES = 400
 _PLEASANT = 18  # boxes that a picture nobody asked more of has at most

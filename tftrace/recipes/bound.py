@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from .. import schema
 from ..errors import TraceError
-from ..step import Step, TensorRow
-from ..trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.step import Step
+from ..trace.trace import Trace
 from . import dims
 from .recipe import Bind, Equation, Reference, parse
 

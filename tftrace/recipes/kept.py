@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import schema
 from ..errors import TraceError
-from ..numbers import numbers
-from ..step import TensorRow
-from ..trace import Trace
-from ..values import read_value
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.scalars import numbers
+from ..trace.trace import Trace
+from ..trace.values import read_value
 from . import plan
 from .analysis import base, moved_dims, named
 from .bound import bound

@@ -16,7 +16,7 @@ from .. import breakpoints as stops
 from .. import describe
 from ..breakpoints import Breakpoint
 from ..errors import TraceError
-from ..trace import Trace
+from ..trace.trace import Trace
 from . import editor, state
 from .barpane import BarPane
 from .commands import KeyCommands

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from .. import describe, rebuild
 from ..text import visible
-from ..trace import Trace
+from ..trace.trace import Trace
 from .cellmap import CellMap, Cells
 from .cellscreen import CellScreen
 from .headgrid import HeadGrid

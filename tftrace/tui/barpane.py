@@ -11,7 +11,7 @@ from textual.message import Message
 
 from .. import along, describe, marks
 from ..text import duration, number
-from ..trace import Trace
+from ..trace.trace import Trace
 from .palette import style
 from .pane import Pane
 from .steps import NOTHING, Marked

@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from .. import describe
-from ..trace import Trace
+from ..trace.trace import Trace
 from .linelist import LineList
 from .palette import DARK, PALETTES, style
 

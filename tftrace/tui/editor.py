@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..errors import TraceError
-from ..trace import Trace
+from ..trace.trace import Trace
 
 _PLUS = ("vi", "vim", "nvim", "view", "nano", "pico", "emacs", "emacsclient", "micro", "kak", "joe", "ne", "mg", "ed")
 _GOTO = ("code", "code-insiders", "codium", "cursor", "windsurf")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.text import Text
 
-from .. import describe, schema
-from ..trace import Trace
+from .. import describe
+from ..trace import schema
+from ..trace.trace import Trace
 from .palette import style
 from .pane import short
 from .substeppane import SubStepPane

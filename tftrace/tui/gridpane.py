@@ -12,9 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 
-from .. import along, grid, tokens
+from .. import along, grid
 from ..text import visible
-from ..trace import Trace
+from ..trace import tokens
+from ..trace.trace import Trace
 from .palette import style
 from .pane import Pane, fit_end
 

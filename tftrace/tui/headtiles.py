@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.timer import Timer
 
 from .. import describe, rebuild
-from ..trace import Trace
+from ..trace.trace import Trace
 from .heat import digits, half_blocks, shade
 from .palette import PALETTES, style
 from .pane import fit, short

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import describe, flow, walk
 from ..keeping import advice
 from ..text import visible
-from ..trace import Trace
+from ..trace.trace import Trace
 from .attentionscreen import AttentionScreen
 from .choice import Choice
 from .equationpane import EquationPane

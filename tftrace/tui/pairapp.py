@@ -20,7 +20,7 @@ from ..align import COMPARED, Difference, Pair, align, differences
 from ..breakpoints import Breakpoint, column
 from ..errors import TraceError
 from ..text import visible
-from ..trace import Trace
+from ..trace.trace import Trace
 from . import state
 from .equationpane import EquationPane
 from .keymap import PAIR_KEYMAP, PAIR_SIGNS, bindings

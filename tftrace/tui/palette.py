@@ -9,7 +9,7 @@ from functools import lru_cache
 from rich.style import Style
 from textual.theme import Theme
 
-from .. import schema
+from ..trace import schema
 
 
 @dataclass(frozen=True)

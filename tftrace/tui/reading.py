@@ -11,8 +11,8 @@ from textual.worker import get_current_worker
 
 from .. import along, describe, marks
 from ..errors import TraceError
-from ..missing import is_going_on
-from ..trace import Trace
+from ..trace.missing import is_going_on
+from ..trace.trace import Trace
 from . import state
 from .state import State
 from .statusline import StatusLine

@@ -14,7 +14,7 @@ from textual.strip import Strip
 from .. import breakpoints as stops
 from .. import describe
 from ..text import visible
-from ..trace import Trace
+from ..trace.trace import Trace
 from .highlight import coloured
 from .palette import style
 from .pane import Pane, short, strip

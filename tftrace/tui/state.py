@@ -17,7 +17,7 @@ import numpy as np
 
 from ..breakpoints import Breakpoint, read
 from ..errors import TraceError
-from ..trace import Trace
+from ..trace.trace import Trace
 from .palette import DARK, PALETTES
 
 _MOST = 5000  # folds that are kept

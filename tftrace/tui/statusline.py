@@ -8,7 +8,7 @@ from textual import events
 from textual.widgets import Static
 
 from .. import describe
-from ..trace import Trace
+from ..trace.trace import Trace
 from .keymap import HINTS, MATCH_HINTS
 from .palette import DARK, PALETTES, style
 from .pane import short

@@ -13,9 +13,10 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from .. import describe, marks, schema
+from .. import describe, marks
 from ..outline import Outline
-from ..trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 from .palette import style
 from .pane import Pane, fit, short
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from .. import describe, marks
 from ..breakpoints import Breakpoints
 from ..text import visible
-from ..trace import Trace
+from ..trace.trace import Trace
 from .palette import style
 from .pane import Pane, first, short, short_end
 

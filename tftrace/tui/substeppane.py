@@ -15,7 +15,7 @@ from textual.message import Message
 
 from .. import describe, rebuild
 from ..recipes import signs
-from ..trace import Trace
+from ..trace.trace import Trace
 from .palette import style
 from .pane import Pane, short
 

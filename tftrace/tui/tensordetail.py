@@ -15,7 +15,7 @@ from textual.timer import Timer
 from .. import describe
 from ..keeping import advice
 from ..text import number
-from ..trace import Trace
+from ..trace.trace import Trace
 from .palette import style
 from .pane import Pane, first, short
 

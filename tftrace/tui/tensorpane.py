@@ -11,7 +11,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from .. import describe
-from ..trace import Trace
+from ..trace.trace import Trace
 from .headtiles import PreviewPane
 from .palette import style
 from .pane import fit, fit_end

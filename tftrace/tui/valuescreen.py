@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from .. import describe
 from ..errors import TraceError
 from ..text import number
-from ..trace import Trace
+from ..trace.trace import Trace
 from .cellmap import CellMap, Cells
 from .cellscreen import CellScreen
 from .heat import half_blocks, shade, short_number

@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 from textual import events
 
-from .. import breakpoints, marks, notes, places, stepping
+from .. import breakpoints, marks, places, stepping
 from ..breakpoints import Breakpoint, Breakpoints
 from ..errors import TraceError
 from ..outline import Outline
 from ..text import visible
+from ..trace import notes
 from .looking import LookingApp
 from .prompt import Prompt, Question
 from .sourcepane import SourcePane

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ...flow import Graph
-from ...trace import Trace
+from ...trace.trace import Trace
 from . import words
 from .mermaid import COLORS
 

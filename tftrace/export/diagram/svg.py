@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Any, BinaryIO
 from xml.sax.saxutils import escape
 
-from ... import schema
 from ...describe import MARKS
 from ...flow import Graph, Node
 from ...text import visible
-from ...trace import Trace
+from ...trace import schema
+from ...trace.trace import Trace
 from . import words
 from .layout import Drawing, Point, lay_out
 

@@ -8,7 +8,7 @@ from typing import Any
 from ... import describe
 from ...flow import Graph, Node, graph
 from ...text import shape, visible
-from ...trace import Trace
+from ...trace.trace import Trace
 
 LONGEST = 44  # characters of a label
 

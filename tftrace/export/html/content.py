@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ... import describe, notes, schema
+from ... import describe
 from ...describe.table import tensor_line
 from ...flow import producer
 from ...recipes import mathtext
 from ...text import duration, visible
-from ...trace import Trace
+from ...trace import notes, schema
+from ...trace.trace import Trace
 from .mathml import mathml
 from .pictures import Histograms, attentions
 from .sources import Sources

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ...errors import TraceError
 from ...flow import graph
-from ...trace import Trace
+from ...trace.trace import Trace
 from ..diagram import svg
 from ..jsonlines import dumps
 from .content import Content

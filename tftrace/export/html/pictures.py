@@ -9,9 +9,9 @@ import numpy as np
 
 from ... import describe
 from ...rebuild import attention
-from ...step import TensorRow
 from ...text import visible
-from ...trace import Trace
+from ...trace.rows import TensorRow
+from ...trace.trace import Trace
 
 _BINS = 32
 _MOST_READ = 1 << 30  # bytes of tensors that histograms are made of

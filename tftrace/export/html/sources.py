@@ -8,7 +8,7 @@ from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 from ...text import visible
-from ...trace import Trace
+from ...trace.trace import Trace
 
 _AROUND = 9  # lines shown before and after a step's
 _MOST_LINES, _LONGEST = 20_000, 400  # of a file that is coloured, of a line in characters

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import schema
-from .errors import TraceError
+from ...errors import TraceError
+from .. import schema
 from .replace import delete, hidden, replaced
-from .unwritten import is_full, why
-from .whole import META as META
-from .whole import check_nothing_else, check_whole
+from .whole_trace import META as META
+from .whole_trace import check_nothing_else, check_whole
+from .write_errors import is_full, why
 
 
 def check_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None) -> Path:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from .errors import TraceError
-from .folder import rank_folder
+from ..errors import TraceError
+from .disk.folder import rank_folder
 from .schema import NUMBERS
 from .stream import Stream
 from .trace import Trace

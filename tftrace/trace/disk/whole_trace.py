@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import TraceError
-from .inside import read_bytes
+from ...errors import TraceError
+from .safe_files import read_bytes
 
 META = "meta.json"
 _META_LIMIT = 64 << 20  # bytes

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from .errors import TraceError
+from ...errors import TraceError
 
 
 def regular(folder: Path, *parts: str) -> Path:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..errors import TraceError
 from .arrays import indices, numpy_of
-from .errors import TraceError
-from .inside import regular
-from .messages import Batch, scan, start
+from .disk.safe_files import regular
+from .ipc import Batch, scan, start
 
 _NEVER_NULL = ("step", "depth", "rank")  # the rest may be; without these there is no tree
 _KEPT = 16  # batches that stay decoded: neighbours are asked for together

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from . import schema
-from .folder import META, add_in_place, lock, rank_folder, write_bytes, write_json
-from .unwritten import why
+from .disk.folder import META, add_in_place, lock, rank_folder, write_bytes, write_json
+from .disk.write_errors import why
 
 _BATCH_ROWS = 8192
 _ROOM = 1024  # bytes that meta.json has for what may yet have to be said on a full disk

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..errors import TraceError
 from . import schema
 from .arrays import indices, numpy_of
-from .errors import TraceError
-from .folder import META
-from .inside import read_bytes
+from .disk.folder import META
+from .disk.safe_files import read_bytes
 from .stream import Stream
 
 _MERGED, _LISTED = ("sources", "equations"), ("lost", "unseen", "pruned")  # dicts and lists of meta.json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .text import visible
+from ..text import visible
 from .trace import Trace
 
 KEYS = ("tokens", "decoder_tokens")  # of meta.json: those of the text, and those that a decoder was given

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 import pyarrow as pa
 
+from ..errors import TraceError
 from . import missing, schema
 from .arrays import numpy_of
-from .errors import TraceError
-from .inside import read_bytes
+from .disk.safe_files import read_bytes
 from .reader import Tables, read_meta
-from .step import CheckRow, Step, TensorRow
+from .rows import CheckRow, TensorRow
+from .step import Step
 from .values import kept_row, read_value
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _BLOCK_ROWS, _BLOCKS_KEPT = 256, 64  # rows decoded at once, and how many such b
 class Trace:
     """A recorded run. `trace[i]` is the i-th step; `steps`, `tensors` and `checks` are Arrow tables.
 
-    A trace is a folder (see docs of `tftrace.schema` for the columns). It can be opened while it is
+    A trace is a folder (see docs of `tftrace.trace.schema` for the columns). It can be opened while it is
     being written; `reload()` reads what has come since. With `head` it has only the first forward passes, as
     far as they are read in a blink, and `whole` says whether those are all.
     """
@@ -62,17 +63,17 @@ class Trace:
 
     @property
     def steps(self) -> pa.Table:
-        """One row a step, in order of entry; columns and units in `tftrace.schema.STEPS`."""
+        """One row a step, in order of entry; columns and units in `tftrace.trace.schema.STEPS`."""
         return self._whole("steps")
 
     @property
     def tensors(self) -> pa.Table:
-        """One row a tensor seen by a step; columns and units in `tftrace.schema.TENSORS`."""
+        """One row a tensor seen by a step; columns and units in `tftrace.trace.schema.TENSORS`."""
         return self._whole("tensors")
 
     @property
     def checks(self) -> pa.Table:
-        """One row an equation checked on a step; columns in `tftrace.schema.CHECKS`."""
+        """One row an equation checked on a step; columns in `tftrace.trace.schema.CHECKS`."""
         return self._whole("checks")
 
     @property
@@ -105,7 +106,7 @@ class Trace:
     def to_pandas(self, table: str | None = None) -> pandas.DataFrame:
         """A table (`"steps"`, `"tensors"`, `"checks"`) as a DataFrame; without a name what the CSV holds:
         one row a (step, tensor)."""
-        from .export.table import joined, to_frame
+        from ..export.table import joined, to_frame
 
         if table is None:
             return to_frame(joined(self))
@@ -123,7 +124,7 @@ class Trace:
         """Write the trace in the format that the path's extension names (.csv, .parquet, .jsonl, .json, .html,
         .perfetto.json, .mmd, .dot, .svg), or in `format`; a diagram takes `under`, `depth` and `forward`. Raises
         TraceError for an unknown format, and if the file exists, unless `overwrite`."""
-        from .export import export
+        from ..export import export
 
         export(self, path, overwrite=overwrite, format=format, **options)
 
@@ -166,7 +167,7 @@ class Trace:
         return [self[at] for at in np.flatnonzero(fits).tolist()]
 
     def _repr_html_(self) -> str:
-        from .card import trace_card
+        from ..card import trace_card
 
         return trace_card(self)
 

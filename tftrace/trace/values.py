@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import TraceError
 from . import schema
-from .errors import TraceError
-from .inside import regular
+from .disk.safe_files import regular
 
 _ROLES = (
     schema.OUTPUT,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .errors import TraceError
-from .folder import write_json
-from .inside import read_bytes
+from ..errors import TraceError
+from .disk.folder import write_json
+from .disk.safe_files import read_bytes
 from .trace import Trace
 
 _FILE = "notes.json"
