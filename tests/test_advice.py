@@ -15,8 +15,8 @@ import pytest
 import tftrace
 from tftrace.cli import _names, app, main
 from tftrace.errors import TraceError
-from tftrace.keeping import advice
 from tftrace.merge import merge
+from tftrace.navigate.value_advice import advice
 from tftrace.rebuild import attention
 from tftrace.show import show_pair
 from tftrace.trace import schema
@@ -145,7 +145,7 @@ def test_what_is_advised_for_a_tensor_that_was_not_kept(tmp_path: Path) -> None:
 
 def test_what_is_known_of_as_kept_can_be_kept() -> None:
     from tftrace.capture.values import _DTYPES
-    from tftrace.keeping import _KEPT
+    from tftrace.navigate.value_advice import _KEPT
 
     assert {str(dtype).removeprefix("torch.") for dtype in _DTYPES} == _KEPT
 

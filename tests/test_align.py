@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 import tftrace
 from tftrace.align import Pair, align, differences, roles
-from tftrace.breakpoints import read
+from tftrace.navigate.breakpoints import read
 from tftrace.show import show_pair
 from tftrace.trace.trace import Trace
 from tftrace.tui.pairapp import PairApp

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tftrace import breakpoints, stepping
-from tftrace.breakpoints import Breakpoint, Breakpoints, column, here, read
 from tftrace.errors import TraceError
+from tftrace.navigate import breakpoints, stepping
+from tftrace.navigate.breakpoints import Breakpoint, Breakpoints, column, here, read
 from tftrace.trace.trace import Trace
 
 from .builders import attention_trace

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace.condition import NAMES, STATISTICS, fits, is_condition, parse
 from tftrace.errors import TraceError
+from tftrace.navigate.condition import NAMES, STATISTICS, fits, is_condition, parse
 from tftrace.trace import schema
 from tftrace.trace.trace import Trace
 

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace import along
-from tftrace.outline import Outline
+from tftrace.navigate import timeline
+from tftrace.navigate.outline import Outline
 from tftrace.trace.trace import Trace
 
 from .builders import attention_trace, tree_trace
@@ -72,17 +72,17 @@ def test_folds_of_a_known_tree(tmp_path: Path) -> None:
 def test_a_bar_adds_up_what_steps_took_themselves(tmp_path: Path) -> None:
     trace = tree_trace(tmp_path, [0, 1, 1, 0])
     # each step took 500 ns; the first has two inside and is left with nothing
-    assert along.measured(trace, 0, 4, 4, "time").tolist() == [0, 500, 500, 500]
-    assert along.measured(trace, 0, 4, 2, "time").tolist() == [500, 1000]
-    assert along.measured(trace, 0, 3, 6, "time").tolist() == [0, 0, 500, 500, 500, 500]
-    assert [along.column_of(at, 0, 4, 2) for at in range(4)] == [0, 0, 1, 1]
-    assert [along.root(trace, at) for at in range(4)] == [0, 0, 0, 3]
+    assert timeline.measured(trace, 0, 4, 4, "time").tolist() == [0, 500, 500, 500]
+    assert timeline.measured(trace, 0, 4, 2, "time").tolist() == [500, 1000]
+    assert timeline.measured(trace, 0, 3, 6, "time").tolist() == [0, 0, 500, 500, 500, 500]
+    assert [timeline.column_of(at, 0, 4, 2) for at in range(4)] == [0, 0, 1, 1]
+    assert [timeline.root(trace, at) for at in range(4)] == [0, 0, 0, 3]
 
 
 def test_a_bar_of_norms_has_the_largest(tmp_path: Path) -> None:
     trace = attention_trace(tmp_path)
-    found = along.measured(trace, 0, 15, 15, "l2")
+    found = timeline.measured(trace, 0, 15, 15, "l2")
     assert np.flatnonzero(found == 3.9).tolist() == [4, 6]  # the calls that returned something
     assert np.isnan(found[0])
-    first, second = along.measured(trace, 0, 15, 2, "l2")
+    first, second = timeline.measured(trace, 0, 15, 2, "l2")
     assert (first, np.isnan(second)) == (3.9, True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace import stepping
+from tftrace.navigate import stepping
 from tftrace.trace.trace import Trace
 
 from .builders import attention_trace, tree_trace

@@ -11,9 +11,9 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
-from tftrace.breakpoints import Breakpoint
 from tftrace.commands.view import view
 from tftrace.errors import TraceError
+from tftrace.navigate.breakpoints import Breakpoint
 from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp, state
 from tftrace.tui.pairapp import PairApp

@@ -11,7 +11,7 @@ from torch import nn
 
 import tftrace
 from tftrace.cli import main
-from tftrace.verdicts import summaries
+from tftrace.navigate.verdict_summary import summaries
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

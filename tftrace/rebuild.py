@@ -14,7 +14,7 @@ from math import prod, sqrt
 import numpy as np
 
 from .errors import TraceError
-from .keeping import advice
+from .navigate.value_advice import advice
 from .recipes.bound import bound
 from .recipes.kept import Fitted, Kept, Missing, fitted
 from .recipes.mixture import Mixture, mixture

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tftrace import describe, stepping
+from tftrace import describe
 from tftrace.errors import TraceError
 from tftrace.info import info
+from tftrace.navigate import stepping
 from tftrace.show import show
 from tftrace.trace import notes
 from tftrace.trace.trace import Trace, load

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from ..condition import parse
 from ..errors import TraceError
+from ..navigate.condition import parse
 
 # What only passes a call on: the model is what it holds.
 _WRAPPERS = frozenset({"DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule"})
@@ -18,7 +18,7 @@ class Choice:
     """What is wanted of the outermost module calls of a program; each model's calls are counted by themselves.
 
     `model_class` is a glob pattern of class names, of a module's own class or of one that it derives from; `when` is a
-    condition on steps, one of which must meet it (`tftrace.condition`, with names of tensors)."""
+    condition on steps, one of which must meet it (`tftrace.navigate.condition`, with names of tensors)."""
 
     model_class: str | None = None
     skip: int = 0

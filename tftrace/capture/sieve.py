@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..condition import Both, Condition, Not, fits, parse
+from ..navigate.condition import Both, Condition, Not, fits, parse
 from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
 from .check import Checker

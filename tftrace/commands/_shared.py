@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ..breakpoints import Breakpoint
 from ..errors import TraceError
+from ..navigate.breakpoints import Breakpoint
 from ..terminal import on_screen
 from ..text import visible
 from ..trace.trace import Trace

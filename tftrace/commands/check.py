@@ -10,8 +10,8 @@ from ..trace.trace import load
 from ._shared import Switch
 
 if TYPE_CHECKING:
+    from ..navigate.verdict_summary import Summary
     from ..trace.trace import Trace
-    from ..verdicts import Summary
 
 _UNCHECKED = (
     "No equation was checked in this run: none that is known describes a step of it ('tftrace recipes' lists them, "
@@ -30,7 +30,7 @@ def check(trace: Path, *, json: Switch = False) -> int:
         As JSON.
     """
     from ..export.jsonlines import dumps
-    from ..verdicts import summaries
+    from ..navigate.verdict_summary import summaries
 
     opened = load(trace)
     found = summaries(opened)

@@ -12,8 +12,8 @@ from typing import Annotated
 import pyarrow as pa
 from cyclopts import Parameter
 
-from ..breakpoints import Breakpoint, read
 from ..errors import TraceError
+from ..navigate.breakpoints import Breakpoint, read
 from ..terminal import on_screen, say
 from ..trace.trace import Trace
 from ._shared import Lang, Patterns, Switch, present, present_pair
@@ -99,7 +99,7 @@ def _position(found: Trace, path: Path, step: int | None, halts: list[Breakpoint
         if not 0 <= step < len(whole):
             raise TraceError(f"There is no step {step} in {path}: its steps are 0 to {len(whole) - 1}.")
         return step
-    from ..breakpoints import column
+    from ..navigate.breakpoints import column
 
     at = [int(hits.argmax()) for hits in (column(whole, one) for one in halts) if hits.any()]
     if not at:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import marks
+from ..navigate import findings
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
@@ -57,12 +57,12 @@ def forward_count(trace: Trace) -> int:
 
 def first_wrong(trace: Trace) -> str:
     """`first NaN: layer.7.output`: what went wrong first and where; empty if nothing did."""
-    found = marks.wrong(trace)
+    found = findings.wrong(trace)
     if not len(found):
         return ""
     at = int(found[0])
-    if marks.made_broken(trace)[at]:
-        what = "NaN" if marks.has_nan(trace)[at] else "Inf"
+    if findings.made_broken(trace)[at]:
+        what = "NaN" if findings.has_nan(trace)[at] else "Inf"
     else:
         status = trace.column("status")[at]
         unfinished = "unfinished step" if status == schema.OPEN else "error"

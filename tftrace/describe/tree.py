@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .. import marks
+from ..navigate import findings
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
@@ -112,5 +112,5 @@ def place(trace: Trace, position: int) -> str:
 
 def verdict(trace: Trace, position: int) -> str | None:
     """What the checks of a step come to: `differs` if one does, else `holds` if one does."""
-    found = marks.verdicts(trace)[position]
-    return marks.VERDICTS[found] if found < marks.NONE else None
+    found = findings.verdicts(trace)[position]
+    return findings.VERDICTS[found] if found < findings.NONE else None

@@ -12,10 +12,10 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from .. import breakpoints as stops
 from .. import describe
-from ..breakpoints import Breakpoint
 from ..errors import TraceError
+from ..navigate import breakpoints as stops
+from ..navigate.breakpoints import Breakpoint
 from ..trace.trace import Trace
 from . import editor, state
 from .barpane import BarPane

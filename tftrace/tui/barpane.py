@@ -9,7 +9,8 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 
-from .. import along, describe, marks
+from .. import describe
+from ..navigate import findings, timeline
 from ..text import duration, number
 from ..trace.trace import Trace
 from .palette import style
@@ -37,14 +38,14 @@ class BarPane(Pane, inherit_bindings=False):
         self._position, self._marked = 0, NOTHING
         self._drawn: tuple[object, ...] = ()
         self._heights: list[Text] = []
-        self.measure = along.MEASURES[0]
+        self.measure = timeline.MEASURES[0]
 
     def on_resize(self) -> None:
         self.show(self._position, self._marked)
 
     def turn(self) -> None:
         """Draw the next measure."""
-        names = along.MEASURES
+        names = timeline.MEASURES
         self.measure = names[(names.index(self.measure) + 1) % len(names)]
         self.show(self._position, self._marked)
 
@@ -54,7 +55,7 @@ class BarPane(Pane, inherit_bindings=False):
         width = self.space.width
         if not width:
             return
-        first = along.root(self._trace, position)
+        first = timeline.root(self._trace, position)
         end = int(self._trace.ends[first])
         key = (first, end, width, self.measure, self.palette.name, len(self._trace))
         if key != self._drawn:
@@ -63,7 +64,7 @@ class BarPane(Pane, inherit_bindings=False):
 
     def _bars(self, first: int, end: int, width: int) -> Text:
         palette, timed = self.palette, self.measure == "time"
-        found = along.measured(self._trace, first, end, width, self.measure)
+        found = timeline.measured(self._trace, first, end, width, self.measure)
         most = float(np.nanmax(found, initial=0))
         says = duration(round(most)) if timed else number(most)
         forward = describe.integer(self._trace, "forward", first) + 1
@@ -75,8 +76,8 @@ class BarPane(Pane, inherit_bindings=False):
         if timed:  # one slow step, such as the first use of a library, would leave nothing of the others to see
             share = 1 + np.log10(np.maximum(share, 10.0**-_DECADES)) / _DECADES
         height = np.ceil(share * 8).astype(int).clip(0, 8)
-        starts = along.starts(first, end, width)
-        broken = marks.has_nan(self._trace) | marks.has_inf(self._trace)
+        starts = timeline.starts(first, end, width)
+        broken = findings.has_nan(self._trace) | findings.has_inf(self._trace)
         odd = np.logical_or.reduceat(broken[:end], starts)
         out = Text(no_wrap=True)
         for blocks, is_odd in zip(height.tolist(), odd.tolist(), strict=True):
@@ -87,15 +88,15 @@ class BarPane(Pane, inherit_bindings=False):
         """The row below: where we are, and what is marked where."""
         palette = self.palette
         row: list[tuple[str, str]] = [(" ", palette.faint)] * width
-        wrong = marks.wrong(self._trace)
+        wrong = findings.wrong(self._trace)
         rows = ((self._marked.matches, "•", palette.warm), (self._marked.notes, "✎", palette.violet),
                 (self._marked.breakpoints, "●", palette.bad), (wrong, "✗", palette.bad))  # fmt: skip
-        starts = along.starts(first, end, width)
+        starts = timeline.starts(first, end, width)
         for positions, sign, color in rows:
             inside = positions[np.searchsorted(positions, first) : np.searchsorted(positions, end)]
             for column in np.unique(np.searchsorted(starts, inside, side="right") - 1).tolist():
                 row[column] = (sign, color)
-        row[along.column_of(self._position, first, end, width)] = ("▲", palette.warm)
+        row[timeline.column_of(self._position, first, end, width)] = ("▲", palette.warm)
         out = Text(no_wrap=True)
         for sign, color in row:
             out.append(sign, style(color, bold=True))
@@ -104,6 +105,6 @@ class BarPane(Pane, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         if offset is not None and 0 <= offset.x < self.space.width:
-            first = along.root(self._trace, self._position)
-            starts = along.starts(first, int(self._trace.ends[first]), self.space.width)
+            first = timeline.root(self._trace, self._position)
+            starts = timeline.starts(first, int(self._trace.ends[first]), self.space.width)
             self.post_message(self.Chosen(int(starts[offset.x])))

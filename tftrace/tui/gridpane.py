@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 
-from .. import along, grid
+from ..navigate import generation_grid, timeline
 from ..text import visible
 from ..trace import tokens
 from ..trace.trace import Trace
@@ -45,7 +45,7 @@ class GridPane(Pane, inherit_bindings=False):
         super().__init__("Layers × forwards", id="grid")
         self._trace = trace
         self._position = 0
-        self._measure = along.MEASURES[0]
+        self._measure = timeline.MEASURES[0]
 
     def on_resize(self) -> None:
         if self.display:
@@ -54,7 +54,7 @@ class GridPane(Pane, inherit_bindings=False):
     def show(self, position: int, measure: str) -> None:
         """Mark the cell that `position` stands in."""
         self._position, self._measure = position, measure
-        found, width = grid.grid(self._trace), self.space.width
+        found, width = generation_grid.grid(self._trace), self.space.width
         if not width:
             return
         if not found.rows:
@@ -64,7 +64,7 @@ class GridPane(Pane, inherit_bindings=False):
         here = found.cell_of(self._trace, position)
         first = self._first(here, room, len(found.forwards))
         last = min(first + room, len(found.forwards))
-        name = "time" if measure == along.MEASURES[0] else "L2 norm"
+        name = "time" if measure == timeline.MEASURES[0] else "L2 norm"
         self.headline(f"{name} of layers × forwards", "·░▒▓█ least to most  ⏎ tree")
         values = found.measured(self._trace, measure)
         shades = _shades(values)[:, first:last]
@@ -83,7 +83,7 @@ class GridPane(Pane, inherit_bindings=False):
         self._scroll(here)
         self.refresh()
 
-    def _heads(self, found: grid.Grid, first: int, last: int, names: int) -> list[Text]:
+    def _heads(self, found: generation_grid.Grid, first: int, last: int, names: int) -> list[Text]:
         """The forwards that are in view, every fifth by its number; and which, in words."""
         marks = [f"{found.forwards[at] + 1:<{_CELL * 5}}" for at in range(first, last) if (at - first) % 5 == 0]
         number = Text(" " * (names + 2) + "".join(marks)[: (last - first) * _CELL], style(self.palette.faint))
@@ -100,10 +100,12 @@ class GridPane(Pane, inherit_bindings=False):
 
     def _cell(self, line: Text, what: int, shade: int, here: bool) -> None:
         palette = self.palette
-        sign = {grid.EMPTY: " ", grid.DIFFERS: "✗", grid.BROKEN: "×"}.get(what, _SHADES[shade])
-        color = palette.blue if what == grid.PLAIN else palette.bad
+        sign = {generation_grid.EMPTY: " ", generation_grid.DIFFERS: "✗", generation_grid.BROKEN: "×"}.get(
+            what, _SHADES[shade]
+        )
+        color = palette.blue if what == generation_grid.PLAIN else palette.bad
         ground = palette.raised if here else ""
-        line.append(sign * (1 if what != grid.PLAIN else _CELL - 1), style(color, ground, bold=here))
+        line.append(sign * (1 if what != generation_grid.PLAIN else _CELL - 1), style(color, ground, bold=here))
         line.append("◂" if here else " ", style(palette.warm, ground, bold=True))
 
     def _first(self, here: tuple[int, int] | None, room: int, count: int) -> int:
@@ -116,7 +118,7 @@ class GridPane(Pane, inherit_bindings=False):
 
     def action_cell(self, rows: int, columns: int) -> None:
         """Go to the next cell in a direction that holds a call."""
-        found = grid.grid(self._trace)
+        found = generation_grid.grid(self._trace)
         here = found.cell_of(self._trace, self._position)
         if here is None:
             return
@@ -128,7 +130,7 @@ class GridPane(Pane, inherit_bindings=False):
             row, column = row + rows, column + columns
 
     def on_click(self, event: events.Click) -> None:
-        offset, found = event.get_content_offset(self), grid.grid(self._trace)
+        offset, found = event.get_content_offset(self), generation_grid.grid(self._trace)
         if offset is None or not found.rows:
             return
         width = self.space.width

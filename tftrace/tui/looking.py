@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .. import describe, flow, walk
-from ..keeping import advice
+from .. import describe, flow
+from ..navigate import tour
+from ..navigate.value_advice import advice
 from ..text import visible
 from ..trace.trace import Trace
 from .attentionscreen import AttentionScreen
@@ -79,12 +80,12 @@ class LookingApp(ScreenedApp[None]):
     # -- the guided walk ----------------------------------------------------------------------------------
 
     def action_walk(self, by: int) -> None:
-        found = walk.onward(self.trace, self.position, by)
+        found = tour.onward(self.trace, self.position, by)
         if found is None:
             where = "last" if by > 0 else "first"
             return self.said(f"That was the {where} of the papers' equations in this run.")
         self.jump(found)
-        stops = walk.stops(self.trace)
+        stops = tour.stops(self.trace)
         kind = self.trace.column("type")[found]
         hint = "  i takes it apart, a shows its heads" if describe.attention_of(self.trace, found) is not None else ""
         self.said(f"walk {stops.index(found) + 1}/{len(stops)}: {visible(str(kind))}{hint}  w on, W back")

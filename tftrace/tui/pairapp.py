@@ -17,8 +17,8 @@ from textual.message import Message
 from textual.widgets import Static
 
 from ..align import COMPARED, Difference, Pair, align, differences
-from ..breakpoints import Breakpoint, column
 from ..errors import TraceError
+from ..navigate.breakpoints import Breakpoint, column
 from ..text import visible
 from ..trace.trace import Trace
 from . import state

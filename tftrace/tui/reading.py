@@ -9,8 +9,9 @@ from pathlib import Path
 
 from textual.worker import get_current_worker
 
-from .. import along, describe, marks
+from .. import describe
 from ..errors import TraceError
+from ..navigate import findings, timeline
 from ..trace.missing import is_going_on
 from ..trace.trace import Trace
 from . import state
@@ -136,10 +137,10 @@ def prepared(path: Path, told: Callable[[float], None] | None = None) -> Trace:
     """A trace with all that the first keys will ask for worked out; `told` hears which share of it is."""
     trace = Trace(path)
     work: list[Callable[[], object]] = [partial(trace.column, name) for name in _COLUMNS]
-    work += [partial(found, trace) for found in (marks.wrong, marks.has_nan, marks.has_inf, describe.totals)]
+    work += [partial(found, trace) for found in (findings.wrong, findings.has_nan, findings.has_inf, describe.totals)]
     work += [partial(trace.bounds, "tensors"), partial(trace.bounds, "checks"), partial(state.positions, trace, [])]
     if len(trace):
-        work += [partial(trace.tensors_of, 0), partial(along.measured, trace, 0, 1, 1, along.MEASURES[0])]
+        work += [partial(trace.tensors_of, 0), partial(timeline.measured, trace, 0, 1, 1, timeline.MEASURES[0])]
     for at, one in enumerate(work):
         if told is not None:
             told(at / len(work))

@@ -11,8 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.strip import Strip
 
-from .. import breakpoints as stops
 from .. import describe
+from ..navigate import breakpoints as stops
 from ..text import visible
 from ..trace.trace import Trace
 from .highlight import coloured

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..breakpoints import Breakpoint, read
 from ..errors import TraceError
+from ..navigate.breakpoints import Breakpoint, read
 from ..trace.trace import Trace
 from .palette import DARK, PALETTES
 

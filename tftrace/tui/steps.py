@@ -13,8 +13,9 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from .. import describe, marks
-from ..outline import Outline
+from .. import describe
+from ..navigate import findings
+from ..navigate.outline import Outline
 from ..trace import schema
 from ..trace.trace import Trace
 from .palette import style
@@ -146,11 +147,11 @@ class StepsPane(Pane, inherit_bindings=False):
         palette, trace = self.palette, self._trace
         bad = style(palette.bad, ground, bold=True)
         flag = ""
-        for name, column in ((" NaN", marks.has_nan(trace)), (" Inf", marks.has_inf(trace))):
+        for name, column in ((" NaN", findings.has_nan(trace)), (" Inf", findings.has_inf(trace))):
             flag = flag or (name if column[position:end].any() else "")
         if row.failed:
             return flag, "!", bad
-        inside = marks.verdicts(trace)[position:end]
+        inside = findings.verdicts(trace)[position:end]
         if end > position + 1 and row.verdict != schema.DIFFERS and (inside == 0).any():
             return flag, "✗", bad
         color = palette.verdicts[row.verdict]

@@ -11,8 +11,9 @@ from textual.binding import Binding
 from textual.geometry import Size
 from textual.message import Message
 
-from .. import describe, marks
-from ..breakpoints import Breakpoints
+from .. import describe
+from ..navigate import findings
+from ..navigate.breakpoints import Breakpoints
 from ..text import visible
 from ..trace.trace import Trace
 from .palette import style
@@ -69,7 +70,7 @@ class StopsPane(Pane, inherit_bindings=False):
 
     def _draw(self) -> None:
         palette, width = self.palette, self.space.width
-        bad = len(marks.wrong(self._trace))
+        bad = len(findings.wrong(self._trace))
         said = describe.first_wrong(self._trace)
         look = style(palette.bad if bad and self._wrong else palette.faint, bold=bool(bad))
         rows = [("✗" if bad else "✓", said or "nothing went wrong", str(bad) if bad > 1 else "", look, self._wrong)]

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.timer import Timer
 
 from .. import describe
-from ..keeping import advice
+from ..navigate.value_advice import advice
 from ..text import number
 from ..trace.trace import Trace
 from .palette import style

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 from textual import events
 
-from .. import breakpoints, marks, places, stepping
-from ..breakpoints import Breakpoint, Breakpoints
 from ..errors import TraceError
-from ..outline import Outline
+from ..navigate import breakpoints, findings, siblings, stepping
+from ..navigate.breakpoints import Breakpoint, Breakpoints
+from ..navigate.outline import Outline
 from ..text import visible
 from ..trace import notes
 from .looking import LookingApp
@@ -49,7 +49,7 @@ class WalkingApp(LookingApp):
         self.go(step(self.trace, self.position, *at))
 
     def action_place(self, name: str) -> None:
-        there = getattr(places, name)(self.trace, self.position)
+        there = getattr(siblings, name)(self.trace, self.position)
         if there == self.position:
             words = {"same": "call of this", "layer": "layer", "token": "forward pass"}
             direction, _, kind = name.partition("_")
@@ -79,7 +79,7 @@ class WalkingApp(LookingApp):
         place = pane.cursor
         if place is None:
             return self.said("t runs to a source line: press 2 and choose one with the arrows, or click on it.")
-        there = places.run_to(self.trace, self.position, *place)
+        there = siblings.run_to(self.trace, self.position, *place)
         if there is None:
             return self.said(f"Line {place[1]} never ran, or the trace was recorded without its lines.")
         back = there <= self.position
@@ -302,7 +302,7 @@ class WalkingApp(LookingApp):
         """What the list of breakpoints was asked to do; row 0 is what went wrong."""
         one = self.breakpoints.all[event.row - 1] if event.row else None
         if event.what == "next":
-            positions = marks.wrong(self.trace) if one is None else self.breakpoints.positions(one)
+            positions = findings.wrong(self.trace) if one is None else self.breakpoints.positions(one)
             if not len(positions):
                 return self.said("Nothing went wrong in this trace." if one is None else f"No step fits {one}.")
             ahead = positions[positions > self.position]

@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 
-from .trace import schema
-from .trace.trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 _LAYER = re.compile(r"(?<![^.])\d+(?![^.])")  # a whole part of a path that is a number
 

@@ -9,11 +9,11 @@ import re
 
 import numpy as np
 
-from . import marks
+from ..trace import schema
+from ..trace.trace import Trace
+from . import findings
 from .breakpoints import halts
 from .condition import fits, is_condition, parse
-from .trace import schema
-from .trace.trace import Trace
 
 
 def into(trace: Trace, position: int) -> int:
@@ -100,7 +100,7 @@ def matching(trace: Trace, text: str) -> np.ndarray:
     """For each step whether it is what was searched for: a condition (`nan > 0`), a verdict (`differs`), or a text as
     in `search`. Raises TraceError for a condition that is none."""
     wanted = text.strip()
-    if wanted in marks.VERDICTS:
+    if wanted in findings.VERDICTS:
         wanted = f"verdict = {wanted}"
     if is_condition(wanted):
         return fits(trace, parse(wanted))

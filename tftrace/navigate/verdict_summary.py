@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .trace import schema
-from .trace.trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

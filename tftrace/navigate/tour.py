@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .trace.trace import Trace
+from ..trace.trace import Trace
 
 _PLAIN = ("dropout", "identity")  # nothing to learn at evaluation
 _TORCH = "PyTorch documentation"  # cites that explain a building block and no paper

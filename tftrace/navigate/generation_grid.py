@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import marks
-from .along import MEASURES, norms
-from .places import entered
-from .trace import schema
-from .trace.trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
+from . import findings
+from .siblings import entered
+from .timeline import MEASURES, norms
 
 EMPTY, PLAIN, DIFFERS, BROKEN = range(4)  # what a cell holds; the later is the worse
 
@@ -61,8 +61,8 @@ def _grid(trace: Trace) -> Grid:
     cells = np.full((len(kinds), len(forwards)), -1, np.int64)
     cells[row[::-1], column[::-1]] = calls[::-1]  # of several calls the first
     found = np.where(cells >= 0, PLAIN, EMPTY).astype(np.int8)
-    differs = marks.verdicts(trace) == marks.VERDICTS.index(schema.DIFFERS)
-    for what, column_of in ((DIFFERS, differs), (BROKEN, marks.has_nan(trace) | marks.has_inf(trace))):
+    differs = findings.verdicts(trace) == findings.VERDICTS.index(schema.DIFFERS)
+    for what, column_of in ((DIFFERS, differs), (BROKEN, findings.has_nan(trace) | findings.has_inf(trace))):
         before = np.append(0, np.cumsum(column_of))
         inside = before[trace.ends[calls]] > before[calls]
         np.maximum.at(found, (row[inside], column[inside]), what)

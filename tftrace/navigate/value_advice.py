@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .trace import schema
-from .trace.rows import TensorRow
-from .trace.trace import Trace
+from ..trace import schema
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 
 # As `capture.values` has them.
 _WHOLE = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .trace import schema
-from .trace.trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 MEASURES = ("time", "l2")
 

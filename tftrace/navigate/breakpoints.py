@@ -11,11 +11,11 @@ from fnmatch import translate
 
 import numpy as np
 
-from . import marks
+from ..errors import TraceError
+from ..trace import schema
+from ..trace.trace import Trace
+from . import findings
 from .condition import fits, parse
-from .errors import TraceError
-from .trace import schema
-from .trace.trace import Trace
 
 _PLACE = re.compile(r"(.*?)([^/\\]+):(\d{1,9})")  # a folder, a file and a line of it
 _PARTS = re.compile(r"(?:(?P<pattern>.+?)\s*)??(?:\bwhen\s+(?P<when>.+?))?(?:\s*\bhit\s+(?P<hit>\d{1,9}))?", re.DOTALL)
@@ -83,7 +83,7 @@ def halts(trace: Trace, found: Iterable[np.ndarray] = (), wrong: bool = True) ->
     if not given:
         at |= trace.column("depth") == 0
     if wrong:
-        at[marks.wrong(trace)] = True
+        at[findings.wrong(trace)] = True
     result: np.ndarray = np.flatnonzero(at)
     return result
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .trace import schema
-from .trace.trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 
 class Outline:

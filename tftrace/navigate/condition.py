@@ -12,10 +12,10 @@ from fnmatch import translate
 
 import numpy as np
 
-from . import marks
-from .errors import TraceError
-from .trace import schema
-from .trace.trace import Trace
+from ..errors import TraceError
+from ..trace import schema
+from ..trace.trace import Trace
+from . import findings
 
 STATISTICS = (*schema.STATISTICS, "numel", "nbytes")
 NUMBERS = ("step", "depth", "forward", "rank", "occurrence", "line")  # columns of the steps table
@@ -187,8 +187,8 @@ def fits(trace: Trace, condition: Condition) -> np.ndarray:
         return found
     name = condition.name
     if name == "verdict":
-        same = _worded(condition, list(marks.VERDICTS))
-        found = np.append(same, condition.compare == "!=")[marks.verdicts(trace)]
+        same = _worded(condition, list(findings.VERDICTS))
+        found = np.append(same, condition.compare == "!=")[findings.verdicts(trace)]
         return found
     if name in TEXTS:
         codes, words = trace.words(TEXTS[name])

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .trace import schema
-from .trace.trace import Trace
+from ..trace import schema
+from ..trace.trace import Trace
 
 VERDICTS = (schema.DIFFERS, schema.HOLDS, schema.UNCHECKED)  # the first that a step has is its mark
 NONE = len(VERDICTS)
