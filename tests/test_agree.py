@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tftrace.recipes.agree import agree
-from tftrace.recipes.library import library, shipped
-from tftrace.recipes.lint import lint
-from tftrace.recipes.recipe import parse
-from tftrace.recipes.texnames import named
+from tftrace.recipes.format.library import library, shipped
+from tftrace.recipes.format.lint import lint
+from tftrace.recipes.format.recipe import parse
+from tftrace.recipes.format.tex_agreement import agree
+from tftrace.recipes.typeset.tex_names import named
 
 
 @pytest.mark.parametrize("equation", shipped(), ids=lambda e: e.id)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from tftrace.recipes import dims, plan
-from tftrace.recipes.analysis import named
-from tftrace.recipes.formula import Formula, parse
-from tftrace.recipes.functions import kinds
-from tftrace.recipes.library import library
-from tftrace.recipes.nodes import Apply, Lookup, Name, walk
-from tftrace.recipes.value import Value, reorder
+from tftrace.recipes.evaluate import plan
+from tftrace.recipes.evaluate.value import Value, reorder
+from tftrace.recipes.format.library import library
+from tftrace.recipes.formula import dims
+from tftrace.recipes.formula.analysis import named
+from tftrace.recipes.formula.functions import kinds
+from tftrace.recipes.formula.language import Formula, parse
+from tftrace.recipes.formula.nodes import Apply, Lookup, Name, walk
 
 from .test_evaluate import DTYPES, Known, Named, Run, evaluated
 
@@ -187,11 +188,11 @@ def test_a_mistake_is_beyond_the_bound(mistake: str, dtype: torch.dtype) -> None
 
 def test_an_unsound_bound_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN a bound that forgets the products of a matrix and what a library's functions are off by
-    from tftrace.recipes import evaluate
+    from tftrace.recipes.evaluate import evaluator
 
     def exactly(self: Any, dims: tuple[str, ...], v: Any, e: Any, *rest: Any, **more: Any) -> Value:
         return Value(dims, v, np.broadcast_to(e, np.shape(v)))
 
-    monkeypatch.setattr(evaluate.Evaluator, "_round", exactly)
+    monkeypatch.setattr(evaluator.Evaluator, "_round", exactly)
     with pytest.raises(AssertionError):
         test_sound_runs_of_every_equation_stay_within(torch.float32)

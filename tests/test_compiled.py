@@ -25,7 +25,7 @@ from tftrace.capture.calls import Call, place
 from tftrace.capture.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
 from tftrace.capture.route import Item
 from tftrace.capture.strided import Drawn, Form
-from tftrace.recipes import products
+from tftrace.recipes.evaluate import products
 
 compiled = cast(Any, route.compiled)
 needs_compiled = pytest.mark.skipif(compiled is None, reason="there was no compiler")

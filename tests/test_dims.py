@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace.recipes.dims import Axis, ShapeError, parse, solve
+from tftrace.recipes.formula.dims import Axis, ShapeError, parse, solve
 
 offline = settings(derandomize=True, deadline=None, max_examples=200)
 

@@ -12,11 +12,11 @@ from torch import nn
 import tftrace
 from tftrace.capture.cells import Reading
 from tftrace.capture.judge import Outcome, judge
-from tftrace.recipes.doubled import doubled
-from tftrace.recipes.fit import Fit, fit
-from tftrace.recipes.formula import FormulaError
-from tftrace.recipes.library import library
-from tftrace.recipes.recipe import parse
+from tftrace.recipes.evaluate.fitting import Fit, fit
+from tftrace.recipes.evaluate.split_dimension import doubled
+from tftrace.recipes.format.library import library
+from tftrace.recipes.format.recipe import parse
+from tftrace.recipes.formula.language import FormulaError
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from tftrace.recipes import mathtext
-from tftrace.recipes.library import library
-from tftrace.recipes.mathtext.layout import pieces
-from tftrace.recipes.mathtext.lines import broken
-from tftrace.recipes.mathtext.names import SIGNS
-from tftrace.recipes.mathtext.scripts import HIGH, LOW, style
-from tftrace.recipes.mathtext.tex import parse
+from tftrace.recipes.format.library import library
+from tftrace.recipes.typeset import mathtext
+from tftrace.recipes.typeset.mathtext.line_breaking import broken
+from tftrace.recipes.typeset.mathtext.scripts import HIGH, LOW, style
+from tftrace.recipes.typeset.mathtext.tex_commands import SIGNS
+from tftrace.recipes.typeset.mathtext.tex_parser import parse
+from tftrace.recipes.typeset.mathtext.typesetting import pieces
 
 FOLDER = Path(__file__).parent / "snapshots"
 WIDTHS = (60, 100)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from tftrace.recipes import dims, plan
-from tftrace.recipes.analysis import base, named, whole_dims
-from tftrace.recipes.evaluate import Evaluator
-from tftrace.recipes.formula import FormulaError, parse
-from tftrace.recipes.functions import kinds
-from tftrace.recipes.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, inline, walk
-from tftrace.recipes.value import Value, constant, reorder
+from tftrace.recipes.evaluate import plan
+from tftrace.recipes.evaluate.evaluator import Evaluator
+from tftrace.recipes.evaluate.value import Value, constant, reorder
+from tftrace.recipes.formula import dims
+from tftrace.recipes.formula.analysis import base, named, whole_dims
+from tftrace.recipes.formula.functions import kinds
+from tftrace.recipes.formula.language import FormulaError, parse
+from tftrace.recipes.formula.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, inline, walk
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 UNIT = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tftrace.recipes import dims, plan
-from tftrace.recipes.formula import MAX_LENGTH, FormulaError, parse
-from tftrace.recipes.library import library
-from tftrace.recipes.nodes import Lookup, Name, Number, Select, walk
+from tftrace.recipes.evaluate import plan
+from tftrace.recipes.format.library import library
+from tftrace.recipes.formula import dims
+from tftrace.recipes.formula.language import MAX_LENGTH, FormulaError, parse
+from tftrace.recipes.formula.nodes import Lookup, Name, Number, Select, walk
 
 offline = settings(derandomize=True, deadline=None, max_examples=300)
 

@@ -143,7 +143,7 @@ def test_the_test_above_sees_what_is_replaced() -> None:
         "tftrace.export",
         "tftrace.query",
         "tftrace.tui.app",
-        "tftrace.recipes.bound",
+        "tftrace.recipes.evaluate.bindings",
     ],
 )
 def test_what_reads_a_trace_imports_neither_torch_nor_transformers(module: str) -> None:

@@ -20,7 +20,7 @@ import tftrace
 from tftrace.export import export
 from tftrace.export.html import content
 from tftrace.export.html.mathml import mathml
-from tftrace.recipes.library import folder, read
+from tftrace.recipes.format.library import folder, read
 from tftrace.trace import notes
 from tftrace.trace.trace import Trace
 

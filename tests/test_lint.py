@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tftrace.cli import main
-from tftrace.recipes.library import folder, read, tomllib
-from tftrace.recipes.lint import lint
-from tftrace.recipes.positions import places
-from tftrace.recipes.recipe import RecipeError
+from tftrace.recipes.format.library import folder, read, tomllib
+from tftrace.recipes.format.lint import lint
+from tftrace.recipes.format.recipe import RecipeError
+from tftrace.recipes.format.toml_positions import places
 
 WRONG = '''\
 [[equation]]

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tftrace.recipes import mathtext
+from tftrace.recipes.typeset import mathtext
 
 
 def drawing(tex: str, width: int | None = None) -> str:

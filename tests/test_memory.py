@@ -23,7 +23,7 @@ from tftrace.capture.passed import _same
 from tftrace.capture.references import Unbound
 from tftrace.capture.stats import NO_NUMBERS, summarize
 from tftrace.capture.strided import Strided
-from tftrace.recipes.dims import Layout
+from tftrace.recipes.formula.dims import Layout
 
 from .odd import LEVELS, Chain, Same, names, only, rows, whole
 

@@ -17,7 +17,7 @@ from transformers.models.gpt2 import modeling_gpt2
 from transformers.models.marian import modeling_marian
 from transformers.pytorch_utils import Conv1D
 
-from tftrace.recipes.library import library
+from tftrace.recipes.format.library import library
 
 from .breaking import BROKEN, Patch, breaks, leaf
 from .conftest import tiny

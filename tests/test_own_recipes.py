@@ -14,7 +14,7 @@ from torch import nn
 import tftrace
 from tftrace.cli import main
 from tftrace.errors import TraceError
-from tftrace.recipes.functions import SIGNATURES
+from tftrace.recipes.formula.functions import SIGNATURES
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

@@ -12,11 +12,11 @@ from torch import nn
 import tftrace
 from tftrace import describe
 from tftrace.cli import main
-from tftrace.recipes.library import entries, folder, load, read, shipped
-from tftrace.recipes.lint import lint
-from tftrace.recipes.page import page
-from tftrace.recipes.papers import keys, papers
-from tftrace.recipes.recipe import RecipeError
+from tftrace.recipes.format.library import entries, folder, load, read, shipped
+from tftrace.recipes.format.lint import lint
+from tftrace.recipes.format.papers import keys, papers
+from tftrace.recipes.format.papers_page import page
+from tftrace.recipes.format.recipe import RecipeError
 
 DOCS = Path(__file__).parents[1] / "docs"
 OWN = """

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tftrace.capture.passed import Passed
-from tftrace.recipes.fit import fit as fitted
-from tftrace.recipes.recipe import parse
+from tftrace.recipes.evaluate.fitting import fit as fitted
+from tftrace.recipes.format.recipe import parse
 
 HEADS = parse(
     {

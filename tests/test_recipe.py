@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from tftrace.recipes import mathtext
-from tftrace.recipes.library import Library, folder, library, read
-from tftrace.recipes.recipe import RecipeError, parse
+from tftrace.recipes.format.library import Library, folder, library, read
+from tftrace.recipes.format.recipe import RecipeError, parse
+from tftrace.recipes.typeset import mathtext
 
 ENTRY: dict[str, Any] = {
     "id": "linear",

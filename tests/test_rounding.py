@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tftrace.recipes import rounding
-from tftrace.recipes.evaluate import Evaluator
-from tftrace.recipes.formula import parse
+from tftrace.recipes.evaluate import rounding
+from tftrace.recipes.evaluate.evaluator import Evaluator
+from tftrace.recipes.formula.language import parse
 
 from .test_evaluate import Known, Named
 

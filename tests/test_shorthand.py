@@ -13,9 +13,9 @@ from torch import nn
 
 import tftrace
 from tftrace.cli import main
-from tftrace.recipes.library import entries, folder, load, read, shipped, tomllib
-from tftrace.recipes.lint import lint
-from tftrace.recipes.recipe import KINDS, RecipeError
+from tftrace.recipes.format.library import entries, folder, load, read, shipped, tomllib
+from tftrace.recipes.format.lint import lint
+from tftrace.recipes.format.recipe import KINDS, RecipeError
 
 SHORT = """
 [lists]

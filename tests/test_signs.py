@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tftrace.recipes import mathtext, signs
-from tftrace.recipes.library import library
-from tftrace.recipes.texnames import spans
+from tftrace.recipes.format.library import library
+from tftrace.recipes.typeset import mathtext, symbol_places
+from tftrace.recipes.typeset.tex_names import spans
 
 ATTENTION = r"\mathrm{Attention}(Q,K,V)=\mathrm{softmax}\left(\frac{QK^T}{\sqrt{d_k}}\right)V"
 
 
 def found(tex: str, symbols: str, **written: str) -> list[tuple[str, str]]:
     """What is coloured: the text and the symbol."""
-    rows, spans = signs.drawn(tex, 80, signs.spelled(symbols.split(), tex, written))
+    rows, spans = symbol_places.drawn(tex, 80, symbol_places.spelled(symbols.split(), tex, written))
     assert rows == mathtext.render(tex, 80)
     return [(row[a:b], symbol) for row, marks in zip(rows, spans, strict=True) for a, b, symbol in marks]
 

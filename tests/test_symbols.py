@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tftrace
-from tftrace.recipes.bound import bound
+from tftrace.recipes.evaluate.bindings import bound
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from .errors import TraceError
 from .flow import producer
-from .recipes import kept
-from .recipes.bound import bound
-from .recipes.mixture import mixture
-from .recipes.nodes import Lookup, Node, Select, inline
-from .recipes.plan import Statement
-from .recipes.terms import Factor, Piece, Terms, cell_of
+from .recipes.evaluate import from_trace
+from .recipes.evaluate.bindings import bound
+from .recipes.evaluate.mixture import mixture
+from .recipes.evaluate.plan import Statement
+from .recipes.evaluate.terms import Factor, Piece, Terms, cell_of
+from .recipes.formula.nodes import Lookup, Node, Select, inline
 from .trace import schema, tokens
 from .trace.rows import TensorRow
 from .trace.trace import Trace
 
 if TYPE_CHECKING:
-    from .recipes.kept import Fitted
+    from .recipes.evaluate.from_trace import Fitted
 
 KEPT, REPLAYED = "from the values that the trace has kept", "from a replay: the forward was run again"
 
@@ -84,7 +84,7 @@ def explain(
     It works from kept values; what it needs and was not kept comes from running the forward again, if `replay` and the
     model can be loaded again. Raises TraceError where the step has no equation, or there is no such cell."""
     call = trace.call_of(position)
-    names = kept.equations(trace, call)
+    names = from_trace.equations(trace, call)
     if equation is not None:
         names = [name for name in names if name == equation]
     if not names:
@@ -92,7 +92,7 @@ def explain(
         raise TraceError(f"Step {position} {which}, so that there is nothing to derive a number from.")
     try:
         return _explained(trace, call, tuple(cell), names, KEPT)
-    except kept.Missing as missing:
+    except from_trace.Missing as missing:
         if not replay:
             return _nothing(trace, call, names[0], tuple(cell), f"{missing}: record with --values all.")
         reason = str(missing)
@@ -121,7 +121,7 @@ def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequen
     found: list[tuple[Fitted, Statement]] = []
     for name in names:
         try:
-            fit = kept.fitted(trace, position, name)
+            fit = from_trace.fitted(trace, position, name)
         except TraceError as error:
             failed = failed or error
             continue
@@ -153,7 +153,7 @@ def _cell(
     cell = tuple(at % n for at, n in zip(cell, row.shape, strict=True))
     where = _positions(fit, statement.symbol, cell)
     drawn = {dim: at for dim, at in where.items() if dim in statement.independent}
-    known = kept.Kept(trace, fit, {dim: [at] for dim, at in drawn.items()})
+    known = from_trace.Kept(trace, fit, {dim: [at] for dim, at in drawn.items()})
     value = float(known.array(statement.symbol)[cell])
     evaluator = known.evaluator()
     terms = Terms(evaluator, drawn)

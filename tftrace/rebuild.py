@@ -15,12 +15,12 @@ import numpy as np
 
 from .errors import TraceError
 from .navigate.value_advice import advice
-from .recipes.bound import bound
-from .recipes.kept import Fitted, Kept, Missing, fitted
-from .recipes.mixture import Mixture, mixture
-from .recipes.nodes import Node
-from .recipes.plan import Statement
-from .recipes.value import reorder
+from .recipes.evaluate.bindings import bound
+from .recipes.evaluate.from_trace import Fitted, Kept, Missing, fitted
+from .recipes.evaluate.mixture import Mixture, mixture
+from .recipes.evaluate.plan import Statement
+from .recipes.evaluate.value import reorder
+from .recipes.formula.nodes import Node
 from .trace import schema, tokens
 from .trace.rows import TensorRow
 from .trace.trace import Trace

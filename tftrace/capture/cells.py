@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recipes.analysis import base, moved_dims, named, products
-from ..recipes.dims import Layout
-from ..recipes.doubled import is_double, original
-from ..recipes.evaluate import Evaluator
-from ..recipes.fit import Fit
-from ..recipes.nodes import Apply, Lookup, Name, Node, Select, walk
-from ..recipes.plan import Statement
-from ..recipes.slices import Slice, seen, take
-from ..recipes.value import Array, Value, constant
+from ..recipes.evaluate.evaluator import Evaluator
+from ..recipes.evaluate.fitting import Fit
+from ..recipes.evaluate.named_slices import Slice, seen, take
+from ..recipes.evaluate.plan import Statement
+from ..recipes.evaluate.split_dimension import is_double, original
+from ..recipes.evaluate.value import Array, Value, constant
+from ..recipes.formula.analysis import base, moved_dims, named, products
+from ..recipes.formula.dims import Layout
+from ..recipes.formula.nodes import Apply, Lookup, Name, Node, Select, walk
 from .numbers import along, host, numbers_of, standing
 from .passed import Passed
 from .references import Unbound

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ..errors import TraceError
-from ..recipes.fit import fit, join
-from ..recipes.library import Library, Match
-from ..recipes.recipe import Equation
+from ..recipes.evaluate.fitting import fit, join
+from ..recipes.format.library import Library, Match
+from ..recipes.format.recipe import Equation
 from ..trace.scalars import NumbersWriter
 from ..trace.writer import TraceWriter
 from .calls import Call

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..recipes.analysis import BATCH
-from ..recipes.evaluate import Evaluator
-from ..recipes.nodes import Node
-from ..recipes.plan import Plan
-from ..recipes.value import Array, Value, real, reorder, zeros
+from ..recipes.evaluate.evaluator import Evaluator
+from ..recipes.evaluate.plan import Plan
+from ..recipes.evaluate.value import Array, Value, real, reorder, zeros
+from ..recipes.formula.analysis import BATCH
+from ..recipes.formula.nodes import Node
 from .cells import UNIT, Known, Reading, Units
 from .numbers import host
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..recipes.library import Level, Library, Match
+from ..recipes.format.library import Level, Library, Match
 from ..trace import schema
 from .calls import Call
 from .references import applies

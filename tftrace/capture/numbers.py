@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
-from ..recipes import slices
-from ..recipes.value import Array
+from ..recipes.evaluate import named_slices
+from ..recipes.evaluate.value import Array
 from .memory import address, is_spread
 from .references import Unbound
 
@@ -84,7 +84,7 @@ def along(found: Any, at: Array, axis: int) -> Any:
 def standing(found: Any, places: Array, axis: int) -> Any:
     """What stands at each of these places along an axis, which becomes as many as `places` has; beyond the ends 0."""
     if isinstance(found, np.ndarray):
-        return slices.standing(found, places, axis)
+        return named_slices.standing(found, places, axis)
     size, nothing = found.shape[axis], torch.zeros_like(found.select(axis, 0))
     parts = [found.select(axis, int(i)) if 0 <= i < size else nothing for i in places.flat]
     return torch.stack(parts, axis).reshape(*found.shape[:axis], *places.shape, *found.shape[axis + 1 :])

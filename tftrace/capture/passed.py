@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import torch
 
-from ..recipes.fit import Fit
-from ..recipes.nodes import Name
-from ..recipes.plan import Statement
+from ..recipes.evaluate.fitting import Fit
+from ..recipes.evaluate.plan import Statement
+from ..recipes.formula.nodes import Name
 from .memory import address
 from .strided import Steps, steps
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from ..errors import TraceError
-from ..recipes.library import with_own
+from ..recipes.format.library import with_own
 from ..trace import schema
 from ..trace.disk.write_errors import why
 from ..trace.trace import Trace

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from ..recipes.library import Match
-from ..recipes.recipe import Bind, Reference
+from ..recipes.format.library import Match
+from ..recipes.format.recipe import Bind, Reference
 from .calls import Call
 from .flex import laid_out
 from .identity import VERSION, View

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from ..recipes.doubled import original
-from ..recipes.recipe import Reference
+from ..recipes.evaluate.split_dimension import original
+from ..recipes.format.recipe import Reference
 from .calls import Call
 from .cells import Reading
 from .identity import SHAPE, VERSION

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, cast
 
-from ..recipes.recipe import Bind, Reference
+from ..recipes.format.recipe import Bind, Reference
 from .calls import Call
 from .references import Asked, configuration
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
-from ..recipes.dims import Layout
-from ..recipes.value import Array
+from ..recipes.evaluate.value import Array
+from ..recipes.formula.dims import Layout
 from .memory import host_address
 from .numbers import KINDS
 

@@ -9,10 +9,10 @@ from functools import partial
 import torch
 
 from ..errors import TraceError
-from ..recipes.fit import join
-from ..recipes.library import Match
-from ..recipes.plan import Plan
-from ..recipes.value import Array
+from ..recipes.evaluate.fitting import join
+from ..recipes.evaluate.plan import Plan
+from ..recipes.evaluate.value import Array
+from ..recipes.format.library import Match
 from ..trace import schema
 from ..trace.writer import TraceWriter
 from .cells import Reading, Units, coarse_products

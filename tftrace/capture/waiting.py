@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recipes.library import Match
-from ..recipes.value import Array
+from ..recipes.evaluate.value import Array
+from ..recipes.format.library import Match
 from .cells import Reading, Units
 from .numbers import host, host_kind
 

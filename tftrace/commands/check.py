@@ -43,7 +43,7 @@ def check(trace: Path, *, json: Switch = False) -> int:
 
 def _measured(summary: Summary) -> str:
     """The residual against its bound, and what the checks cover where that is less than the equation shows."""
-    from ..recipes.covers import COVERS
+    from ..recipes.format.covers import COVERS
     from ..text import number
 
     if summary.bound is None:

@@ -24,7 +24,7 @@ def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> Non
     own
         Equations of your own, a file or a folder of them; a tftrace.toml in this folder or above may name some too.
     """
-    from ..recipes.library import with_own
+    from ..recipes.format.library import with_own
 
     known = with_own(own).equations
     wide = max(map(len, known))
@@ -48,9 +48,9 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
     """
     from difflib import get_close_matches
 
-    from ..recipes import mathtext
-    from ..recipes.covers import COVERS
-    from ..recipes.library import with_own
+    from ..recipes.format.covers import COVERS
+    from ..recipes.format.library import with_own
+    from ..recipes.typeset import mathtext
 
     known = with_own(own).equations
     if name not in known:
@@ -91,8 +91,8 @@ def papers(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> No
     own
         Equations of your own, a file or a folder of them.
     """
-    from ..recipes.library import with_own
-    from ..recipes.page import page
+    from ..recipes.format.library import with_own
+    from ..recipes.format.papers_page import page
 
     print(page(with_own(own).equations.values()), end="")
 
@@ -106,8 +106,8 @@ def lint(*files: Path) -> int:
     files
         Files, or folders of them.
     """
-    from ..recipes import library
-    from ..recipes.lint import lint as findings
+    from ..recipes.format import library
+    from ..recipes.format.lint import lint as findings
 
     if not files:
         raise TraceError("Name the file to look at: 'tftrace recipes lint my.toml'.")

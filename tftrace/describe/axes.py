@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..recipes.bound import bound
+from ..recipes.evaluate.bindings import bound
 from ..text import visible
 from ..trace import tokens
 from ..trace.rows import TensorRow

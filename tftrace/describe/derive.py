@@ -10,7 +10,7 @@ from ..errors import TraceError
 from ..explain import Explanation, Term, explain
 from ..flow import producer
 from ..rebuild import Attention
-from ..recipes import mathtext
+from ..recipes.typeset import mathtext
 from ..text import visible
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace

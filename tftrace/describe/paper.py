@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from ..recipes import mathtext, signs
-from ..recipes.bound import Bound, bound
-from ..recipes.covers import COVERS
+from ..recipes.evaluate.bindings import Bound, bound
+from ..recipes.format.covers import COVERS
+from ..recipes.typeset import mathtext, symbol_places
 from ..text import visible
 from ..trace import schema
 from ..trace.rows import CheckRow, TensorRow
@@ -38,10 +38,10 @@ class Equation:
     spelling: dict[str, str] = field(default_factory=dict)  # symbol -> how the TeX writes it
     papers: list[str] = field(default_factory=list)  # those it cites, with title, edition and address
 
-    def spans(self, width: int) -> list[list[signs.Span]]:
+    def spans(self, width: int) -> list[list[symbol_places.Span]]:
         """Where symbols stand in each row of `drawn`."""
         if self.tex and max(map(cell_len, mathtext.render(self.tex, width)), default=0) <= width:
-            return signs.drawn(self.tex, width, self.spelling)[1]
+            return symbol_places.drawn(self.tex, width, self.spelling)[1]
         return [[] for _ in self.drawn(width)]
 
     def drawn(self, width: int) -> list[str]:
@@ -94,7 +94,7 @@ def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, langua
         note=text(note),
         within=within,
         tensors={visible(symbol): tensor.tensor for symbol, tensor in found.tensors.items()},
-        spelling=signs.spelled(found.tensors, tex, spelling),
+        spelling=symbol_places.spelled(found.tensors, tex, spelling),
         papers=_papers(recipe.get("papers")),
     )
 

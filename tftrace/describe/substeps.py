@@ -12,7 +12,7 @@ from math import isclose, sqrt
 import numpy as np
 
 from ..rebuild import Attention
-from ..recipes import signs
+from ..recipes.typeset import symbol_places
 from ..text import number, shape
 from ..trace import schema
 from ..trace.rows import TensorRow
@@ -122,7 +122,7 @@ def substeps(trace: Trace, attention: int, language: str = "en", rebuilt: Attent
             places[key],
             bool(fused) and places[key] == fused,
             tensors[key],
-            signs.spelled(("Q", "K", "V", "M"), tex[key], {"out": "O"} if "O=" in tex[key] else {}),
+            symbol_places.spelled(("Q", "K", "V", "M"), tex[key], {"out": "O"} if "O=" in tex[key] else {}),
         )
         for key in _TEX
     ]

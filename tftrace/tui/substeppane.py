@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from .. import describe, rebuild
-from ..recipes import signs
+from ..recipes.typeset import symbol_places
 from ..trace.trace import Trace
 from .palette import style
 from .pane import Pane, short
@@ -134,7 +134,7 @@ class SubStepPane(Pane):
             line.append("▾ " if chosen else "▸ ", style(palette.accent, bold=True))
             line.append(f"{number} {one.name}", style(palette.text if chosen else palette.soft, bold=chosen))
             if not chosen:
-                rows = signs.drawn(one.tex, 60, one.spelling)[0]
+                rows = symbol_places.drawn(one.tex, 60, one.spelling)[0]
                 brief = f"   {rows[0].strip()}" if len(rows) == 1 else ""
                 line.append(short(brief, max(0, self.space.width - line.cell_len - 1)), style(palette.faint))
             out.append(line)
@@ -146,7 +146,7 @@ class SubStepPane(Pane):
         palette, width = self.palette, max(12, self.space.width - 6)
         out = []
         hues = {symbol: self.palette.hue(number) for symbol, number in self._ties.values()}
-        for row, spans in zip(*signs.drawn(one.tex, width, one.spelling), strict=True):
+        for row, spans in zip(*symbol_places.drawn(one.tex, width, one.spelling), strict=True):
             marks = [(a, b, hues[symbol]) for a, b, symbol in spans if symbol in hues]
             out.append(Text("  ").append_text(self._coloured(row, marks)))
         for place in one.places:

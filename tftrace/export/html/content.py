@@ -11,7 +11,7 @@ import numpy as np
 from ... import describe
 from ...describe.table import tensor_line
 from ...flow import producer
-from ...recipes import mathtext
+from ...recipes.typeset import mathtext
 from ...text import duration, visible
 from ...trace import notes, schema
 from ...trace.trace import Trace

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ...text import visible
-from . import names
-from .names import FUNCTION, NAME, ORDINARY
+from ....text import visible
+from . import tex_commands
+from .tex_commands import FUNCTION, NAME, ORDINARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class _Parser:
             if token in ("^", "_", "'"):
                 base = found.pop() if found and not isinstance(found[-1], Gap) else Group(())
                 found.append(self._script(base, token))
-            elif token not in names.NOTHING:
+            elif token not in tex_commands.NOTHING:
                 found.append(self._node(token))
         self._depth -= 1
         self._end = token
@@ -148,10 +148,10 @@ class _Parser:
     def _node(self, token: str) -> Node:
         if token == "{":
             return _grouped(self.items("}"))
-        if token in names.SIGNS:
-            return Sign(*names.SIGNS[token])
-        if token in names.GAPS:
-            return Gap(names.GAPS[token])
+        if token in tex_commands.SIGNS:
+            return Sign(*tex_commands.SIGNS[token])
+        if token in tex_commands.GAPS:
+            return Gap(tex_commands.GAPS[token])
         if token.startswith("\\"):
             return self._command(token)
         if token in "}&^_#$%":
@@ -169,8 +169,8 @@ class _Parser:
             return self._fence()
         if token == r"\begin":
             return self._environment()
-        if token in names.ACCENTS or token == r"\overline":
-            return Accent(self._argument(), names.ACCENTS.get(token, "\u0305"))
+        if token in tex_commands.ACCENTS or token == r"\overline":
+            return Accent(self._argument(), tex_commands.ACCENTS.get(token, "\u0305"))
         if token in (r"\overset", r"\stackrel"):
             high = self._argument()
             return Script(self._argument(), high=high, limits=True)
@@ -182,17 +182,17 @@ class _Parser:
     def _words(self, token: str) -> Node:
         if token == r"\operatorname*":
             return Script(Sign(self._text() or "", FUNCTION), limits=True)
-        if token in names.NAMED | names.WORDS:
+        if token in tex_commands.NAMED | tex_commands.WORDS:
             start = self._at
             name = self._text()
             if name is None:  # more than a name: a formula in upright letters
                 self._at = start
                 return self._argument()
-            return Sign(name, NAME if token in names.NAMED and len(name) > 1 else ORDINARY)
-        if token in names.ALPHABETS:
+            return Sign(name, NAME if token in tex_commands.NAMED and len(name) > 1 else ORDINARY)
+        if token in tex_commands.ALPHABETS:
             body = self._argument()
             if token == r"\mathbb" and isinstance(body, Sign):
-                return Sign(names.DOUBLE.get(body.text, body.text))
+                return Sign(tex_commands.DOUBLE.get(body.text, body.text))
             return body
         raise ValueError(f"{token} is not known")
 
@@ -206,8 +206,8 @@ class _Parser:
             self._at += 1
             if token == "}":
                 return found
-            if token in names.GAPS or token.isspace():
-                found += " " * min(1, names.GAPS.get(token, 1))
+            if token in tex_commands.GAPS or token.isspace():
+                found += " " * min(1, tex_commands.GAPS.get(token, 1))
             elif token in (r"\_", r"\&", r"\%", r"\#", r"\$"):
                 found += token[1:]
             elif token[0] in "\\{^_$&#%":
@@ -230,7 +230,7 @@ class _Parser:
 
     def _bracket(self) -> str:
         token = {"<": "⟨", ">": "⟩"}.get(found := self._next(), found)
-        char = "" if token == "." else names.SIGNS.get(token, (token, ""))[0]
+        char = "" if token == "." else tex_commands.SIGNS.get(token, (token, ""))[0]
         if char not in ("", *"()[]{}|‖⟨⟩⌊⌋⌈⌉/"):
             raise ValueError(f"{token!r} is no bracket")
         return char
@@ -268,7 +268,7 @@ class _Parser:
                 return Script(whole.base, whole.low, _joined(whole.high, content), whole.primes, whole.limits)
             return Script(whole.base, _joined(whole.low, content), whole.high, whole.primes, whole.limits)
         if not isinstance(base, Script):
-            base = Script(base, limits=isinstance(base, Sign) and base.text in names.LIMITS)
+            base = Script(base, limits=isinstance(base, Sign) and base.text in tex_commands.LIMITS)
         if content is None:
             return Script(base.base, base.low, base.high, base.primes + 1, base.limits)
         if (base.high if token == "^" else base.low) is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
-from ..errors import TraceError
+from ...errors import TraceError
 
 STAR = "*"
 _NAME = r"[^\W\d]\w*(?:=[1-9]\d{0,8})?"

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .analysis import without
-from .formula import FormulaError
+from ..formula.analysis import without
+from ..formula.language import FormulaError
 from .value import Array, Value, check_size, real, to_order
 
 Dims = tuple[str, ...]

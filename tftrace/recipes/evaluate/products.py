@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .formula import FormulaError
+from ..formula.language import FormulaError
 from .value import MAX_CELLS, Array, real
 
 try:

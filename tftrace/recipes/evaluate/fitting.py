@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import TraceError
-from . import dims
-from .doubled import candidates, doubled
-from .formula import Formula
-from .nodes import Node
+from ...errors import TraceError
+from ..format.recipe import Equation
+from ..formula import dims
+from ..formula.language import Formula
+from ..formula.nodes import Node
 from .plan import Numbers, Plan, Shapes, make
-from .recipe import Equation
+from .split_dimension import candidates, doubled
 
 
 @dataclass(frozen=True, slots=True)

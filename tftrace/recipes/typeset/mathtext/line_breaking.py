@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .box import Box
-from .layout import AFTER_COMMA, AFTER_NAME, AT_GAP, AT_OPERATOR, Piece, joined
-from .names import QUAD
+from .tex_commands import QUAD
+from .typesetting import AFTER_COMMA, AFTER_NAME, AT_GAP, AT_OPERATOR, Piece, joined
 
 _INDENT = 2  # cells before a line that goes on with what the one above began
 _LINE, _BRACKET = 5, 10  # what a further line costs, and each bracket that it tears

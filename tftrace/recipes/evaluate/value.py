@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .analysis import union
-from .formula import FormulaError
+from ..formula.analysis import union
+from ..formula.language import FormulaError
 
 MAX_CELLS, MAX_PRODUCTS = 1 << 24, 1 << 30  # of one value, in one matrix product; a recipe may be a stranger's
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from math import prod
 
-from .formula import FormulaError
 from .functions import PLACES, REDUCTIONS, kinds
+from .language import FormulaError
 from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, expressions, walk
 
 BATCH = "#"  # the dimension along which the same formula is evaluated for several steps at once

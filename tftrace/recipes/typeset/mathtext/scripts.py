@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .tex import Accent, Fence, Fraction, Grid, Group, Node, Root, Script, Sign
+from .tex_parser import Accent, Fence, Fraction, Grid, Group, Node, Root, Script, Sign
 
 # Letters that few fonts have (superscript q, C, F, Q, S, X, Y, Z) are left out.
 LOW = dict(

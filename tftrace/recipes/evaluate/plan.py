@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from math import isfinite
 from operator import eq, ge, gt, le, lt
 
-from . import dims
-from .analysis import base, is_product, leaves, named, whole_dims
-from .formula import Formula, FormulaError, expand
-from .functions import ACTIVATIONS, EXPANSIONS, PLACES, REDUCTIONS
-from .nodes import Apply, Lookup, Name, Node, Number, Operation, Select, inline, replaced, walk
+from ..formula import dims
+from ..formula.analysis import base, is_product, leaves, named, whole_dims
+from ..formula.functions import ACTIVATIONS, EXPANSIONS, PLACES, REDUCTIONS
+from ..formula.language import Formula, FormulaError, expand
+from ..formula.nodes import Apply, Lookup, Name, Node, Number, Operation, Select, inline, replaced, walk
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Numbers = tuple[tuple[str, float | str], ...]  # what a configuration says in words stands among them

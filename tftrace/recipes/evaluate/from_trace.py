@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import TraceError
-from ..trace import schema
-from ..trace.rows import TensorRow
-from ..trace.scalars import numbers
-from ..trace.trace import Trace
-from ..trace.values import read_value
+from ...errors import TraceError
+from ...trace import schema
+from ...trace.rows import TensorRow
+from ...trace.scalars import numbers
+from ...trace.trace import Trace
+from ...trace.values import read_value
+from ..format.recipe import Equation, parse
+from ..formula.analysis import base, moved_dims, named
+from ..formula.language import Formula, FormulaError
+from ..formula.nodes import Apply, Node
 from . import plan
-from .analysis import base, moved_dims, named
-from .bound import bound
-from .evaluate import Evaluator
-from .formula import Formula, FormulaError
-from .nodes import Apply, Node
-from .recipe import Equation, parse
-from .slices import Slice, seen, take
+from .bindings import bound
+from .evaluator import Evaluator
+from .named_slices import Slice, seen, take
 from .value import MAX_CELLS, Array, Value, constant, real
 
 UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoff

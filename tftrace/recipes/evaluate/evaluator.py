@@ -13,11 +13,11 @@ from typing import Protocol
 
 import numpy as np
 
-from . import moving, rounding
-from .analysis import inner_dim, named, reduced_dims, result_dims, swapped, union, without
-from .formula import FormulaError
-from .functions import PLACES, REDUCTIONS, kinds
-from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select
+from ..formula.analysis import inner_dim, named, reduced_dims, result_dims, swapped, union, without
+from ..formula.functions import PLACES, REDUCTIONS, kinds
+from ..formula.language import FormulaError
+from ..formula.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select
+from . import rearranging, rounding
 from .products import Product
 from .value import (
     MAX_PRODUCTS,
@@ -153,9 +153,9 @@ class Evaluator:
                 return Value(swapped(x.dims), x.v.swapaxes(-1, -2), x.e.swapaxes(-1, -2))
         if function in REDUCTIONS:
             return self._reduce(function, values[0], reduced_dims(function, names, values[0].dims))
-        if function in moving.FUNCTIONS:
+        if function in rearranging.FUNCTIONS:
             dims, _ = result_dims(node, [x.dims for x in values], {})
-            return moving.FUNCTIONS[function](values, moving.Target(names, numbers, dims, self._symbols.size))
+            return rearranging.FUNCTIONS[function](values, rearranging.Target(names, numbers, dims, self._symbols.size))
         found = self._function(function, values)
         return replace(found, whole=True) if function in _WHOLE and all(x.whole for x in values) else found
 

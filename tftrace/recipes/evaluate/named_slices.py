@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .analysis import named
-from .dims import Layout
-from .formula import FormulaError
-from .nodes import Apply
+from ..formula.analysis import named
+from ..formula.dims import Layout
+from ..formula.language import FormulaError
+from ..formula.nodes import Apply
 from .value import MAX_CELLS, Array
 
 

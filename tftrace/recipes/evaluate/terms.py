@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .analysis import inner_dim, named, reduced_dims, swapped, union
-from .evaluate import Evaluator
-from .formula import FormulaError
-from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, written
+from ..formula.analysis import inner_dim, named, reduced_dims, swapped, union
+from ..formula.language import FormulaError
+from ..formula.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, written
+from .evaluator import Evaluator
 from .value import Value
 
 MOST = 1 << 17  # terms of one cell

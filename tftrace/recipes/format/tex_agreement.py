@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..formula.nodes import Name, Node, Select, walk
+from ..typeset.symbol_places import spelled
+from ..typeset.tex_names import Named, expression, named, plain, spans
 from .mistake import Mistake
-from .nodes import Name, Node, Select, walk
 from .recipe import Equation
-from .signs import spelled
-from .texnames import Named, expression, named, plain, spans
 
 _CALL = re.compile(r"(\w+)\(")
 # What the formula must have where the TeX has a function: one of these functions, or of these operators.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
-from ..errors import TraceError
+from ...errors import TraceError
 from .functions import EXPANSIONS, SIGNATURES, counts, kinds
 from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, height, inline, walk
 

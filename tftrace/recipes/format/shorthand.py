@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import TraceError
-from . import formula
+from ...errors import TraceError
+from ..formula import language
+from ..formula.nodes import Name, walk
 from .mistake import Mistake, Place, RecipeError
-from .named import Lists, Names, named
-from .nodes import Name, walk
+from .named_lists import Lists, Names, named
 from .papers import cited, keys
 
 MISTAKE, DESIGN = "mistake", "design"  # kinds of variants
@@ -214,8 +214,8 @@ def changed(own: str, change: str, bound: Collection[str]) -> str:
 
     A symbol that the formula does not have is an abbreviation for the statement that follows. Abbreviations that are
     not used any more are left out; `bound` are the symbols that are none."""
-    bodies = dict(formula.parse(own).statements)
-    parsed = dict(formula.parse(change).statements)
+    bodies = dict(language.parse(own).statements)
+    parsed = dict(language.parse(change).statements)
     new, old = _statements(change), _statements(own)
     if not any(symbol in old for symbol in new):
         raise RecipeError("the change names no symbol that the formula gives.")

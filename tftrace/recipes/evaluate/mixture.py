@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .nodes import Apply, Node, Operation, walk
+from ..formula.nodes import Apply, Node, Operation, walk
 
 
 class Mixture(NamedTuple):

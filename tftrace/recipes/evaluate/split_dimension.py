@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .analysis import Whole, leaves, whole_dims
-from .dims import Layout
-from .formula import FormulaError
-from .functions import ELEMENTWISE
-from .nodes import Apply, Name, Negative, Node, Operation
+from ..formula.analysis import Whole, leaves, whole_dims
+from ..formula.dims import Layout
+from ..formula.functions import ELEMENTWISE
+from ..formula.language import FormulaError
+from ..formula.nodes import Apply, Name, Negative, Node, Operation
 from .plan import Plan
 
 _MARK = "′"  # which no name in a recipe can have

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .named import Names, names
+from .named_lists import Names, names
 from .papers import FILE as PAPERS
 from .papers import Paper
 from .recipe import Bind, Equation, Mistake, RecipeError, Structure, parse
@@ -156,8 +156,8 @@ def _full_names(kind: type) -> tuple[str, ...]:
 
 def folder() -> Path:
     """Where the recipes lie: inside an installed package, or at the top of a checkout."""
-    inside = Path(__file__).parent / "library"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
+    inside = Path(__file__).parents[1] / "library"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"
 
 
 @lru_cache(maxsize=1)

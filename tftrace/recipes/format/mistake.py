@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..errors import TraceError
+from ...errors import TraceError
 
 Place = tuple[str | int, ...]  # keys and numbers of array items, from the file or an entry inwards
 

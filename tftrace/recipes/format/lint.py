@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .agree import agree
 from .library import SHARED, entries, load, stated
 from .mistake import Mistake, Place, RecipeError
-from .named import Names, unused
+from .named_lists import Names, unused
 from .papers import FILE as PAPERS
-from .positions import places
 from .recipe import examine
+from .tex_agreement import agree
+from .toml_positions import places
 
 _SYNTAX = re.compile(r"\(at line (\d+), column (\d+)\)|, line (\d+) ")
 _SPACE = re.compile(r"\s*")

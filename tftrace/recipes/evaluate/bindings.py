@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from ..errors import TraceError
-from ..trace import schema
-from ..trace.rows import TensorRow
-from ..trace.step import Step
-from ..trace.trace import Trace
-from . import dims
-from .recipe import Bind, Equation, Reference, parse
+from ...errors import TraceError
+from ...trace import schema
+from ...trace.rows import TensorRow
+from ...trace.step import Step
+from ...trace.trace import Trace
+from ..format.recipe import Bind, Equation, Reference, parse
+from ..formula import dims
 
 _FAR = 20_000  # steps below a call that are searched for the calls that a recipe names
 

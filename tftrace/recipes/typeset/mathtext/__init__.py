@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ...text import visible
-from .layout import pieces
-from .lines import broken, stacked
+from ....text import visible
+from .line_breaking import broken, stacked
 from .scripts import style
-from .tex import parse
+from .tex_parser import parse
+from .typesetting import pieces
 
 _LONGEST = 600  # characters of TeX; the layout takes milliseconds at this length
 _WIDEST, _TALLEST = 240, 40  # cells; a drawing beyond this is of no use in a pane

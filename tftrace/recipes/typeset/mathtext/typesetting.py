@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import names
+from . import tex_commands
 from .box import Box, beside, fenced, grid, over, overlined, placed, rooted
-from .names import CLOSING, FUNCTION, INNER, NAME, OPENING, OPERATOR, ORDINARY, PUNCTUATION, RELATION
 from .scripts import HIGH, LOW, Style, children, written
-from .tex import Accent, Fence, Fraction, Gap, Grid, Group, Node, Root, Script, Sign, flattened
+from .tex_commands import CLOSING, FUNCTION, INNER, NAME, OPENING, OPERATOR, ORDINARY, PUNCTUATION, RELATION
+from .tex_parser import Accent, Fence, Fraction, Gap, Grid, Group, Node, Root, Script, Sign, flattened
 
 AFTER_COMMA, AT_OPERATOR, AT_GAP, AFTER_NAME = range(4)  # where a line may end, from the best place to the worst
 
@@ -151,7 +151,7 @@ def _box(node: Node, style: Style) -> Box:
         body = _drawn(node.base, style)
         if isinstance(node.base, Sign) and len(node.base.text) == 1:
             return Box((node.base.text + node.mark,))
-        return overlined(body, names.OVER.get(node.mark, ""))
+        return overlined(body, tex_commands.OVER.get(node.mark, ""))
     if isinstance(node, Grid):
         return grid([[_drawn(cell, style) for cell in row] for row in node.rows], node.places, node.apart)
     return _drawn(node, style)

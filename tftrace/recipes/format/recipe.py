@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..errors import TraceError
-from . import dims, formula
+from ...errors import TraceError
+from ..formula import dims, language
 from .covers import COVERS
 from .mistake import Mistake as Mistake
 from .mistake import Place
 from .mistake import RecipeError as RecipeError
-from .named import Names
-from .reference import LONGEST, Binding, binding, reference
-from .reference import Reference as Reference
+from .named_lists import Names
 from .shorthand import DESIGN, MISTAKE, in_full
+from .sources import LONGEST, Binding, binding, reference
+from .sources import Reference as Reference
 
 MATCHERS = ("class", "function", "module", "base", "structure")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
@@ -89,7 +89,7 @@ class Variant:
     """A known way in which code departs from the equation; `kind` says whether on purpose (one of `KINDS`)."""
 
     name: str
-    formula: formula.Formula
+    formula: language.Formula
     dims: Mapping[str, dims.Pattern]
     kind: str = MISTAKE
 
@@ -101,7 +101,7 @@ class Equation:
     id: str
     cite: str
     tex: str
-    formula: formula.Formula
+    formula: language.Formula
     dims: Mapping[str, dims.Pattern]
     note: Mapping[str, str]
     binds: tuple[Bind, ...]
@@ -143,7 +143,7 @@ class _Entry:
                 self._wrong((key,), f"there is no {key!r} in an equation: there are {', '.join(_KEYS)}.")
         texts = {key: self._text(data, (key,)) for key in ("id", "cite", "tex", "formula")}
         patterns = self._dims(data, ("dims",))
-        parsed = self._try(("formula",), formula.parse, texts.pop("formula"))
+        parsed = self._try(("formula",), language.parse, texts.pop("formula"))
         note, _ = self._texts(data, ("note",)), self._texts(data, ("signs",))
         self._list(data, ("aside",))
         covers = self._one_of(data, ("covers",), tuple(COVERS))
@@ -154,7 +154,7 @@ class _Entry:
         for at, variant in enumerate(variants):
             if variant.formula is not parsed and parsed is not None:
                 self._names(("variant", at, "formula"), variant.formula, variant.dims, binds)
-        empty = parsed or formula.Formula("", (), frozenset(), frozenset())
+        empty = parsed or language.Formula("", (), frozenset(), frozenset())
         return Equation(
             **texts,
             formula=empty,
@@ -169,13 +169,13 @@ class _Entry:
     # -- parts ------------------------------------------------------------------------------------
 
     def _variant(
-        self, data: dict[str, Any], at: int, own: formula.Formula | None, patterns: Mapping[str, dims.Pattern]
+        self, data: dict[str, Any], at: int, own: language.Formula | None, patterns: Mapping[str, dims.Pattern]
     ) -> Variant | None:
         path = ("variant", at)
         self._keys(data, path, ("name", "formula", "change", "dims", "kind"))
         name, parsed = self._text(data, (*path, "name")), own
         if "formula" in data:
-            parsed = self._try((*path, "formula"), formula.parse, self._text(data, (*path, "formula")))
+            parsed = self._try((*path, "formula"), language.parse, self._text(data, (*path, "formula")))
         found = {**patterns, **self._dims(data, (*path, "dims"))}
         kind = self._one_of(data, (*path, "kind"), KINDS)
         return None if parsed is None else Variant(name, parsed, found, kind)
@@ -234,7 +234,7 @@ class _Entry:
     def _names(
         self,
         path: Place,
-        used: formula.Formula,
+        used: language.Formula,
         patterns: Mapping[str, dims.Pattern],
         binds: list[Bind],
     ) -> None:

@@ -1,0 +1,1 @@
+"""Recipe files: read, checked, and matched to the steps that they describe."""

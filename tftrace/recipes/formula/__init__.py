@@ -1,0 +1,1 @@
+"""The formula language: its grammar, its functions, and named dimensions."""

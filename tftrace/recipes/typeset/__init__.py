@@ -1,0 +1,1 @@
+"""Equations as a terminal shows them."""
