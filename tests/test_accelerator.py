@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import cells, device, guard, recording, rows, summaries, verdicts
-from tftrace.capture.device import DeviceSums
-from tftrace.capture.stats import summarize
-from tftrace.capture.summaries import Summaries
+from tftrace.capture import cells, guard, recording, rows, verdicts
+from tftrace.capture.measure import device_stats, summaries
+from tftrace.capture.measure.device_stats import DeviceSums
+from tftrace.capture.measure.stats import summarize
+from tftrace.capture.measure.summaries import Summaries
 
 from .test_device_stats import Calls, Waits
 
@@ -193,7 +194,7 @@ def test_what_a_device_did_in_any_stream_is_waited_for(monkeypatch: pytest.Monke
     sums = DeviceSums()
     sums.add(torch.ones(2))
     assert sums.read()[0].mean == 1.0 and waited == []
-    device.wait(torch.device("meta"))
+    device_stats.wait(torch.device("meta"))
     assert waited == [torch.device("meta")]
 
 

@@ -144,7 +144,7 @@ def test_what_is_advised_for_a_tensor_that_was_not_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_known_of_as_kept_can_be_kept() -> None:
-    from tftrace.capture.values import _DTYPES
+    from tftrace.capture.measure.kept_values import _DTYPES
     from tftrace.navigate.value_advice import _KEPT
 
     assert {str(dtype).removeprefix("torch.") for dtype in _DTYPES} == _KEPT

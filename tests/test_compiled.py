@@ -20,8 +20,9 @@ import pytest
 import torch
 from torch import nn
 
-from tftrace.capture import route, stats
+from tftrace.capture import route
 from tftrace.capture.calls import Call, place
+from tftrace.capture.measure import stats
 from tftrace.capture.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
 from tftrace.capture.route import Item
 from tftrace.capture.strided import Drawn, Form

@@ -10,12 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tftrace.capture.measure.summary import EMPTY, NO_NUMBERS, Summary
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tftrace.capture import device, stats
-from tftrace.capture.device import DeviceSums
-from tftrace.capture.stats import EMPTY, NO_NUMBERS, Summary, summarize
+from tftrace.capture.measure import device_stats, stats
+from tftrace.capture.measure.device_stats import DeviceSums
+from tftrace.capture.measure.stats import summarize
 
 settings.register_profile("stats", derandomize=True, deadline=None, max_examples=100)
 offline = settings.get_profile("stats")
@@ -85,7 +86,7 @@ def assert_same(found: Summary, wanted: Summary, rel: float = 1e-6, size: int = 
 
 def waiting_reduce(table: torch.Tensor, out: torch.Tensor) -> None:
     finite = table[table.isfinite()]
-    out[device._LOW].fill_(finite.min().item())
+    out[device_stats._LOW].fill_(finite.min().item())
 
 
 SYNCHRONISING = {
@@ -110,14 +111,14 @@ def test_the_watch_sees_whatever_waits(way: str) -> None:
 
 
 def test_the_watch_sees_a_reduction_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_reduce", waiting_reduce)
+    monkeypatch.setattr(device_stats, "_reduce", waiting_reduce)
     with pytest.raises(AssertionError, match="item"):
         on_device(torch.randn(5))
 
 
 def test_on_a_device_that_has_no_numbers_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN tensors without data, where whatever needs a number raises, and so does what mixes them with the CPU's
-    monkeypatch.setattr(device, "_BLOCK", BLOCK)
+    monkeypatch.setattr(device_stats, "_BLOCK", BLOCK)
     tensor, sums = torch.empty(3, BLOCK + 7, device="meta"), DeviceSums()
     # WHEN their reductions are enqueued
     rows = sums._rows(tensor) + sums._rows(tensor.half().T[::2]) + sums._rows(tensor.long())
@@ -159,7 +160,7 @@ TENSORS = {
 
 @pytest.mark.parametrize("kind", TENSORS)
 def test_the_same_as_summarize(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_BLOCK", BLOCK)
+    monkeypatch.setattr(device_stats, "_BLOCK", BLOCK)
     torch.manual_seed(0)
     tensor = TENSORS[kind]()
     [found] = on_device(tensor)
@@ -168,8 +169,8 @@ def test_the_same_as_summarize(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("kind", sorted(TENSORS.keys() - {"float64", "vanishing", "large int64"}))
 def test_without_float64(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_BLOCK", BLOCK)
-    monkeypatch.setattr(device, "_SINGLE", {"cpu"})
+    monkeypatch.setattr(device_stats, "_BLOCK", BLOCK)
+    monkeypatch.setattr(device_stats, "_SINGLE", {"cpu"})
     torch.manual_seed(0)
     tensor = TENSORS[kind]()
     sums = DeviceSums()
@@ -198,7 +199,7 @@ def test_any_numbers(values: list[float], dtype: torch.dtype) -> None:
 
 def test_summaries_come_in_order_and_are_then_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN more tensors than a buffer has rows, among them some without numbers
-    monkeypatch.setattr(device, "_ROWS", 4)
+    monkeypatch.setattr(device_stats, "_ROWS", 4)
     tensors = [torch.full((2,), float(i)) for i in range(11)]
     tensors[3], tensors[7] = torch.empty(0), torch.zeros(2, dtype=torch.complex64)
     sums = DeviceSums()
@@ -237,7 +238,7 @@ def test_inference_mode_and_after() -> None:
 
 
 def test_no_temporary_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_BLOCK", BLOCK)
+    monkeypatch.setattr(device_stats, "_BLOCK", BLOCK)
 
     class Largest(TorchDispatchMode):
         size = 0
@@ -251,7 +252,7 @@ def test_no_temporary_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     for tensor in (torch.randn(10, BLOCK), torch.randn(BLOCK, 10).T, torch.randn(10, 2 * BLOCK)[:, ::2]):
         with Largest() as largest:
             DeviceSums()._rows(tensor)
-        assert BLOCK // 2 < largest.size <= max(BLOCK, 9 * device._ROWS)
+        assert BLOCK // 2 < largest.size <= max(BLOCK, 9 * device_stats._ROWS)
 
 
 UNREADABLE = {

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import tftrace
-from tftrace.capture.structure import leaves
+from tftrace.capture.measure.structure import leaves
 
 from .conftest import tiny
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from tftrace.capture.measure.summary import NO_NUMBERS
 from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from tftrace.capture.identity import NUMBER, SUMMARY, Identities
-from tftrace.capture.stats import NO_NUMBERS, summarize
-from tftrace.capture.structure import leaves
+from tftrace.capture.measure.identity import NUMBER, SUMMARY, Identities
+from tftrace.capture.measure.stats import summarize
+from tftrace.capture.measure.structure import leaves
 
 
 def test_the_same_values_have_the_same_number() -> None:

@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 import torch
+from tftrace.capture.measure.summary import NO_NUMBERS
 from torch import nn
 
 import tftrace
 from tftrace import capture
-from tftrace.capture import route, stats
-from tftrace.capture.device import DeviceSums
-from tftrace.capture.fingerprint import fingerprint
-from tftrace.capture.memory import address, host_address
+from tftrace.capture import route
+from tftrace.capture.measure import stats
+from tftrace.capture.measure.device_stats import DeviceSums
+from tftrace.capture.measure.fingerprint import fingerprint
+from tftrace.capture.measure.plain_memory import address, host_address
+from tftrace.capture.measure.stats import summarize
 from tftrace.capture.numbers import numbers_of
 from tftrace.capture.passed import _same
 from tftrace.capture.references import Unbound
-from tftrace.capture.stats import NO_NUMBERS, summarize
 from tftrace.capture.strided import Strided
 from tftrace.recipes.formula.dims import Layout
 

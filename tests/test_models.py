@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tftrace
-from tftrace.capture.structure import leaves
+from tftrace.capture.measure.structure import leaves
 from tftrace.cli import main
 from tftrace.models.dummy import around, described, made_up
 

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import summaries
-from tftrace.capture.structure import leaves
+from tftrace.capture.measure import summaries
+from tftrace.capture.measure.structure import leaves
 from tftrace.models.load import load
 from tftrace.models.request import InputOptions, Request
 from tftrace.trace.writer import TraceWriter

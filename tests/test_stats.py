@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tftrace.capture.measure.summary import NO_NUMBERS, Summary
 
-from tftrace.capture import stats
-from tftrace.capture.stats import NO_NUMBERS, Summary, summarize
+from tftrace.capture.measure import stats
+from tftrace.capture.measure.stats import summarize
 
 settings.register_profile("stats", derandomize=True, deadline=None, max_examples=100)
 offline = settings.get_profile("stats")

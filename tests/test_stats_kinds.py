@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tftrace.capture.measure.summary import NO_NUMBERS
 
-from tftrace.capture import stats
-from tftrace.capture.stats import NO_NUMBERS, summarize
+from tftrace.capture.measure import stats
+from tftrace.capture.measure.stats import summarize
 
 from .test_stats import BLOCK, REAL, assert_right, offline
 

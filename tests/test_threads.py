@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import recording, summaries
+from tftrace.capture import recording
+from tftrace.capture.measure import summaries
 
 pytestmark = pytest.mark.usefixtures("often", "no_grad")
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import values as capture_values
+from tftrace.capture.measure import kept_values as capture_values
 from tftrace.errors import TraceError
 from tftrace.trace.values import read_value
 

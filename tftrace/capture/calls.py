@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..source import NOWHERE, Site
 from ..trace import schema
-from .identity import View
+from .measure.identity import View
 
 
 class Place(NamedTuple):

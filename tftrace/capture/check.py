@@ -21,7 +21,7 @@ from .calls import Call
 from .cells import ALL, Reading, Units, coarse_products
 from .judge import Outcome, judge_all
 from .known import Finder, drops
-from .memory import is_spread
+from .measure.plain_memory import is_spread
 from .numbers import SPREAD
 from .references import Asked, Unbound, getter, resolve
 from .route import Route

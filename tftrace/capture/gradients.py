@@ -15,8 +15,8 @@ import torch
 
 from .calls import Call
 from .hooks import own_parameters
+from .measure.structure import leaves
 from .recording import Recording
-from .structure import leaves
 
 _Where = tuple[int, str]  # a step and its name
 

@@ -11,7 +11,7 @@ import torch
 from ..recipes.evaluate.fitting import Fit
 from ..recipes.evaluate.plan import Statement
 from ..recipes.formula.nodes import Name
-from .memory import address
+from .measure.plain_memory import address
 from .strided import Steps, steps
 
 Strides = tuple[int, ...]

@@ -31,9 +31,11 @@ from .frames import source_of_frames
 from .functions import Functions
 from .gradients import Gradients
 from .hooks import ModuleHooks
-from .identity import Identities
 from .launch import process
 from .lines import LineTracer
+from .measure.identity import Identities
+from .measure.kept_values import Values, check_wanted
+from .measure.summaries import Summaries
 from .ops import OpMode
 from .patches import Undo
 from .program import ProgramHooks
@@ -41,8 +43,6 @@ from .recording import Recording
 from .rows import Rows
 from .select import Patterns, selection
 from .sieve import Sieve
-from .summaries import Summaries
-from .values import Values, check_wanted
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]

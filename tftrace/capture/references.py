@@ -18,8 +18,8 @@ from ..recipes.format.library import Match
 from ..recipes.format.recipe import Bind, Reference
 from .calls import Call
 from .flex import laid_out
-from .identity import VERSION, View
-from .memory import address
+from .measure.identity import VERSION, View
+from .measure.plain_memory import address
 
 
 class Unbound(Exception):

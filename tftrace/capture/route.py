@@ -17,10 +17,10 @@ from ..recipes.evaluate.split_dimension import original
 from ..recipes.format.recipe import Reference
 from .calls import Call
 from .cells import Reading
-from .identity import SHAPE, VERSION
-from .memory import host_address
+from .measure.identity import SHAPE, VERSION
+from .measure.plain_memory import host_address
+from .measure.stats import PLAIN
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
-from .stats import PLAIN
 from .strided import Form
 from .waiting import Group
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from ..trace import schema
 from ..trace.writer import TraceWriter
 from .calls import Call, Place
-from .summaries import Summaries
+from .measure.summaries import Summaries
 
 _KEPT_BACK = 65536  # rows that may wait for an accelerator's statistics
 _STEP, _TENSOR = 10, 4  # entries of a row

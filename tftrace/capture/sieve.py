@@ -11,8 +11,8 @@ from ..navigate.condition import Both, Condition, Not, fits, parse
 from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
 from .check import Checker
+from .measure.kept_values import Values
 from .rows import Rows
-from .values import Values
 
 _RECORD = 3  # the place in a flat row of a tensor of its record, which begins with its number
 _TENSOR = 4

@@ -13,7 +13,7 @@ from numkong import from_pointer
 
 from ..recipes.evaluate.value import Array
 from ..recipes.formula.dims import Layout
-from .memory import host_address
+from .measure.plain_memory import host_address
 from .numbers import KINDS
 
 # for each named dimension an axis of the tensor, and how many of its steps it takes

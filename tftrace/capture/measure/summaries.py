@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from .device import DeviceSums
-from .memory import held
-from .stats import NO_NUMBERS, PLAIN, summarize
+from .device_stats import DeviceSums
+from .plain_memory import held
+from .stats import PLAIN, summarize
+from .summary import NO_NUMBERS
 
 
 class Owed:

@@ -18,7 +18,7 @@ import torch
 from numkong import astype, from_pointer, minmax, moments
 from numkong import sum as sum_of
 
-from .memory import host_address
+from .plain_memory import host_address
 
 try:
     from . import _stats as compiled
@@ -106,7 +106,7 @@ def _of_another_kind(tensor: torch.Tensor) -> Summary:
     if tensor.dtype not in REAL or tensor.is_nested or tensor.layout is not torch.strided:
         return NO_NUMBERS
     if not tensor.is_cpu:
-        from .device import DeviceSums  # builds on this module
+        from .device_stats import DeviceSums  # builds on this module
 
         sums = DeviceSums()
         sums.add(tensor)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
-from .memory import host_address
+from .plain_memory import host_address
 
 _BLOCK = 1 << 15  # words of 8 bytes
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from ..errors import TraceError
-from ..trace import schema
-from ..trace.disk.folder import write_bytes
+from ...errors import TraceError
+from ...trace import schema
+from ...trace.disk.folder import write_bytes
 from .identity import Record
-from .memory import address
+from .plain_memory import address
 
 AUTO_BYTES = 256 << 20
 _FILE_BYTES = 32 << 20  # what may wait in memory, and the usual size of a file

@@ -7,8 +7,8 @@ import math
 
 import torch
 
-from .memory import address
-from .stats import EMPTY, NO_NUMBERS, REAL, Summary, flat_parts
+from .plain_memory import address
+from .summary import EMPTY, NO_NUMBERS, REAL, Summary, flat_parts
 
 _BLOCK = 1 << 22  # elements: no temporary is larger than 32 MiB
 _ROWS = 1 << 12  # of a buffer; no block fills more

@@ -1,0 +1,1 @@
+"""Tensors measured: statistics, identity, what is kept whole."""
