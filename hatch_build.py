@@ -12,7 +12,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from setuptools import Distribution, Extension
 
-SOURCES = ("tftrace/capture/_route.c", "tftrace/capture/measure/_stats.c", "tftrace/recipes/evaluate/_products.c")
+SOURCES = ("tftrace/capture/check/_route.c", "tftrace/capture/measure/_stats.c", "tftrace/recipes/evaluate/_products.c")
 
 
 class CustomBuildHook(BuildHookInterface):

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import cells, guard, recording, rows, verdicts
+from tftrace.capture import guard, recording, rows
+from tftrace.capture.check import cells, verdicts
 from tftrace.capture.measure import device_stats, summaries
 from tftrace.capture.measure.device_stats import DeviceSums
 from tftrace.capture.measure.stats import summarize

@@ -27,7 +27,7 @@ from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 from transformers.models.llama import modeling_llama
 
 import tftrace
-from tftrace.capture import cells, check
+from tftrace.capture.check import cells, checker
 
 from .conftest import tiny
 
@@ -91,7 +91,7 @@ def test_decoding_with_a_cache_holds() -> None:
 
 def test_readings_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(monkeypatch: Patch) -> None:
     model, inputs = tiny("gpt2")
-    monkeypatch.setattr(check, "_readings", {})
+    monkeypatch.setattr(checker, "_readings", {})
 
     def generated() -> list[dict[str, Any]]:
         with tftrace.record(model) as trace:
@@ -100,11 +100,11 @@ def test_readings_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(
         return rows
 
     whole = generated()
-    assert len(check._readings) > 20
-    monkeypatch.setattr(check, "_readings", {})
-    monkeypatch.setattr(check, "_MOST_FITS", 2)
+    assert len(checker._readings) > 20
+    monkeypatch.setattr(checker, "_readings", {})
+    monkeypatch.setattr(checker, "_MOST_FITS", 2)
     rows = generated()
-    assert len(check._readings) <= 2
+    assert len(checker._readings) <= 2
     told = [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in rows]
     assert told == [(r["step"], r["equation"], r["verdict"], r["cells"]) for r in whole]
 
@@ -337,7 +337,7 @@ def test_the_mask_of_flex_attention_is_laid_out(level: str, flex: Any, monkeypat
 
 
 def test_a_mask_too_large_to_be_laid_out_is_not_taken_for_none(flex: Any, monkeypatch: Patch) -> None:
-    monkeypatch.setattr("tftrace.capture.flex._MOST", 3)
+    monkeypatch.setattr("tftrace.capture.check.flex_mask._MOST", 3)
     model, inputs = tiny("bert", "flex_attention")
     rows = verdicts(model, inputs, "attention")
     assert {(row["verdict"], row["reason"]) for row in rows} == {

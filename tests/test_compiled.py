@@ -20,12 +20,12 @@ import pytest
 import torch
 from torch import nn
 
-from tftrace.capture import route
 from tftrace.capture.calls import Call, place
+from tftrace.capture.check import route
+from tftrace.capture.check.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
+from tftrace.capture.check.route import Item
+from tftrace.capture.check.strided import Drawn, Form
 from tftrace.capture.measure import stats
-from tftrace.capture.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
-from tftrace.capture.route import Item
-from tftrace.capture.strided import Drawn, Form
 from tftrace.recipes.evaluate import products
 
 compiled = cast(Any, route.compiled)

@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import tftrace
-from tftrace.capture import cells
+from tftrace.capture.check import cells
 from tftrace.trace import schema
 
 from .zoo_models import DECODER, words

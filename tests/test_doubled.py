@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture.cells import Reading
-from tftrace.capture.judge import Outcome, judge
+from tftrace.capture.check.cells import Reading
+from tftrace.capture.check.judge import Outcome, judge
 from tftrace.recipes.evaluate.fitting import Fit, fit
 from tftrace.recipes.evaluate.split_dimension import doubled
 from tftrace.recipes.format.library import library

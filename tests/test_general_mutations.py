@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 import tftrace
-from tftrace.capture import cells
+from tftrace.capture.check import cells
 
 from . import breaks_families  # noqa: F401 - its models
 from .breaks_layers import build, modules
@@ -147,7 +147,7 @@ def test_of_few_numbers_every_head_is_looked_at(monkeypatch: Patch) -> None:
 
     assert seen() == [True] * 4
     monkeypatch.setattr(cells, "_MOST_FOR_HEADS", 0)
-    monkeypatch.setattr("tftrace.capture.check._readings", {})
+    monkeypatch.setattr("tftrace.capture.check.checker._readings", {})
     assert not all(seen())  # two of the four are drawn
 
 

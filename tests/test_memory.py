@@ -15,16 +15,16 @@ from torch import nn
 
 import tftrace
 from tftrace import capture
-from tftrace.capture import route
+from tftrace.capture.check import route
+from tftrace.capture.check.host_arrays import numbers_of
+from tftrace.capture.check.pass_through import _same
+from tftrace.capture.check.references import Unbound
+from tftrace.capture.check.strided import Strided
 from tftrace.capture.measure import stats
 from tftrace.capture.measure.device_stats import DeviceSums
 from tftrace.capture.measure.fingerprint import fingerprint
 from tftrace.capture.measure.plain_memory import address, host_address
 from tftrace.capture.measure.stats import summarize
-from tftrace.capture.numbers import numbers_of
-from tftrace.capture.passed import _same
-from tftrace.capture.references import Unbound
-from tftrace.capture.strided import Strided
 from tftrace.recipes.formula.dims import Layout
 
 from .odd import LEVELS, Chain, Same, names, only, rows, whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tftrace.capture.passed import Passed
+from tftrace.capture.check.pass_through import Passed
 from tftrace.recipes.evaluate.fitting import fit as fitted
 from tftrace.recipes.format.recipe import parse
 

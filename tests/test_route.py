@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import check, known, route
-from tftrace.capture.route import Route
-from tftrace.capture.verdicts import Verdicts
+from tftrace.capture.check import checker, finder, route
+from tftrace.capture.check.route import Route
+from tftrace.capture.check.verdicts import Verdicts
 
 from .conftest import tiny
 
@@ -36,13 +36,13 @@ def language(request: pytest.FixtureRequest, monkeypatch: Patch) -> None:
 def followed(monkeypatch: Patch) -> list[bool]:
     """For each route that was tried, whether it was taken."""
     tried: list[bool] = []
-    original = check.Checker._follow
+    original = checker.Checker._follow
 
-    def follow(self: check.Checker, route: Route, *rest: Any) -> bool:
+    def follow(self: checker.Checker, route: Route, *rest: Any) -> bool:
         tried.append(original(self, route, *rest))
         return tried[-1]
 
-    monkeypatch.setattr(check.Checker, "_follow", follow)
+    monkeypatch.setattr(checker.Checker, "_follow", follow)
     return tried
 
 
@@ -60,7 +60,7 @@ def with_and_without(
 ) -> Iterator[list[Row]]:
     yield rows(model, calls, **options)
     with monkeypatch.context() as patch:
-        patch.setattr(check.Checker, "_follow", lambda *_: False)
+        patch.setattr(checker.Checker, "_follow", lambda *_: False)
         yield rows(model, calls, **options)
 
 
@@ -168,7 +168,7 @@ def test_what_breaks_after_sound_calls_differs(followed: list[bool]) -> None:
 
 @pytest.mark.parametrize("most", [1 << 22, 0])
 def test_what_a_module_overwrites_is_checked_if_it_could_be_copied(most: int, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(known, "_MOST_COPIED", most)
+    monkeypatch.setattr(finder, "_MOST_COPIED", most)
     model = nn.SiLU(inplace=True)
     found = rows(model, [lambda: model(torch.randn(6, 8))] * 3)
     assert [row[1] for row in found] == ["holds" if most else "unchecked"] * 3

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import check
+from tftrace.capture.check import checker
 
 Patch = pytest.MonkeyPatch
 
@@ -68,12 +68,12 @@ def test_in_an_encoder_that_takes_its_slow_path() -> None:
 
 def test_what_is_costly_is_checked_where_few_products_are_enough(monkeypatch: Patch) -> None:
     module, x = nn.MultiheadAttention(16, 4, batch_first=True).eval(), torch.randn(2, 6, 16)
-    monkeypatch.setattr(check, "_MOST_PRODUCTS", 1_000)
+    monkeypatch.setattr(checker, "_MOST_PRODUCTS", 1_000)
     (row,) = rows(module, x, x, x)
     assert row["verdict"] == "unchecked" and "--check all" in row["reason"]
     (row,) = rows(module, x, x, x, checked="all")
     assert row["verdict"] == "holds" and row["cells"] == 2 * 6 * 16
-    monkeypatch.setattr(check, "_MOST_PRODUCTS", 10_000_000)
+    monkeypatch.setattr(checker, "_MOST_PRODUCTS", 10_000_000)
     (row,) = rows(module, x, x, x)
     assert row["verdict"] == "holds"
 
@@ -83,7 +83,7 @@ def test_products_are_counted() -> None:
     with torch.no_grad(), tftrace.record(module, check=True):
         module(x, x, x)
     (reading,) = [
-        r for e, r in check._readings.values()
+        r for e, r in checker._readings.values()
         if e.id == "torch-multi-head" and not isinstance(r, str) and r.fit.sizes["Tk"] == 9
     ]  # fmt: skip
     project, drawn, batch = 16 * 16, 2, 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tftrace.capture import route
+from tftrace.capture.check import route
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,8 +21,8 @@ from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
 from .about import about_model, about_run
 from .begin import begin
-from .cells import ALL
-from .check import Checker
+from .check.cells import ALL
+from .check.checker import Checker
 from .checkpoints import Checkpoints
 from .choice import Choice
 from .collectives import Collectives

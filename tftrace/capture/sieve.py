@@ -10,7 +10,7 @@ from typing import Any
 from ..navigate.condition import Both, Condition, Not, fits, parse
 from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
-from .check import Checker
+from .check.checker import Checker
 from .measure.kept_values import Values
 from .rows import Rows
 

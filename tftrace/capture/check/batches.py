@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recipes.evaluate.value import Array
-from ..recipes.format.library import Match
+from ...recipes.evaluate.value import Array
+from ...recipes.format.library import Match
 from .cells import Reading, Units
-from .numbers import host, host_kind
+from .host_arrays import host, host_kind
 
 _ROOM = 16  # rows of a first column
 # Of one column, that are judged at once: so many that they share what a judgement costs by itself, and so few that what

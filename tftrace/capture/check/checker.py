@@ -11,23 +11,23 @@ from typing import Any
 
 import torch
 
-from ..errors import TraceError
-from ..recipes.evaluate.fitting import fit, join
-from ..recipes.format.library import Library, Match
-from ..recipes.format.recipe import Equation
-from ..trace.scalars import NumbersWriter
-from ..trace.writer import TraceWriter
-from .calls import Call
+from ...errors import TraceError
+from ...recipes.evaluate.fitting import fit, join
+from ...recipes.format.library import Library, Match
+from ...recipes.format.recipe import Equation
+from ...trace.scalars import NumbersWriter
+from ...trace.writer import TraceWriter
+from ..calls import Call
+from ..measure.plain_memory import is_spread
+from .batches import Group
 from .cells import ALL, Reading, Units, coarse_products
+from .finder import Finder, drops
+from .host_arrays import SPREAD
 from .judge import Outcome, judge_all
-from .known import Finder, drops
-from .measure.plain_memory import is_spread
-from .numbers import SPREAD
 from .references import Asked, Unbound, getter, resolve
 from .route import Route
-from .stated import other_epsilons
+from .stated_epsilon import other_epsilons
 from .verdicts import Verdicts, failure
-from .waiting import Group
 
 _MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
 _MOST_PRODUCTS = 1 << 21  # for the cells of a step of which the recipe says that it is costly

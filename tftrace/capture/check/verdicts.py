@@ -8,18 +8,18 @@ from functools import partial
 
 import torch
 
-from ..errors import TraceError
-from ..recipes.evaluate.fitting import join
-from ..recipes.evaluate.plan import Plan
-from ..recipes.evaluate.value import Array
-from ..recipes.format.library import Match
-from ..trace import schema
-from ..trace.writer import TraceWriter
+from ...errors import TraceError
+from ...recipes.evaluate.fitting import join
+from ...recipes.evaluate.plan import Plan
+from ...recipes.evaluate.value import Array
+from ...recipes.format.library import Match
+from ...trace import schema
+from ...trace.writer import TraceWriter
+from .batches import Group, fetch
 from .cells import Reading, Units, coarse_products
+from .host_arrays import on_host
 from .judge import Outcome, judge
-from .numbers import on_host
 from .references import Unbound
-from .waiting import Group, fetch
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
 _SECONDS = 5.0  # that verdicts may wait for; to judge costs 10 to 20 ms, however few steps wait

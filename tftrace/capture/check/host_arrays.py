@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
-from ..recipes.evaluate import named_slices
-from ..recipes.evaluate.value import Array
-from .measure.plain_memory import address, is_spread
+from ...recipes.evaluate import named_slices
+from ...recipes.evaluate.value import Array
+from ..measure.plain_memory import address, is_spread
 from .references import Unbound
 
 # dtypes that are read where they lie: name for numkong, and for NumPy

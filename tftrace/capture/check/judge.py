@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..recipes.evaluate.evaluator import Evaluator
-from ..recipes.evaluate.plan import Plan
-from ..recipes.evaluate.value import Array, Value, real, reorder, zeros
-from ..recipes.formula.analysis import BATCH
-from ..recipes.formula.nodes import Node
+from ...recipes.evaluate.evaluator import Evaluator
+from ...recipes.evaluate.plan import Plan
+from ...recipes.evaluate.value import Array, Value, real, reorder, zeros
+from ...recipes.formula.analysis import BATCH
+from ...recipes.formula.nodes import Node
 from .cells import UNIT, Known, Reading, Units
-from .numbers import host
+from .host_arrays import host
 
 _SINGLE = UNIT[torch.float32]
 

@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from ..recipes.evaluate.split_dimension import original
-from ..recipes.format.recipe import Reference
-from .calls import Call
+from ...recipes.evaluate.split_dimension import original
+from ...recipes.format.recipe import Reference
+from ..calls import Call
+from ..measure.identity import SHAPE, VERSION
+from ..measure.plain_memory import host_address
+from ..measure.stats import PLAIN
+from .batches import Group
 from .cells import Reading
-from .measure.identity import SHAPE, VERSION
-from .measure.plain_memory import host_address
-from .measure.stats import PLAIN
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
 from .strided import Form
-from .waiting import Group
 
 try:
     from . import _route as compiled

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, cast
 
-from ..recipes.format.recipe import Bind, Reference
-from .calls import Call
+from ...recipes.format.recipe import Bind, Reference
+from ..calls import Call
 from .references import Asked, configuration
 
 _USUAL = {1e-12, 1e-8, 1e-6, 1e-5}  # that code sets where no configuration says so

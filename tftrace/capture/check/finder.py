@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from ..recipes.format.library import Level, Library, Match
-from ..trace import schema
-from .calls import Call
+from ...recipes.format.library import Level, Library, Match
+from ...trace import schema
+from ..calls import Call
 from .references import applies
 
 _MOST_MODULES = 1 << 16  # whose equations are remembered

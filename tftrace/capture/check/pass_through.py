@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import torch
 
-from ..recipes.evaluate.fitting import Fit
-from ..recipes.evaluate.plan import Statement
-from ..recipes.formula.nodes import Name
-from .measure.plain_memory import address
+from ...recipes.evaluate.fitting import Fit
+from ...recipes.evaluate.plan import Statement
+from ...recipes.formula.nodes import Name
+from ..measure.plain_memory import address
 from .strided import Steps, steps
 
 Strides = tuple[int, ...]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numkong import from_pointer
 
-from ..recipes.evaluate.value import Array
-from ..recipes.formula.dims import Layout
-from .measure.plain_memory import host_address
-from .numbers import KINDS
+from ...recipes.evaluate.value import Array
+from ...recipes.formula.dims import Layout
+from ..measure.plain_memory import host_address
+from .host_arrays import KINDS
 
 # for each named dimension an axis of the tensor, and how many of its steps it takes
 Steps = tuple[tuple[int, int], ...]

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recipes.evaluate.evaluator import Evaluator
-from ..recipes.evaluate.fitting import Fit
-from ..recipes.evaluate.named_slices import Slice, seen, take
-from ..recipes.evaluate.plan import Statement
-from ..recipes.evaluate.split_dimension import is_double, original
-from ..recipes.evaluate.value import Array, Value, constant
-from ..recipes.formula.analysis import base, moved_dims, named, products
-from ..recipes.formula.dims import Layout
-from ..recipes.formula.nodes import Apply, Lookup, Name, Node, Select, walk
-from .numbers import along, host, numbers_of, standing
-from .passed import Passed
+from ...recipes.evaluate.evaluator import Evaluator
+from ...recipes.evaluate.fitting import Fit
+from ...recipes.evaluate.named_slices import Slice, seen, take
+from ...recipes.evaluate.plan import Statement
+from ...recipes.evaluate.split_dimension import is_double, original
+from ...recipes.evaluate.value import Array, Value, constant
+from ...recipes.formula.analysis import base, moved_dims, named, products
+from ...recipes.formula.dims import Layout
+from ...recipes.formula.nodes import Apply, Lookup, Name, Node, Select, walk
+from .host_arrays import along, host, numbers_of, standing
+from .pass_through import Passed
 from .references import Unbound
 from .strided import Drawn, Strided
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from .calls import Call
+from ..calls import Call
 from .route import Item
 
 def addresses(items: list[Item], call: Call) -> list[int] | None: ...

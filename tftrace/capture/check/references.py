@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from ..recipes.format.library import Match
-from ..recipes.format.recipe import Bind, Reference
-from .calls import Call
-from .flex import laid_out
-from .measure.identity import VERSION, View
-from .measure.plain_memory import address
+from ...recipes.format.library import Match
+from ...recipes.format.recipe import Bind, Reference
+from ..calls import Call
+from ..measure.identity import VERSION, View
+from ..measure.plain_memory import address
+from .flex_mask import laid_out
 
 
 class Unbound(Exception):
