@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import guard, recording, rows
+from tftrace.capture import guard, pending_rows, recording
 from tftrace.capture.check import cells, verdicts
 from tftrace.capture.measure import device_stats, summaries
 from tftrace.capture.measure.device_stats import DeviceSums
@@ -158,7 +158,7 @@ def test_too_many_rows_are_written_all_the_same(family: Any, request: Any, monke
     wanted = record(model, inputs)
     watch = request.getfixturevalue("accelerator")
     monkeypatch.setattr(recording, "_STEPS", 20)
-    monkeypatch.setattr(rows, "_KEPT_BACK", 40)
+    monkeypatch.setattr(pending_rows, "_KEPT_BACK", 40)
     found = record(model, inputs)
     assert 2 < watch.during.count("cpu") < 200
     # THEN steps that were open when they were written came again, and a tensor's numbers are the same in each batch

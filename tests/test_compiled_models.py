@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture.compiled import SAID, UNSEEN
+from tftrace.capture.watch.compiled import SAID, UNSEEN
 
 from .interrupted import changed, replaceable
 from .odd import LEVELS, NET, Net, names, whole

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tftrace.capture.frames import Monitoring, Setprofile, Settrace, source_of_frames
+from tftrace.capture.watch.frames import Monitoring, Setprofile, Settrace, source_of_frames
 
 HAS_MONITORING = hasattr(sys, "monitoring")
 needs_monitoring = pytest.mark.skipif(not HAS_MONITORING, reason="sys.monitoring came with Python 3.12")

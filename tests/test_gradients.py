@@ -208,7 +208,7 @@ def test_gradient_checkpointing(reentrant: bool) -> None:
 
 
 def test_gradients_of_forwards_that_are_left_out_are_left_out() -> None:
-    from tftrace.capture.choice import Choice
+    from tftrace.capture.forward_choice import Choice
     from tftrace.capture.recorder import Recorder
 
     gate, seen = Gate(), []

@@ -12,7 +12,7 @@ import torch
 
 import tftrace
 from tftrace.capture import recorder
-from tftrace.capture.frames import Settrace
+from tftrace.capture.watch.frames import Settrace
 
 from .interrupted import Interrupt, changed, interrupted, lines, replaceable
 from .odd import Net, names

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrace.capture.launch import process
+from tftrace.capture.process import process
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.trace import schema

@@ -18,7 +18,7 @@ from torch import nn
 
 import tftrace
 from tftrace import cli, runner
-from tftrace.capture.choice import Choice
+from tftrace.capture.forward_choice import Choice
 from tftrace.capture.recorder import Recorder
 from tftrace.commands import run
 from tftrace.commands._options import Options

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture.select import selection
+from tftrace.capture.module_choice import selection
 from tftrace.errors import TraceError
 
 from .bits import same

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tftrace.source import call_site, code_of, qualified_name, statements
+from tftrace.capture.code_site import call_site, code_of, qualified_name, statements
 
 CODE = '''\
 x = f(

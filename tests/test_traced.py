@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import functions, patches
+from tftrace.capture import patches
+from tftrace.capture.watch import traced_functions
 
 
 class Gate(nn.Module):
@@ -64,7 +65,7 @@ def test_a_function_is_a_step_with_its_lines_and_what_it_calls() -> None:
     assert trace.source(lines[1].file)[lines[1].line - 1].strip().startswith("distance =")
     # THEN the next call is the next forward, and nothing watches in between
     gate(x)
-    assert not patches.replaced() and not functions._active
+    assert not patches.replaced() and not traced_functions._active
     traced(gate, x)
     assert traced.trace is trace and trace.meta["complete"]
     assert tree(trace, 1) == tree(trace) and max(s.forward for s in trace) == 1
@@ -114,7 +115,7 @@ def test_what_it_raises_passes_through() -> None:
     traced: Any = tftrace.traced(score)
     with pytest.raises(RuntimeError, match="shapes"):
         traced(Gate(), torch.randn(2, 3))
-    assert traced.trace[0].status == "raised" and not functions._active
+    assert traced.trace[0].status == "raised" and not traced_functions._active
 
 
 def test_two_threads_at_once() -> None:

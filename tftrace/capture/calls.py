@@ -9,8 +9,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-from ..source import NOWHERE, Site
 from ..trace import schema
+from .code_site import NOWHERE, Site
 from .measure.identity import View
 
 

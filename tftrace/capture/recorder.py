@@ -19,30 +19,30 @@ from ..trace import schema
 from ..trace.disk.write_errors import why
 from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
-from .about import about_model, about_run
 from .begin import begin
 from .check.cells import ALL
 from .check.checker import Checker
-from .checkpoints import Checkpoints
-from .choice import Choice
-from .collectives import Collectives
-from .compiled import UNSEEN, Eagerly, has_compiled, is_compiled
-from .frames import source_of_frames
-from .functions import Functions
-from .gradients import Gradients
-from .hooks import ModuleHooks
-from .launch import process
-from .lines import LineTracer
+from .forward_choice import Choice
+from .keep_when import Sieve
 from .measure.identity import Identities
 from .measure.kept_values import Values, check_wanted
 from .measure.summaries import Summaries
-from .ops import OpMode
+from .module_choice import Patterns, selection
 from .patches import Undo
-from .program import ProgramHooks
+from .pending_rows import Rows
+from .process import process
 from .recording import Recording
-from .rows import Rows
-from .select import Patterns, selection
-from .sieve import Sieve
+from .run_facts import about_model, about_run
+from .watch.checkpoints import Checkpoints
+from .watch.collectives import Collectives
+from .watch.compiled import UNSEEN, Eagerly, has_compiled, is_compiled
+from .watch.frames import source_of_frames
+from .watch.gradients import Gradients
+from .watch.hooks import ModuleHooks
+from .watch.lines import LineTracer
+from .watch.ops import OpMode
+from .watch.program import ProgramHooks
+from .watch.traced_functions import Functions
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]

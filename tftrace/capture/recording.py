@@ -18,7 +18,7 @@ from .calls import Call, Place, place
 from .guard import Guard, State
 from .measure.identity import Identities, Record, View
 from .measure.structure import leaves
-from .rows import Rows
+from .pending_rows import Rows
 
 _FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
 _WRITTEN = -1  # the step of a line's call between one line and the next

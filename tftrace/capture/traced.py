@@ -16,10 +16,10 @@ import torch
 
 from ..errors import TraceError
 from ..trace.trace import Trace
-from . import functions
-from .choice import Choice
-from .hooks import BETWEEN
+from .forward_choice import Choice
 from .recorder import Recorder
+from .watch import traced_functions
+from .watch.hooks import BETWEEN
 
 BETWEEN.add(__file__)
 T = TypeVar("T", bound=Callable[..., Any])
@@ -100,7 +100,7 @@ def _traced(target: Any, path: Any, choice: Choice, options: dict[str, Any]) -> 
         if isinstance(target, torch.nn.Module):
             what, way = "a model", "'with tftrace.record(model):' records one"
         raise TraceError(f"traced cannot take {what}, async functions or generators: {way}.")
-    return _recorded(target, own, functions.run)
+    return _recorded(target, own, traced_functions.run)
 
 
 def _recorded(call: Any, own: _Own, run: Callable[..., Any], holder: Any = None) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cyclopts import Parameter
 
-from ..capture.choice import Choice
+from ..capture.forward_choice import Choice
 from ._shared import Checks, Force, Level, Output, Patterns, Recipes, Switch, wanted_checks, wanted_values
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import runner
-from ..capture.launch import launched
+from ..capture.process import launched
 from ..errors import TraceError
 from ..imported import when_imported
 from ..trace.disk.folder import check_folder

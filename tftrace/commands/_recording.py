@@ -27,7 +27,7 @@ _VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 def record_request(request: Request, path: Path, force: bool, options: dict[str, Any]) -> Trace:
     """Load what is asked for and record it, with a progress line where a person is watching."""
     from .. import describe
-    from ..capture.launch import launched
+    from ..capture.process import launched
     from ..trace.disk.folder import check_folder
 
     rank, _, launch = launched()

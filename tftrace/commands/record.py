@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ..capture.launch import launched
+from ..capture.process import launched
 from ..errors import TraceError
 from ..models.request import GenerationOptions, InputOptions, ModelOptions, Request
 from ..terminal import say

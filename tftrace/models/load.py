@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..capture.compiled import eagerly
+from ..capture.watch.compiled import eagerly
 from .answer import answer
 from .config import load_config
 from .dummy import around

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .patches import Layer, Patch
+from ..patches import Layer, Patch
 
 _IN_PLACE, _LOADED = "_compiled_call_impl", "torch._dynamo.eval_frame"
 SAID = "tftrace runs the compiled model eagerly while it records."

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode, resolve_name
 
-from ..source import NOWHERE, Site, call_site
-from ..trace import schema
-from ..trace.writer import TraceWriter
-from .calls import Call, Place, place
-from .recording import Recording
+from ...trace import schema
+from ...trace.writer import TraceWriter
+from ..calls import Call, Place, place
+from ..code_site import NOWHERE, Site, call_site
+from ..recording import Recording
 
 _TORCH = os.path.dirname(torch.__file__)
 # Wrappers between the line and the function; torch/nn/modules is not one: its lines are the call sites of its ops.

@@ -10,13 +10,13 @@ from functools import lru_cache, partial
 from types import CodeType, FrameType
 from typing import Any
 
-from ..source import NOWHERE, call_site, code_of
-from ..trace import schema
-from ..trace.writer import TraceWriter
-from .calls import Call, Place, place
+from ...trace import schema
+from ...trace.writer import TraceWriter
+from ..calls import Call, Place, place
+from ..code_site import NOWHERE, call_site, code_of
+from ..recording import Recording
 from .hooks import ModuleHooks, defined
 from .program import ProgramHooks
-from .recording import Recording
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _active: list[Functions] = []

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch.nn.modules import module as torch_module
 
-from ..source import NOWHERE, Site, call_site, code_of
-from ..trace import schema
-from ..trace.writer import TraceWriter
-from .calls import Call, Place, bind_arguments, parameters, place
-from .patches import Layer, Patch, take_all
-from .recording import Recording
+from ...trace import schema
+from ...trace.writer import TraceWriter
+from ..calls import Call, Place, bind_arguments, parameters, place
+from ..code_site import NOWHERE, Site, call_site, code_of
+from ..patches import Layer, Patch, take_all
+from ..recording import Recording
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward

@@ -12,7 +12,7 @@ from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
 from .check.checker import Checker
 from .measure.kept_values import Values
-from .rows import Rows
+from .pending_rows import Rows
 
 _RECORD = 3  # the place in a flat row of a tensor of its record, which begins with its number
 _TENSOR = 4

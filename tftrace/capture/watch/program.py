@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from ..trace.writer import TraceWriter
-from .choice import Choice, is_model
+from ...trace.writer import TraceWriter
+from ..forward_choice import Choice, is_model
+from ..recording import Recording
 from .hooks import BETWEEN, ModuleHooks, Watched
-from .recording import Recording
 
 BETWEEN.add(__file__)
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from ..source import NOWHERE, Site, Statement, call_site, qualified_name, statements
-from ..trace import schema
-from ..trace.writer import TraceWriter
-from .calls import Call, Place, place
+from ...trace import schema
+from ...trace.writer import TraceWriter
+from ..calls import Call, Place, place
+from ..code_site import NOWHERE, Site, Statement, call_site, qualified_name, statements
+from ..recording import Recording
 from .hooks import ModuleHooks, own_parameters
-from .recording import Recording
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _INTEGRATIONS = os.path.join("transformers", "integrations", "")

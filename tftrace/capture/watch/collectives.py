@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from .measure.identity import Identities
-from .measure.structure import leaves
-from .patches import Layer, Patch
-from .recording import Recording
+from ..measure.identity import Identities
+from ..measure.structure import leaves
+from ..patches import Layer, Patch
+from ..recording import Recording
 
 _WRITE = (  # methods of a process group whose first argument they write to
     *("allreduce", "allreduce_coalesced", "broadcast", "reduce", "allgather", "allgather_coalesced", "_allgather_base"),

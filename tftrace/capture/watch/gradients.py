@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from .calls import Call
+from ..calls import Call
+from ..measure.structure import leaves
+from ..recording import Recording
 from .hooks import own_parameters
-from .measure.structure import leaves
-from .recording import Recording
 
 _Where = tuple[int, str]  # a step and its name
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch.utils import checkpoint
 
-from ..trace import schema
-from .calls import place
-from .patches import Layer, Patch
-from .recording import Recording
+from ...trace import schema
+from ..calls import place
+from ..patches import Layer, Patch
+from ..recording import Recording
 
 _AGAIN = place(schema.FUNCTION, "recompute", "torch.utils.checkpoint")
 _STOPPED = "_StopRecomputationError"  # raised by torch on purpose, once it has what it needs
