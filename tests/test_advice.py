@@ -15,9 +15,9 @@ import pytest
 import tftrace
 from tftrace.cli import _names, app, main
 from tftrace.errors import TraceError
-from tftrace.merge import merge
+from tftrace.explain.attention_weights import attention
+from tftrace.maintain.merge import merge
 from tftrace.navigate.value_advice import advice
-from tftrace.rebuild import attention
 from tftrace.show import show_pair
 from tftrace.trace import schema
 from tftrace.tui import TraceApp

@@ -14,7 +14,7 @@ from torch import nn
 import tftrace
 from tftrace.cli import main
 from tftrace.errors import TraceError
-from tftrace.explain import KEPT, REPLAYED, explain
+from tftrace.explain.explain import KEPT, REPLAYED, explain
 from tftrace.trace import schema
 from tftrace.trace.trace import Trace
 

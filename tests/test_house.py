@@ -141,7 +141,7 @@ def test_the_test_above_sees_what_is_replaced() -> None:
         "tftrace.cli",
         "tftrace.show",
         "tftrace.export",
-        "tftrace.query",
+        "tftrace.maintain.query",
         "tftrace.tui.app",
         "tftrace.recipes.evaluate.bindings",
     ],

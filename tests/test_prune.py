@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tftrace import prune
 from tftrace.cli import main
 from tftrace.errors import TraceError
-from tftrace.info import info
-from tftrace.merge import merge
+from tftrace.maintain import prune
+from tftrace.maintain.info import info
+from tftrace.maintain.merge import merge
 from tftrace.trace import notes, scalars, schema, values
 from tftrace.trace.trace import Trace, load
 

@@ -14,7 +14,7 @@ import pytest
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.export.table import COLUMNS
-from tftrace.query import TABLES, query
+from tftrace.maintain.query import TABLES, query
 from tftrace.trace.trace import Trace
 
 from .builders import attention_trace, hostile_trace

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tftrace
-from tftrace.rebuild import attention
+from tftrace.explain.attention_weights import attention
 from tftrace.trace import schema
 from tftrace.trace.scalars import numbers
 from tftrace.trace.trace import Trace

@@ -18,7 +18,7 @@ from torch import nn
 import tftrace
 from tftrace.cli import main
 from tftrace.export import export
-from tftrace.merge import merge
+from tftrace.maintain.merge import merge
 from tftrace.trace import notes
 from tftrace.trace.disk.folder import check_folder, create_folder, new_folder
 from tftrace.trace.trace import load

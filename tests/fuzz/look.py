@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tftrace import describe
 from tftrace.errors import TraceError
-from tftrace.info import info
+from tftrace.maintain.info import info
 from tftrace.navigate import stepping
 from tftrace.show import show
 from tftrace.trace import notes

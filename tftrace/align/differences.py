@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import describe, rebuild
+from .. import describe
+from ..explain import attention_weights
 from ..text import shape, visible
 from ..trace import schema
 from ..trace.rows import TensorRow
@@ -87,7 +88,7 @@ def _parameters(trace: Trace, position: int) -> str:
 
 def _mask(trace: Trace, position: int) -> str:
     """Told by the weights themselves: what is zero above the diagonal is hidden."""
-    found = rebuild.attention(trace, position)
+    found = attention_weights.attention(trace, position)
     if found is None or found.probabilities is None:
         return "not known: the values were not kept"
     weights = found.probabilities

@@ -14,7 +14,7 @@ from ..trace.trace import load
 from ._shared import Switch
 
 if TYPE_CHECKING:
-    from ..explain import Explanation, Term
+    from ..explain.explain import Explanation, Term
 
 _MOST = 1000  # terms in JSON
 Cell = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -50,7 +50,7 @@ def explain(
     json
         As JSON.
     """
-    from ..explain import explain as derive
+    from ..explain.explain import explain as derive
     from ..export.jsonlines import dumps
 
     opened = load(trace)

@@ -23,7 +23,7 @@ def info(trace: Path, *, json: Switch = False) -> None:
         As JSON; sizes in bytes.
     """
     from ..export.jsonlines import dumps
-    from ..info import info as describe
+    from ..maintain.info import info as describe
 
     found = describe(load(trace))
     if json:

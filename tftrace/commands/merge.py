@@ -23,7 +23,7 @@ def merge(*traces: Path, output: Annotated[Path, Parameter(name=["--output", "-o
     force
         Replace an existing trace.
     """
-    from ..merge import merge as put_together
+    from ..maintain.merge import merge as put_together
 
     merged = put_together(traces, output, overwrite=force)
     say(f"Wrote {output} with {len(merged)} steps of ranks {', '.join(map(str, merged.ranks))}.")

@@ -26,7 +26,7 @@ def prune(trace: Path, *, keep_values: Patterns = None, budget: str | None = Non
     budget
         Of these only the first that fit, such as 100MB.
     """
-    from ..prune import prune as take_out
+    from ..maintain.prune import prune as take_out
 
     words = [word for word in keep_values or [] if word in ("none", "auto", "all")]
     if words and len(keep_values or []) > 1:

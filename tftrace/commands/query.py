@@ -42,7 +42,7 @@ def query(
     rows
         Rows of the table that is printed otherwise.
     """
-    from ..query import query as run
+    from ..maintain.query import query as run
     from ._rows import write_csv, write_jsonl, write_table
 
     if csv and json:

@@ -1,4 +1,4 @@
-"""A cell's derivation in words: its equation's terms (`tftrace.explain`), or the row of softmax that made a weight."""
+"""A cell's derivation in words: its equation's terms (`tftrace.explain.explain`), or the row of softmax that made a weight."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import TraceError
-from ..explain import Explanation, Term, explain
+from ..explain.attention_weights import Attention
+from ..explain.explain import Explanation, Term, explain
 from ..flow import producer
-from ..rebuild import Attention
 from ..recipes.typeset import mathtext
 from ..text import visible
 from ..trace.rows import TensorRow

@@ -1,7 +1,7 @@
 """Attention in its five steps (project, score, scale and mask, softmax, weighted sum), each with its lines and tensors.
 
 Where a fused kernel takes several steps at once, they have its line in common, and what it never gave away is rebuilt
-(see `tftrace.rebuild`) and said to be so."""
+(see `tftrace.explain.attention_weights`) and said to be so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from math import isclose, sqrt
 
 import numpy as np
 
-from ..rebuild import Attention
+from ..explain.attention_weights import Attention
 from ..recipes.typeset import symbol_places
 from ..text import number, shape
 from ..trace import schema

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..explain import Explanation
+    from ..explain.explain import Explanation
     from .trace import Trace
 
 
@@ -103,7 +103,7 @@ class Step:
 
         `trace[57].explain(0, 3, 7)`. What was not kept comes from running the forward again, unless `replay` is False;
         that needs torch. Raises TraceError if the step has no equation, or there is no such cell."""
-        from ..explain import explain
+        from ..explain.explain import explain
 
         return explain(self.trace, self.position, cell, equation=equation, replay=replay)
 

@@ -14,7 +14,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static
 
-from .. import describe, rebuild
+from .. import describe
+from ..explain import attention_weights
 from ..text import visible
 from ..trace.trace import Trace
 from .cellmap import CellMap, Cells
@@ -54,7 +55,7 @@ class AttentionScreen(CellScreen):
         """The weights of a call, or why there are none."""
 
         position: int
-        attention: rebuild.Attention | None
+        attention: attention_weights.Attention | None
 
     @dataclass
     class Counted(Message):
@@ -67,7 +68,7 @@ class AttentionScreen(CellScreen):
         self._trace = trace
         self._alike = describe.alike(trace, position)
         self.position = position
-        self.attention: rebuild.Attention | None = None
+        self.attention: attention_weights.Attention | None = None
         self.at_head, self.at_text, self.at_query, self.at_key = 0, 0, 0, 0
         self._attended: dict[int, describe.Attended] = {}
         self._said = "Rebuilding the weights …"
@@ -90,12 +91,12 @@ class AttentionScreen(CellScreen):
         )
 
     def _rebuild(self, position: int) -> None:
-        self.post_message(self.Ready(position, rebuild.attention(self._trace, position)))
+        self.post_message(self.Ready(position, attention_weights.attention(self._trace, position)))
 
     def _count(self) -> None:
         """Every layer's heads, one layer in memory at a time."""
         for position in self._alike:
-            found = rebuild.attention(self._trace, position)
+            found = attention_weights.attention(self._trace, position)
             if not self.is_attached:
                 return
             if found is not None and found.probabilities is not None:

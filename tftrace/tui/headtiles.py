@@ -11,7 +11,8 @@ from rich.text import Text
 from textual.message import Message
 from textual.timer import Timer
 
-from .. import describe, rebuild
+from .. import describe
+from ..explain import attention_weights
 from ..trace.trace import Trace
 from .heat import digits, half_blocks, shade
 from .palette import PALETTES, style
@@ -127,7 +128,7 @@ class PreviewPane(DetailPane):
         self.run_worker(partial(self._read_heads, at), thread=True, exclusive=True, group="heads", exit_on_error=False)
 
     def _read_heads(self, at: int) -> None:
-        found = rebuild.attention(self._trace, at)
+        found = attention_weights.attention(self._trace, at)
         small = None
         if found is not None and found.probabilities is not None:
             weights = found.probabilities[:1]

@@ -13,7 +13,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from .. import describe, rebuild
+from .. import describe
+from ..explain import attention_weights
 from ..recipes.typeset import symbol_places
 from ..trace.trace import Trace
 from .palette import style
@@ -110,7 +111,7 @@ class SubStepPane(Pane):
             self.run_worker(work, thread=True, exclusive=True, group="substeps", exit_on_error=False)
 
     def _rebuild(self, attention: int, language: str) -> None:
-        found = rebuild.attention(self._trace, attention)
+        found = attention_weights.attention(self._trace, attention)
         self.post_message(self.Rebuilt(attention, language, describe.substeps(self._trace, attention, language, found)))
 
     def on_sub_step_pane_rebuilt(self, event: Rebuilt) -> None:

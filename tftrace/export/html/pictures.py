@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import describe
-from ...rebuild import attention
+from ...explain.attention_weights import attention
 from ...text import visible
 from ...trace.rows import TensorRow
 from ...trace.trace import Trace

@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import TraceError
-from .trace import notes, scalars, schema, values
-from .trace.disk.folder import META, check_folder, rank_folder, write_bytes, write_json
-from .trace.disk.replace import hidden, replaced
-from .trace.disk.safe_files import regular
-from .trace.disk.whole_trace import check_whole
-from .trace.trace import Trace, load
+from ..errors import TraceError
+from ..trace import notes, scalars, schema, values
+from ..trace.disk.folder import META, check_folder, rank_folder, write_bytes, write_json
+from ..trace.disk.replace import hidden, replaced
+from ..trace.disk.safe_files import regular
+from ..trace.disk.whole_trace import check_whole
+from ..trace.trace import Trace, load
 
 
 def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str], *, overwrite: bool = False) -> Trace:

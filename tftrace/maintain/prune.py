@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from .errors import TraceError
-from .trace import schema, values
-from .trace.disk.folder import META, alone, rank_folder, write_json
-from .trace.disk.replace import hidden
-from .trace.disk.safe_files import regular
-from .trace.stream import Stream
-from .trace.trace import Trace, load
-from .trace.writer import TableFile
+from ..errors import TraceError
+from ..trace import schema, values
+from ..trace.disk.folder import META, alone, rank_folder, write_json
+from ..trace.disk.replace import hidden
+from ..trace.disk.safe_files import regular
+from ..trace.stream import Stream
+from ..trace.trace import Trace, load
+from ..trace.writer import TableFile
 
 _COPIED = 1 << 24  # bytes copied at once
 _ROWS_AT_ONCE = 8192

@@ -13,18 +13,18 @@ from math import prod, sqrt
 
 import numpy as np
 
-from .errors import TraceError
-from .navigate.value_advice import advice
-from .recipes.evaluate.bindings import bound
-from .recipes.evaluate.from_trace import Fitted, Kept, Missing, fitted
-from .recipes.evaluate.mixture import Mixture, mixture
-from .recipes.evaluate.plan import Statement
-from .recipes.evaluate.value import reorder
-from .recipes.formula.nodes import Node
-from .trace import schema, tokens
-from .trace.rows import TensorRow
-from .trace.trace import Trace
-from .trace.values import read_value
+from ..errors import TraceError
+from ..navigate.value_advice import advice
+from ..recipes.evaluate.bindings import bound
+from ..recipes.evaluate.from_trace import Fitted, Kept, Missing, fitted
+from ..recipes.evaluate.mixture import Mixture, mixture
+from ..recipes.evaluate.plan import Statement
+from ..recipes.evaluate.value import reorder
+from ..recipes.formula.nodes import Node
+from ..trace import schema, tokens
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
+from ..trace.values import read_value
 
 _LARGEST = 1 << 26  # weights that are held at once
 _NAMES = {"Q": "query", "K": "key", "V": "value", "M": "attention_mask", "p": "position_bias"}

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .errors import TraceError
-from .export.table import SCHEMA, batches
-from .trace import schema
-from .trace.trace import Trace
+from ..errors import TraceError
+from ..export.table import SCHEMA, batches
+from ..trace import schema
+from ..trace.trace import Trace
 
 TABLES = (*schema.TABLES, "trace")
 _ROWS_AT_ONCE = 65536

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .errors import TraceError
-from .trace import notes, schema, values
-from .trace.trace import Trace
+from ..errors import TraceError
+from ..trace import notes, schema, values
+from ..trace.trace import Trace
 
 _DESCRIBED = ("schema", "complete", "model", "dtype", "device", "level", "started", "command", "seed", "versions")
 _PARTS = {"rank": "tables", "values": "values", "sources": "sources", "meta.json": "meta.json", "notes.json": "notes"}

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .errors import TraceError
-from .flow import producer
-from .recipes.evaluate import from_trace
-from .recipes.evaluate.bindings import bound
-from .recipes.evaluate.mixture import mixture
-from .recipes.evaluate.plan import Statement
-from .recipes.evaluate.terms import Factor, Piece, Terms, cell_of
-from .recipes.formula.nodes import Lookup, Node, Select, inline
-from .trace import schema, tokens
-from .trace.rows import TensorRow
-from .trace.trace import Trace
+from ..errors import TraceError
+from ..flow import producer
+from ..recipes.evaluate import from_trace
+from ..recipes.evaluate.bindings import bound
+from ..recipes.evaluate.mixture import mixture
+from ..recipes.evaluate.plan import Statement
+from ..recipes.evaluate.terms import Factor, Piece, Terms, cell_of
+from ..recipes.formula.nodes import Lookup, Node, Select, inline
+from ..trace import schema, tokens
+from ..trace.rows import TensorRow
+from ..trace.trace import Trace
 
 if TYPE_CHECKING:
-    from .recipes.evaluate.from_trace import Fitted
+    from ..recipes.evaluate.from_trace import Fitted
 
 KEPT, REPLAYED = "from the values that the trace has kept", "from a replay: the forward was run again"
 

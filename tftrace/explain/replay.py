@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from .errors import TraceError
-from .trace.trace import Trace
+from ..errors import TraceError
+from ..trace.trace import Trace
 
 _SAME = ("kind", "name", "forward", "occurrence", "rank")
 
@@ -37,8 +37,8 @@ def replayed(trace: Trace, position: int) -> Iterator[tuple[Trace, int]]:
 def _recorded(trace: Trace, position: int, path: Path) -> Trace:
     from transformers.utils import logging
 
-    from .capture.recorder import Recorder
-    from .models.load import load_again
+    from ..capture.recorder import Recorder
+    from ..models.load import load_again
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,0 +1,1 @@
+"""One number of a run explained, and the attention weights that a fused kernel keeps to itself."""
