@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 import tftrace
-from tftrace.align import Pair, align, differences, roles
+from tftrace.compare import Pair, align, differences, roles
 from tftrace.navigate.breakpoints import read
 from tftrace.show import show_pair
 from tftrace.trace.trace import Trace

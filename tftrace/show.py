@@ -10,7 +10,7 @@ from typing import TextIO
 from rich.cells import cell_len, set_cell_size
 
 from . import describe
-from .align import COMPARED, align, differences
+from .compare import COMPARED, align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines

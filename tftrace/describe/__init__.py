@@ -3,19 +3,19 @@
 The screen and the plain output both draw from here, so that they say the same; every text that came from the
 trace has been through `text.visible`, except the lines of `Code`, whose columns must stay true."""
 
+from .attention_heads import Attended, alike, attended, attention_near, attention_steps, layer_label, looked_at
+from .attention_substeps import Seen, SubStep, attention_of, line_of, substeps
 from .axes import TOKENS, axes, tokens_along
-from .base import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
-from .derive import Addend, Derivation, derive, derive_weight
-from .heads import Attended, alike, attended, attention_near, attention_steps, layer_label, looked_at
-from .numbers import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
-from .paper import Equation, equations, ties
-from .run import about, first_wrong, forward_count, missing, totals
+from .charts import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
+from .code import Code, bound, code, values
+from .derivation import Addend, Derivation, derive, derive_weight
+from .equations import Equation, equations, ties
+from .phrases import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
+from .plane import Plane, chosen, plane_of
+from .run_summary import about, first_wrong, forward_count, missing, totals
 from .series import Series, along_forwards, along_layers
-from .site import Code, bound, code, values
-from .slices import Plane, chosen, plane_of
-from .substeps import Seen, SubStep, attention_of, line_of, substeps
-from .table import Line, tensors
-from .tree import Row, path, place, row, span, verdict
+from .step_row import Row, path, place, row, span, verdict
+from .tensor_rows import Line, tensors
 
 __all__ = [
     "LANGUAGES",

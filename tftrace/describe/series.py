@@ -11,7 +11,7 @@ import numpy as np
 from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
-from .base import integer
+from .phrases import integer
 
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.|$)")
 _MOST = 128  # layers that are looked at

@@ -11,7 +11,7 @@ from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 from . import parts as g
-from .identity import makes, producer
+from .producers import makes, producer
 from .reads import Reads, base, chosen, reads
 from .scope import Scope, top
 

@@ -16,7 +16,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from ..align import COMPARED, Difference, Pair, align, differences
+from ..compare import COMPARED, Difference, Pair, align, differences
 from ..errors import TraceError
 from ..navigate.breakpoints import Breakpoint, column
 from ..text import visible

@@ -12,7 +12,7 @@ from ...flow import Graph, Node
 from ...text import visible
 from ...trace import schema
 from ...trace.trace import Trace
-from . import words
+from . import wording
 from .layout import Drawing, Point, lay_out
 
 _MARGIN, _HEAD, _FOOT, _LINE = 28.0, 66.0, 40.0, 15.0
@@ -56,13 +56,13 @@ _STYLE = (
 
 def write(trace: Trace, stream: BinaryIO, **options: Any) -> None:
     """Write the diagram of a forward pass, or of the part `under` a module, opened `depth` calls deep."""
-    stream.writelines((line + "\n").encode() for line in lines(trace, words.drawn(trace, options)))
+    stream.writelines((line + "\n").encode() for line in lines(trace, wording.drawn(trace, options)))
 
 
 def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
     """The drawing of a graph; in a page its style is the page's."""
     drawing = lay_out(graph, lambda node: _size(trace, node))
-    title, subtitle = words.heading(trace, graph)
+    title, subtitle = wording.heading(trace, graph)
     feet = ["Weights, masks and caches are not drawn, nor calls that return what they took."]
     if any(edge.how == "order" for edge in graph.edges):
         feet.append("Dotted: what came between was not recorded; --level lines does it.")
@@ -82,7 +82,7 @@ def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
         group = graph.groups[at]
         yield f'<rect class="frame" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" rx="12"/>'
         yield f"<g><title>{_text(group.detail)}</title>"
-        yield f'<text class="frame-t" x="{x + 12:.1f}" y="{y + 16:.1f}">{_text(words.short(group.title))}</text></g>'
+        yield f'<text class="frame-t" x="{x + 12:.1f}" y="{y + 16:.1f}">{_text(wording.short(group.title))}</text></g>'
     yield from _wires(graph, drawing)
     for at, node in enumerate(graph.nodes):
         yield from _node(trace, node, *drawing.nodes[at])
@@ -95,8 +95,8 @@ def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
 def _size(trace: Trace, node: Node) -> tuple[float, float]:
     if node.kind == "join":
         return _JOIN, _JOIN
-    title, detail = words.label(node)
-    mark = 2 * _MARK if words.verdict(trace, node) else 0.0
+    title, detail = wording.label(node)
+    mark = 2 * _MARK if wording.verdict(trace, node) else 0.0
     width = max(_width(title, 7.9) + mark, _width(detail, 6.6)) + 26
     return max(_NARROWEST, width), _BOX if detail else _BOX_PLAIN
 
@@ -108,7 +108,7 @@ def _width(said: str, each: float) -> float:
 def _wires(graph: Graph, drawing: Drawing) -> Iterator[str]:
     labels: dict[int, set[str]] = {}
     for edge in graph.edges:
-        labels.setdefault(edge.source, set()).add(words.sizes(edge.shapes))
+        labels.setdefault(edge.source, set()).add(wording.sizes(edge.shapes))
     said: set[int] = set()
     for edge, points in zip(graph.edges, drawing.paths, strict=True):
         kind = "wire order" if edge.how == "order" else "wire"
@@ -116,7 +116,7 @@ def _wires(graph: Graph, drawing: Drawing) -> Iterator[str]:
         yield f'<path class="{kind}" d="{_curve([*points[:-1], (x, y - 5)])}"/>'
         yield f'<path class="tip" d="M{x:.1f} {y:.1f}l-4 -7.5h8z"/>'
     for edge, points in zip(graph.edges, drawing.paths, strict=True):
-        size = words.sizes(edge.shapes)
+        size = wording.sizes(edge.shapes)
         if graph.nodes[edge.source].kind == "join" and graph.nodes[edge.target].kind != "output":
             pass  # a sum has the shape of what went in
         elif len(labels[edge.source]) == 1:  # a tensor that goes to several boxes says its shape where it leaves
@@ -147,10 +147,10 @@ def _node(trace: Trace, node: Node, x: float, y: float, width: float, height: fl
         yield f'<circle class="join" cx="{centre:.1f}" cy="{middle:.1f}" r="{width / 2:.1f}"/>'
         yield f'<text x="{centre:.1f}" y="{middle + 4.5:.1f}" text-anchor="middle">{_text(node.title)}</text>'
         return
-    title, detail = words.label(node)
-    kind = "end" if node.kind in ("input", "output") else f"box {words.kind(node)}"
+    title, detail = wording.label(node)
+    kind = "end" if node.kind in ("input", "output") else f"box {wording.kind(node)}"
     corner = height / 2 if node.kind in ("input", "output") else _ROUND
-    mark = words.verdict(trace, node)
+    mark = wording.verdict(trace, node)
     yield f'<g data-step="{node.position}"><title>{_text(_hint(trace, node))}</title>'
     yield (
         f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{corner:.1f}"/>'

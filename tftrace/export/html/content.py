@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from ... import describe
-from ...describe.table import tensor_line
+from ...describe.tensor_rows import tensor_line
 from ...flow import producer
 from ...recipes.typeset import mathtext
 from ...text import duration, visible
 from ...trace import notes, schema
 from ...trace.trace import Trace
+from .figures import Histograms, attentions
 from .mathml import mathml
-from .pictures import Histograms, attentions
-from .sources import Sources
+from .source_lines import Sources
 
 MOST_STEPS = 40_000  # of a report; of a longer run it holds the first, and says so
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
-from .base import integer
+from .phrases import integer
 
 _FUNCTION = re.compile(r"attention\w*forward|attn\w*forward|scaled_dot_product_attention", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![^.])\d{1,6}(?![^.])")

@@ -8,8 +8,8 @@ from ..navigate import findings
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
-from .base import MARKS, text
-from .tree import path, verdict
+from .phrases import MARKS, text
+from .step_row import path, verdict
 
 _COUNTED = {schema.HOLDS: "hold", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
 

@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
-from .base import base_name, integer
-from .table import summary
-from .tree import span
+from .phrases import base_name, integer
+from .step_row import span
+from .tensor_rows import summary
 
 
 @dataclass(frozen=True, slots=True)

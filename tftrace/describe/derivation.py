@@ -14,7 +14,7 @@ from ..recipes.typeset import mathtext
 from ..text import visible
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
-from .base import base_name
+from .phrases import base_name
 
 _MOST = 200  # terms that are listed
 _BAR = 8  # columns of the bar of the largest term

@@ -17,9 +17,9 @@ from ..text import number, shape
 from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
-from .heads import attention_steps
-from .table import tensor_line
-from .tree import relative_name, span, statement
+from .attention_heads import attention_steps
+from .step_row import relative_name, span, statement
+from .tensor_rows import tensor_line
 
 _FUSED = re.compile(r"scaled_dot_product_attention\(|flash_attn|flash_attention|flex_attention|efficient_attention")
 _PRODUCT = r"(?:matmul\(|einsum\(|b?a?d?d?bmm\(|\s@\s)"

@@ -9,7 +9,7 @@ from ..navigate import findings
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
-from .base import base_name, integer
+from .phrases import base_name, integer
 
 _DEEPEST = 60  # levels of indentation drawn; a trace may claim any depth
 

@@ -15,9 +15,9 @@ from ..text import visible
 from ..trace import schema
 from ..trace.rows import CheckRow, TensorRow
 from ..trace.trace import Trace
-from .base import LANGUAGES, MARKS, integer, text, wrapped
-from .table import tensor_line
-from .tree import path, relative_name
+from .phrases import LANGUAGES, MARKS, integer, text, wrapped
+from .step_row import path, relative_name
+from .tensor_rows import tensor_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ..text import shape, visible
 from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
-from .pairs import Pair
+from .step_pairs import Pair
 
 # What is known of two steps in which nothing differs; their numbers have not been looked at.
 COMPARED = "same class, equation, verdict, sizes and parameters; values not compared"
