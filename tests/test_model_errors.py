@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 import tftrace
 from tftrace.cli import main
-from tftrace.models import memory
+from tftrace.models.weights import memory
 
 from . import local_models as local
 from .zoo_models import DECODER

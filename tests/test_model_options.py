@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import tftrace
 from tftrace.cli import main
 from tftrace.errors import TraceError
-from tftrace.models import files
+from tftrace.models.inputs import files
 from tftrace.models.load import Loaded, load, load_again
 from tftrace.models.request import GenerationOptions, InputOptions, ModelOptions, Request
 

@@ -12,7 +12,7 @@ import torch
 import tftrace
 from tftrace.capture.measure.structure import leaves
 from tftrace.cli import main
-from tftrace.models.dummy import around, described, made_up
+from tftrace.models.inputs.dummy import around, described, made_up
 
 from . import local_models as local
 from .bits import same

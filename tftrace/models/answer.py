@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .processing import Processing
+from .inputs.processing import Processing
 
 _MOST = 400  # characters of a text that was generated
 

@@ -13,15 +13,15 @@ import torch
 
 from ..capture.watch.compiled import eagerly
 from .answer import answer
-from .config import load_config
-from .dummy import around
-from .generation import check_writes, give_decoder, options_of
-from .head import model_class
-from .inputs import make_inputs
-from .locate import locate
-from .processing import Processing
+from .inputs.dummy import around
+from .inputs.generation import check_writes, give_decoder, options_of
+from .inputs.make_inputs import make_inputs
+from .inputs.processing import Processing
 from .request import Request
-from .weights import build
+from .source.config import load_config
+from .source.head import model_class
+from .source.locate import locate
+from .weights.instantiate import build
 
 _SHAPES = "Only shapes are recorded: of what has no numbers there are no statistics, and no verdicts."
 

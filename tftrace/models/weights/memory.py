@@ -12,9 +12,9 @@ import psutil
 import torch
 from transformers import PreTrainedConfig
 
-from ..errors import TraceError
-from .locate import Place
-from .request import ModelOptions
+from ...errors import TraceError
+from ..request import ModelOptions
+from ..source.locate import Place
 
 _SPARE = 256 << 20  # bytes that the run itself takes, at the least
 _HEADER = 100 << 20  # bytes of a header that a safetensors file may have

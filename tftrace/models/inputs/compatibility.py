@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from ..errors import TraceError
+from ...errors import TraceError
+from ..source.locate import Place
 from .dummy import parameters
 from .forms import LISTENS, READS, SEES
-from .locate import Place
 
 _TAKES = {"text": READS, "image": SEES, "audio": LISTENS}
 _NOUNS = {"text": "text", "image": "picture", "audio": "sound"}

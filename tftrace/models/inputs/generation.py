@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from ..errors import TraceError
+from ...errors import TraceError
+from ..request import GenerationOptions, Request
+from ..source.failure import attempt
+from ..source.locate import Place
+from .compatibility import positions
 from .dummy import parameters
-from .failure import attempt
-from .fit import positions
 from .forms import Forms
-from .inputs import Given, tokens
-from .locate import Place
+from .make_inputs import Given, tokens
 from .processing import Processing
-from .request import GenerationOptions, Request
 
 _ANSWER = 64  # tokens of a model's own answer, at the most
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from ..errors import TraceError
-from .failure import why
+from ...errors import TraceError
+from ..source.failure import why
 from .forms import LISTENS, PRIMARY, READS, SEES, Forms
 from .shapes import Shapes, numberless
 

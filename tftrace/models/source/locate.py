@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..demo import DEMOS, demo_folder
-from ..errors import TraceError
-from .request import Request
+from ...demo import DEMOS, demo_folder
+from ...errors import TraceError
+from ..request import Request
 
 
 @dataclass(frozen=True, slots=True)

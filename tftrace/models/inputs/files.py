@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ..errors import TraceError
-from .failure import why
+from ...errors import TraceError
+from ..source.failure import why
 
 
 def read_picture(name: str) -> Any:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from ..errors import TraceError
+from ...errors import TraceError
 from .locate import Place
 
 _Made = TypeVar("_Made")

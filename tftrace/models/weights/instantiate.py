@@ -13,12 +13,12 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 
-from ..errors import TraceError
-from .failure import as_sentence, attempt, why
-from .locate import Place
+from ...errors import TraceError
+from ..request import ModelOptions
+from ..source.failure import as_sentence, attempt, why
+from ..source.locate import Place
 from .machine import check_attention, check_device, quantization
 from .memory import check_memory
-from .request import ModelOptions
 
 _NAMED = 4  # groups of weights named in a sentence
 

@@ -9,8 +9,8 @@ import torch
 import transformers
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ..errors import TraceError
-from .request import ModelOptions
+from ...errors import TraceError
+from ..request import ModelOptions
 
 _LIBRARIES = {"bnb": "bitsandbytes", "quanto": "optimum.quanto", "torchao": "torchao"}
 _PACKAGES = {"quanto": "optimum-quanto"}

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from ..errors import TraceError
+from ...errors import TraceError
+from ..request import Request
+from ..source.failure import attempt
+from ..source.locate import Place
 from . import files
+from .compatibility import check_kinds, check_tensors, check_tokens
 from .dummy import described, made_up, parameters
-from .failure import attempt
-from .fit import check_kinds, check_tensors, check_tokens
 from .forms import LISTENS, READS, SEES
-from .locate import Place
 from .processing import Processing, chatted, padding, rate_of, sound_inputs, text_inputs
-from .request import Request
 from .shapes import numberless
 
 

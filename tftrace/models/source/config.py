@@ -11,10 +11,10 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from ..errors import TraceError
+from ...errors import TraceError
+from ..request import ModelOptions
 from .failure import attempt, why
 from .locate import Place
-from .request import ModelOptions
 
 _KINDS = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word",

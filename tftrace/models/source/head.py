@@ -11,9 +11,9 @@ import transformers
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 
-from ..errors import TraceError
+from ...errors import TraceError
+from ..request import Request
 from .locate import Place
-from .request import Request
 
 TASKS = {
     "feature-extraction": "none",

@@ -10,10 +10,10 @@ import numpy as np
 import transformers
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedConfig
 
-from ..errors import TraceError
-from .failure import needed
-from .locate import Place
-from .request import ModelOptions
+from ...errors import TraceError
+from ..request import ModelOptions
+from ..source.failure import needed
+from ..source.locate import Place
 
 
 class Processing:

@@ -1,0 +1,1 @@
+"""How a config becomes a model with weights, and what it needs for that."""
