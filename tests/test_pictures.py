@@ -13,9 +13,10 @@ from PIL import Image
 from textual.pilot import Pilot
 
 from tftrace.trace.trace import Trace
-from tftrace.tui import TraceApp, pictures
-from tftrace.tui.heat import rgb
-from tftrace.tui.palette import DARK
+from tftrace.tui import TraceApp
+from tftrace.tui.paint import pictures
+from tftrace.tui.paint.heatmap import rgb
+from tftrace.tui.paint.palette import DARK
 
 from .test_tui import play, press
 from .test_tui_data import find, ready

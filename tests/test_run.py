@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace import cli, runner
+from tftrace import cli
 from tftrace.capture.forward_choice import Choice
 from tftrace.capture.recorder import Recorder
-from tftrace.commands import run
+from tftrace.commands import _runner, run
+from tftrace.commands._imported import when_imported
 from tftrace.commands._options import Options
-from tftrace.imported import when_imported
 
 from .conftest import tiny
 
@@ -279,8 +279,8 @@ def test_a_launcher_starts_tftrace_before_the_script(
     words: str, again: str, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    program = runner.Program("launcher", ["launcher"], "", __file__)
-    monkeypatch.setattr(runner, "command", lambda words: started.append(list(words)) or program)
+    program = _runner.Program("launcher", ["launcher"], "", __file__)
+    monkeypatch.setattr(_runner, "command", lambda words: started.append(list(words)) or program)
     monkeypatch.setattr(program, "run", lambda: sys.exit(7))
     assert ran(*words.split()) == 7
     assert started == [again.split()]

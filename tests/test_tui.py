@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from tftrace.errors import TraceError
 from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
+from tftrace.tui.dialogs.prompt import Prompt
 from tftrace.tui.keymap import KEYMAP
-from tftrace.tui.prompt import Prompt
 
 from .builders import attention_trace, big_trace, hostile_trace
 

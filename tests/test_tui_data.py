@@ -11,8 +11,8 @@ from tftrace import describe
 from tftrace.cli import main
 from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
-from tftrace.tui.attentionscreen import AttentionScreen
-from tftrace.tui.heat import digits
+from tftrace.tui.paint.heatmap import digits
+from tftrace.tui.screens.attentionscreen import AttentionScreen
 
 from .test_tui import play, press, screen, settle
 

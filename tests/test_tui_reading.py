@@ -15,9 +15,9 @@ from tftrace.commands.view import view
 from tftrace.errors import TraceError
 from tftrace.navigate.breakpoints import Breakpoint
 from tftrace.trace.trace import Trace
-from tftrace.tui import TraceApp, state
+from tftrace.tui import TraceApp, session_state
 from tftrace.tui.pairapp import PairApp
-from tftrace.tui.state import State
+from tftrace.tui.session_state import State
 
 from . import synthetic
 from .builders import Builder, attention_trace
@@ -33,7 +33,7 @@ async def until(pilot: Pilot[None], true: object) -> None:
 
 
 def test_the_rest_is_read_while_the_head_is_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tftrace.tui.reading._PAINT", 1.0)
+    monkeypatch.setattr("tftrace.tui.trace_loading._PAINT", 1.0)
     path = synthetic.write(tmp_path / "long.tftrace", 30_000)
 
     async def run() -> None:
@@ -67,7 +67,7 @@ def test_a_damaged_rest_ends_with_a_sentence(tmp_path: Path, monkeypatch: pytest
     async def run() -> TraceApp:
         app = TraceApp(Trace(path, head=True))
         async with app.run_test() as pilot:
-            monkeypatch.setattr("tftrace.tui.reading.prepared", damaged)
+            monkeypatch.setattr("tftrace.tui.trace_loading.prepared", damaged)
             await until(pilot, lambda: app.failure is not None)
         return app
 
@@ -144,29 +144,29 @@ def test_the_theme_is_the_users_also_side_by_side(tmp_path: Path) -> None:
 
     asyncio.run(turn(TraceApp(trace), "tftrace-dark"))
     asyncio.run(turn(PairApp(trace, trace), "tftrace-light"))
-    assert state.load_theme() == "tftrace-contrast"
+    assert session_state.load_theme() == "tftrace-contrast"
     for wrong in (b"solarized", b"\xff"):
         (tmp_path / "state" / "tftrace" / "theme").write_bytes(wrong)
-        assert state.load_theme() == "tftrace-dark"
+        assert session_state.load_theme() == "tftrace-dark"
 
 
 @pytest.mark.parametrize("kept", ["", "{}", "[1]", '{"breakpoints": [{"pattern": 1}]}', "\x00" * 100])
 def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, kept: str) -> None:
     trace = attention_trace(tmp_path)
-    state.save(trace, State(step=(0, 3)))
-    assert state.load(trace).step == (0, 3)
+    session_state.save(trace, State(step=(0, 3)))
+    assert session_state.load(trace).step == (0, 3)
     (file,) = (tmp_path / "state").rglob("*.json")
     file.write_text(kept)
-    assert state.load(trace) == State()
+    assert session_state.load(trace) == State()
 
 
 def test_steps_of_several_ranks_are_found_again(tmp_path: Path) -> None:
     path = synthetic.write(tmp_path / "ranks.tftrace", 300)
     synthetic.write(path, 300, rank=1)
     trace = Trace(path)
-    places = [state.place(trace, at) for at in range(len(trace))]
-    assert state.positions(trace, places) == list(range(len(trace)))
-    assert state.positions(trace, [(2, 0), (0, 10**9)]) == [None, None]
+    places = [session_state.place(trace, at) for at in range(len(trace))]
+    assert session_state.positions(trace, places) == list(range(len(trace)))
+    assert session_state.positions(trace, [(2, 0), (0, 10**9)]) == [None, None]
 
 
 def test_the_command_opens_at_a_breakpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from tftrace.errors import TraceError
 from tftrace.trace import schema
 from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp, editor
-from tftrace.tui.sourcepane import SourcePane
+from tftrace.tui.panes.sourcepane import SourcePane
 
 from .builders import Builder, attention_trace
 from .test_tui import play, press, screen, settle

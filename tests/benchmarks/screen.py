@@ -80,7 +80,7 @@ def _drain(terminal: int, seconds: float) -> None:
 def keys(path: str, places: int) -> dict[str, float]:
     """Median milliseconds of each key."""
     from tftrace.tui.app import TraceApp
-    from tftrace.tui.reading import prepared
+    from tftrace.tui.trace_loading import prepared
 
     async def run() -> dict[str, float]:
         app = TraceApp(prepared(Path(path)))

@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .. import runner
 from ..errors import TraceError
 from ..trace.disk.folder import check_folder
 from ..trace.trace import load
+from . import _runner
 from ._options import Options
 from ._recording import summed_up
 from ._shared import free_name
@@ -40,7 +40,7 @@ def launch(words: Sequence[str], own: Options, say: Callable[[str], None]) -> No
     again = [*options, *module, "tftrace", "run", "--quiet", *own.words(), "--output", str(path), *program]
     code: Any = 0
     try:
-        runner.command(again).run()
+        _runner.command(again).run()
     except SystemExit as left:
         code = left.code
     if (path / "meta.json").is_file():

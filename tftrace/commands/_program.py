@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import runner
 from ..capture.process import launched
 from ..errors import TraceError
-from ..imported import when_imported
 from ..trace.disk.folder import check_folder
 from ..trace.disk.replace import remove
 from ..trace.disk.whole_trace import check_whole
 from ..trace.trace import Trace
+from . import _runner
+from ._imported import when_imported
 from ._recording import summed_up
 from ._shared import free_name
 from ._threads import wait_for_threads
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def record_program(
-    program: runner.Program, path: Path | None, options: dict[str, Any], say: Callable[[str], None]
+    program: _runner.Program, path: Path | None, options: dict[str, Any], say: Callable[[str], None]
 ) -> None:
     """Run a program to its end and record what models it calls; leaves by SystemExit with the program's exit code.
 
@@ -49,7 +49,7 @@ def record_program(
         code = left.code
     except BaseException as raised:
         error, code = raised, 130 if isinstance(raised, KeyboardInterrupt) else 1
-        sys.excepthook(type(raised), raised.with_traceback(runner.below(raised.__traceback__)), raised.__traceback__)
+        sys.excepthook(type(raised), raised.with_traceback(_runner.below(raised.__traceback__)), raised.__traceback__)
     if os.getpid() == process:  # not in a child that the program forked
         wait_for_threads()
         recording.end(error)
@@ -60,7 +60,7 @@ class _Recording:
     """The recording of a program, which begins with the program's import of torch."""
 
     def __init__(
-        self, program: runner.Program, path: Path, options: dict[str, Any], say: Callable[[str], None]
+        self, program: _runner.Program, path: Path, options: dict[str, Any], say: Callable[[str], None]
     ) -> None:
         self._say, self._shown = say, path
         self._program, self._path, self._options = program, path.absolute(), options

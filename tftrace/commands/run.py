@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .. import runner, terminal
+from .. import terminal
 from ..errors import TraceError
+from . import _runner
 from ._launcher import launch, launches
 from ._options import Options
 from ._program import record_program
@@ -55,14 +56,14 @@ def own_words(words: Sequence[str]) -> list[str]:
     return [*own, "--", *words[at:]] if at < len(words) else own
 
 
-def _program(words: Sequence[str]) -> runner.Program:
+def _program(words: Sequence[str]) -> _runner.Program:
     first, *rest = words
     if first == "--" and rest:
-        return runner.command(rest)
+        return _runner.command(rest)
     if first == "-m" and rest:
-        return runner.module(rest[0], rest[1:])
+        return _runner.module(rest[0], rest[1:])
     if first in ("-m", "--"):
         raise TraceError(f"There is nothing after {first}: name what to run.")
     if first.startswith("-"):
         raise TraceError(f"There is no option {first}: options of tftrace stand before the program, its own after it.")
-    return runner.script(first, rest)
+    return _runner.script(first, rest)

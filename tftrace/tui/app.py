@@ -17,22 +17,22 @@ from ..errors import TraceError
 from ..navigate import breakpoints as stops
 from ..navigate.breakpoints import Breakpoint
 from ..trace.trace import Trace
-from . import editor, state
-from .barpane import BarPane
-from .commands import KeyCommands
-from .equationpane import EquationPane
-from .gridpane import GridPane
+from . import editor, session_state
+from .command_palette import KeyCommands
+from .dialogs.overlays import SMALLEST, HelpScreen, TooSmall
+from .dialogs.prompt import Prompt
 from .keymap import bindings
-from .overlays import SMALLEST, HelpScreen, TooSmall
-from .palette import PALETTES
-from .pane import Pane
-from .prompt import Prompt
-from .reading import ReadingApp
-from .sourcepane import SourcePane
+from .paint.palette import PALETTES
+from .panes.barpane import BarPane
+from .panes.equationpane import EquationPane
+from .panes.gridpane import GridPane
+from .panes.pane import Pane
+from .panes.sourcepane import SourcePane
+from .panes.stopspane import StopsPane
+from .panes.tensorpane import TensorPane
+from .panes.treepane import Marked, StepsPane
 from .statusline import StatusLine
-from .steps import Marked, StepsPane
-from .stopspane import StopsPane
-from .tensorpane import TensorPane
+from .trace_loading import ReadingApp
 
 _NARROW = 130  # columns below which equation and tensors stand one above the other
 
@@ -65,7 +65,7 @@ class TraceApp(ReadingApp):
         self.breakpoints.all = [*breakpoints]
         for palette in PALETTES.values():
             self.register_theme(palette.theme())
-        self.theme = state.load_theme()
+        self.theme = session_state.load_theme()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -191,7 +191,7 @@ class TraceApp(ReadingApp):
     def action_theme(self) -> None:
         names = list(PALETTES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        state.save_theme(self.theme)
+        session_state.save_theme(self.theme)
         self.go(self.position)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

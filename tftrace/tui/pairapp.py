@@ -21,14 +21,14 @@ from ..errors import TraceError
 from ..navigate.breakpoints import Breakpoint, column
 from ..text import visible
 from ..trace.trace import Trace
-from . import state
-from .equationpane import EquationPane
+from . import session_state
+from .dialogs.overlays import HelpScreen
 from .keymap import PAIR_KEYMAP, PAIR_SIGNS, bindings
-from .overlays import HelpScreen
-from .palette import DARK, PALETTES, style
-from .pane import Pane, fit, short
+from .paint.palette import DARK, PALETTES, style
+from .panes.equationpane import EquationPane
+from .panes.pane import Pane, fit, short
+from .panes.sourcepane import SourcePane
 from .screened import ScreenedApp
-from .sourcepane import SourcePane
 
 _KEYS = "j k move  n N next difference  1 2 step through left, right  ? help"
 _NARROW = 130
@@ -144,7 +144,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
         self._found: dict[int, list[Difference]] = {}
         for palette in PALETTES.values():
             self.register_theme(palette.theme())
-        self.theme = state.load_theme()
+        self.theme = session_state.load_theme()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="all"):
@@ -263,7 +263,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
     def action_theme(self) -> None:
         names = list(PALETTES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        state.save_theme(self.theme)
+        session_state.save_theme(self.theme)
         self.show()
 
     def action_help(self) -> None:

@@ -10,8 +10,8 @@ from textual.widgets import Static
 from .. import describe
 from ..trace.trace import Trace
 from .keymap import HINTS, MATCH_HINTS
-from .palette import DARK, PALETTES, style
-from .pane import short
+from .paint.palette import DARK, PALETTES, style
+from .panes.pane import short
 
 
 class StatusLine(Static):

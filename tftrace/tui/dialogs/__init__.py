@@ -1,0 +1,1 @@
+"""What asks for a choice or a line of text, and what lies over everything."""

@@ -1,0 +1,1 @@
+"""Colours, heat maps, highlighted source and pictures."""

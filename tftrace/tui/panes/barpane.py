@@ -1,0 +1,110 @@
+"""The forward pass in two rows: what each part of it took or how large its tensors are, and where to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.text import Text
+from textual import events
+from textual.message import Message
+
+from ... import describe
+from ...navigate import findings, timeline
+from ...text import duration, number
+from ...trace.trace import Trace
+from ..paint.palette import style
+from .pane import Pane
+from .treepane import NOTHING, Marked
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_DECADES = 3  # of time from an empty column to a full one
+
+
+class BarPane(Pane, inherit_bindings=False):
+    """Columns are steps in order; a click goes there."""
+
+    can_focus = False
+
+    @dataclass
+    class Chosen(Message):
+        """A place of the bar was clicked."""
+
+        position: int
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__("", id="bar")
+        self._trace = trace
+        self._position, self._marked = 0, NOTHING
+        self._drawn: tuple[object, ...] = ()
+        self._heights: list[Text] = []
+        self.measure = timeline.MEASURES[0]
+
+    def on_resize(self) -> None:
+        self.show(self._position, self._marked)
+
+    def turn(self) -> None:
+        """Draw the next measure."""
+        names = timeline.MEASURES
+        self.measure = names[(names.index(self.measure) + 1) % len(names)]
+        self.show(self._position, self._marked)
+
+    def show(self, position: int, marked: Marked) -> None:
+        """Mark where `position` is in its forward pass."""
+        self._position, self._marked = position, marked
+        width = self.space.width
+        if not width:
+            return
+        first = timeline.root(self._trace, position)
+        end = int(self._trace.ends[first])
+        key = (first, end, width, self.measure, self.palette.name, len(self._trace))
+        if key != self._drawn:
+            self._drawn, self._heights = key, [self._bars(first, end, width)]
+        self.draw([*self._heights, self._places(first, end, width)])
+
+    def _bars(self, first: int, end: int, width: int) -> Text:
+        palette, timed = self.palette, self.measure == "time"
+        found = timeline.measured(self._trace, first, end, width, self.measure)
+        most = float(np.nanmax(found, initial=0))
+        says = duration(round(most)) if timed else number(most)
+        forward = describe.integer(self._trace, "forward", first) + 1
+        name = "time" if timed else "L2 norm"
+        self.headline(
+            f"{name} along forward {forward}", f"max {says}{' · log' if timed else ''}" if most else "nothing measured"
+        )
+        share = np.nan_to_num(found) / (most or 1)
+        if timed:  # one slow step, such as the first use of a library, would leave nothing of the others to see
+            share = 1 + np.log10(np.maximum(share, 10.0**-_DECADES)) / _DECADES
+        height = np.ceil(share * 8).astype(int).clip(0, 8)
+        starts = timeline.starts(first, end, width)
+        broken = findings.has_nan(self._trace) | findings.has_inf(self._trace)
+        odd = np.logical_or.reduceat(broken[:end], starts)
+        out = Text(no_wrap=True)
+        for blocks, is_odd in zip(height.tolist(), odd.tolist(), strict=True):
+            out.append("×" if is_odd else _BLOCKS[blocks], style(palette.bad if is_odd else palette.blue))
+        return out
+
+    def _places(self, first: int, end: int, width: int) -> Text:
+        """The row below: where we are, and what is marked where."""
+        palette = self.palette
+        row: list[tuple[str, str]] = [(" ", palette.faint)] * width
+        wrong = findings.wrong(self._trace)
+        rows = ((self._marked.matches, "•", palette.warm), (self._marked.notes, "✎", palette.violet),
+                (self._marked.breakpoints, "●", palette.bad), (wrong, "✗", palette.bad))  # fmt: skip
+        starts = timeline.starts(first, end, width)
+        for positions, sign, color in rows:
+            inside = positions[np.searchsorted(positions, first) : np.searchsorted(positions, end)]
+            for column in np.unique(np.searchsorted(starts, inside, side="right") - 1).tolist():
+                row[column] = (sign, color)
+        row[timeline.column_of(self._position, first, end, width)] = ("▲", palette.warm)
+        out = Text(no_wrap=True)
+        for sign, color in row:
+            out.append(sign, style(color, bold=True))
+        return out
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is not None and 0 <= offset.x < self.space.width:
+            first = timeline.root(self._trace, self._position)
+            starts = timeline.starts(first, int(self._trace.ends[first]), self.space.width)
+            self.post_message(self.Chosen(int(starts[offset.x])))

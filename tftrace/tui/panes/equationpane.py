@@ -1,0 +1,110 @@
+"""The equation beside the code: as the paper prints it, with this run's sizes, and whether its numbers hold."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from ... import describe
+from ...trace import schema
+from ...trace.trace import Trace
+from ..paint.palette import style
+from .pane import short
+from .substeppane import SubStepPane
+
+_TIGHT = 13  # rows below which no row is left empty
+
+
+class EquationPane(SubStepPane):
+    """The equations of the call a step belongs to, one under the other; of attention also its five steps."""
+
+    def __init__(self, trace: Trace, language: str = "en") -> None:
+        super().__init__(trace, "Equation", id="equation")
+        self.language = language
+
+    def on_resize(self) -> None:
+        self.show(self._position)
+
+    def show(self, position: int) -> None:
+        """Show the equations of the step at `position`."""
+        self._position = position
+        found = describe.equations(self._trace, position, self.language)
+        self._ties = describe.ties(self._trace, position)
+        lines = self._about() if self._trace.parent(position) is None else []
+        if lines:
+            self.headline("This run")
+        elif found:  # the principal one's citation is the title
+            title = f"{describe.MARKS.get(found[0].verdict, '?')} {found[0].cite}"
+            shown = short(title, max(10, self.space.width - 6))
+            self.headline(shown)
+            if shown != title and not self._tight:
+                lines = self._wrapped(found[0].cite, style(self.palette.soft, bold=True))
+        else:
+            self.headline("Equation")
+            lines = [Text(""), Text("  No equation is known for this call.", style(self.palette.faint))]
+        self._begin(position)
+        for at, equation in enumerate(found):
+            if at or self._trace.parent(position) is None:
+                lines += [Text(""), *self._wrapped(equation.cite, style(self.palette.soft, bold=True))]
+            lines += self._lines(equation, -1 if at else len(lines))
+        self.draw(lines)
+        self._keep_in_view()
+
+    def _about(self) -> list[Text]:
+        """On the first step of a forward pass: what was run, and what came of it."""
+        out = [] if self._tight else [Text("")]
+        for name, said in describe.about(self._trace):
+            for at, line in enumerate(self._wrapped(said, style(self.palette.text), indent=9)):
+                head = Text(f"  {'' if at else name:<8} ", style(self.palette.faint))
+                out.append(Text().append_text(head).append_text(line[11:]))
+        start = Text(f"  {'start':<8} ", style(self.palette.faint))
+        for key, does in (("w", "walk  "), ("a", "attention  "), ("s", "step  "), ("?", "keys")):
+            start.append(f"{key} ", style(self.palette.warm, bold=True)).append(does, style(self.palette.soft))
+        return [*out, start]
+
+    @property
+    def _tight(self) -> bool:
+        return self.space.height < _TIGHT
+
+    def _lines(self, equation: describe.Equation, top: int) -> list[Text]:
+        """One equation; with the sub-steps where it is the principal one, which starts in row `top` of the pane."""
+        palette, width = self.palette, self.space.width
+        out: list[Text] = []
+        if equation.within:
+            out += self._wrapped(f"in {equation.within}", style(palette.faint, italic=True))
+        color = palette.verdicts.get(equation.verdict, palette.bad)
+        judged = style(color, bold=equation.verdict != schema.UNCHECKED)
+        judgement = self._wrapped(equation.judgement, judged, hang=2)
+        gap = [] if self._tight else [Text("")]
+        out += judgement if self._tight else gap  # in a low pane the verdict must not scroll out below the drawing
+        out += self._drawing(equation, max(8, width - 3))
+        out += gap
+        if equation.dims:
+            out += self._wrapped(equation.dims, style(palette.blue))
+        out += [] if self._tight else judgement
+        if top >= 0:
+            out += self._substeps(top + len(out))
+        in_table = {row.tensor for row in self._trace.tensors_of(self._position)}
+        legend = [(symbol, said) for symbol, said in equation.legend if equation.tensors[symbol] not in in_table]
+        if legend:
+            out += gap
+            symbols = max(cell_len(symbol) for symbol, _ in legend)
+            for symbol, said in legend:
+                line = Text(no_wrap=True)
+                line.append(f"  {symbol:<{symbols}}  ", style(self._hue(equation, symbol), bold=True))
+                line.append(short(said, max(1, width - symbols - 5)), style(palette.soft))
+                out.append(line)
+        if equation.note:
+            out += [*gap, *self._wrapped(equation.note, style(palette.soft, italic=True))]
+        return out
+
+    def _drawing(self, equation: describe.Equation, width: int) -> list[Text]:
+        """As the paper prints it; each symbol in the colour that its tensor has in the table of tensors."""
+        out = []
+        for row, spans in zip(equation.drawn(width), equation.spans(width), strict=True):
+            out.append(self._coloured(row, [(a, b, self._hue(equation, symbol)) for a, b, symbol in spans]))
+        return out
+
+    def _hue(self, equation: describe.Equation, symbol: str) -> str:
+        tie = self._ties.get(equation.tensors.get(symbol, -1))
+        return self.palette.hue(tie[1]) if tie else self.palette.warm

@@ -1,0 +1,145 @@
+"""Heads as small maps, side by side; on the main screen below the tensors of an attention, once the keys rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rich.text import Text
+from textual.message import Message
+from textual.timer import Timer
+
+from ... import describe
+from ...explain import attention_weights
+from ...trace.trace import Trace
+from ..paint.heatmap import digits, half_blocks, shade
+from ..paint.palette import PALETTES, style
+from .pane import fit, short
+from .tensordetail import DetailPane
+
+_REST = 0.1  # seconds without a step before attention is rebuilt
+_CELLS = 1 << 21  # weights that are rebuilt without being asked for
+_SIDE = 32  # cells of a side that are remembered
+_KEPT = 32  # attentions remembered
+_LEAST = 5  # rows below which nothing is drawn
+_WORDS = 9  # columns that a head's token and its weight need
+
+
+def whole(side: int, cells: int) -> int:
+    """The largest side up to `side` in which each of `cells` has the same size; `side` itself where they are more."""
+    return side // cells * cells if 0 < cells <= side else side
+
+
+def spread(weights: np.ndarray, side: int) -> np.ndarray:
+    """The weights of a head as a map of `side` cells a side at most, in [-1, 1]."""
+    small = shade(describe.shrunk(weights, side, side))[0]
+    small = small.repeat(max(1, side // len(small)), axis=0)
+    return small.repeat(max(1, side // small.shape[1]), axis=1)
+
+
+def tile(small: np.ndarray, head: int, chosen: bool, width: int, palette_name: str, said: str) -> list[Text]:
+    """One head: its number, its map, and what it looks at in words, on lines of `width` columns."""
+    palette = PALETTES[palette_name]
+    title = f"▸head {head}" if chosen else f" head {head}"
+    out = [Text(fit(title, width), style(palette.warm if chosen else palette.soft, bold=chosen), no_wrap=True)]
+    for line in half_blocks(small, palette_name):
+        out.append(Text(" ").append_text(line).append(" " * max(0, width - 1 - line.cell_len)))
+    out.append(Text(fit(f" {said}", width), style(palette.text if chosen else palette.soft), no_wrap=True))
+    return out
+
+
+def most(looked: np.ndarray, tokens: Sequence[str], width: int) -> str:
+    """The key that a head looks most at, in words of `width` columns: a map alone is read by its brightness."""
+    at = int(looked.argmax())
+    return f"{digits(float(looked[at]), 3)} {short(tokens[at], width - 6)}"
+
+
+def beside(tiles: Sequence[list[Text]], width: int, rows: int) -> list[Text]:
+    """Tiles of `width` columns in one row of tiles, `rows` high."""
+    padded = [[*one, *(Text(" " * width) for _ in range(rows - len(one)))] for one in tiles]
+    return [Text(" ").append_text(Text("").join(parts)) for parts in zip(*padded, strict=True)]
+
+
+def labels(rows: Sequence[Sequence[str]], text: int, size: int) -> list[str]:
+    """The tokens of a text along an axis of `size`; numbers where the run has none."""
+    row = rows[text] if text < len(rows) else []
+    return [*row] if len(row) == size else [str(n) for n in range(size)]
+
+
+@dataclass(frozen=True, eq=False)
+class Small:
+    """What is remembered of an attention's first text: a map a head, the means on each key, and the keys' tokens."""
+
+    maps: list[np.ndarray]
+    looked: np.ndarray
+    tokens: list[str]
+
+
+class PreviewPane(DetailPane):
+    """Adds the heads of an attention to what is known of its tensors."""
+
+    @dataclass
+    class Heads(Message):
+        """The small maps of an attention, or None where it cannot be rebuilt."""
+
+        attention: int
+        small: Small | None
+
+    def __init__(self, trace: Trace, title: str, *, id: str) -> None:
+        super().__init__(trace, title, id=id)
+        self._small: dict[int, Small | None] = {}
+        self._heads_rest: Timer | None = None
+
+    def detail(self) -> list[Text]:
+        """What is known of the chosen tensor, and the heads where there is room."""
+        known = super().detail()
+        used = 1 + len(describe.tensors(self._trace, self._position)) + len(known)
+        return [*known, *self._preview(self.space.height - used)]
+
+    def _preview(self, room: int) -> list[Text]:
+        at = describe.attention_of(self._trace, self._position)
+        if at is None:
+            return []
+        if at not in self._small:
+            self._ask_heads(at)
+            return []
+        found, palette = self._small[at], self.palette
+        if found is None or room < _LEAST:
+            return []
+        side = whole(min(2 * (room - 2), _SIDE, self.space.width // 2 - 2), max(found.maps[0].shape))
+        width = max(side, _WORDS) + 2
+        across = max(1, (self.space.width - 2) // width)
+        tiles = [
+            tile(spread(one, side), head, False, width, palette.name, most(looked, found.tokens, width))
+            for head, (one, looked) in enumerate(zip(found.maps[:across], found.looked, strict=False))
+        ]
+        return beside(tiles, width, 2 + (side + 1) // 2)
+
+    def _ask_heads(self, at: int) -> None:
+        if self._heads_rest is not None:
+            self._heads_rest.stop()
+        inputs = [row.shape for row in self._trace.tensors_of(at) if len(row.shape) == 4][:2]
+        if len(inputs) == 2 and inputs[0][0] * inputs[0][1] * inputs[0][2] * inputs[1][2] <= _CELLS:
+            self._heads_rest = self.set_timer(_REST, partial(self._start_heads, at))
+
+    def _start_heads(self, at: int) -> None:
+        self.run_worker(partial(self._read_heads, at), thread=True, exclusive=True, group="heads", exit_on_error=False)
+
+    def _read_heads(self, at: int) -> None:
+        found = attention_weights.attention(self._trace, at)
+        small = None
+        if found is not None and found.probabilities is not None:
+            weights = found.probabilities[:1]
+            tokens = labels(found.key_tokens, 0, weights.shape[3])
+            maps = [describe.shrunk(one, _SIDE, _SIDE) for one in weights[0]]
+            small = Small(maps, describe.looked_at(weights)[0], tokens)
+        self.post_message(self.Heads(at, small))
+
+    def on_preview_pane_heads(self, event: Heads) -> None:
+        if len(self._small) >= _KEPT:
+            self._small.clear()
+        self._small[event.attention] = event.small
+        if describe.attention_of(self._trace, self._position) == event.attention:
+            self.show(self._position)

@@ -1,0 +1,191 @@
+"""The five steps of attention as a list; the chosen one opens: its formula, its lines, its tensors, kept or rebuilt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from ... import describe
+from ...explain import attention_weights
+from ...recipes.typeset import symbol_places
+from ...trace.trace import Trace
+from ..paint.palette import style
+from .pane import Pane, short
+
+_KEPT = 8  # attentions whose rebuilt tensors are remembered in words
+
+
+class SubStepPane(Pane):
+    """The part of the equation pane that takes attention apart."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "nearer(-1)", show=False),
+        Binding("down", "nearer(1)", show=False),
+        Binding("enter", "to_line", show=False),
+    ]
+
+    @dataclass
+    class GoTo(Message):
+        """A line of a sub-step was chosen."""
+
+        position: int
+
+    @dataclass
+    class Rebuilt(Message):
+        """The sub-steps of an attention with what a fused kernel did not give."""
+
+        attention: int
+        language: str
+        substeps: list[describe.SubStep]
+
+    def __init__(self, trace: Trace, title: str, *, id: str) -> None:
+        super().__init__(title, id=id)
+        self._trace = trace
+        self._position = 0
+        self.language = describe.LANGUAGES[0]
+        self._ties: dict[int, tuple[str, int]] = {}
+        self._attention: int | None = None
+        self._steps: list[describe.SubStep] = []
+        self._open = ""  # key of the sub-step that is open, on whatever attention
+        self._rows: dict[int, tuple[str, int]] = {}  # row -> sub-step, and the step its line is, or -1
+        self._known: dict[tuple[int, str], list[describe.SubStep]] = {}
+
+    def show(self, position: int) -> None:
+        """Show the equations of the step at `position`."""
+        raise NotImplementedError
+
+    # -- keys ---------------------------------------------------------------------------------------------
+
+    def choose(self, by: int) -> bool:
+        """Open the next or previous sub-step; past the last none is open. False where there is no attention."""
+        keys = ["", *(one.key for one in self._steps)]
+        if not self._steps:
+            return False
+        self._open = keys[(keys.index(self._open) + by) % len(keys)] if self._open in keys else keys[1]
+        self.show(self._position)
+        return True
+
+    def action_nearer(self, by: int) -> None:
+        if not self.choose(by):
+            self.jump(max(0, int(self.scroll_offset.y) + by))
+
+    def action_to_line(self) -> None:
+        places = next((one.places for one in self._steps if one.key == self._open), [])
+        later = [at for at in places if at > self._position]
+        if places:
+            self.post_message(self.GoTo(later[0] if later else places[0]))
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        found = self._rows.get(offset.y + int(self.scroll_offset.y)) if offset is not None else None
+        if found is None:
+            return
+        key, place = found
+        if place >= 0:
+            self.post_message(self.GoTo(place))
+        else:
+            self._open = "" if key == self._open else key
+            self.show(self._position)
+
+    # -- what is known --------------------------------------------------------------------------------------
+
+    def _begin(self, position: int) -> None:
+        """Find the attention that is taken apart at `position`."""
+        self._rows = {}
+        self._attention = describe.attention_of(self._trace, position)
+        if self._attention is None:
+            self._steps = []
+            return
+        key = (self._attention, self.language)
+        self._steps = self._known.get(key) or describe.substeps(self._trace, self._attention, self.language)
+        if self._open and key not in self._known:
+            work = partial(self._rebuild, self._attention, self.language)
+            self.run_worker(work, thread=True, exclusive=True, group="substeps", exit_on_error=False)
+
+    def _rebuild(self, attention: int, language: str) -> None:
+        found = attention_weights.attention(self._trace, attention)
+        self.post_message(self.Rebuilt(attention, language, describe.substeps(self._trace, attention, language, found)))
+
+    def on_sub_step_pane_rebuilt(self, event: Rebuilt) -> None:
+        if len(self._known) >= _KEPT:
+            self._known.clear()
+        self._known[event.attention, event.language] = event.substeps
+        if event.attention == self._attention:
+            self.show(self._position)
+
+    # -- drawing --------------------------------------------------------------------------------------------
+
+    def _substeps(self, top: int) -> list[Text]:
+        """The list, which starts in row `top` of the pane."""
+        out: list[Text] = [Text("")] if self._steps else []
+        for number, one in enumerate(self._steps, 1):
+            here = self._position in one.places
+            chosen = one.key == self._open
+            self._rows[top + len(out)] = (one.key, -1)
+            palette = self.palette
+            line = Text("▶" if here else " ", style(palette.warm, bold=True), no_wrap=True)
+            line.append("▾ " if chosen else "▸ ", style(palette.accent, bold=True))
+            line.append(f"{number} {one.name}", style(palette.text if chosen else palette.soft, bold=chosen))
+            if not chosen:
+                rows = symbol_places.drawn(one.tex, 60, one.spelling)[0]
+                brief = f"   {rows[0].strip()}" if len(rows) == 1 else ""
+                line.append(short(brief, max(0, self.space.width - line.cell_len - 1)), style(palette.faint))
+            out.append(line)
+            if chosen:
+                out += self._opened(one, top + len(out))
+        return out
+
+    def _opened(self, one: describe.SubStep, top: int) -> list[Text]:
+        palette, width = self.palette, max(12, self.space.width - 6)
+        out = []
+        hues = {symbol: self.palette.hue(number) for symbol, number in self._ties.values()}
+        for row, spans in zip(*symbol_places.drawn(one.tex, width, one.spelling), strict=True):
+            marks = [(a, b, hues[symbol]) for a, b, symbol in spans if symbol in hues]
+            out.append(Text("  ").append_text(self._coloured(row, marks)))
+        for place in one.places:
+            self._rows[top + len(out)] = (one.key, place)
+            line = Text("    ", no_wrap=True).append("⏎ ", style(palette.accent))
+            line.append(short(describe.line_of(self._trace, place), width - 2), style(palette.text))
+            out.append(line)
+        if one.fused:
+            out += self._wrapped("fused: one kernel takes all these steps", style(palette.faint, italic=True), indent=2)
+        for tensor in one.tensors:
+            line = Text("    ", no_wrap=True)
+            line.append(f"{tensor.symbol} ", style(hues.get(tensor.symbol, palette.warm), bold=True))
+            line.append(tensor.name, style(palette.text))
+            line.append("  rebuilt" if tensor.rebuilt else "", style(palette.violet, italic=True))
+            said = f"  {tensor.said}"
+            if line.cell_len + cell_len(said) <= width + 4:
+                out.append(line.append(said, style(palette.soft)))
+            else:
+                out += [line, Text("     " + said, style(palette.soft), no_wrap=True)]
+        return [*out, *self._wrapped(one.note, style(palette.soft, italic=True), indent=2)]
+
+    def _keep_in_view(self) -> None:
+        """An open sub-step is scrolled into view with what belongs to it."""
+        starts = [row for row, (key, place) in self._rows.items() if key == self._open and place < 0]
+        if not self._open or not starts:
+            return
+        after = [row for row, (key, place) in self._rows.items() if row > starts[0] and place < 0 and key != self._open]
+        end = min(after, default=len(self.lines))
+        self.jump(max(0, min(starts[0], end - self.space.height)))
+
+    def _coloured(self, row: str, marks: list[tuple[int, int, str]]) -> Text:
+        """A row of a drawn equation, its symbols in these colours."""
+        line = Text(f"  {row}", style(self.palette.text, bold=True), no_wrap=True)
+        for first, last, hue in marks:
+            line.stylize(style(hue, bold=True), first + 2, last + 2)
+        return line
+
+    def _wrapped(self, said: str, look: Style, hang: int = 0, indent: int = 0) -> list[Text]:
+        width = max(8, self.space.width - 4 - hang - indent)
+        lines = Text(said, look).wrap(self.app.console, width)
+        return [Text(" " * (2 + indent + (hang if at else 0))).append_text(line) for at, line in enumerate(lines)]

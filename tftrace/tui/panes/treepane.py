@@ -1,0 +1,171 @@
+"""The tree of steps, drawn straight from the trace's columns: only rows in view exist, so a million open at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+from textual.strip import Strip
+
+from ... import describe
+from ...navigate import findings
+from ...navigate.outline import Outline
+from ...trace import schema
+from ...trace.trace import Trace
+from ..paint.palette import style
+from .pane import Pane, fit, short
+
+_NUMBER = 4  # columns of a line's number
+_ROOMY = 44  # columns from which a level is indented by two
+_GUTTER = 2  # the pointer, and a breakpoint or a note
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What the rows are marked with: matches of the search, breakpoints (those that are on), notes; by position."""
+
+    matches: np.ndarray
+    breakpoints: np.ndarray
+    notes: np.ndarray
+
+    @staticmethod
+    def holds(positions: np.ndarray, first: int, end: int) -> bool:
+        """Whether one of the sorted positions is in this range."""
+        at = int(np.searchsorted(positions, first))
+        return at < len(positions) and int(positions[at]) < end
+
+
+NOTHING = Marked(*(np.zeros(0, np.int64),) * 3)
+
+
+class StepsPane(Pane, inherit_bindings=False):
+    """One row a step; the current one stays a third down, so that the eye stays where it is."""
+
+    @dataclass
+    class Chosen(Message):
+        """A row was clicked."""
+
+        position: int
+
+    @dataclass
+    class Folded(Message):
+        """The sign of a call was clicked."""
+
+        position: int
+
+    @dataclass
+    class Marking(Message):
+        """The column of breakpoints was clicked."""
+
+        position: int
+
+    def __init__(self, trace: Trace, outline: Outline) -> None:
+        super().__init__("Steps", id="steps")
+        self._trace = trace
+        self._outline = outline
+        self._position = 0
+        self._marked = NOTHING
+
+    def show(self, position: int, marked: Marked, filtered: str = "", follow: bool = True) -> None:
+        """Make `position` the current row."""
+        self._position, self._marked = position, marked
+        totals = describe.totals(self._trace).items()
+        self.headline(f"Steps & {filtered}" if filtered else "Steps",
+                      "  ".join(f"{describe.MARKS[name]} {count}" for name, count in totals if count))  # fmt: skip
+        self.virtual_size = Size(0, len(self._outline))
+        if follow or not 0 <= self._outline.row(position) - self.scroll_offset.y < self.space.height:
+            self.follow()
+        self.refresh()
+
+    def on_resize(self) -> None:
+        self.follow()
+
+    def follow(self) -> None:
+        """Scroll so that the current row is a third down: a function of the row alone, so going back brings it back."""
+        self.jump(self._outline.row(self._position) - self.space.height // 3)
+
+    def line(self, y: int) -> Strip:
+        if y >= len(self._outline):
+            return Strip.blank(self.space.width, self.ground)
+        palette, trace, width = self.palette, self._trace, self.space.width
+        position = self._outline.position(y)
+        row, end = describe.row(trace, position), int(trace.ends[position])
+        folded = self._outline.is_folded(position)
+        last = end if folded else position + 1  # a folded call is marked for what is inside
+        here = y == self._outline.row(self._position)
+        found = self._marked.holds(self._marked.matches, position, position + 1)
+        ground = palette.raised if here else palette.ground
+        level = self._level(row)
+        segments = [*self._gutter(position, last, here, ground), Segment(" " * level, style(ground=ground))]
+        flag, mark, look = self._verdict(row, position, last, ground)
+        rest = width - _GUTTER - level - 3 - len(flag)
+        faint = not self._outline.wanted(position)
+        if row.kind == schema.LINE:
+            number = row.place.rpartition(":")[2]
+            segments.append(Segment(f"{number:>{_NUMBER}} ", style(palette.faint, ground)))
+            plain = palette.text if here else palette.faint if faint else palette.soft
+            segments.append(Segment(fit(row.label, rest - _NUMBER - 1), style(plain, ground, underline=found)))
+        else:
+            sign = "▸ " if folded else "▾ " if end > position + 1 else "◦ "
+            detail = f"  {row.detail}" + (f"  … {end - position - 1}" if folded else "")
+            label = short(row.label, rest - 2)
+            plain = palette.faint if faint else palette.text
+            segments.append(Segment(sign, style(palette.accent, ground)))
+            segments.append(Segment(label, style(plain, ground, bold=not faint, underline=found)))
+            segments.append(Segment(fit(detail, rest - 2 - cell_len(label)), style(palette.faint, ground)))
+        segments += [Segment(flag, style(palette.bad, ground, bold=True)), Segment(f" {mark} ", look)]
+        return Strip(segments)
+
+    def _level(self, row: describe.Row) -> int:
+        width = self.space.width
+        return min(row.indent * (2 if width >= _ROOMY else 1), max(0, width - 30))
+
+    def _gutter(self, position: int, end: int, here: bool, ground: str) -> list[Segment]:
+        """The pointer (hollow, where the current step has no row of its own), and a breakpoint or a note."""
+        palette, marked = self.palette, self._marked
+        found = marked.holds(marked.matches, position, end)
+        own = position == self._position
+        pointer = "▶" if here and own else "▷" if here else "•" if found else " "
+        sign, color = " ", palette.text
+        if marked.holds(marked.breakpoints, position, end):
+            sign, color = "●", palette.bad
+        elif marked.holds(marked.notes, position, end):
+            sign, color = "✎", palette.violet
+        return [
+            Segment(pointer, style(palette.warm, ground, bold=True)),
+            Segment(sign, style(color, ground, bold=True)),
+        ]
+
+    def _verdict(self, row: describe.Row, position: int, end: int, ground: str) -> tuple[str, str, Style]:
+        """Whether NaN or Inf came out, and the mark at the end of the row; of all that is inside, if that is folded."""
+        palette, trace = self.palette, self._trace
+        bad = style(palette.bad, ground, bold=True)
+        flag = ""
+        for name, column in ((" NaN", findings.has_nan(trace)), (" Inf", findings.has_inf(trace))):
+            flag = flag or (name if column[position:end].any() else "")
+        if row.failed:
+            return flag, "!", bad
+        inside = findings.verdicts(trace)[position:end]
+        if end > position + 1 and row.verdict != schema.DIFFERS and (inside == 0).any():
+            return flag, "✗", bad
+        color = palette.verdicts[row.verdict]
+        return flag, describe.MARKS.get(row.verdict or "", " "), style(color, ground, bold=True)
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None or (y := offset.y + self.scroll_offset.y) >= len(self._outline):
+            return
+        position = self._outline.position(y)
+        sign = _GUTTER + self._level(describe.row(self._trace, position))
+        if offset.x < _GUTTER:
+            self.post_message(self.Marking(position))
+        elif self._outline.foldable(position) and sign <= offset.x < sign + 2:
+            self.post_message(self.Folded(position))
+        else:
+            self.post_message(self.Chosen(position))

@@ -1,0 +1,1 @@
+"""Screens that lie over the panes: attention maps, values, the derivation of a cell."""

@@ -1,0 +1,229 @@
+"""Attention maps: every head small, the chosen one large with its tokens as axes, and who looks at the chosen key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Static
+
+from ... import describe
+from ...explain import attention_weights
+from ...text import visible
+from ...trace.trace import Trace
+from ..paint.heatmap import digits
+from ..paint.palette import DARK, PALETTES, style
+from ..panes.headtiles import labels
+from ..panes.pane import short
+from .cellscreen import CellScreen
+from .celltable import CellMap, Cells
+from .headgrid import HeadGrid
+
+_KEYS = "↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   Esc back"
+
+
+class AttentionScreen(CellScreen):
+    """The attention of one call; dismissed with the step to go to, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, action, show=False, priority=True)
+        for key, action in (
+            ("h,tab", "head(1)"),
+            ("H,shift+tab", "head(-1)"),
+            ("right_curly_bracket,right_square_bracket", "layer(1)"),
+            ("left_curly_bracket,left_square_bracket", "layer(-1)"),
+            ("b", "batch"),
+            ("enter", "line"),
+            ("x", "explain"),
+            ("escape,a,q,ctrl+c,backspace", "dismiss"),
+        )
+    ]
+    DEFAULT_CSS = """
+    AttentionScreen #maps { height: 1fr; }
+    AttentionScreen HeadGrid { width: 40%; min-width: 30; max-width: 66; }
+    """
+
+    @dataclass
+    class Ready(Message):
+        """The weights of a call, or why there are none."""
+
+        position: int
+        attention: attention_weights.Attention | None
+
+    @dataclass
+    class Counted(Message):
+        """How the heads of a call look at each key."""
+
+        attended: describe.Attended
+
+    def __init__(self, trace: Trace, position: int) -> None:
+        super().__init__()
+        self._trace = trace
+        self._alike = describe.alike(trace, position)
+        self.position = position
+        self.attention: attention_weights.Attention | None = None
+        self.at_head, self.at_text, self.at_query, self.at_key = 0, 0, 0, 0
+        self._attended: dict[int, describe.Attended] = {}
+        self._said = "Rebuilding the weights …"
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="maps"):
+            yield HeadGrid()
+            yield CellMap(id="head")
+        yield Static(id="about", markup=False)
+
+    def on_mount(self) -> None:
+        self._load()
+        self.run_worker(self._count, thread=True, group="count", exit_on_error=False)
+
+    # -- reading, off the screen's thread ---------------------------------------------------------------
+
+    def _load(self) -> None:
+        self.run_worker(
+            partial(self._rebuild, self.position), thread=True, exclusive=True, group="weights", exit_on_error=False
+        )
+
+    def _rebuild(self, position: int) -> None:
+        self.post_message(self.Ready(position, attention_weights.attention(self._trace, position)))
+
+    def _count(self) -> None:
+        """Every layer's heads, one layer in memory at a time."""
+        for position in self._alike:
+            found = attention_weights.attention(self._trace, position)
+            if not self.is_attached:
+                return
+            if found is not None and found.probabilities is not None:
+                self.post_message(self.Counted(describe.attended(self._trace, position, found.probabilities)))
+
+    def on_attention_screen_ready(self, event: Ready) -> None:
+        if event.position != self.position:
+            return
+        self.attention = event.attention
+        found = self.attention
+        if found is None or found.probabilities is None:
+            self._said = found.reason if found else "There is no attention here."
+        else:
+            self._said = ""
+            batch, heads, queries, keys = found.probabilities.shape
+            self.at_head, self.at_text = min(self.at_head, heads - 1), min(self.at_text, batch - 1)
+            self.at_query, self.at_key = min(self.at_query, queries - 1), min(self.at_key, keys - 1)
+        self.redraw()
+
+    def on_attention_screen_counted(self, event: Counted) -> None:
+        self._attended[event.attended.position] = event.attended
+        self.redraw()
+
+    # -- keys ---------------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Those of the chosen text, head by query by key."""
+        found = self.attention.probabilities if self.attention else None
+        return None if found is None else found[self.at_text]
+
+    def action_cell(self, rows: int, columns: int) -> None:
+        if (weights := self.weights) is not None:
+            _, queries, keys = weights.shape
+            self.at_query = max(0, min(self.at_query + rows, queries - 1))
+            self.at_key = max(0, min(self.at_key + columns, keys - 1))
+            self.redraw()
+
+    def action_head(self, heads: int) -> None:
+        if (weights := self.weights) is not None:
+            self.at_head = (self.at_head + heads) % len(weights)
+            self.redraw()
+
+    def action_layer(self, layers: int) -> None:
+        at = self._alike.index(self.position) + layers if self.position in self._alike else -1
+        if 0 <= at < len(self._alike):
+            self.position = self._alike[at]
+            self._load()
+
+    def action_batch(self) -> None:
+        if self.attention and self.attention.probabilities is not None:
+            self.at_text = (self.at_text + 1) % len(self.attention.probabilities)
+            self.redraw()
+
+    def action_line(self) -> None:
+        """To the line that computes the scores."""
+        self.dismiss(self._scores_at)
+
+    @property
+    def _scores_at(self) -> int:
+        score = next(one for one in describe.substeps(self._trace, self.position) if one.key == "score")
+        return score.places[0] if score.places else self.position
+
+    def action_explain(self) -> None:
+        if self.attention is not None and self.weights is not None:
+            keys, queries = self.tokens(True), self.tokens(False)
+            where = (self.at_text, self.at_head, self.at_query, self.at_key)
+            work = partial(describe.derive_weight, self.attention, self.position, *where, keys)
+            title = f"{queries[self.at_query]} looks at {keys[self.at_key]}, head {self.at_head}"
+            self.explain(title, work)
+
+    def on_head_grid_chosen(self, event: HeadGrid.Chosen) -> None:
+        self.at_head = event.head
+        self.redraw()
+
+    def on_cell_map_chosen(self, event: CellMap.Chosen) -> None:
+        self.at_query, self.at_key = event.row, event.column
+        self.redraw()
+
+    # -- drawing --------------------------------------------------------------------------------------------
+
+    def tokens(self, keys: bool) -> list[str]:
+        """The tokens along an axis; numbers where the run has no tokens."""
+        found, weights = self.attention, self.weights
+        if found is None or weights is None:
+            return []
+        rows = found.key_tokens if keys else found.query_tokens
+        return labels(rows, self.at_text, weights.shape[2 if keys else 1])
+
+    def redraw(self) -> None:
+        palette, weights = PALETTES.get(self.app.theme, DARK), self.weights
+        name = visible(str(self._trace.column("name")[self.position] or ""))
+        grid, large = self.query_one(HeadGrid), self.query_one(CellMap)
+        about = self.query_one("#about", Static)
+        grid.headline(f"Attention ─ {describe.layer_label(self._trace, self.position)}", f"{len(self._alike)} layers")
+        if weights is None:
+            grid.clear()
+            large.clear(self._said)
+            about.update(Text(f" {name}\n {_KEYS}", style(palette.faint)))
+            return
+        queries, keys = self.tokens(False), self.tokens(True)
+        found = self.attention
+        assert found is not None
+        cells = Cells(weights[self.at_head], queries, keys, digits, narrow=5, wide=11)
+        large.show(cells, self.at_query, self.at_key)
+        known = "rebuilt from query, key and mask" if found.rebuilt else "as the run kept them"
+        large.headline(f"Head {self.at_head} ─ queries down, keys across", known)
+        layers = [self._attended[at] for at in self._alike if at in self._attended]
+        grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._alike))
+        out = Text(no_wrap=True, overflow="ellipsis")
+        out.append(f" {queries[self.at_query]}", style(palette.blue, bold=True))
+        out.append(" looks at ", style(palette.soft))
+        out.append(keys[self.at_key], style(palette.warm, bold=True))
+        out.append(
+            f" with weight {weights[self.at_head, self.at_query, self.at_key]:.4f}", style(palette.text, bold=True)
+        )
+        out.append(f"  query {self.at_query}, key {self.at_key}, head {self.at_head}", style(palette.soft))
+        if found.scores is not None:
+            score = float(found.scores[self.at_text, self.at_head, self.at_query, self.at_key])
+            out.append(f"  q·k {score:.4g}  × {found.scale:.4g} = {score * found.scale:.4g}", style(palette.soft))
+        out.append(f"\n {self._where(name)}", style(palette.soft))
+        out.append(f"\n {_KEYS}", style(palette.faint))
+        about.update(out)
+
+    def _where(self, name: str) -> str:
+        """The module, and the line that its scores come from."""
+        at, width = self._scores_at, self.app.size.width - 4
+        line = describe.line_of(self._trace, at).partition(" ")[2] if at != self.position else ""
+        said = f"scores: {describe.place(self._trace, at)}  {line}"
+        return short(f"{said}   in {name}", width) if line else short(f"{name}  called at {said[8:]}", width)

@@ -1,0 +1,137 @@
+"""All heads of a call as small maps, and below them how much every head of every layer looks at the chosen key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.cells import cell_len
+from rich.text import Text
+from textual import events
+from textual.message import Message
+
+from ... import describe
+from ..paint import pictures
+from ..paint.heatmap import digits, ink, shade
+from ..paint.palette import style
+from ..panes.headtiles import beside, most, spread, tile, whole
+from ..panes.pane import Pane, first, short
+
+_SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
+_AROUND = 3  # rows of the table of layers beside the layers
+_CELL = 5  # columns of a number in the table of layers
+
+
+class HeadGrid(Pane):
+    """Small multiples; a click chooses a head."""
+
+    @dataclass
+    class Chosen(Message):
+        """A head was clicked."""
+
+        head: int
+
+    def __init__(self) -> None:
+        super().__init__("Attention", id="heads")
+        self._tiles = (1, 1, 1, 1)  # tiles a row, columns and rows of a tile, cells of a map's side
+        self._count = 0
+
+    def clear(self, said: str = "") -> None:
+        """Nothing but a sentence."""
+        self._count = 0
+        super().clear(said)
+
+    def show(
+        self,
+        weights: np.ndarray,
+        head: int,
+        key: int,
+        tokens: list[str],
+        layers: list[describe.Attended],
+        batch: int,
+        position: int,
+        count: int,
+    ) -> None:
+        """Draw the heads of `weights` (head by query by key), each over the key token that it looks most at, and the
+        means of `layers`, which will be `count`, for the chosen key."""
+        palette, token = self.palette, tokens[key]
+        self._count = len(weights)
+        looked = describe.looked_at(weights[None])[0]
+        means = looked[:, key]
+        best = int(means.argmax())
+        columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]), count)
+        lines: list[Text] = []
+        drawn: list[pictures.Picture] = []
+        for start in range(0, len(weights), columns):
+            tiles = []
+            for h in range(start, min(start + columns, len(weights))):
+                small = spread(weights[h], side)
+                tiles.append(tile(small, h, h == head, width, palette.name, most(looked[h], tokens, width)))
+                place = len(lines) + 1, 2 + (h - start) * width
+                size = small.shape[1], (len(small) + 1) // 2
+                drawn += pictures.picture(shade(weights[h])[0], palette.name, *place, *size)
+            lines += beside(tiles, width, rows)
+        lines += self._table(layers, key, token, batch, position, head)
+        if not layers:
+            lines += [Text(f" most to {token}: head {best} ({means[best]:.2f})", style(palette.soft))]
+        self.draw(lines, drawn)
+        top = head // columns * rows
+        self.jump(max(0, min(top, top + rows - self.space.height)))
+
+    def _fitting(self, heads: int, cells: int, layers: int) -> tuple[int, int, int, int]:
+        """Tiles a row, columns and rows of a tile, cells of a map's side: as large as the pane has room for."""
+        high = max(self.space.height // 2, self.space.height - layers - _AROUND)
+        for largest in _SIDES:
+            side = whole(largest, cells)
+            width, rows = max(side, 9) + 2, 2 + (side + 1) // 2
+            columns = max(1, (self.space.width - 1) // width)
+            if -(-heads // columns) * rows <= high:
+                break
+        return -(-heads // -(-heads // columns)), width, rows, side  # no row much emptier than the others
+
+    def _table(
+        self, layers: list[describe.Attended], key: int, token: str, batch: int, position: int, head: int
+    ) -> list[Text]:
+        """Layers down, heads across: the mean weight on the chosen key; the largest is marked."""
+        layers = [one for one in layers if batch < len(one.means) and key < one.means.shape[2]]
+        if not layers:
+            return []
+        palette, room = self.palette, self.space.width - 2
+        means = [one.means[batch, :, key] for one in layers]
+        top = max(float(row.max()) for row in means)
+        label = max(cell_len(one.label) for one in layers) + 1
+        cell = _CELL if len(means[0]) * _CELL <= room - label else _CELL - 1
+        across = max(1, (room - label) // cell)
+        left = max(0, min(head - across // 2, len(means[0]) - across))
+        shown = range(left, min(left + across, len(means[0])))
+        token = short(token, 16)
+        title = Text(no_wrap=True).append(" mean weight on ", style(palette.soft))
+        title.append(token, style(palette.warm, bold=True))
+        after = first(room + 1 - title.cell_len, ", by layer and head", ", by head")
+        title.append(after, style(palette.soft))
+        head_row = " " * (label + 1) + "".join(f"{n:^{cell}}" for n in shown)
+        out = [title, Text(head_row, style(palette.faint), no_wrap=True)]
+        for one, row in zip(layers, means, strict=True):
+            here = one.position == position
+            line = Text("▸" if here else " ", style(palette.warm, bold=True), no_wrap=True)
+            line.append(f"{one.label:<{label}}", style(palette.text if here else palette.soft, bold=here))
+            for at in shown:
+                mean = float(row[at])
+                said = digits(mean, 3) + ("★" if mean == top else "")
+                look = ink(round(mean / (top or 1.0), 2), palette.name)
+                line.append(f"{said:^{cell}}", look + style(bold=here and at == head, underline=here and at == head))
+            out.append(line)
+        best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
+        head_said = f"★ {best.label}, head {int(row.argmax())}"
+        ways = f"{head_said} looks most at {token}: {row.max():.2f}", f"{head_said}: {row.max():.2f} on {token}"
+        self.border_subtitle = Text(first(room - 2, *ways, head_said))  # many heads push the table out of view
+        return out
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        columns, width, rows, _ = self._tiles
+        head = (offset.y + self.scroll_offset.y) // rows * columns + min((offset.x - 1) // width, columns - 1)
+        if 0 <= head < self._count:
+            self.post_message(self.Chosen(head))

@@ -1,0 +1,144 @@
+"""Where a reader was in a trace: position, folds and breakpoints, kept in the user's own folder.
+
+Never in the trace: that may be a stranger's, or on a disk that cannot be written. Of another recording at the same
+path only the breakpoints count. The theme is the user's, and the same for every trace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import TraceError
+from ..navigate.breakpoints import Breakpoint, read
+from ..trace.trace import Trace
+from .paint.palette import DARK, PALETTES
+
+_MOST = 5000  # folds that are kept
+_STEP_BITS = 44
+_LIMIT = 4 << 20  # bytes; a state beyond this is not one of ours
+
+
+@dataclass
+class State:
+    """What is kept of a trace; steps as (rank, number), which stay what they are while a trace grows."""
+
+    step: tuple[int, int] | None = None
+    folds: list[tuple[int, int]] = field(default_factory=list)
+    breakpoints: list[Breakpoint] = field(default_factory=list)
+    wrong: bool = True
+
+
+def place(trace: Trace, position: int) -> tuple[int, int]:
+    """A step as its rank and number."""
+    return int(trace.column("rank")[position]), int(trace.column("step")[position])
+
+
+def positions(trace: Trace, steps: list[tuple[int, int]]) -> list[int | None]:
+    """The positions of steps; None for one that the trace does not have."""
+    keys, order = trace.derived(_numbered)
+    found: list[int | None] = []
+    for rank, step in steps:
+        key = (rank << _STEP_BITS) | step
+        at = int(np.searchsorted(keys, key))
+        known = at < len(keys) and int(keys[at]) == key
+        found.append((at if order is None else int(order[at])) if known else None)
+    return found
+
+
+def _numbered(trace: Trace) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rank and number of each step as one number, in order, and their positions, if that is another order."""
+    ranks, steps = trace.column("rank"), trace.column("step")
+    keys = (ranks.astype(np.int64) << _STEP_BITS) | steps if ranks.any() else steps
+    if (keys[1:] > keys[:-1]).all():
+        return keys, None
+    order = np.argsort(keys, kind="stable")
+    return keys[order], order
+
+
+def load(trace: Trace) -> State:
+    """What was kept of this trace; an empty state if nothing was, or if it cannot be read."""
+    try:
+        file = _file(trace)
+        if file.stat().st_size > _LIMIT:
+            return State()
+        data = json.loads(file.read_text(encoding="utf-8"))
+        state = State(breakpoints=[_breakpoint(one) for one in data["breakpoints"]], wrong=bool(data["wrong"]))
+        if data["identity"] == _identity(trace):
+            state.step = _step(data["step"])
+            state.folds = [_step(one) for one in data["folds"]]
+        return state
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, TraceError):
+        return State()
+
+
+def save(trace: Trace, state: State) -> None:
+    """Keep it, if the user's folder can be written; a debugger is not to fail over this."""
+    with suppress(OSError):
+        file = _file(trace)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        data = asdict(state) | {
+            "path": str(trace.path.absolute()),
+            "identity": _identity(trace),
+            "folds": state.folds[:_MOST],
+        }
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(data), encoding="utf-8")
+        part.replace(file)
+
+
+def load_theme() -> str:
+    """The theme that the user chose last, in whichever trace; dark if none was, or it cannot be read."""
+    try:
+        with _theme_file().open(encoding="utf-8") as file:
+            name = file.read(64).strip()
+    except (OSError, ValueError):
+        return DARK.name
+    return name if name in PALETTES else DARK.name
+
+
+def save_theme(name: str) -> None:
+    """Keep it, if the user's folder can be written."""
+    with suppress(OSError):
+        file = _theme_file()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name + "\n", encoding="utf-8")
+
+
+def _theme_file() -> Path:
+    return _folder() / "theme"
+
+
+def _file(trace: Trace) -> Path:
+    name = hashlib.sha256(str(trace.path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return _folder() / "traces" / f"{name}.json"
+
+
+def _folder() -> Path:
+    from platformdirs import user_state_path
+
+    return user_state_path("tftrace", appauthor=False)
+
+
+def _identity(trace: Trace) -> str:
+    """What tells one recording at a path from the next."""
+    return json.dumps([trace.meta.get(key) for key in ("started", "model", "seed", "source")], default=str)
+
+
+def _step(found: Any) -> tuple[int, int]:
+    rank, step = found
+    if type(rank) is not int or type(step) is not int or not 0 <= rank < 1 << 19 or not 0 <= step < 1 << _STEP_BITS:
+        raise ValueError("no step")
+    return rank, step
+
+
+def _breakpoint(found: Any) -> Breakpoint:
+    one = Breakpoint(str(found["pattern"]), str(found["condition"]), max(1, int(found["hit"])), bool(found["on"]))
+    read(str(one))
+    return one

@@ -1,0 +1,164 @@
+"""How the screen gets its trace: the head at once, the whole from a thread, and what a recording still writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from textual.worker import get_current_worker
+
+from .. import describe
+from ..errors import TraceError
+from ..navigate import findings, timeline
+from ..trace.missing import is_going_on
+from ..trace.trace import Trace
+from . import session_state
+from .session_state import State
+from .statusline import StatusLine
+from .tree_actions import WalkingApp
+
+_PAINT = 0.1  # seconds in which the first screen is painted: the thread would hold it up
+_PATIENCE = 0.5  # seconds between two looks at a trace that is being written
+_COLUMNS = ("depth", "kind", "name", "type", "status", "file", "line", "end_line", "forward", "rank", "step")
+
+
+class ReadingApp(WalkingApp):
+    """The part of the app that reads in the background, and that remembers where the reader was."""
+
+    def __init__(self, start: int | None, *, follow: bool, remember: bool) -> None:
+        super().__init__()
+        self._start, self._follow, self._remember = start, follow, remember
+        self.failure: TraceError | None = None
+
+    def begin(self) -> None:
+        """Show the first screen, and read on."""
+        if self.trace.whole:
+            self._arrived(first=True)
+        else:
+            self.query_one(StatusLine).reading = "reading the rest …"
+            self.go(0)
+        if self._follow or not self.trace.whole:
+            self.set_timer(_PAINT, self._read_on)
+
+    def _read_on(self) -> None:
+        self.run_worker(self._read, thread=True, name="reading")
+
+    # -- in a thread: nothing of the screen is touched but by messages ---------------------------------
+
+    def _read(self) -> None:
+        worker, path = get_current_worker(), self.trace.path
+        whole, seen = self.trace.whole, _written(path)
+        while not worker.is_cancelled:
+            began = time.monotonic()
+            if not whole or _written(path) != seen:
+                seen = _written(path)
+                try:
+                    fresh = prepared(path, partial(self.call_from_thread, self._progress) if not whole else None)
+                except TraceError as error:
+                    if not whole:
+                        self.call_from_thread(self._fail, error)
+                    return
+                self.call_from_thread(self._grown, fresh, not whole)
+                whole = True
+                if not is_going_on(fresh.meta):
+                    return
+            elif not self._follow:
+                return
+            wait = max(_PATIENCE, 3 * (time.monotonic() - began))  # most of the time is left to the screen
+            while wait > 0 and not worker.is_cancelled:
+                time.sleep(min(0.1, wait))
+                wait -= 0.1
+
+    def _progress(self, share: float) -> None:
+        line = self.query_one(StatusLine)
+        line.reading = f"reading the rest {share:.0%}"
+        line.show(self.position, self.search_said)
+
+    def _fail(self, error: TraceError) -> None:
+        self.failure = error
+        self.exit(return_code=2)
+
+    # -- on the screen's own thread ---------------------------------------------------------------------
+
+    def _grown(self, fresh: Trace, first: bool) -> None:
+        """The trace has more steps; whoever looks at one keeps looking at it, and who is at the end follows."""
+        old = self.trace
+        at_end = not first and self.position == len(old) - 1
+        kept = [session_state.place(old, at) for at in (self.position, *self._jumps)]
+        folds = [session_state.place(old, at) for at in self.outline.folded]
+        old.become(fresh)
+        here, *jumps = session_state.positions(old, kept)
+        self._jumps = [at for at in jumps if at is not None]
+        self.position = len(old) - 1 if at_end else here or 0
+        self.outline.forget()
+        self.outline.fold([at for at in session_state.positions(old, folds) if at is not None])
+        self.breakpoints.forget()
+        self.search_again()
+        self.query_one(StatusLine).read(old)
+        self._arrived(first)
+
+    def _arrived(self, first: bool) -> None:
+        """All that there is now is read: where was the reader?"""
+        self.query_one(StatusLine).reading = self._state_said()
+        self.read_notes()
+        told = ""
+        if first:
+            kept = session_state.load(self.trace) if self._remember else State()
+            self.breakpoints.all = [*kept.breakpoints, *self.breakpoints.all]
+            self.breakpoints.wrong = kept.wrong
+            self.outline.fold([at for at in session_state.positions(self.trace, kept.folds) if at is not None])
+            back = session_state.positions(self.trace, [kept.step])[0] if kept.step else None
+            if self._start is not None:
+                self.position = self._start
+            elif back and not self.position:
+                self.position, told = back, f"Back at step {back}, where you left; g leads to the first step."
+        self.halts_changed()
+        self.go(self.position)
+        if told:
+            self.said(told)
+
+    def _state_said(self) -> str:
+        return "following …" if self._follow and is_going_on(self.trace.meta) else ""
+
+    def keep(self) -> None:
+        """Remember where the reader is."""
+        if self._remember and self.trace.whole:
+            folds = [session_state.place(self.trace, at) for at in self.outline.folded]
+            here = session_state.place(self.trace, self.position)
+            session_state.save(self.trace, State(here, folds, self.breakpoints.all, self.breakpoints.wrong))
+
+    def on_unmount(self) -> None:
+        self.keep()
+
+
+def prepared(path: Path, told: Callable[[float], None] | None = None) -> Trace:
+    """A trace with all that the first keys will ask for worked out; `told` hears which share of it is."""
+    trace = Trace(path)
+    work: list[Callable[[], object]] = [partial(trace.column, name) for name in _COLUMNS]
+    work += [partial(found, trace) for found in (findings.wrong, findings.has_nan, findings.has_inf, describe.totals)]
+    work += [
+        partial(trace.bounds, "tensors"),
+        partial(trace.bounds, "checks"),
+        partial(session_state.positions, trace, []),
+    ]
+    if len(trace):
+        work += [partial(trace.tensors_of, 0), partial(timeline.measured, trace, 0, 1, 1, timeline.MEASURES[0])]
+    for at, one in enumerate(work):
+        if told is not None:
+            told(at / len(work))
+        one()
+    return trace
+
+
+def _written(path: Path) -> tuple[int, ...]:
+    """The sizes of the files of steps, by which one sees that a recording goes on."""
+    files = sorted(path.glob("rank-*/*.arrow"))
+    sizes = []
+    for file in (*files, path / "meta.json"):
+        try:
+            sizes.append(file.stat().st_size if file.suffix == ".arrow" else file.stat().st_mtime_ns)
+        except OSError:
+            sizes.append(0)
+    return tuple(sizes)
