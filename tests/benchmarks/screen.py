@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests import synthetic
+from tests.support import synthetic
 from tftrace.trace.trace import load
 
 from .measure import in_fresh_process

@@ -17,7 +17,7 @@ from tftrace.trace.disk.folder import create_folder
 from tftrace.trace.trace import load
 from tftrace.trace.writer import TraceWriter
 
-from ..builders import Builder, add_attention, attention_trace, hostile_trace
+from ..support.builders import Builder, add_attention, attention_trace, hostile_trace
 
 CORPUS = Path(__file__).parent / "corpus"
 

@@ -2,7 +2,7 @@
 
 What a pane says has been made visible where it is made (`describe`), since it is laid out by its width; what was
 forgotten there is taken out here, so that no trace moves the cursor, sets the terminal's title or turns a line around.
-Every app derives from `ScreenedApp`; `tests/test_terminal.py` sees to that."""
+Every app derives from `ScreenedApp`; `tests/commands/test_terminal.py` sees to that."""
 
 from __future__ import annotations
 

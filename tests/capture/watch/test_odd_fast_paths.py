@@ -1,0 +1,162 @@
+"""Torch's own fast paths, and hooks of others: how each is recorded, and that it does not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+import tftrace
+
+from ...support.bits import hooks, imprint, same, same_bits
+from ...support.odd import LEVELS, NET, Chain, Net, Same, Twice, modules, names, only, rows, unwarned, whole
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("weights", [True, False])
+def test_fused_multihead_attention(level: str, weights: bool) -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.attention(x, x, x, need_weights=weights)
+
+    model, x = Attends().eval(), torch.randn(2, 5, 16)
+    with torch.no_grad():
+        bare = model(x)
+        with tftrace.record(model, level=level) as trace:
+            recorded = model(x)
+    assert same(recorded, bare)
+    assert names(whole(trace)) == ["", "attention"]  # `out_proj` is used, and never called
+    assert [t.name for t in rows(only(trace, "attention"), "output")] == ["[0]", "[1]"][: 1 + weights]
+
+
+def encoder(**options: Any) -> nn.Module:
+    """Sizes at which the fast path and the slow one are known to round differently."""
+    layer = nn.TransformerEncoderLayer(64, 4, 256, batch_first=True, activation="gelu", **options)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=not options.get("norm_first", False))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval()
+
+
+def padding() -> torch.Tensor:
+    mask = torch.zeros(2, 33, dtype=torch.bool)
+    mask[1, 16:] = True
+    return mask
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_the_transformer_encoder_of_torch_keeps_its_fast_path(
+    norm_first: bool, padded: bool, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hooks on a layer or below it would send it another way, which rounds differently."""
+    fast, original = [0], torch._transformer_encoder_layer_fwd
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        fast[0] += 1
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "_transformer_encoder_layer_fwd", counted)
+    model, x = encoder(norm_first=norm_first), torch.randn(2, 33, 64)
+    inputs = {"src_key_padding_mask": padding()} if padded else {}
+    called: list[nn.Module] = []
+    with unwarned(), torch.no_grad():
+        handle = torch_module.register_module_forward_pre_hook(lambda m, args: called.append(m))
+        try:
+            bare = model(x, **inputs)
+        finally:
+            handle.remove()
+        assert fast == [2]  # or nothing is put to the test
+        with tftrace.record(model, level=level) as trace:
+            recorded = model(x, **inputs)
+    path = {id(module): name for name, module in model.named_modules()}
+    assert same_bits(recorded, bare)
+    assert fast == [4]
+    assert names(whole(trace)) == [path[id(module)] for module in called] == ["", "layers.0", "layers.1"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_single_layer_of_torch_in_training_and_under_autograd(level: str) -> None:
+    layer, x = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), torch.randn(2, 5, 16)
+
+    def train() -> list[torch.Tensor]:
+        layer.zero_grad()
+        torch.manual_seed(3)
+        out = layer(x)
+        out.square().sum().backward()
+        return [out.detach(), *(p.grad.clone() for p in layer.parameters() if p.grad is not None)]
+
+    bare = train()
+    with tftrace.record(layer, level=level) as trace:
+        recorded = train()
+    assert same(recorded, bare) and len(bare) == 13
+    assert {"self_attn", "linear1", "linear2", "norm1", "dropout"} <= set(names(whole(trace)))
+
+
+def test_hooks_that_were_there_run_as_before_and_ours_see_what_the_next_module_gets() -> None:
+    model, order = Chain(Twice(), Same()), []
+    first, second = model.parts
+
+    def adds(number: float) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+            order.append(number)
+            return output + number
+
+        return hook
+
+    first.register_forward_hook(adds(1.0))
+    first.register_forward_hook(adds(10.0), prepend=True)
+    second.register_forward_pre_hook(lambda m, args, kwargs: ((args[0] * 3,), kwargs), with_kwargs=True)
+    before = imprint(model)
+    kept = [dict(m._forward_hooks) for m in model.modules()], [dict(m._forward_pre_hooks) for m in model.modules()]
+    bare = model(torch.ones(2))
+    alone, order[:] = list(order), []
+    with tftrace.record(model) as trace:
+        recorded = model(torch.ones(2))
+    assert order == alone == [10.0, 1.0] and torch.equal(recorded, bare) and bare[0] == 39
+    assert rows(only(whole(trace), "parts.0"), "input")[0].max == 1.0
+    assert rows(only(trace, "parts.0"), "output")[0].max == 13.0
+    assert [rows(only(trace, "parts.1"), role)[0].max for role in ("input", "output")] == [39.0, 39.0]
+    assert imprint(model) == before
+    assert kept == (
+        [dict(m._forward_hooks) for m in model.modules()],
+        [dict(m._forward_pre_hooks) for m in model.modules()],
+    )
+
+
+def test_hooks_that_come_and_go_during_the_recording() -> None:
+    model = Chain(Twice(), Same())
+    first = model.parts[0]
+    early = first.register_forward_hook(lambda m, args, out: out + 1)
+    with tftrace.record(model) as trace:
+        model(torch.ones(1))
+        early.remove()
+        first.register_forward_hook(lambda m, args, out: out + 10, prepend=True)
+        assert model(torch.ones(1)) == 12
+    one, two = (step for step in modules(whole(trace)) if step.name == "parts.0")
+    assert (rows(one, "output")[0].max, rows(two, "output")[0].max) == (3.0, 12.0)
+    assert model(torch.ones(1)) == 12 and hooks(model) == 1
+
+
+def test_hooks_for_the_gradient_still_fire() -> None:
+    model, seen = Net().eval(), []
+    model.act.register_full_backward_hook(lambda m, given, out: seen.append(out[0].clone()))
+    model.first.register_full_backward_pre_hook(lambda m, out: seen.append(out[0].clone()))
+    x = torch.randn(2, 4)
+    model(x).sum().backward()
+    bare, seen[:] = list(seen), []
+    with tftrace.record(model) as trace:
+        model(x).sum().backward()
+    assert same(seen, bare) and len(bare) == 2
+    assert names(whole(trace)) == NET

@@ -1,0 +1,145 @@
+"""Roles of steps, and two runs side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+import tftrace
+from tftrace.compare import Pair, align, differences, roles
+from tftrace.navigate.breakpoints import read
+from tftrace.show import show_pair
+from tftrace.trace.trace import Trace
+from tftrace.tui.pairapp import PairApp
+
+from ..conftest import tiny
+from ..support.builders import tree_trace
+from ..tui.test_app import settle
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
+    import torch
+
+    found = {}
+    for family in ("bert", "gpt2", "marian"):
+        model, inputs = tiny(family)
+        with (
+            torch.no_grad(),
+            tftrace.record(model, tmp_path_factory.mktemp(family) / "run", level="functions", values="auto") as trace,
+        ):
+            model(**{name: value for name, value in inputs.items() if name != "attention_mask"})
+        found[family] = trace
+    return found
+
+
+def named(trace: Trace, part: str, layer: int | None = 0, stack: str = "") -> str:
+    found = [r for r in roles(trace) if r.part == part and r.layer == layer and stack in r.stack]
+    return str(trace.column("name")[found[0].position])
+
+
+def test_roles_are_told_by_structure_in_models_that_name_things_differently(runs: dict[str, Trace]) -> None:
+    bert, gpt2, marian = runs["bert"], runs["gpt2"], runs["marian"]
+    assert named(bert, "query projection") == "bert.encoder.layer.0.attention.self.query"
+    assert named(bert, "attention output") == "bert.encoder.layer.0.attention.output.dense"
+    assert named(bert, "feed-forward in") == "bert.encoder.layer.0.intermediate.dense"
+    assert named(bert, "feed-forward out") == "bert.encoder.layer.0.output.dense"
+    assert named(bert, "norm of feed-forward") == "bert.encoder.layer.0.output.LayerNorm"
+    assert named(bert, "head", None) == "classifier"
+    assert named(gpt2, "query, key and value projection") == "transformer.h.0.attn.c_attn"
+    assert named(gpt2, "norm of attention") == "transformer.h.0.ln_1"
+    assert named(gpt2, "position embedding", None) == "transformer.wpe"
+    assert named(gpt2, "final norm", None) == "transformer.ln_f"
+    assert named(marian, "cross-attention", 1, "decoder").startswith("model.decoder.layers.1.encoder_attn.")
+    assert named(marian, "norm of cross-attention", 0, "decoder") == "model.decoder.layers.0.encoder_attn_layer_norm"
+    assert named(marian, "feed-forward in", 0, "decoder") == "model.decoder.layers.0.fc1"
+
+
+def said(runs: dict[str, Trace], left: str, right: str, label: str) -> dict[str, tuple[str, str]]:
+    pairs = align(runs[left], runs[right])
+    pair = next(one for one in pairs if one.label == label)
+    return {d.aspect: (d.left, d.right) for d in differences(runs[left], runs[right], pair, pairs)}
+
+
+def test_what_differs_between_bert_and_gpt2(runs: dict[str, Trace]) -> None:
+    post, pre = said(runs, "bert", "gpt2", "layer 0 · norm of attention")["stands"]
+    assert "post-norm" in post and "pre-norm" in pre
+    everyone, causal = said(runs, "bert", "gpt2", "layer 1 · attention")["mask"]
+    assert everyone == "every token sees every other" and "causal" in causal
+    assert said(runs, "bert", "gpt2", "head")["weight"] == ("its own", "the embedding's own (tied)")
+    assert said(runs, "bert", "gpt2", "layer 0 · layer")["order"] == (
+        "attention, norm, feed-forward, norm",
+        "norm, attention, norm, feed-forward",
+    )
+    assert said(runs, "bert", "gpt2", "segment embedding") == {"segment embedding": ("one", "none")}
+
+
+def test_a_run_beside_itself_does_not_differ(runs: dict[str, Trace]) -> None:
+    trace = runs["marian"]
+    pairs = align(trace, trace)
+    assert pairs and all(pair.left == pair.right for pair in pairs)
+    assert not any(differences(trace, trace, pair, pairs) for pair in pairs)
+
+
+def test_every_role_of_either_run_stands_once_and_layers_stay_together(runs: dict[str, Trace]) -> None:
+    for left, right in (("bert", "gpt2"), ("gpt2", "marian"), ("marian", "bert")):
+        pairs = align(runs[left], runs[right])
+        for side, name in ((0, left), (1, right)):
+            positions = [(p.left, p.right)[side] for p in pairs]
+            assert sorted(at for at in positions if at is not None) == [r.position for r in roles(runs[name])]
+        groups = [pair.label.partition(" · ")[0] for pair in pairs if pair.layer is not None]
+        assert len(dict.fromkeys(groups)) == sum(a != b for a, b in zip(groups, [None, *groups], strict=False))
+
+
+def test_a_run_without_layers_has_a_model_and_no_more(tmp_path: Path) -> None:
+    trace = tree_trace(tmp_path, [0, 1, 1, 2])
+    assert align(trace, trace) == [Pair("model", None, "model", 0, 0)]
+
+
+def test_the_screen_walks_both_and_opens_one(runs: dict[str, Trace]) -> None:
+    app = PairApp(runs["bert"], runs["gpt2"], breakpoints=[read("*.ln_1"), read("BertSelfAttention")])
+    norm = next(at for at, pair in enumerate(app.pairs) if pair.label == "layer 0 · norm of attention")
+
+    def shown() -> str:
+        strips = app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+    async def run() -> None:
+        async with app.run_test(size=(160, 48)) as pilot:
+            await ready(pilot)
+            # it opens at the first role in which either run halts
+            assert app.row == min(norm, app.broken[0]) and norm in app.broken and len(app.broken) == 4
+            assert shown().count("●") == 4 and "▶●" in shown()
+            await pilot.press("c", "C", "g")
+            await pilot.press(*"j" * norm)
+            await settle(pilot)
+            screen = shown()
+            assert "▶●≠   norm of attention" in screen
+            assert "after its sublayer and the sum (post-norm)" in screen and "before its sublayer (pre-norm)" in screen
+            assert screen.count("Ba et al. 2016") == 2
+            await pilot.press("question_mark")
+            await settle(pilot)
+            assert "only in the left run" in shown()
+            await pilot.press("escape", "g", "n")
+            await settle(pilot)
+            assert app.row == 1
+            await pilot.press("1")
+
+    async def ready(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await app.workers.wait_for_complete()
+        await settle(pilot)
+
+    asyncio.run(run())
+    assert app.return_value == (0, app.pairs[1].left)
+
+
+def test_without_a_terminal_both_are_printed(runs: dict[str, Trace]) -> None:
+    out = io.StringIO()
+    show_pair(runs["bert"], runs["gpt2"], out=out, width=160)
+    assert "◁ segment embedding" in out.getvalue()
+    assert "before its sublayer (pre-norm)" in out.getvalue()

@@ -1,0 +1,60 @@
+"""A slice of the fuzzer's inputs (`python -m tests.fuzz` runs more of them), and that it sees what it looks for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ..fuzz import __main__ as fuzz
+from ..fuzz import look
+from ..fuzz.corpus import seeds
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc").exists(), reason="needs fork and /proc")
+
+
+def test_nothing_but_refusals_comes_of_damaged_traces() -> None:
+    at, answers, wrong = fuzz.run(0, 120, None)
+    assert (at, wrong) == (120, "") and sum(answers.values()) == 120
+    assert answers[0] > 20 and answers[len(look.LOOKS)] > 20  # some are refused, some are read
+
+
+def test_the_corpus_itself_is_read_in_full() -> None:
+    assert [look.look(seed) for seed in seeds()] == [len(look.LOOKS)] * 3
+
+
+def _raise() -> None:
+    raise ValueError("a bug")
+
+
+def _take() -> None:
+    _kept.append(bytearray(200 << 20))
+
+
+_kept: list[bytearray] = []
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL"),
+        (lambda: time.sleep(60), "SIGALRM"),
+        (_raise, "an exception"),
+        (_take, "an exception"),
+    ],
+    ids=["crash", "hang", "exception", "memory"],
+)
+def test_a_finding_is_found(harm: Callable[[], None], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def harmed(folder: Path) -> int:
+        harm()
+        return 0
+
+    monkeypatch.setattr(fuzz, "look", harmed)
+    monkeypatch.setattr(fuzz, "SECONDS", 1 if said == "SIGALRM" else 60)
+    monkeypatch.setattr(fuzz, "PEAK", 100 << 20)
+    at, _, wrong = fuzz.run(5, 7, None)
+    assert (at, wrong[:9]) == (6, "input 5: ") and said in wrong
