@@ -30,7 +30,7 @@ clean:
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt hatch_build.py $(wildcard tftrace/*/*.[ch])
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt hatch_build.py $(wildcard tftrace/*/*.[ch] tftrace/*/*/*.[ch])
 	@echo "Setting up $(VENV), once: torch and transformers take a minute or two."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@

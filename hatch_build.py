@@ -46,7 +46,8 @@ class CustomBuildHook(BuildHookInterface):
 
     def _made(self, source: str, folder: Path) -> Path:
         name = Path(source).stem
-        extension = Extension(name, [str(Path(self.root, source))])
+        headers = str(Path(self.root, "tftrace", "capture"))
+        extension = Extension(name, [str(Path(self.root, source))], include_dirs=[headers])
         command: Any = Distribution({"name": "tftrace", "ext_modules": [extension]}).get_command_obj("build_ext")
         command.build_lib, command.build_temp = str(folder), str(folder / "temp")
         command.ensure_finalized()

@@ -10,8 +10,7 @@ from . import describe
 from .text import duration, visible
 
 if TYPE_CHECKING:
-    from .trace.step import Step
-    from .trace.trace import Trace
+    from .trace.trace import Step, Trace
 
 _TOP = 12  # steps of a trace, children of a step
 

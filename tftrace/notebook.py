@@ -7,11 +7,11 @@ from typing import Any
 
 from cyclopts import App, CycloptsError
 
+from .api import Trace
 from .commands._options import Options
 from .commands._shared import check_words
 from .errors import TraceError
 from .terminal import tell
-from .trace.trace import Trace
 
 USAGE = """\
 %%trace [-o FOLDER] [--level modules|functions|lines|ops] [--model-class PATTERN] [--skip N] [--every N]
@@ -84,4 +84,4 @@ def _recorder(*, options: Options | None = None, into: str = "trace") -> tuple[A
     if not into.isidentifier():
         raise TraceError(f"--into {into!r} is no name of a variable: name one such as trace.")
     options = options or Options()
-    return Recorder(None, options.output, **options.recorder()), into
+    return Recorder(None, options.output, open=Trace, **options.recorder()), into

@@ -10,10 +10,10 @@ and whether or not its writer thought of that:
 - `data`: the bytes of an export on standard output, exact where that is a file.
 
 Colours survive, as they are added after a text was made visible. Only where text wants a width (a column, a cut) must
-its writer make it visible earlier, which changes nothing here. To forget is hard: `tests/commands/test_terminal.py` refuses
-`print`, `sys.stdout`, `sys.stderr` and rich's `Console` anywhere else in the package, and looks at the bytes that
-commands write of forged traces. Beside this, `TraceError` makes its own sentence safe, since Python prints it too, and
-the screen (`tui`) has `tui.screened`, by the same rule."""
+its writer make it visible earlier, which changes nothing here. To forget is hard: `tests/commands/test_terminal.py`
+refuses `print`, `sys.stdout`, `sys.stderr` and rich's `Console` anywhere else in the package, and looks at the bytes
+that commands write of forged traces. Beside this, `TraceError` makes its own sentence safe, since Python prints it
+too, and the screen (`tui`) has `tui.screened`, by the same rule."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import synthetic
-from tftrace.trace.trace import load
+from tftrace import load
 
 from .measure import in_fresh_process
 from .report import TARGETS, Results, against, arguments

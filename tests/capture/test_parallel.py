@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tftrace.trace.trace import Trace, load
+from tftrace import Trace, load
 
 from ..support.parallel import LEVELS, WAYS
 
@@ -21,7 +21,7 @@ ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu",
 def recorded(way: str, folder: Path) -> list[Trace]:
     """The traces of a run of two processes."""
     command = [*ACCELERATE, "--main_process_port=0"] if way == "accelerate" else TORCHRUN
-    here = Path(__file__).parent.parent
+    here = Path(__file__).parents[2]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *sys.path]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "-m", "tests.support.parallel", way, str(folder)],

@@ -310,7 +310,7 @@ def test_two_processes_make_one_trace(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_gone_is_forgotten() -> None:
-    recorder = Recorder(None, None, "modules", False, {}, choice=Choice())
+    recorder = Recorder(None, None, "modules", False, {}, choice=Choice(), open=tftrace.Trace)
     with recorder as trace:
         for _ in range(50):
             nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))(torch.ones(1, 2))

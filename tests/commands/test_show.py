@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tftrace import Trace
 from tftrace.errors import TraceError
 from tftrace.show import show
-from tftrace.trace.trace import Trace
 
 from ..support.builders import attention_trace, big_trace, hostile_trace
 

@@ -1,7 +1,8 @@
 """No text of a stranger's reaches the terminal as anything but text, whatever is printed and wherever it stood.
 
-Of forged traces (`tests/support/forged.py`) the very bytes are looked at that commands write; and since no test sees what is
-written tomorrow, the package has one way to a terminal (`tftrace.terminal`, `tftrace.tui.screened`) and no other."""
+Of forged traces (`tests/support/forged.py`) the very bytes are looked at that commands write; and since no test sees
+what is written tomorrow, the package has one way to a terminal (`tftrace.terminal`, `tftrace.tui.screened`) and no
+other."""
 
 from __future__ import annotations
 
@@ -302,7 +303,10 @@ def test_what_forgets_to_make_a_text_visible_prints_it_visible(capsysbinary: pyt
     assert out.count(rb"\x1b]0;owned") == 6 and b"tab\there\n" in out
 
 
-_OWN_WAYS = {"terminal.py", "tui/pictures.py"}  # the way itself; what draws pictures asks the terminal how large it is
+_OWN_WAYS = {
+    "terminal.py",
+    "tui/paint/pictures.py",
+}  # the way itself; what draws pictures asks the terminal how large it is
 _STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 
 

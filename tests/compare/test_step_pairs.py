@@ -10,10 +10,10 @@ import pytest
 from textual.pilot import Pilot
 
 import tftrace
+from tftrace import Trace
 from tftrace.compare import Pair, align, differences, roles
 from tftrace.navigate.breakpoints import read
 from tftrace.show import show_pair
-from tftrace.trace.trace import Trace
 from tftrace.tui.pairapp import PairApp
 
 from ..conftest import tiny

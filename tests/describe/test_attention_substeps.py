@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import tftrace
-from tftrace import describe
+from tftrace import Trace, describe
 from tftrace.explain import attention_weights
-from tftrace.trace.trace import Trace
 
 from ..conftest import tiny
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import tftrace
+from tftrace import Trace
 from tftrace.explain.attention_weights import attention
 from tftrace.trace import schema
 from tftrace.trace.scalars import numbers
-from tftrace.trace.trace import Trace
 
 from ..conftest import tiny
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace import Trace
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.explain.explain import KEPT, REPLAYED, explain
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace
 
 from ..conftest import tiny
 
@@ -34,14 +34,12 @@ def test_the_terms_of_any_cell_sum_to_what_was_recorded(family: str) -> None:
             continue
         step = trace[check["step"]]
         with pytest.raises(TraceError) as error:  # which tells the shape
-            explain(trace, step.position, [0] * 9, equation=check["equation"], replay=False)
+            explain(trace, step.position, [0] * 9, equation=check["equation"])
         if "was not recorded" in str(error.value):  # a buffer, or what the layer before returned
             assert check["equation"] in ("transformer-head", "layer-chain")
             continue
         shape = [int(n) for n in str(error.value).rsplit(" is ", 1)[1].rstrip(".").split("×")]
-        found = explain(
-            trace, step.position, [draw.randrange(n) for n in shape], equation=check["equation"], replay=False
-        )
+        found = explain(trace, step.position, [draw.randrange(n) for n in shape], equation=check["equation"])
         derived += 1
         assert found.matches and found.how == KEPT, (step.name, found)
         sizes = [abs(term.value) for term in found.terms]

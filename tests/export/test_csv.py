@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tftrace import Trace
 from tftrace.errors import TraceError
 from tftrace.export import export, table
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace
 
 from ..support.builders import Builder, attention_trace, hostile_trace
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import tftrace
+from tftrace import Trace
 from tftrace.cli import main
 from tftrace.export import FORMATS
 from tftrace.export.diagram.layout import Drawing, lay_out
 from tftrace.flow import Graph, graph
-from tftrace.trace.trace import Trace
 
 from ..conftest import tiny
 from ..support.builders import Builder

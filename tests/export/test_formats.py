@@ -17,11 +17,11 @@ import duckdb
 import pandas as pd
 import pytest
 
+from tftrace import Trace
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.export import FORMATS, export
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace
 
 from ..support.builders import Builder, attention_trace, big_trace, hostile_trace
 

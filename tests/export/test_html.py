@@ -17,12 +17,12 @@ import pytest
 import torch
 
 import tftrace
+from tftrace import Trace
 from tftrace.export import export
 from tftrace.export.html import content
 from tftrace.export.html.mathml import mathml
 from tftrace.recipes.format.library import folder, read
 from tftrace.trace import notes
-from tftrace.trace.trace import Trace
 
 from ..conftest import tiny
 from ..support.builders import ATTENTION, Builder, attention_trace, big_trace

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from safetensors.numpy import save_file
 
+from tftrace import load
 from tftrace.trace import notes, schema
 from tftrace.trace.disk.folder import create_folder
-from tftrace.trace.trace import load
 from tftrace.trace.writer import TraceWriter
 
 from ..support.builders import Builder, add_attention, attention_trace, hostile_trace

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tftrace import describe
+from tftrace import Trace, describe, load
 from tftrace.errors import TraceError
 from tftrace.maintain.info import info
 from tftrace.navigate import stepping
 from tftrace.show import show
 from tftrace.trace import notes
-from tftrace.trace.trace import Trace, load
 
 
 def _steps(trace: Trace) -> None:

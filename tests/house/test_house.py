@@ -1,11 +1,12 @@
-"""What keeps the house in order: imports run from low to high, and reading a trace needs no torch."""
+"""What keeps the house in order: imports run from low to high in no circle, and what reads a trace needs no torch."""
 
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,142 +15,173 @@ import tftrace
 
 PACKAGE = Path(tftrace.__file__).parent
 
-# Each room may import from the rooms before it, and from its own.
+# Each room may import from those on lower floors, and from its own; those on one floor know nothing of each other.
 FLOORS = [
-    ["errors", "schema", "text", "arrays", "imported", "unwritten", "replace"],
-    ["runner", "terminal"],
-    ["source", "inside", "messages"],
-    ["whole"],
-    ["folder", "stream"],
-    ["writer", "reader", "values"],
-    ["missing"],
-    ["step", "trace"],  # a step knows its trace
-    ["flow", "keeping", "notes", "numbers", "tokens", "walk"],
-    ["info", "merge", "prune"],
-    ["marks"],
-    ["condition"],
-    ["breakpoints"],
-    ["places", "outline", "along", "grid"],
-    ["stepping"],
+    ["text"],
+    ["errors"],
+    ["terminal"],
+    ["trace"],
+    ["navigate", "flow"],
     ["recipes"],
-    ["rebuild", "verdicts", "explain"],
+    ["capture", "demo"],
+    ["models"],
+    ["explain"],
     ["describe"],
-    ["card"],
-    ["align"],
+    ["compare"],
     ["export"],
-    ["query"],
+    ["maintain", "card"],
     ["show"],
     ["tui"],
-    ["capture"],
-    ["demo"],
-    ["models"],
-    ["replay"],
+    ["api"],
     ["commands"],
     ["cli", "notebook"],
     ["__init__", "__main__"],
 ]
 FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
-# Trace's own conveniences (`to_csv`, `to_pandas`) call upwards, inside the method.
-LAZY_UPWARDS = {("trace", "export"), ("trace", "card"), ("step", "explain"), ("step", "card"), ("explain", "replay")}
+# Rooms within rooms: what each may know of its neighbours.
+INNER = {
+    "trace.disk": {"trace"},
+    "recipes.formula": set(),
+    "recipes.typeset": {"recipes.typeset.mathtext"},
+    "recipes.format": {"recipes.formula", "recipes.typeset", "recipes.typeset.mathtext"},
+    "recipes.evaluate": {"recipes.formula", "recipes.format"},
+    "capture.measure": {"capture"},
+    "capture.check": {"capture", "capture.measure"},
+    "capture.watch": {"capture", "capture.measure"},
+    "models.source": {"models"},
+    "models.weights": {"models", "models.source"},
+    "models.inputs": {"models", "models.source"},
+    "export.diagram": {"export"},
+    "export.html": {"export", "export.diagram"},
+    "tui.paint": {"tui"},
+    "tui.dialogs": {"tui", "tui.paint"},
+    "tui.panes": {"tui", "tui.paint"},
+    "tui.screens": {"tui", "tui.paint", "tui.dialogs", "tui.panes"},
+}
+TORCH = ("capture", "models")  # the only rooms that name torch or transformers
+MOST = {"": 10, "commands": 40}  # modules on one level; elsewhere 18
 
 
-def room(module: str) -> str:
-    return module.split(".")[1] if "." in module else "__init__"
-
-
-def imports(file: Path) -> list[tuple[str, bool]]:
-    """Modules of ours that a file imports, and whether it does so lazily (inside a function) or for types only."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    package = ("tftrace", *file.relative_to(PACKAGE).with_suffix("").parts)
-    nested = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.If))
-        for inner in ast.walk(node)
-        if isinstance(inner, ast.ImportFrom)
-    }
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level]
-            if node.module:
-                found.append((".".join((*base, node.module)), id(node) in nested))
-            else:
-                found += [(".".join((*base, alias.name)), id(node) in nested) for alias in node.names]
+def modules() -> dict[str, Path]:
+    """Every module by its name below the package; the package itself is ''."""
+    found = {}
+    for file in PACKAGE.rglob("*.py"):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
     return found
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_imports_run_from_low_to_high(file: Path) -> None:
-    here = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for module, lazy in imports(file):
-        there = room(module)
-        if (here, there) in LAZY_UPWARDS and lazy:
-            continue
-        assert FLOOR[there] <= FLOOR[here], f"{here} imports {there}, which is above it"
+def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules of ours that a file imports, also inside functions and for types only."""
+    package = file.relative_to(PACKAGE).with_suffix("").parts
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join((*package[: len(package) - node.level], *([node.module] if node.module else ())))
+            for alias in node.names:
+                whole = f"{base}.{alias.name}".lstrip(".")
+                yield whole if whole in known else base
 
 
-def test_the_test_above_sees_a_wrong_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "trace.py").write_text("from .cli import main\n")
+def graph() -> dict[str, set[str]]:
+    known = modules()
+    return {name: set(imports(file, known)) - {name} for name, file in known.items()}
+
+
+def room(module: str, file: Path) -> str:
+    """The innermost folder that a module lies in, below the package; of a module beside it its own name."""
+    folder = file.relative_to(PACKAGE).parent.parts
+    return ".".join(folder) or module.split(".")[0] or "__init__"
+
+
+def floor(module: str) -> int:
+    return FLOOR[module.split(".")[0] or "__init__"]
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Modules that reach themselves by imports, those that reach each other together."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            new = arrows.get(waiting.pop(), set()) - seen
+            seen |= new
+            waiting += new
+        return seen
+
+    reach = {name: reached(name) for name in arrows}
+    found = {frozenset(b for b in reach[a] if a in reach.get(b, ())) for a in arrows if a in reach[a]}
+    return [set(circle) for circle in found]
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_run_from_low_to_high(module: str) -> None:
+    known = modules()
+    here = room(module, known[module])
+    for other in imports(known[module], known):
+        there = room(other, known[other])
+        if module.split(".")[0] == other.split(".")[0]:
+            if here != there and here in INNER:
+                assert there in INNER[here], f"{module} imports {other}, which is in a room that it should not know"
+        else:
+            assert floor(other) < floor(module), f"{module} imports {other}, which is not below it"
+
+
+def test_no_circle_of_imports() -> None:
+    assert circles(graph()) == []
+
+
+def test_the_tests_above_see_a_wrong_import_and_a_circle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text.py").write_text("def f():\n    from .cli import main\n")
+    (tmp_path / "cli.py").write_text("from .text import f\n")
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
-    with pytest.raises(AssertionError, match="trace imports cli"):
-        test_imports_run_from_low_to_high(tmp_path / "trace.py")
+    with pytest.raises(AssertionError, match="text imports cli"):
+        test_imports_run_from_low_to_high("text")
+    assert circles(graph()) == [{"text", "cli"}]
 
 
-RECORDING = [file for name in ("capture", "models", "commands") for file in sorted((PACKAGE / name).rglob("*.py"))]
-RECORDING += [PACKAGE / "replay.py", PACKAGE / "notebook.py", PACKAGE / "runner.py"]
+def test_every_room_has_a_floor_and_is_small_enough_to_look_through() -> None:
+    known = modules()
+    assert {name.split(".")[0] or "__init__" for name in known} <= FLOOR.keys()
+    for folder, files in Counter(file.parent for file in known.values()).items():
+        place = folder.relative_to(PACKAGE).as_posix()
+        most = MOST.get("" if place == "." else place, 18)
+        assert files <= most, f"{place} holds {files} modules on one level: give some of them a room of their own"
 
 
-@pytest.mark.parametrize("file", RECORDING, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_only_the_registry_replaces_what_is_not_ours(file: Path) -> None:
-    assert file.name == "patches.py" or replaced_in(file.read_text(encoding="utf-8")) == []
+def test_a_name_stands_for_one_thing() -> None:
+    """A verb of the command line may have the name of what does it."""
+    names = Counter(name.split(".")[-1] for name in modules() if not name.startswith("commands.") and "." in name)
+    packages = {name for name in modules() if "." not in name}
+    assert {name for name, times in names.items() if times > 1 and name not in packages} == set()
 
 
-def replaced_in(source: str) -> list[str]:
-    """Attributes of imported modules, and of what is in them, that a source assigns to or deletes."""
-    tree = ast.parse(source)
-    theirs: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level):
-            theirs |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    found = [
-        ast.unparse(node)
-        for node in ast.walk(tree)
-        if (isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)) or isinstance(node, ast.Call)
-    ]
-    calls = re.compile(r"(.*\.)?(setattr|delattr|set_stance)\(")
-    return [text for text in found if calls.match(text) or ("(" not in text and text.split(".")[0] in theirs)]
+def test_only_what_watches_and_what_loads_models_names_torch() -> None:
+    for name, file in modules().items():
+        if name.split(".")[0] in TORCH:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                named = [node.module or ""]
+            assert not {n.split(".")[0] for n in named} & {"torch", "transformers", "accelerate"}, name
 
 
-def test_the_test_above_sees_what_is_replaced() -> None:
-    said = "import torch\nfrom torch import nn as n\nmine.x = 1\n{}\n"
-    assert replaced_in(said.format("del mine.x")) == []
-    for line in (
-        "torch.compile = f",
-        "n.Module.__call__ = f",
-        "del n.x",
-        "setattr(kind, name, f)",
-        "torch.compiler.set_stance(x)",
-    ):
-        assert replaced_in(said.format(line)), line
+def test_what_reads_a_trace_imports_neither_torch_nor_transformers() -> None:
+    reading = [f"tftrace.{name}".rstrip(".") for name in modules() if name.split(".")[0] not in (*TORCH, "__main__")]
+    code = (
+        f"import importlib, sys\nfor name in {reading!r}:\n    importlib.import_module(name)\n"
+        "    assert not {'torch', 'transformers'} & set(sys.modules), name"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "tftrace",
-        "tftrace.cli",
-        "tftrace.show",
-        "tftrace.export",
-        "tftrace.maintain.query",
-        "tftrace.tui.app",
-        "tftrace.recipes.evaluate.bindings",
-    ],
-)
-def test_what_reads_a_trace_imports_neither_torch_nor_transformers(module: str) -> None:
-    code = f"import sys, {module}; print(*sorted({{'torch', 'transformers'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+@pytest.mark.slow
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_each_module_can_be_imported_first(module: str) -> None:
+    if module != "__main__":
+        subprocess.run([sys.executable, "-c", f"import tftrace.{module}".rstrip(".")], check=True, capture_output=True)
 
 
 def test_showing_a_saved_trace_imports_no_torch(tmp_path: Path) -> None:

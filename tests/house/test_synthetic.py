@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tftrace.trace.trace import load
+from tftrace import load
 
 from ..support.synthetic import write
 

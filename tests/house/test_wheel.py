@@ -69,7 +69,7 @@ def test_the_demo_runs_from_a_fresh_environment(wheel: Path, fresh: Path, tmp_pa
 
 def test_what_is_compiled_is_in_the_wheel_where_it_can_be(wheel: Path) -> None:
     names, suffix = zipfile.ZipFile(wheel).namelist(), sysconfig.get_config_var("EXT_SUFFIX")
-    sources = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("tftrace/*/*.c")]
+    sources = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("tftrace/**/*.c")]
     able = [f"{source.as_posix()}{suffix}" in names for source in sources]
     assert len(able) == 3 and set(able) == {
         route.compiled is not None

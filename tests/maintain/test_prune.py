@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tftrace import Trace, load
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.maintain import prune
 from tftrace.maintain.info import info
 from tftrace.maintain.merge import merge
 from tftrace.trace import notes, scalars, schema, values
-from tftrace.trace.trace import Trace, load
 
 from ..support.builders import Builder, attention_trace, hostile_trace
 from ..trace.test_ranks import join

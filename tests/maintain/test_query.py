@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from tftrace import Trace
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.export.table import COLUMNS
 from tftrace.maintain.query import TABLES, query
-from tftrace.trace.trace import Trace
 
 from ..support.builders import attention_trace, hostile_trace
 from ..trace.test_ranks import join

@@ -21,6 +21,15 @@ from tftrace.recipes.format.library import library
 
 from ..capture.check.test_checker import verdicts
 from ..conftest import tiny
+from . import (  # noqa: F401 - registered by importing
+    breaks_experts,
+    breaks_families,
+    breaks_layers,
+    breaks_leaves,
+    breaks_shown,
+    breaks_slight,
+    breaks_stated,
+)
 from .breaking import BROKEN, Patch, breaks, leaf
 
 pytestmark = pytest.mark.usefixtures("no_grad")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tftrace import Trace
 from tftrace.errors import TraceError
 from tftrace.navigate import breakpoints, stepping
 from tftrace.navigate.breakpoints import Breakpoint, Breakpoints, column, here, read
-from tftrace.trace.trace import Trace
 
 from ..support.builders import attention_trace
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tftrace import Trace
 from tftrace.errors import TraceError
 from tftrace.navigate.condition import NAMES, STATISTICS, fits, is_condition, parse
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace
 
 from ..support.builders import attention_trace
 

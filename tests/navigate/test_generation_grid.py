@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from textual.pilot import Pilot
 
+from tftrace import Trace
 from tftrace.navigate.generation_grid import BROKEN, DIFFERS, EMPTY, PLAIN, grid
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
 
 from ..support.builders import Builder, attention_trace

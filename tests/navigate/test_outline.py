@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tftrace import Trace
 from tftrace.navigate import timeline
 from tftrace.navigate.outline import Outline
-from tftrace.trace.trace import Trace
 
 from ..support.builders import attention_trace, tree_trace
 from .test_stepping import trees

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tftrace import Trace
 from tftrace.navigate import siblings
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace
 
 from ..support.builders import Builder, attention_trace
 

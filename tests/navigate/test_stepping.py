@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tftrace import Trace
 from tftrace.navigate import stepping
-from tftrace.trace.trace import Trace
 
 from ..support.builders import attention_trace, tree_trace
 

@@ -1,6 +1,6 @@
 """Every equation that ships, drawn: as it was when somebody looked at it, and by rules that hold of each.
 
-Where they were meant to change: `TFTRACE_SNAPSHOTS=write python -m pytest tests/recipes/test_drawings.py`, and read them."""
+Where they were meant to change: `TFTRACE_SNAPSHOTS=write python -m pytest tests/recipes/test_drawings.py`, and read."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tftrace import Trace, load
 from tftrace.trace import schema
 from tftrace.trace.disk.folder import create_folder
-from tftrace.trace.trace import Trace, load
 from tftrace.trace.writer import TraceWriter
 
 SOURCE = '''\

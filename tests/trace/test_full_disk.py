@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace import load
 from tftrace.cli import main
 from tftrace.trace.scalars import NumbersWriter, numbers
-from tftrace.trace.trace import load
 from tftrace.trace.writer import TraceWriter
 
 from ..support.full_disk import Disk

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace import load
 from tftrace.cli import main
 from tftrace.trace.disk.safe_files import read_bytes
-from tftrace.trace.trace import load
 
 from ..support.builders import attention_trace
 

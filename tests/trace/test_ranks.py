@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tftrace import Trace, load
 from tftrace.capture.process import process
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.trace import schema
 from tftrace.trace.disk.folder import check_folder, create_folder
-from tftrace.trace.trace import Trace, load
 from tftrace.trace.writer import TraceWriter
 
 from ..support.builders import Builder

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace import load
 from tftrace.cli import main
 from tftrace.export import export
 from tftrace.maintain.merge import merge
 from tftrace.trace import notes
 from tftrace.trace.disk.folder import check_folder, create_folder, new_folder
-from tftrace.trace.trace import load
 
 from ..support.builders import attention_trace
 from .test_ranks import join

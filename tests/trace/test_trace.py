@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tftrace import Trace, load
 from tftrace.errors import TraceError
 from tftrace.trace import schema
 from tftrace.trace.arrays import indices, numpy_of
-from tftrace.trace.trace import Trace, load
 from tftrace.trace.writer import TraceWriter
 
 from ..support import synthetic

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 import tftrace
+from tftrace import Trace, load
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace, load
 
 from ..fuzz.corpus import CORPUS
 from ..support.builders import attention_trace, tree_trace

@@ -12,8 +12,8 @@ os.environ["TEXTUAL_ANIMATIONS"] = "none"
 import pytest
 from textual.pilot import Pilot
 
+from tftrace import Trace
 from tftrace.errors import TraceError
-from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
 from tftrace.tui.dialogs.prompt import Prompt
 from tftrace.tui.keymap import KEYMAP

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from textual.pilot import Pilot
 
-from tftrace.trace.trace import Trace
+from tftrace import Trace
 from tftrace.tui import TraceApp
 from tftrace.tui.paint import pictures
 from tftrace.tui.paint.heatmap import rgb

@@ -1,6 +1,6 @@
-"""Pictures of the screen, compared with those in `tests/snapshots`.
+"""Pictures of the screen, compared with those in `tests/tui/snapshots`.
 
-Where one was meant to change: `TFTRACE_SNAPSHOTS=write python -m pytest tests/tui/test_snapshots.py`, and look at it."""
+Where one was meant to change: run `TFTRACE_SNAPSHOTS=write python -m pytest tests/tui/test_snapshots.py`, and look."""
 
 from __future__ import annotations
 

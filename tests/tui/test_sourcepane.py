@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from tftrace import describe
+from tftrace import Trace, describe
 from tftrace.errors import TraceError
 from tftrace.trace import schema
-from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp, editor
 from tftrace.tui.panes.sourcepane import SourcePane
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 import tftrace
-from tftrace import describe
+from tftrace import Trace, describe
 from tftrace.cli import main
-from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
 from tftrace.tui.paint.heatmap import digits
 from tftrace.tui.screens.attentionscreen import AttentionScreen

@@ -11,10 +11,10 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
+from tftrace import Trace
 from tftrace.commands.view import view
 from tftrace.errors import TraceError
 from tftrace.navigate.breakpoints import Breakpoint
-from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp, session_state
 from tftrace.tui.pairapp import PairApp
 from tftrace.tui.session_state import State

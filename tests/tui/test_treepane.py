@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from tftrace import Trace
 from tftrace.trace import notes
-from tftrace.trace.trace import Trace
 from tftrace.tui import TraceApp
 from tftrace.tui.keymap import KEYMAP
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import TraceError
 from ..trace.disk.folder import new_folder
 from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
 
+Opened = TypeVar("Opened", bound=Trace)
+
 
 def begin(
-    path: str | os.PathLike[str] | None, overwrite: bool, meta: dict[str, Any], rank: int, launch: str | None
-) -> tuple[TraceWriter, Trace]:
-    """Make the trace of a rank at `path`, or without one a trace that lives as long as its `Trace`.
+    path: str | os.PathLike[str] | None,
+    overwrite: bool,
+    meta: dict[str, Any],
+    rank: int,
+    launch: str | None,
+    open: Callable[..., Opened],
+) -> tuple[TraceWriter, Opened]:
+    """Make the trace of a rank at `path`, or without one a trace that lives as long as what `open` makes of its folder.
 
     Raises TraceError where that fails: then what was there before is there again, and no file is open."""
     with ExitStack() as undo:
@@ -28,7 +36,7 @@ def begin(
         folder = undo.enter_context(new_folder(path, overwrite, rank=rank, launch=launch))
         writer = TraceWriter(folder, meta, rank, shared=launch is not None)
         undo.push(lambda kind, *_: writer.abandon() if kind else None)
-        return writer, Trace(folder, keep=holder)
+        return writer, open(folder, keep=holder)
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:

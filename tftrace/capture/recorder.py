@@ -1,4 +1,4 @@
-"""`record(model)`: the one context manager that puts hooks, lines, recipes and the trace folder together."""
+"""The one context manager that puts hooks, lines, recipes and the trace folder together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 import torch
 
@@ -17,9 +17,8 @@ from ..errors import TraceError
 from ..recipes.format.library import with_own
 from ..trace import schema
 from ..trace.disk.write_errors import why
-from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
-from .begin import begin
+from .begin import Opened, begin
 from .check.cells import ALL
 from .check.checker import Checker
 from .forward_choice import Choice
@@ -56,8 +55,10 @@ class Watcher(Protocol):
     def close(self) -> None: ...
 
 
-class Recorder:
-    """Records every forward of some models between enter and exit. Use it through `tftrace.record`."""
+class Recorder(Generic[Opened]):
+    """Records every forward of some models between enter and exit. Use it through `tftrace.record`.
+
+    `open` makes the trace that is handed out, from its folder: the public `Trace`, or a reader without conveniences."""
 
     def __init__(
         self,
@@ -76,11 +77,12 @@ class Recorder:
         advance: Callable[[], None] | None = None,
         choice: Choice | None = None,
         backward: bool = False,
+        open: Callable[..., Opened],
     ) -> None:
         self._models = {} if model is None else _named(model)
         if model is None and (include or exclude or layers):
             raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
-        self._choice, self._backward = choice or Choice(), backward
+        self._choice, self._backward, self._open = choice or Choice(), backward, open
         if level not in schema.LEVELS:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
         self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
@@ -100,7 +102,7 @@ class Recorder:
         gone = weakref.finalize(self, self._over)  # an interruption may come before the first line of an exit
         gone.atexit = False
 
-    def __enter__(self) -> Trace:
+    def __enter__(self) -> Opened:
         if self._recording is not None:
             raise TraceError("This recording is running already: call record() again for another one.")
         try:
@@ -110,10 +112,10 @@ class Recorder:
             self._recording = None
             raise
 
-    def _begin(self) -> Trace:
+    def _begin(self) -> Opened:
         rank, world, launch = process()
         ran = {} if launch is None else {"world": world, "launch": launch}
-        writer, trace = begin(self._path, self._overwrite, self._describe() | ran, rank, launch)
+        writer, trace = begin(self._path, self._overwrite, self._describe() | ran, rank, launch, self._open)
         self._writer = writer
         self._values = None if self._wanted == "none" else Values(trace.path, rank, self._wanted)
         if self._values is not None:
@@ -305,73 +307,6 @@ class Recorder:
         names = ", ".join(type(m).__name__ for m in self._models.values())
         found = about_run(self._level) | (about_model(model) if model is not None else {})
         return found | {"model": names or None} | self._meta
-
-
-def record(
-    model: Models | None = None,
-    path: str | os.PathLike[str] | None = None,
-    *,
-    level: str = "lines",
-    include: Patterns = None,
-    exclude: Patterns = None,
-    layers: Iterable[int] | None = None,
-    values: str | Sequence[str] = "none",
-    check: bool | int | str | None = None,
-    recipes: Recipes = None,
-    backward: bool = False,
-    overwrite: bool = False,
-    meta: dict[str, Any] | None = None,
-) -> Recorder:
-    """Record every forward pass of `model` while the `with` block runs.
-
-        with tftrace.record(model, path="run.tftrace") as trace:
-            model(**inputs)
-        trace.to_csv("run.csv")
-
-    The model's outputs, its hooks and its random numbers stay as they are without the recording.
-
-    Args:
-        model: any `torch.nn.Module`, a list of them, or a dict from the name to show to the module; without one,
-            whatever models are called in the block, each named by its class.
-        path: folder to write; without one the trace lives as long as the `Trace` object.
-        level: `"modules"` (module calls), `"functions"` (and the functions that modeling code calls), `"lines"`
-            (and each source line with the locals it binds) or `"ops"` (and the torch functions that lines call).
-        include: glob pattern(s) of module paths: only these modules, and all below them, are recorded (and the model
-            itself, as the root).
-        exclude: glob pattern(s) of module paths that are left out, with all below them.
-        layers: numbers of the layers to record, from the end if negative; what is in no layer stays.
-        values: tensors to keep whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or glob
-            patterns of the steps' names.
-        check: whether the papers' equations are checked, on a few cells of each result: True, False, about how many
-            cells, or `"all"` for every one; if not said, they are at every level but `"modules"`.
-        recipes: file(s) or folder(s) of equations of your own, which stand before those that come with tftrace; so do
-            those that a `tftrace.toml` in this folder or above it lists.
-        backward: whether the gradients that backward passes compute are recorded, of each module's outputs and of its
-            parameters: rows of role `gradient`, with the step of the module's call.
-        overwrite: replace an existing trace at `path`.
-        meta: further entries for the trace's meta.json, such as `{"tokens": [...]}`.
-
-    Returns:
-        A context manager; its value is the `Trace`, complete once the block has ended.
-
-    Raises:
-        TraceError: `path` exists or cannot be written, `model` is no module, `level` or `values` is unknown, a recipe
-            is mistaken, or a pattern or layer selects nothing.
-    """
-    return Recorder(
-        model,
-        path,
-        level,
-        overwrite,
-        meta or {},
-        include=include,
-        exclude=exclude,
-        layers=layers,
-        values=values,
-        check=check,
-        recipes=recipes,
-        backward=backward,
-    )
 
 
 def _write(writer: TraceWriter, values: Values | None) -> None:

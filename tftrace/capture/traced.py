@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import atexit
 import inspect
-import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial, wraps
-from typing import Any, TypeVar, overload
+from functools import wraps
+from typing import Any
 
 import torch
 
@@ -22,74 +21,10 @@ from .watch import traced_functions
 from .watch.hooks import BETWEEN
 
 BETWEEN.add(__file__)
-T = TypeVar("T", bound=Callable[..., Any])
 
 
-@overload
-def traced(target: T) -> T: ...
-@overload
-def traced(
-    target: None = None,
-    *,
-    path: str | os.PathLike[str] | None = ...,
-    max_forwards: int | None = ...,
-    skip: int = ...,
-    every: int = ...,
-    when: str | None = ...,
-    level: str = ...,
-    values: str | Sequence[str] = ...,
-    check: bool | None = ...,
-    recipes: Any = ...,
-    backward: bool = ...,
-    overwrite: bool = ...,
-    meta: dict[str, Any] | None = ...,
-) -> Callable[[T], T]: ...
-def traced(
-    target: Any = None,
-    *,
-    path: str | os.PathLike[str] | None = None,
-    max_forwards: int | None = None,
-    skip: int = 0,
-    every: int = 1,
-    when: str | None = None,
-    meta: dict[str, Any] | None = None,
-    level: str = "lines",
-    overwrite: bool = False,
-    **options: Any,
-) -> Any:
-    """Record each call of a function, or of the modules of a class.
-
-        @tftrace.traced
-        def step(model, batch):
-            loss = model(**batch).loss
-            return loss
-
-        step(model, batch)
-        step.trace.to_pandas()
-
-    The function is a step with its lines, and below it are the models and the functions of its file that it calls. All
-    calls go to one trace, each as a forward: `step.trace`, a `Trace`, complete after each call. In a recording that
-    runs around it (`tftrace.record`, `tftrace run`) the function is a step, too.
-
-    Args:
-        target: the function or the subclass of `torch.nn.Module`, which is changed in nothing else.
-        path: folder of the trace; without one the trace lives as long as the function.
-        max_forwards, skip, every: record no more calls than this, leave out the first ones, record each n-th only.
-        when: keep only calls with a step of which this is true, such as `loss > 5` or `nan > 0`.
-        level, values, check, recipes, backward, overwrite, meta: as in `tftrace.record`. The backward pass must run
-            inside of the function.
-
-    Raises:
-        TraceError: the target cannot be traced, or an option is mistaken.
-    """
-    if target is None:
-        choice = Choice(skip=skip, every=every, max_forwards=max_forwards, when=when)
-        options |= {"level": level, "overwrite": overwrite, "meta": meta or {}}
-        return partial(_traced, path=path, choice=choice, options=options)
-    return _traced(target, None, Choice(), {"level": level, "overwrite": False, "meta": {}})
-
-
-def _traced(target: Any, path: Any, choice: Choice, options: dict[str, Any]) -> Any:
+def record_calls(target: Any, path: Any, choice: Choice, options: dict[str, Any]) -> Any:
+    """`tftrace.traced`, of a function or class: its calls are recorded by a `Recorder` with these options."""
     own = _Own(Recorder(None, path, choice=choice, **options), keep=path is not None)
     if isinstance(target, type) and issubclass(target, torch.nn.Module):
         kind: Any = target
@@ -119,7 +54,7 @@ def _recorded(call: Any, own: _Own, run: Callable[..., Any], holder: Any = None)
 class _Own:
     """A recorder that is awake while something is called, in one thread or in several."""
 
-    def __init__(self, recorder: Recorder, keep: bool) -> None:
+    def __init__(self, recorder: Recorder[Trace], keep: bool) -> None:
         self._recorder, self._keep = recorder, keep
         self._trace: Trace | None = None
         self._lock = threading.RLock()

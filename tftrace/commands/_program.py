@@ -64,7 +64,7 @@ class _Recording:
     ) -> None:
         self._say, self._shown = say, path
         self._program, self._path, self._options = program, path.absolute(), options
-        self._recorder: Recorder | None = None
+        self._recorder: Recorder[Trace] | None = None
         self._trace: Trace | None = None
         self._failed = False
 
@@ -73,7 +73,7 @@ class _Recording:
         from ..capture.recorder import Recorder
 
         try:
-            recorder = Recorder(None, self._path, **self._options)
+            recorder = Recorder(None, self._path, open=Trace, **self._options)
             self._trace = recorder.__enter__()
             self._recorder = recorder
         except (TraceError, OSError) as error:
@@ -95,7 +95,7 @@ class _Recording:
         except TraceError as problem:  # the exit code is the program's all the same
             self._say(str(problem))
 
-    def _sum_up(self, trace: Trace, recorder: Recorder) -> None:
+    def _sum_up(self, trace: Trace, recorder: Recorder[Trace]) -> None:
         left_out = recorder.left_out()
         if len(trace):
             self._say(summed_up(trace, self._shown))

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..errors import TraceError
+from ..models.quiet import quietly
 from ..models.request import Request
 from ..terminal import console, say
 from ..trace.disk.write_errors import is_full
@@ -36,7 +37,8 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
     beside = console(beside=True)
     with Progress(*columns, console=beside, transient=True, disable=not beside.is_terminal) as progress:
         task = progress.add_task(escape(f"Loading {request.source}"), total=None)
-        loaded = _quietly(lambda: _load(request))
+        with quietly():
+            loaded = _load(request)
         for sentence in loaded.said:
             beside.print(sentence, style="dim", soft_wrap=True)
         modules = sum(1 for _ in loaded.model.modules()) * (request.generation.generate or 1)
@@ -65,12 +67,14 @@ def _load(request: Request) -> Loaded:
 def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advance: Callable[[], None]) -> Trace:
     from ..capture.recorder import Recorder
 
-    recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, **options)
+    recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, open=Trace, **options)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "tftrace could not write the end")  # which is said below
             with recorder as trace:
-                recorder.note(result=loaded.describe(_quietly(loaded.run)))
+                with quietly():
+                    output = loaded.run()
+                recorder.note(result=loaded.describe(output))
     except TraceError:
         raise
     except MemoryError as error:
@@ -88,14 +92,3 @@ def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advan
         again = "make room and record it again with --force" if recorder.there else "record it again"
         raise TraceError(f"The trace is not whole, as {recorder.unwritten}: {again}{shows}.")
     return trace
-
-
-def _quietly(work: Callable[[], Any]) -> Any:
-    """Run a loader without the notices of the libraries below: the progress line is ours."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return work()

@@ -51,6 +51,7 @@ def explain(
         As JSON.
     """
     from ..explain.explain import explain as derive
+    from ..explain.replay import replayed
     from ..export.jsonlines import dumps
 
     opened = load(trace)
@@ -60,7 +61,7 @@ def explain(
         at = [int(part) for part in cell.split(",")] if cell.strip() else []
     except ValueError as error:
         raise TraceError(f"There is no cell {cell!r}: name a position along each axis, such as 0,3,7.") from error
-    found = derive(opened, step, at, equation=equation, replay=replay)
+    found = derive(opened, step, at, equation=equation, replay=replayed if replay else None)
     if json:
         given = asdict(found) | {"terms": [asdict(term) for term in found.terms[:_MOST]], "matches": found.matches}
         document([dumps(given, indent=1), "\n"])

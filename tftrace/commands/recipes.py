@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..errors import TraceError
-from ..terminal import say, tell
+from ..terminal import document, say, tell
 from ._shared import Lang, Recipes
 
 recipes = App(name="recipes", help="The equations that tftrace knows, and yours.", result_action="return_value")
@@ -94,7 +94,7 @@ def papers(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> No
     from ..recipes.format.library import with_own
     from ..recipes.format.papers_page import page
 
-    print(page(with_own(own).equations.values()), end="")
+    document([page(with_own(own).equations.values())])
 
 
 @recipes.command

@@ -1,4 +1,4 @@
-"""A cell's derivation in words: its equation's terms (`tftrace.explain.explain`), or the row of softmax that made a weight."""
+"""A cell's derivation in words: its equation's terms (`tftrace.explain`), or the row of softmax of a weight."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import TraceError
 from ..explain.attention_weights import Attention
 from ..explain.explain import Explanation, Term, explain
+from ..explain.replay import replayed
 from ..flow import producer
 from ..recipes.typeset import mathtext
 from ..text import visible
@@ -57,7 +58,7 @@ def derive(trace: Trace, position: int, row: TensorRow, cell: tuple[int, ...]) -
     at = _maker(trace, position, row)
     if at is None:
         raise TraceError(f"{row.name or 'The tensor'} was made by no step with an equation, so nothing derives it.")
-    found = explain(trace, at, cell)
+    found = explain(trace, at, cell, replay=replayed)
     if not found.terms:
         raise TraceError(f"It cannot be derived: {found.reason}")
     top = max((abs(term.value) for term in found.terms if np.isfinite(term.value)), default=0.0)

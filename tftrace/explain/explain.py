@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from ..trace.trace import Trace
 
 if TYPE_CHECKING:
     from ..recipes.evaluate.from_trace import Fitted
+
+# Runs the forward of a trace again: that run with the values of a step kept, and where the step stands in it.
+Replay = Callable[[Trace, int], AbstractContextManager[tuple[Trace, int]]]
 
 KEPT, REPLAYED = "from the values that the trace has kept", "from a replay: the forward was run again"
 
@@ -77,12 +81,13 @@ class Explanation:
 
 
 def explain(
-    trace: Trace, position: int, cell: Sequence[int], *, equation: str | None = None, replay: bool = True
+    trace: Trace, position: int, cell: Sequence[int], *, equation: str | None = None, replay: Replay | None = None
 ) -> Explanation:
     """Derive one cell of what the call at `position` returned, or of what its `equation` gives.
 
-    It works from kept values; what it needs and was not kept comes from running the forward again, if `replay` and the
-    model can be loaded again. Raises TraceError where the step has no equation, or there is no such cell."""
+    It works from kept values; what it needs and was not kept comes from running the forward again by `replay`
+    (`replay.replayed`), if the model can be loaded again. Raises TraceError where the step has no equation, or there is
+    no such cell."""
     call = trace.call_of(position)
     names = from_trace.equations(trace, call)
     if equation is not None:
@@ -93,13 +98,11 @@ def explain(
     try:
         return _explained(trace, call, tuple(cell), names, KEPT)
     except from_trace.Missing as missing:
-        if not replay:
+        if replay is None:
             return _nothing(trace, call, names[0], tuple(cell), f"{missing}: record with --values all.")
         reason = str(missing)
-    from .replay import replayed
-
     try:
-        with replayed(trace, call) as (again, there):
+        with replay(trace, call) as (again, there):
             found = _explained(again, there, tuple(cell), names, REPLAYED)
             return found if _same(trace, call, found) else replace(found, how=f"{REPLAYED}, and gave other numbers")
     except TraceError as error:

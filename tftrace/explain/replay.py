@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,21 +34,17 @@ def replayed(trace: Trace, position: int) -> Iterator[tuple[Trace, int]]:
 
 
 def _recorded(trace: Trace, position: int, path: Path) -> Trace:
-    from transformers.utils import logging
-
     from ..capture.recorder import Recorder
     from ..models.load import load_again
+    from ..models.quiet import quietly
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     name = re.sub(r"([*?[])", r"[\1]", str(trace.column("name")[position]))
     values = [name, f"{name}.*"] if name else ["*"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quietly():
         loaded = load_again(trace.meta)
         try:
             with Recorder(
-                loaded.model, path, str(trace.meta.get("level")), False, {}, values=values, check=True
+                loaded.model, path, str(trace.meta.get("level")), False, {}, values=values, check=True, open=Trace
             ) as again:
                 loaded.run()
         except TraceError:

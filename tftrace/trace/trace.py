@@ -1,39 +1,34 @@
-"""A recorded trace, read back without torch: its three tables, and steps as a tree.
+"""A recorded trace, read back without torch: its steps as a tree, and what belongs to each of them.
 
 Everything that shows, steps through, exports or compares a run starts from `load(path)`."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import numpy as np
-import pyarrow as pa
 
 from ..errors import TraceError
-from . import missing, schema
-from .arrays import numpy_of
+from . import schema
+from .columns import Columns
 from .disk.safe_files import read_bytes
-from .reader import Tables, read_meta
 from .rows import CheckRow, TensorRow
-from .step import Step
 from .values import kept_row, read_value
 
-if TYPE_CHECKING:
-    import pandas
-
 T = TypeVar("T")
+Opened = TypeVar("Opened", bound="Trace")
 
 _SOURCE_LIMIT = 64 << 20  # bytes of a source file
 _BLOCK_ROWS, _BLOCKS_KEPT = 256, 64  # rows decoded at once, and how many such blocks are remembered
 
 
-class Trace:
+class Trace(Columns):
     """A recorded run. `trace[i]` is the i-th step; `steps`, `tensors` and `checks` are Arrow tables.
 
     A trace is a folder (see docs of `tftrace.trace.schema` for the columns). It can be opened while it is
@@ -41,56 +36,10 @@ class Trace:
     far as they are read in a blink, and `whole` says whether those are all.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        keep: tempfile.TemporaryDirectory[str] | None = None,
-        head: bool = False,
-    ) -> None:
-        self.path = Path(path).expanduser()
-        self._keep = keep  # a trace without a path of its own lives as long as this object
-        if not self.path.is_dir():
-            raise TraceError(f"There is no trace at {self.path}: record one with 'tftrace record', or check the path.")
-        self.meta = read_meta(self.path)
-        self._tables: Tables | None = None
-        self._head = head
+    step_type: ClassVar[type[Step]]  # what its steps are made as
 
     def __repr__(self) -> str:
         return f"<Trace {str(self.path)!r}: {len(self)} steps>"
-
-    # -- tables ---------------------------------------------------------------------------------
-
-    @property
-    def steps(self) -> pa.Table:
-        """One row a step, in order of entry; columns and units in `tftrace.trace.schema.STEPS`."""
-        return self._whole("steps")
-
-    @property
-    def tensors(self) -> pa.Table:
-        """One row a tensor seen by a step; columns and units in `tftrace.trace.schema.TENSORS`."""
-        return self._whole("tensors")
-
-    @property
-    def checks(self) -> pa.Table:
-        """One row an equation checked on a step; columns in `tftrace.trace.schema.CHECKS`."""
-        return self._whole("checks")
-
-    @property
-    def ranks(self) -> list[int]:
-        """The processes of a distributed run that are in the trace; of any other run 0."""
-        return list(self._read().ranks)
-
-    @property
-    def missing(self) -> list[str]:
-        """What of the run is not in the trace (after a kill, where another tool was in the way, …), one sentence each;
-        empty if nothing is known to be missing."""
-        return missing.sentences(self.meta, self._read())
-
-    @property
-    def whole(self) -> bool:
-        """Whether this is all that was written when it was opened."""
-        return self._read().whole
 
     def reload(self) -> None:
         """Forget what was read, so that the next look sees what the recording has written since."""
@@ -98,46 +47,17 @@ class Trace:
 
     def become(self, other: Trace) -> None:
         """Have what another reading of the same folder has, at once: a thread reads, and whoever holds this goes on."""
-        for name, value in vars(type(self)).items():
-            if isinstance(value, cached_property):
-                self.__dict__.pop(name, None)
+        for kind in type(self).__mro__:
+            for name, value in vars(kind).items():
+                if isinstance(value, cached_property):
+                    self.__dict__.pop(name, None)
         self.__dict__.update({name: value for name, value in vars(other).items() if name not in ("path", "_keep")})
-
-    def to_pandas(self, table: str | None = None) -> pandas.DataFrame:
-        """A table (`"steps"`, `"tensors"`, `"checks"`) as a DataFrame; without a name what the CSV holds:
-        one row a (step, tensor)."""
-        from ..export.table import joined, to_frame
-
-        if table is None:
-            return to_frame(joined(self))
-        if table not in schema.TABLES:
-            raise TraceError(f"There is no table {table!r}: ask for one of {', '.join(schema.TABLES)}.")
-        return to_frame(self._whole(table))
-
-    def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write one row a (step, tensor) as CSV. Raises TraceError if the file exists, unless `overwrite`."""
-        self.export(path, overwrite=overwrite, format="csv")
-
-    def export(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, format: str | None = None, **options: Any
-    ) -> None:
-        """Write the trace in the format that the path's extension names (.csv, .parquet, .jsonl, .json, .html,
-        .perfetto.json, .mmd, .dot, .svg), or in `format`; a diagram takes `under`, `depth` and `forward`. Raises
-        TraceError for an unknown format, and if the file exists, unless `overwrite`."""
-        from ..export import export
-
-        export(self, path, overwrite=overwrite, format=format, **options)
-
-    # -- steps as a tree --------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        return len(self._read())
 
     @overload
     def __getitem__(self, index: int) -> Step: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Step]: ...
-    def __getitem__(self, index: int | slice) -> Step | list[Step]:
+    def __getitem__(self, index: slice) -> Sequence[Step]: ...
+    def __getitem__(self, index: int | slice) -> Step | Sequence[Step]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         size = len(self)
@@ -166,42 +86,6 @@ class Trace:
             fits &= self.column("forward") == forward
         return [self[at] for at in np.flatnonzero(fits).tolist()]
 
-    def _repr_html_(self) -> str:
-        from ..card import trace_card
-
-        return trace_card(self)
-
-    def column(self, name: str, table: str = "steps") -> np.ndarray:
-        """A column as a numpy array (text as objects), cached: cheap to index, and no other column is read."""
-        found = self._columns.get((table, name))
-        if found is None:
-            if pa.types.is_string(schema.TABLES[table].field(name).type):
-                codes, words = self.words(name, table)
-                found = np.array([*words, None], dtype=object)[codes]
-            else:
-                found = numpy_of(self._read().column(table, name))
-            self._columns[table, name] = found
-        return found
-
-    def words(self, name: str, table: str = "steps") -> tuple[np.ndarray, list[str]]:
-        """A text column as codes into its distinct texts (-1 for null), cached: a million steps name but a few hundred
-        modules."""
-        if (table, name) not in self._words:
-            self._words[table, name] = self._read().codes(table, name)
-        return self._words[table, name]
-
-    def part(self, table: str, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows `start` to `stop` of a table (only these columns), as the table has them: of what lies on disk no more
-        is decoded, so that a trace of any size can be gone through in little memory."""
-        return self._read().part(table, start, stop, columns)
-
-    def bounds(self, table: str) -> np.ndarray:
-        """For each step its first row in `"tensors"` or `"checks"`, and one past the last row: the rows of step `i` are
-        `bounds[i]` to `bounds[i + 1]`."""
-        if table not in self._bounds:
-            self._bounds[table] = np.searchsorted(self._read().positions(table), np.arange(len(self) + 1))
-        return self._bounds[table]
-
     def derived(self, make: Callable[[Trace], T]) -> T:
         """What `make` works out from the tables, worked out once until the next `reload`."""
         if make not in self._derived:
@@ -212,71 +96,6 @@ class Trace:
     @cached_property
     def _derived(self) -> dict[Any, Any]:
         return {}
-
-    @cached_property
-    def _words(self) -> dict[tuple[str, str], tuple[np.ndarray, list[str]]]:
-        return {}
-
-    @cached_property
-    def _columns(self) -> dict[tuple[str, str], np.ndarray]:
-        return {}
-
-    @cached_property
-    def _bounds(self) -> dict[str, np.ndarray]:
-        return {}
-
-    @cached_property
-    def _wholes(self) -> dict[str, pa.Table]:
-        return {}
-
-    def _whole(self, table: str) -> pa.Table:
-        if table not in self._wholes:
-            self._wholes[table] = self._read().table(table)
-        return self._wholes[table]
-
-    @property
-    def ends(self) -> np.ndarray:
-        """For each step the position after its last descendant."""
-        return self._tree[0]
-
-    @property
-    def parents(self) -> np.ndarray:
-        """For each step the position of its parent, -1 for a root."""
-        return self._tree[1]
-
-    @cached_property
-    def _tree(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ends and parents, level by level from the deepest, so that a million steps take a tenth of a second."""
-        depth = self.column("depth")
-        size = len(depth)
-        ends, parents = np.full(size, size, dtype=np.int64), np.full(size, -1, dtype=np.int64)
-        above = np.arange(size)
-        for level in np.unique(depth)[::-1]:
-            at_level = depth[above] == level
-            here = above[at_level]
-            ends[here] = np.append(above[1:], size)[at_level]
-            above = above[~at_level]
-            before = np.searchsorted(above, here) - 1
-            parents[here[before >= 0]] = above[before[before >= 0]]
-        return ends, parents
-
-    def parent(self, position: int) -> int | None:
-        """Position of the parent, or None for a root."""
-        above = int(self.parents[position])
-        return None if above < 0 else above
-
-    def children(self, position: int) -> list[int]:
-        """Positions of the direct children, in order."""
-        below = self.parents[position + 1 : int(self.ends[position])]
-        found: list[int] = (np.flatnonzero(below == position) + position + 1).tolist()
-        return found
-
-    def call_of(self, position: int) -> int:
-        """Position of the module or function call that a step belongs to (itself, unless it is a line or an op)."""
-        kinds = self.column("kind")
-        while kinds[position] not in schema.CALLS and self.parents[position] >= 0:
-            position = int(self.parents[position])
-        return position
 
     # -- what belongs to a step -------------------------------------------------------------------
 
@@ -327,25 +146,6 @@ class Trace:
     def _sources(self) -> dict[str, list[str]]:
         return {}
 
-    def equation(self, name: str | None) -> dict[str, Any] | None:
-        """The recipe of an equation as it was when the run was recorded (cite, tex, formula, dims, note …)."""
-        found = self.meta["equations"].get(name)
-        return found if isinstance(found, dict) else None
-
-    def positions(self, table: str) -> np.ndarray:
-        """For each row of a table the position of its step."""
-        return self._read().positions(table)
-
-    @property
-    def tensor_positions(self) -> np.ndarray:
-        """For each row of the tensors table the position of its step."""
-        return self.positions("tensors")
-
-    @property
-    def check_positions(self) -> np.ndarray:
-        """For each row of the checks table the position of its step."""
-        return self.positions("checks")
-
     def _is_module(self, position: int) -> bool:
         return bool(self.column("kind")[position] == schema.MODULE)
 
@@ -374,7 +174,9 @@ class Trace:
             start = block * _BLOCK_ROWS
             columns = self.part(table, start, start + _BLOCK_ROWS).to_pydict()
             if table == "steps":
-                found = [Step(self, at, *row) for at, row in enumerate(zip(*columns.values(), strict=True), start)]
+                found = [
+                    self.step_type(self, at, *row) for at, row in enumerate(zip(*columns.values(), strict=True), start)
+                ]
             else:
                 if table == "tensors":
                     columns["shape"] = [tuple(sizes or ()) for sizes in columns["shape"]]
@@ -389,16 +191,86 @@ class Trace:
     def _blocks(self) -> dict[tuple[str, int], list[Any]]:
         return {}
 
-    # -- reading --------------------------------------------------------------------------------
 
-    def _read(self) -> Tables:
-        if self._tables is None:
-            self._tables = Tables(self.path, self._head)
-        return self._tables
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the forward pass: a row of the steps table that knows its tensors and its place in the tree."""
+
+    trace: Trace = field(repr=False, compare=False)
+    position: int = field(repr=False)  # row in the trace's tables; the step number where there is one rank
+    step: int
+    parent_step: int | None = field(repr=False)
+    depth: int
+    forward: int
+    rank: int
+    kind: str
+    name: str
+    type: str
+    occurrence: int
+    file: str | None
+    line: int | None
+    end_line: int | None
+    col: int | None
+    end_col: int | None
+    def_file: str | None
+    def_line: int | None
+    start_ns: int
+    duration_ns: int | None
+    status: str
+    equation: str | None
+
+    @property
+    def parent(self) -> Step | None:
+        """The step that was running when this one was entered, or None for a root."""
+        above = self.trace.parent(self.position)
+        return None if above is None else self.trace[above]
+
+    @property
+    def children(self) -> list[Step]:
+        """The steps entered directly below this one, in order."""
+        return [self.trace[i] for i in self.trace.children(self.position)]
+
+    @property
+    def tensors(self) -> list[TensorRow]:
+        """What the step saw, with statistics; parameters stand with the first call of their module."""
+        return self.trace.tensors_of(self.position)
+
+    @property
+    def checks(self) -> list[CheckRow]:
+        """The verdicts on the step's equations, the principal one first."""
+        return self.trace.checks_of(self.position)
+
+    @property
+    def source(self) -> list[str]:
+        """The lines of the expression or statement that the step is, as they were when they ran."""
+        if self.line is None or self.line < 1:
+            return []
+        return self.trace.source(self.file)[self.line - 1 : max(self.line, self.end_line or self.line)]
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The paper's equation of the step (cite, tex, formula, dims, note …), or None; `equation` is its id."""
+        return self.trace.equation(self.equation)
+
+    def value(self, name: str, role: str | None = None) -> np.ndarray:
+        """The numbers of a tensor that the step saw, if they were kept; see `Trace.value`."""
+        return self.trace.value(self.position, name, role)
+
+    @property
+    def call(self) -> Step:
+        """The module or function call this step belongs to: itself, or for a line the call that runs it."""
+        return self.trace[self.trace.call_of(self.position)]
 
 
-def load(path: str | os.PathLike[str]) -> Trace:
-    """Open a trace folder. Raises TraceError with a sentence if it is not one."""
-    trace = Trace(path)
+Trace.step_type = Step
+
+
+@overload
+def load(path: str | os.PathLike[str]) -> Trace: ...
+@overload
+def load(path: str | os.PathLike[str], open: Callable[[str | os.PathLike[str]], Opened]) -> Opened: ...
+def load(path: str | os.PathLike[str], open: Callable[[str | os.PathLike[str]], Any] = Trace) -> Any:
+    """Open a trace folder, as a trace of the class `open`. Raises TraceError with a sentence if it is not one."""
+    trace = open(path)
     len(trace)  # a broken table is better named here than at the first key
     return trace

@@ -18,7 +18,6 @@ from tftrace.capture import guard, pending_rows, recording
 from tftrace.capture.check import cells, verdicts
 from tftrace.capture.measure import device_stats, summaries
 from tftrace.capture.measure.device_stats import DeviceSums
-from tftrace.capture.measure.stats import summarize
 from tftrace.capture.measure.summaries import Summaries
 
 from .test_device_stats import Calls, Waits
@@ -102,7 +101,12 @@ def test_nothing_waits_while_the_model_runs(family: Any, name: str, level: str, 
 
 
 def summarised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Summaries, "of", lambda self, tensor: tuple(summarize(tensor)))
+    def at_once(self: Summaries, tensor: torch.Tensor) -> tuple[Any, ...]:
+        sums = DeviceSums()
+        sums.add(tensor)
+        return tuple(sums.read()[0])
+
+    monkeypatch.setattr(Summaries, "of", at_once)
 
 
 def cells_by_an_index_from_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

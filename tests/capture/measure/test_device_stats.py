@@ -10,13 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tftrace.capture.measure.summary import EMPTY, NO_NUMBERS, Summary
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tftrace.capture.measure import device_stats, stats
 from tftrace.capture.measure.device_stats import DeviceSums
 from tftrace.capture.measure.stats import summarize
+from tftrace.capture.measure.summaries import Summaries
+from tftrace.capture.measure.summary import EMPTY, NO_NUMBERS, Summary
 
 settings.register_profile("stats", derandomize=True, deadline=None, max_examples=100)
 offline = settings.get_profile("stats")
@@ -270,8 +271,10 @@ def test_tensors_without_readable_numbers(kind: str) -> None:
     assert on_device(UNREADABLE[kind]()) == [NO_NUMBERS]
 
 
-def test_summarize_uses_it_where_the_tensor_is_not_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "compiled", None)  # it is not taken in by this:
+def test_it_is_used_where_the_tensor_is_not_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
     monkeypatch.setattr(DeviceSums, "read", lambda self: [("from the device", len(self._added))])
-    assert summarize(torch.randn(5)) == ("from the device", 1)
+    summaries = Summaries()
+    assert summaries([summaries.of(torch.randn(5))]) == [("from the device", 1)]
+    monkeypatch.setattr(stats, "compiled", None)  # it is not taken in by the line above
+    assert summarize(torch.randn(5)) == NO_NUMBERS

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tftrace.capture.measure.summary import NO_NUMBERS
 from torch import nn
 
 import tftrace
@@ -25,6 +24,7 @@ from tftrace.capture.measure.device_stats import DeviceSums
 from tftrace.capture.measure.fingerprint import fingerprint
 from tftrace.capture.measure.plain_memory import address, host_address
 from tftrace.capture.measure.stats import summarize
+from tftrace.capture.measure.summary import NO_NUMBERS
 from tftrace.recipes.formula.dims import Layout
 
 from ...support.odd import LEVELS, Chain, Same, names, only, rows, whole
@@ -126,11 +126,11 @@ def test_what_is_in_memory_is_where_it_says() -> None:
 
 
 def test_addresses_are_had_in_one_place() -> None:
-    """What reads an address asks `memory.py`, or in C `memory_of`, whether there is something to read."""
-    asking = {file.name for file in FOLDER.glob("*.py") if re.search(r"\bdata_ptr\(", file.read_text("utf-8"))}
-    assert asking == {"memory.py"}
-    told = {file.name: file.read_text("utf-8").count("exchange->tell(") for file in FOLDER.glob("*.[ch]")}
-    assert told == {"_told.h": 1, "_stats.c": 0, "_route.c": 1}  # the latter asks for sizes only
+    """What reads an address asks `plain_memory.py`, or in C `memory_of`, whether there is something to read."""
+    asking = {file.name for file in FOLDER.rglob("*.py") if re.search(r"\bdata_ptr\(", file.read_text("utf-8"))}
+    assert asking == {"plain_memory.py"}
+    told = {file.name: file.read_text("utf-8").count("exchange->tell(") for file in FOLDER.rglob("*.[ch]")}
+    assert told == {"_dlpack.h": 1, "_stats.c": 0, "_route.c": 1}  # the latter asks for sizes only
 
 
 # -- DTensors in one process --------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tftrace.capture.measure.summary import NO_NUMBERS, Summary
 
-from tftrace.capture.measure import stats
+from tftrace.capture.measure import stats, summary
 from tftrace.capture.measure.stats import summarize
+from tftrace.capture.measure.summary import NO_NUMBERS, Summary
 
 settings.register_profile("stats", derandomize=True, deadline=None, max_examples=100)
 offline = settings.get_profile("stats")
@@ -140,7 +140,7 @@ def test_views(view: str) -> None:
 def test_a_view_is_copied_a_block_at_a_time(view: str) -> None:
     base = torch.randn(40, 50, 100)
     tensor = VIEWS[view](base).detach().resolve_neg()
-    blocks = list(stats.flat_parts(tensor, 1024))
+    blocks = list(summary.flat_parts(tensor, 1024))
     assert all(b.dim() == 1 and b.numel() <= 1024 for b in blocks)
     assert len(blocks) <= 4 * max(tensor.numel() // 1024, 1) + 1  # and they are not crumbs
     assert torch.equal(torch.cat(blocks).sort().values, tensor.reshape(-1).sort().values)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tftrace.capture.measure.summary import NO_NUMBERS
 
-from tftrace.capture.measure import stats
+from tftrace.capture.measure import stats, summary
 from tftrace.capture.measure.stats import summarize
+from tftrace.capture.measure.summary import NO_NUMBERS
 
 from .test_stats import BLOCK, REAL, assert_right, offline
 
@@ -68,13 +68,13 @@ def test_every_number_of_a_small_dtype(dtype: torch.dtype) -> None:
         assert_right(number.expand(3))
 
 
-@pytest.mark.parametrize("dtype", sorted((d for d in stats.REAL if not d.is_floating_point), key=str))
+@pytest.mark.parametrize("dtype", sorted((d for d in summary.REAL if not d.is_floating_point), key=str))
 def test_the_ends_of_a_whole_dtype(dtype: torch.dtype) -> None:
     ends = [0, 1] if dtype is torch.bool else [torch.iinfo(dtype).min, 0, 1, 77, torch.iinfo(dtype).max]
     assert_right(torch.tensor(ends).to(dtype) if dtype is torch.bool else torch.tensor(ends, dtype=dtype))
 
 
-@pytest.mark.parametrize("dtype", sorted(stats._BY_TORCH, key=str))
+@pytest.mark.parametrize("dtype", sorted(summary._BY_TORCH, key=str))
 def test_rare_dtypes(dtype: torch.dtype) -> None:
     assert_right(torch.tensor([1.0, 2.0, 4.0, 0.5]).to(dtype))
 

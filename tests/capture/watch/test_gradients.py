@@ -212,7 +212,9 @@ def test_gradients_of_forwards_that_are_left_out_are_left_out() -> None:
     from tftrace.capture.recorder import Recorder
 
     gate, seen = Gate(), []
-    with Recorder(None, None, "modules", False, {}, choice=Choice(every=3, max_forwards=2), backward=True) as trace:
+    with Recorder(
+        None, None, "modules", False, {}, choice=Choice(every=3, max_forwards=2), backward=True, open=tftrace.Trace
+    ) as trace:
         for _ in range(8):
             gate.zero_grad()
             gate(torch.randn(2, 4)).sum().backward()

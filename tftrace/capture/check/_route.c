@@ -9,7 +9,7 @@ which nothing of the interpreter and of NumPy is needed. Where there is no compi
 #include <stdint.h>
 #include <string.h>
 
-#include "_told.h"
+#include "_dlpack.h"
 
 enum { ARGUMENT, RESULT, ITEM, PARAMETER, ATTRIBUTE };              /* as in `references.py` */
 enum { CHILD, NUMBER, WHAT, KEY, KIND, FORM, VALUE, FIELDS };       /* of an item */

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "_told.h"
+#include "_dlpack.h"
 
 #if defined(__x86_64__) && defined(__GLIBC__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default"))) /* the loader takes what the processor has */

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numkong import astype, from_pointer, minmax, moments
 from numkong import sum as sum_of
 
 from .plain_memory import host_address
+from .summary import EMPTY, KINDS, NO_NUMBERS, REAL, Summary, flat_parts, in_memory_order
 
 try:
     from . import _stats as compiled
@@ -32,46 +33,7 @@ _VANISHING = 1e-275  # a sum of squares below this has lost some of them to unde
 _ZERO = np.zeros((), np.float32)  # compared with an array, quicker than a Python number
 
 
-class Summary(NamedTuple):
-    """mean, std (population), min, max and l2 over finite elements; exact counts of NaN, Inf and zeros; all None
-    where the tensor's numbers cannot be read (meta, complex, sparse, quantised …)."""
-
-    mean: float | None = None
-    std: float | None = None
-    min: float | None = None
-    max: float | None = None
-    l2: float | None = None
-    nan: int | None = None
-    inf: int | None = None
-    zero: int | None = None
-
-
-NO_NUMBERS = Summary()
-EMPTY = Summary(nan=0, inf=0, zero=0)
 _make = Summary._make
-
-# dtype -> its name in numkong, and where moments of that are not float64 sums, the type that holds each of its numbers
-_KINDS: dict[torch.dtype, tuple[str, str | None]] = {
-    torch.float32: ("float32", None),
-    torch.float64: ("float64", None),
-    torch.float16: ("float16", "float32"),
-    torch.bfloat16: ("bf16", "float32"),
-    torch.float8_e4m3fn: ("e4m3", "float32"),
-    torch.float8_e5m2: ("e5m2", "float32"),
-    torch.bool: ("uint8", "float32"),
-    torch.uint8: ("uint8", "float32"),
-    torch.int8: ("int8", "float32"),
-    torch.uint16: ("uint16", "float32"),
-    torch.int16: ("int16", "float32"),
-    torch.uint32: ("uint32", "float64"),
-    torch.int32: ("int32", "float64"),
-    torch.uint64: ("uint64", "float64"),
-    torch.int64: ("int64", "float64"),
-}
-_BY_TORCH = {
-    dtype for name, dtype in vars(torch).items() if name.startswith("float8_") and isinstance(dtype, torch.dtype)
-} - _KINDS.keys()
-REAL = _KINDS.keys() | _BY_TORCH
 
 
 def summarize(tensor: torch.Tensor) -> Summary:
@@ -81,7 +43,7 @@ def summarize(tensor: torch.Tensor) -> Summary:
             found = compiled.summary(tensor)
             if found is not None:
                 return _make(found)
-        kind = _KINDS.get(tensor.dtype)
+        kind = KINDS.get(tensor.dtype)
         alone = kind and tensor.is_contiguous() and not tensor.is_neg() and not tensor.is_nested
         if kind and alone and (address := host_address(tensor)):
             size = tensor.numel()
@@ -103,14 +65,8 @@ def summarize(tensor: torch.Tensor) -> Summary:
 
 def _of_another_kind(tensor: torch.Tensor) -> Summary:
     """Of what is not one run of memory, or has no numbers at all."""
-    if tensor.dtype not in REAL or tensor.is_nested or tensor.layout is not torch.strided:
+    if tensor.dtype not in REAL or not tensor.is_cpu or tensor.is_nested or tensor.layout is not torch.strided:
         return NO_NUMBERS
-    if not tensor.is_cpu:
-        from .device_stats import DeviceSums  # builds on this module
-
-        sums = DeviceSums()
-        sums.add(tensor)
-        return sums.read()[0]
     if tensor.numel() == 0:
         return EMPTY
     if not host_address(tensor):  # a wrapper's numbers are elsewhere, and those of a freed storage are gone
@@ -185,10 +141,10 @@ def _run(address: int, size: int, width: int, kind: tuple[str, str | None]) -> I
 def _copies(tensor: torch.Tensor) -> Iterator[Any]:
     """The numbers of any tensor, each block to be used before the next one is asked for."""
     for block in flat_parts(tensor, _BLOCK):
-        block = (block if block.dtype in _KINDS else block.to(torch.float32)).contiguous()
+        block = (block if block.dtype in KINDS else block.to(torch.float32)).contiguous()
         if not (address := host_address(block)):
             raise ValueError("a subclass makes copies that are wrappers")
-        yield _numbers(address, block.numel(), *_KINDS[block.dtype])
+        yield _numbers(address, block.numel(), *KINDS[block.dtype])
 
 
 def _numbers(address: int, size: int, name: str, wider: str | None) -> Any:
@@ -214,21 +170,3 @@ _room = _Room()
 def _zeros(numbers: Any) -> int:
     array = np.asarray(numbers)
     return sum_of(np.equal(array, _ZERO, _room.zero[: len(array)]), dtype="uint8")  # type: ignore[no-any-return]
-
-
-def in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
-    """The axes sorted from the outermost in memory to the innermost: statistics do not depend on their order."""
-    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
-
-
-def flat_parts(tensor: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    """A tensor in flat parts of at most `size` elements; of a strided one only a part at a time is copied."""
-    if tensor.numel() <= size:
-        yield tensor.reshape(-1).resolve_neg()
-        return
-    tensor = tensor.view(-1) if tensor.is_contiguous() else in_memory_order(tensor)
-    length = tensor.size(0)
-    step = max(size * length // tensor.numel(), 1)
-    for at in range(0, length, step):
-        part = tensor.narrow(0, at, min(step, length - at))
-        yield from flat_parts(part.squeeze(0) if step == 1 else part, size)

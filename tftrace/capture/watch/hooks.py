@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..code_site import NOWHERE, Site, call_site, code_of
 from ..patches import Layer, Patch, take_all
 from ..recording import Recording
 
-_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_OURS = str(Path(__file__).parents[2]) + os.sep
 BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..recording import Recording
 from .hooks import ModuleHooks, defined
 from .program import ProgramHooks
 
-_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_OURS = str(Path(__file__).parents[2]) + os.sep
 _active: list[Functions] = []
 
 

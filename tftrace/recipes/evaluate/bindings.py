@@ -9,8 +9,7 @@ from fnmatch import fnmatchcase
 from ...errors import TraceError
 from ...trace import schema
 from ...trace.rows import TensorRow
-from ...trace.step import Step
-from ...trace.trace import Trace
+from ...trace.trace import Step, Trace
 from ..format.recipe import Bind, Equation, Reference, parse
 from ..formula import dims
 
