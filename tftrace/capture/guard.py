@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from time import perf_counter_ns
+from types import FrameType
 from typing import Any
 
 import torch
@@ -16,7 +17,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ..trace.disk.write_errors import why
 from .calls import Call
+from .depth import lend, take_back
 
+_DEEP, _ROOM = 16, 400  # steps inside each other from which on a piece of the recording brings frames of its own along
+FULL = "Python's stack was nearly full: steps of the innermost calls are missing."
 _disable_function_modes = torch._C.DisableTorchFunction
 _is_traced = torch._C._is_tracing
 _dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
@@ -51,6 +55,7 @@ class Guard:
     def __init__(self) -> None:
         self.failure: str | None = None
         self.unwritten = False  # whether it was that the trace could not be written
+        self.full = False  # whether steps are missing because Python's stack was full
         self.over = False  # nothing more is recorded, whatever threads may still run
         self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
         self.steps = 0
@@ -77,12 +82,14 @@ class Guard:
         if state.busy or self.over or _is_traced():
             return None
         state.busy = True
-        tracing = self.tracing
-        traced = tracing is not None and sys.gettrace() is tracing
-        if traced:
-            sys.settrace(None)
-        state.began = began = perf_counter_ns()
+        tracing, traced, lent, began = self.tracing, False, None, None
         try:
+            if len(state.stack) >= _DEEP:
+                lent = lend(_ROOM)
+            if tracing is not None and sys.gettrace() is tracing:
+                sys.settrace(None)
+                traced = True
+            state.began = began = perf_counter_ns()
             with self._lock:
                 if self.over:  # another thread has ended it meanwhile
                     return None
@@ -91,18 +98,23 @@ class Guard:
                         return work(*args)
                 return work(*args)
         except Exception as error:
+            if isinstance(error, RecursionError) and lent is None and _full(sys._getframe()):
+                self.full = True  # the model's own calls have filled the stack
+                return None
             self._fail(error)
             return None
         finally:
             state.busy = False
             ended = perf_counter_ns()
-            state.own += ended - began
+            state.own += ended - (began or ended)
             entered = state.entered
             if entered is not None:
                 state.entered = None
                 entered.start_ns, entered.own_ns = ended - self._start, state.own
             if traced and state.stack and not self.over and sys.gettrace() is None:
                 sys.settrace(tracing)
+            if lent is not None:
+                take_back(_ROOM, lent)
 
     def _fail(self, error: Exception) -> None:
         with self._lock:
@@ -112,6 +124,10 @@ class Guard:
             self.failure = why(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             self._local.state.stack.clear()
             self.failed()
+        with contextlib.suppress(RuntimeWarning, RecursionError):  # it is one where warnings are made errors
+            warnings.warn(self._stopped(error), RuntimeWarning, stacklevel=4)
+
+    def _stopped(self, error: Exception) -> str:
         stopped = f"tftrace stopped recording at step {self.steps} and the model runs on: "
         if isinstance(error, OSError):  # no room, or no right to write
             stopped += f"the trace cannot be written ({error.strerror or error}). "
@@ -119,5 +135,13 @@ class Guard:
             stopped += "Its folder was moved, deleted or replaced." if gone else "What was written can be opened."
         else:
             stopped += f"{self.failure}. Please report this:\n{traceback.format_exc()}"
-        with contextlib.suppress(RuntimeWarning):  # it is one where warnings are made errors
-            warnings.warn(stopped, RuntimeWarning, stacklevel=4)
+        return stopped
+
+
+def _full(frame: FrameType | None) -> bool:
+    """Whether the frames from this one on fill the stack by half and more: each may count twice."""
+    frames = 0
+    while frame is not None:
+        frames += 1
+        frame = frame.f_back
+    return 2 * frames > sys.getrecursionlimit()

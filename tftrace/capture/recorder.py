@@ -22,6 +22,7 @@ from .begin import Opened, begin
 from .check.cells import ALL
 from .check.checker import Checker
 from .forward_choice import Choice
+from .guard import FULL
 from .keep_when import Sieve
 from .measure.identity import Identities
 from .measure.kept_values import Values, check_wanted
@@ -263,6 +264,8 @@ class Recorder(Generic[Opened]):
             self._writer.meta["lost"] = [*self._writer.meta.get("lost", ()), UNSEEN]
             with suppress(UserWarning):
                 warnings.warn(UNSEEN, stacklevel=3)
+        if recording.full:
+            self._writer.meta["lost"] = [*self._writer.meta.get("lost", ()), FULL]
         self.unwritten = recording.failure if recording.unwritten else None
         problem = self._close(complete=recording.failure is None)
         if problem is not None and recording.failure is None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tftrace.capture.measure.summary import NO_NUMBERS
 from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
@@ -18,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from tftrace.capture.measure.identity import NUMBER, SUMMARY, Identities
 from tftrace.capture.measure.stats import summarize
 from tftrace.capture.measure.structure import leaves
+from tftrace.capture.measure.summary import NO_NUMBERS
 
 
 def test_the_same_values_have_the_same_number() -> None:

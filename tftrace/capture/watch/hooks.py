@@ -24,6 +24,7 @@ from ...trace import schema
 from ...trace.writer import TraceWriter
 from ..calls import Call, Place, bind_arguments, parameters, place
 from ..code_site import NOWHERE, Site, call_site, code_of
+from ..depth import back_to, take, taken
 from ..patches import Layer, Patch, take_all
 from ..recording import Recording
 
@@ -50,6 +51,8 @@ class Watched:
 class ModuleHooks:
     """Watches the calls of models and of all modules below them, for as long as the recording lasts."""
 
+    _run_frames = 1  # that `run` takes of Python's stack
+
     def __init__(
         self,
         recording: Recording,
@@ -64,6 +67,7 @@ class ModuleHooks:
         self._roots = {id(model) for model in models.values()}
         self.watched: dict[int, Watched] = {}
         self._by_hooks: dict[int, Watched] = {}  # shallow copies (of DataParallel) share their dicts of hooks
+        self.frames = self._run_frames  # that each call takes more than without the recording
         self.unseen: list[str] = []  # inside what torch.jit compiled: only the calls from outside are seen
         self.on_left: Callable[[Call, Any], None] | None = None  # told of each call that has returned
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None  # told of each call's begin and end
@@ -73,6 +77,7 @@ class ModuleHooks:
         """Begin to watch."""
         for name, model in self._models.items():
             self.adopt(name, model)
+        self.frames = self._run_frames + (self.on_module is not None)
         _CALLS.put(self)
 
     def detach(self) -> None:
@@ -272,12 +277,20 @@ def _calls(layer: Layer) -> Callable[..., Any]:
         if torch.compiler.is_dynamo_compiling():
             return original(module, *args, **kwargs)
         watching = layer.watching()
-        if len(watching) == 1:
-            return watching[0].run(original, module, args, kwargs)
-        inner = original
+        frames, more = 1, bool(module._forward_pre_hooks) + (len(watching) > 1)
         for hooks in watching:
-            inner = _nested(hooks, inner)
-        return inner(module, *args, **kwargs)
+            frames += hooks.frames + more
+        before = taken()
+        try:
+            take(frames)
+            if len(watching) == 1:
+                return watching[0].run(original, module, args, kwargs)
+            inner = original
+            for hooks in watching:
+                inner = _nested(hooks, inner)
+            return inner(module, *args, **kwargs)
+        finally:
+            back_to(before)
 
     return _call_impl
 
@@ -321,11 +334,16 @@ def _walk(
     name: str, module: torch.nn.Module, above: tuple[torch.nn.Module, ...]
 ) -> Iterator[tuple[str, torch.nn.Module]]:
     """Every path to every module below; a module may stand under several, and even below itself."""
-    yield name, module
-    children = module._modules if not isinstance(module, torch.jit.ScriptModule) else dict(module.named_children())
-    for key, child in children.items():
-        if child is not None and child is not module and all(child is not a for a in above):
-            yield from _walk(f"{name}.{key}" if name else key, child, (*above, module))
+    waiting = [(name, module, above)]
+    while waiting:
+        name, module, above = waiting.pop()
+        yield name, module
+        children = module._modules if not isinstance(module, torch.jit.ScriptModule) else dict(module.named_children())
+        waiting += [
+            (f"{name}.{key}" if name else key, child, (*above, module))
+            for key, child in reversed(children.items())
+            if child is not None and child is not module and all(child is not a for a in above)
+        ]
 
 
 def own_parameters(module: torch.nn.Module) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class ProgramHooks(ModuleHooks):
 
     A model is named by its class, and a second one of that class has its number behind it: `Linear`, `Linear-2`."""
 
+    _run_frames = 2
+
     def __init__(
         self, recording: Recording, writer: TraceWriter, choice: Choice, describe: Callable[[torch.nn.Module], None]
     ) -> None:

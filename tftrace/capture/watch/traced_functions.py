@@ -15,11 +15,13 @@ from ...trace import schema
 from ...trace.writer import TraceWriter
 from ..calls import Call, Place, place
 from ..code_site import NOWHERE, call_site, code_of
+from ..depth import back_to, take, taken
 from ..recording import Recording
 from .hooks import ModuleHooks, defined
 from .program import ProgramHooks
 
 _OURS = str(Path(__file__).parents[2]) + os.sep
+_FRAMES = 2  # of a call of a traced function, besides those of each recording
 _active: list[Functions] = []
 
 
@@ -99,7 +101,12 @@ def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     if code is not None:
         for functions in reversed(_active):  # the first of them is the outermost
             inner = partial(functions.run, inner, function, code, frame)
-    return inner(*args, **kwargs)
+    before = taken()
+    try:
+        take(_FRAMES + len(_active))
+        return inner(*args, **kwargs)
+    finally:
+        back_to(before)
 
 
 @lru_cache(maxsize=1024)
