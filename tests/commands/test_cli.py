@@ -26,7 +26,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 @pytest.mark.parametrize(
     ("name", "equations"),
     [
-        ("bert", ["Attention(Q, K, V)", "LayerNorm", "MultiHead", "GELU"]),
+        ("bert", ["Attention(Q, K, V)", "LayerNorm", "Concat(head₁", "GELU"]),
         ("gpt2", ["Attention(Q, K, V)", "Radford et al. 2019 (GPT-2), §2.3"]),
         ("transformer", ["Attention(Q, K, V)", "all sines first, then all cosines (not alternating)"]),
     ],

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.integrations import sdpa_attention
 from transformers.models.convnextv2.modeling_convnextv2 import ConvNextV2GRN
 from transformers.models.swin import modeling_swin
 
 from .breaking import Patch, breaks
-from .breaks_layers import build, modules
+from .breaks_families import build, modules
 
 
 @breaks("vit-head")
@@ -28,24 +29,25 @@ def _the_last_norm_skipped(patch: Patch) -> tuple[nn.Module, Any]:
     return model, inputs
 
 
-@breaks("swin-attention", "without the relative position bias")
+@breaks("swin-multi-head", "without the relative position bias")
 def _the_bias_not_added(patch: Patch) -> tuple[nn.Module, Any]:
     """The kernel does all that it is told to, and is not told of the bias."""
     model, inputs = build("swin_head")
     for bias in modules(model, "SwinRelativePositionBias"):
         bias.relative_position_bias_table.normal_()
-    patch.setattr(
-        modeling_swin.SwinRelativePositionBias, "forward", lambda self: torch.zeros(1, 1, self.window_area, 1)
-    )
+
+    def unbiased(module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
+        bias = module.relative_position_bias()
+        return sdpa_attention.sdpa_attention_forward(module, query, key, value, mask - bias, **kwargs)
+
+    patch.setattr(modeling_swin.ALL_ATTENTION_FUNCTIONS, "get_interface", lambda *names: unbiased)
     return model, inputs
 
 
-@breaks("swin-attention", "without the mask of the shifted windows")
+@breaks("swin-multi-head", "without the mask of the shifted windows")
 def _the_mask_not_added(patch: Patch) -> tuple[nn.Module, Any]:
     model, inputs = build("swin_head")
     forward = modeling_swin.SwinAttention.forward
-    for bias in modules(model, "SwinRelativePositionBias"):
-        bias.relative_position_bias_table.normal_()
 
     def unmasked(self: Any, hidden_states: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
         return forward(self, hidden_states, attention_mask if attention_mask is None else attention_mask * 0, **kwargs)

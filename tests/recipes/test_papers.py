@@ -88,7 +88,7 @@ def test_what_is_wrong_with_papers_is_told_where_it_stands(tmp_path: Path) -> No
         (8, 13, "there is no 'nickname' in a paper"),
         (12, 9, "there is no paper 'mine2026'"),
     ]
-    with pytest.raises(RecipeError, match="'title' is missing"):
+    with pytest.raises(RecipeError, match=r"own\.toml: there is no 'nickname' in a paper"):
         read(file)
 
 
