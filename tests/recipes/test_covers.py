@@ -13,8 +13,8 @@ import tftrace
 from tftrace import Trace, describe
 from tftrace.card import step_card
 from tftrace.cli import main
-from tftrace.recipes.covers import COVERS
-from tftrace.verdicts import summaries
+from tftrace.navigate.verdict_summary import summaries
+from tftrace.recipes.format.covers import COVERS
 
 SAID = "wiring ✓: the products have rows of their own  equal (8 cells)"
 
