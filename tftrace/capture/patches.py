@@ -111,10 +111,18 @@ class Layer:
 class Undo:
     """Steps that leave all as it was, each of which does nothing where nothing is left to be done.
 
-    If an interruption ends them, they are done once more by whoever catches it."""
+    If an interruption ends them, they are done once more by whoever catches it, or `surely`."""
 
     def __init__(self) -> None:
         self.steps: tuple[Callable[[], None], ...] = ()
+
+    def surely(self) -> None:
+        """All of them, where nobody would catch it."""
+        try:
+            self()
+        except BaseException:
+            self()
+            raise
 
     def __call__(self) -> None:
         with ExitStack() as every:  # also those behind one that fails

@@ -100,7 +100,7 @@ class Recorder(Generic[Opened]):
         self._sieve: Sieve | None = None
         self.unwritten: str | None = None  # why the trace could not be written to its end
         self._rest, self._leave, self._over = Undo(), Undo(), Undo()  # each does what the one before it does, and more
-        gone = weakref.finalize(self, self._over)  # an interruption may come before the first line of an exit
+        gone = weakref.finalize(self, self._over.surely)  # an interruption may come before the first line of an exit
         gone.atexit = False
 
     def __enter__(self) -> Opened:

@@ -72,6 +72,14 @@ class _Own:
             self._awake.add(call)
             return self._trace
 
+    def surely_end(self, call: int) -> None:
+        """`end`, once more if it is interrupted."""
+        try:
+            self.end(call)
+        except BaseException:
+            self.end(call)
+            raise
+
     def end(self, call: int) -> None:
         """A call ends; that it does may be said again."""
         with self._lock:
@@ -91,16 +99,12 @@ class _Call:
 
     def __init__(self, own: _Own) -> None:
         self._own = own
-        self._gone = weakref.finalize(self, own.end, id(self))
+        self._gone = weakref.finalize(self, own.surely_end, id(self))
         self._gone.atexit = False
 
     def __enter__(self) -> Trace:
         return self._own.begin(id(self))
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._own.end(id(self))
-        except BaseException:
-            self._own.end(id(self))
-            raise
+        self._own.surely_end(id(self))
         self._gone.detach()

@@ -73,7 +73,8 @@ class Gradients:
     def close(self) -> None:
         """Watch no more; what a graph that is still alive tells is not heard."""
         for known in self._parameters.values():
-            known.handle.remove()
+            if known.handle is not None:
+                known.handle.remove()
         for handle in self._handles:
             handle.remove()
         self._parameters.clear()
