@@ -88,6 +88,7 @@ def surroundings() -> dict[str, Any]:
     return {
         "trace": sys.gettrace(),
         "profile": sys.getprofile(),
+        "recursion limit": sys.getrecursionlimit(),
         "random": torch.get_rng_state().tolist(),
         "grad": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(),

@@ -128,6 +128,7 @@ class Guard:
             warnings.warn(self._stopped(error), RuntimeWarning, stacklevel=4)
 
     def _stopped(self, error: Exception) -> str:
+        """What is said of it."""
         stopped = f"tftrace stopped recording at step {self.steps} and the model runs on: "
         if isinstance(error, OSError):  # no room, or no right to write
             stopped += f"the trace cannot be written ({error.strerror or error}). "
