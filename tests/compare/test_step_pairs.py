@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 import tftrace
 from tftrace import Trace
 from tftrace.compare import Pair, align, differences, roles
-from tftrace.navigate.breakpoints import read
+from tftrace.navigate.breakpoints import parse_breakpoint
 from tftrace.show import show_pair
 from tftrace.tui.pairapp import PairApp
 
@@ -101,7 +101,9 @@ def test_a_run_without_layers_has_a_model_and_no_more(tmp_path: Path) -> None:
 
 
 def test_the_screen_walks_both_and_opens_one(runs: dict[str, Trace]) -> None:
-    app = PairApp(runs["bert"], runs["gpt2"], breakpoints=[read("*.ln_1"), read("BertSelfAttention")])
+    app = PairApp(
+        runs["bert"], runs["gpt2"], breakpoints=[parse_breakpoint("*.ln_1"), parse_breakpoint("BertSelfAttention")]
+    )
     norm = next(at for at, pair in enumerate(app.pairs) if pair.label == "layer 0 · norm of attention")
 
     def shown() -> str:

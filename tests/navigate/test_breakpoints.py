@@ -8,7 +8,7 @@ import pytest
 from tftrace import Trace
 from tftrace.errors import TraceError
 from tftrace.navigate import breakpoints, stepping
-from tftrace.navigate.breakpoints import Breakpoint, Breakpoints, column, here, read
+from tftrace.navigate.breakpoints import Breakpoint, Breakpoints, breakpoint_at, matching_steps, parse_breakpoint
 
 from ..support.builders import attention_trace
 
@@ -19,7 +19,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 
 def positions(trace: Trace, text: str) -> list[int]:
-    return np.flatnonzero(column(trace, read(text))).tolist()
+    return np.flatnonzero(matching_steps(trace, parse_breakpoint(text))).tolist()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def positions(trace: Trace, text: str) -> list[int]:
 )
 def test_a_breakpoint_as_it_is_typed(trace: Trace, said: str, found: list[int]) -> None:
     assert positions(trace, said) == found
-    assert read(str(read(said))) == read(said)
+    assert parse_breakpoint(str(parse_breakpoint(said))) == parse_breakpoint(said)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_a_breakpoint_as_it_is_typed(trace: Trace, said: str, found: list[int]) 
 )
 def test_one_that_cannot_be_read_says_why(said: str, sentence: str) -> None:
     with pytest.raises(TraceError, match=sentence):
-        read(said)
+        parse_breakpoint(said)
 
 
 def test_continue_halts_at_breakpoints_and_where_something_is_wrong(trace: Trace) -> None:
     found = Breakpoints(trace)
-    found.toggle(read("key"))
+    found.toggle(parse_breakpoint("key"))
     at = found.halts
     assert at.tolist() == [8, 21, 23, 26]
     assert [stepping.continue_(trace, p, at) for p in (0, 8, 21, 26)] == [8, 21, 23, 29]
@@ -62,7 +62,7 @@ def test_continue_halts_at_breakpoints_and_where_something_is_wrong(trace: Trace
     # what went wrong can be left out, and a breakpoint that is off counts for nothing
     found.wrong = False
     assert found.halts.tolist() == [8, 23]
-    found.replace(read("key"), Breakpoint("key", on=False))
+    found.replace(parse_breakpoint("key"), Breakpoint("key", on=False))
     assert found.halts.tolist() == [0, 15]
     found.toggle(Breakpoint("key"))
     assert not found.all
@@ -70,7 +70,7 @@ def test_continue_halts_at_breakpoints_and_where_something_is_wrong(trace: Trace
 
 def test_the_breakpoint_of_a_step_halts_at_it(trace: Trace) -> None:
     for at in range(len(trace)):
-        assert column(trace, here(trace, at))[at]
-    assert here(trace, 5) == Breakpoint("toy.py:4")
-    assert here(trace, 0) == Breakpoint("Model")
-    assert breakpoints.here(trace, 6) == Breakpoint("attention.query")
+        assert matching_steps(trace, breakpoint_at(trace, at))[at]
+    assert breakpoint_at(trace, 5) == Breakpoint("toy.py:4")
+    assert breakpoint_at(trace, 0) == Breakpoint("Model")
+    assert breakpoints.breakpoint_at(trace, 6) == Breakpoint("attention.query")

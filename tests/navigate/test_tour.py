@@ -16,9 +16,9 @@ def test_each_equation_of_a_paper_once_and_building_blocks_not(tmp_path: Path) -
     trace.meta["equations"]["linear"] = {"cite": "PyTorch documentation, torch.nn.Linear"}
     assert [trace[at].equation for at in tour.stops(trace)] == ["attention"]
     (at,) = tour.stops(trace)
-    assert tour.onward(trace, 0, 1) == at
-    assert tour.onward(trace, at, 1) is None and tour.onward(trace, at, -1) is None
-    assert tour.onward(trace, at + 1, -1) == at
+    assert tour.next_stop(trace, 0, 1) == at
+    assert tour.next_stop(trace, at, 1) is None and tour.next_stop(trace, at, -1) is None
+    assert tour.next_stop(trace, at + 1, -1) == at
 
 
 def test_a_run_without_equations_has_no_walk(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from ..trace.trace import load
 from ._shared import Switch
 
 if TYPE_CHECKING:
-    from ..navigate.verdict_summary import Summary
+    from ..navigate.verdict_summary import VerdictSummary
     from ..trace.trace import Trace
 
 _UNCHECKED = (
@@ -41,7 +41,7 @@ def check(trace: Path, *, json: Switch = False) -> int:
     return int(any(summary.differs for summary in found))
 
 
-def _measured(summary: Summary) -> str:
+def _measured(summary: VerdictSummary) -> str:
     """The residual against its bound, and what the checks cover where that is less than the equation shows."""
     from ..recipes.format.covers import COVERS
     from ..text import number
@@ -55,7 +55,7 @@ def _measured(summary: Summary) -> str:
     return f"{compared}  {summary.covers} ✓: {COVERS[summary.covers]['en']}" if told else compared
 
 
-def _print(trace: Trace, found: list[Summary]) -> None:
+def _print(trace: Trace, found: list[VerdictSummary]) -> None:
     from .. import describe
     from ..describe import MARKS
     from ..text import visible

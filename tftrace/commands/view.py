@@ -13,7 +13,7 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from ..errors import TraceError
-from ..navigate.breakpoints import Breakpoint, read
+from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..terminal import on_screen, say
 from ..trace.trace import Trace
 from ._shared import Lang, Patterns, Switch, present, present_pair
@@ -87,7 +87,7 @@ def _give_memory_back() -> None:
 
 def _breakpoints(patterns: list[str], when: str | None) -> list[Breakpoint]:
     conditioned = "" if when is None else f" when {when}"
-    return [read(pattern + conditioned) for pattern in patterns or (["*"] if when is not None else [])]
+    return [parse_breakpoint(pattern + conditioned) for pattern in patterns or (["*"] if when is not None else [])]
 
 
 def _position(found: Trace, path: Path, step: int | None, halts: list[Breakpoint]) -> int | None:
@@ -99,9 +99,9 @@ def _position(found: Trace, path: Path, step: int | None, halts: list[Breakpoint
         if not 0 <= step < len(whole):
             raise TraceError(f"There is no step {step} in {path}: its steps are 0 to {len(whole) - 1}.")
         return step
-    from ..navigate.breakpoints import column
+    from ..navigate.breakpoints import matching_steps
 
-    at = [int(hits.argmax()) for hits in (column(whole, one) for one in halts) if hits.any()]
+    at = [int(hits.argmax()) for hits in (matching_steps(whole, one) for one in halts) if hits.any()]
     if not at:
         say(f"No step fits {' or '.join(map(str, halts))}.")
     return min(at, default=None)

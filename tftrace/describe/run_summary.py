@@ -61,7 +61,7 @@ def first_wrong(trace: Trace) -> str:
     if not len(found):
         return ""
     at = int(found[0])
-    if findings.made_broken(trace)[at]:
+    if findings.introduced_nonfinite(trace)[at]:
         what = "NaN" if findings.has_nan(trace)[at] else "Inf"
     else:
         status = trace.column("status")[at]

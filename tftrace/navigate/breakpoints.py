@@ -1,6 +1,6 @@
-"""Breakpoints: a pattern of steps, a condition on them, and a count; compiled to the positions where they halt.
+"""Breakpoints: a pattern of steps, a condition and a hit count, resolved to the positions where they halt.
 
-Nothing here runs a model: a breakpoint is a question to the columns of a trace, so it can be set after the run."""
+A breakpoint is a query on the columns of a finished trace. It runs no model and can be set after the run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from ..trace.trace import Trace
 from . import findings
 from .condition import fits, parse
 
-_PLACE = re.compile(r"(.*?)([^/\\]+):(\d{1,9})")  # a folder, a file and a line of it
+_PLACE = re.compile(r"(.*?)([^/\\]+):(\d{1,9})")  # folder, file name, line number
 _PARTS = re.compile(r"(?:(?P<pattern>.+?)\s*)??(?:\bwhen\s+(?P<when>.+?))?(?:\s*\bhit\s+(?P<hit>\d{1,9}))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Breakpoint:
-    """Halts at steps that `pattern` names and for which `condition` is true, from the `hit`-th of them on.
+    """Halts at the steps that match `pattern` and `condition`, from the `hit`-th match on.
 
-    The pattern is that of a path (`encoder.layer.*.attention`, or the end of one: `attention.self`), of a class
-    (`BertSelfAttention`), or a line (`modeling_bert.py:175`); `*` is every step."""
+    Attributes:
+        pattern: A module path or the end of one (`encoder.layer.*.attention`, `attention.self`), a class
+            (`BertSelfAttention`), or a source line (`modeling_bert.py:175`). `*` matches every step.
+        condition: A condition as `navigate.condition.parse` reads it; empty for none.
+        hit: The first match that halts, counted from 1.
+        on: Whether the breakpoint is enabled.
+    """
 
     pattern: str = "*"
     condition: str = ""
@@ -34,15 +39,24 @@ class Breakpoint:
     on: bool = True
 
     def __str__(self) -> str:
-        """As it is typed: `attention.self when nan > 0 hit 3`."""
+        """The breakpoint as a user types it: `attention.self when nan > 0 hit 3`."""
         when = f" when {self.condition}" if self.condition else ""
         return f"{self.pattern}{when}{f' hit {self.hit}' if self.hit > 1 else ''}"
 
 
-def read(text: str) -> Breakpoint:
-    """A breakpoint as it is typed: a pattern, `when` a condition, `hit` a number; each may be left out, not all.
+def parse_breakpoint(text: str) -> Breakpoint:
+    """Parse a breakpoint as a user types it: a pattern, `when` a condition, `hit` a number.
 
-    Raises TraceError if the condition is none."""
+    Args:
+        text: At least one of the three parts, in this order.
+
+    Raises:
+        TraceError: `text` is empty, or its condition cannot be parsed.
+
+    Example:
+        >>> parse_breakpoint("attention.self when nan > 0 hit 3").hit
+        3
+    """
     found = _PARTS.fullmatch(text.strip())
     if found is None or not text.strip():
         raise TraceError("A breakpoint needs a pattern or a condition: write it as 'attention.self when nan > 0'.")
@@ -53,8 +67,15 @@ def read(text: str) -> Breakpoint:
     return Breakpoint(found["pattern"] or "*", found["when"] or "", max(1, int(found["hit"] or 1)))
 
 
-def column(trace: Trace, breakpoint: Breakpoint) -> np.ndarray:
-    """For each step whether the breakpoint, were it on, halts there."""
+def matching_steps(trace: Trace, breakpoint: Breakpoint) -> np.ndarray:
+    """Find the steps that a breakpoint matches, enabled or not.
+
+    Returns:
+        A boolean array with one element per step.
+
+    Raises:
+        TraceError: The breakpoint's condition cannot be parsed.
+    """
     found = _named(trace, breakpoint.pattern)
     if breakpoint.condition:
         found &= fits(trace, parse(breakpoint.condition))
@@ -63,19 +84,26 @@ def column(trace: Trace, breakpoint: Breakpoint) -> np.ndarray:
     return found
 
 
-def here(trace: Trace, position: int) -> Breakpoint:
-    """The breakpoint that `b` sets on a step: its line, or its path (its class, where the path is empty)."""
+def breakpoint_at(trace: Trace, position: int) -> Breakpoint:
+    """The breakpoint that the key `b` sets on a step: its line, else its path (or class, if the path is empty)."""
     file, line = trace.column("file")[position], trace.column("line")[position]
     if trace.column("kind")[position] == schema.LINE and file and line == line:
-        return Breakpoint(place(file, int(line)))
+        return Breakpoint(line_pattern(file, int(line)))
     name = trace.column("name")[position] or trace.column("type")[position]
     return Breakpoint(name or "*")
 
 
 def halts(trace: Trace, found: Iterable[np.ndarray] = (), wrong: bool = True) -> np.ndarray:
-    """Positions where `continue` halts: those of breakpoints, and (`wrong`) where something went wrong.
+    """Find the positions where `continue` halts.
 
-    Without a breakpoint the start of each forward pass is a halt too."""
+    Args:
+        trace: The trace.
+        found: The positions of each breakpoint. Without any, the start of each forward pass is a halt too.
+        wrong: Whether to halt where something went wrong as well (see `findings.wrong`).
+
+    Returns:
+        The sorted positions.
+    """
     at = np.zeros(len(trace), bool)
     given = list(found)
     for positions in given:
@@ -89,7 +117,7 @@ def halts(trace: Trace, found: Iterable[np.ndarray] = (), wrong: bool = True) ->
 
 
 class Breakpoints:
-    """The breakpoints of a trace, each looked up once."""
+    """The breakpoints set on one trace, with their positions cached."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
@@ -98,48 +126,48 @@ class Breakpoints:
         self.wrong = True  # whether `continue` also halts where something went wrong
 
     def positions(self, one: Breakpoint) -> np.ndarray:
-        """Where a breakpoint, were it on, halts."""
+        """Positions that a breakpoint matches, enabled or not."""
         key = (one.pattern, one.condition, one.hit)
         if key not in self._positions:
-            self._positions[key] = np.flatnonzero(column(self._trace, one))
+            self._positions[key] = np.flatnonzero(matching_steps(self._trace, one))
         return self._positions[key]
 
     @property
-    def on(self) -> list[np.ndarray]:
-        """Where each breakpoint that is on halts."""
+    def enabled(self) -> list[np.ndarray]:
+        """Positions of each enabled breakpoint."""
         return [self.positions(one) for one in self.all if one.on]
 
     @property
     def marked(self) -> np.ndarray:
-        """Positions where one that is on halts."""
+        """Positions of all enabled breakpoints together."""
         at = np.zeros(len(self._trace), bool)
-        for positions in self.on:
+        for positions in self.enabled:
             at[positions] = True
         found: np.ndarray = np.flatnonzero(at)
         return found
 
     @property
     def halts(self) -> np.ndarray:
-        """Where `continue` halts."""
-        return halts(self._trace, self.on, self.wrong)
+        """Positions where `continue` halts."""
+        return halts(self._trace, self.enabled, self.wrong)
 
     def toggle(self, one: Breakpoint) -> None:
-        """Set a breakpoint, or take away those with its pattern."""
+        """Set a breakpoint, or remove all with the same pattern."""
         left = [other for other in self.all if other.pattern != one.pattern]
         self.all = left if len(left) < len(self.all) else [*left, one]
 
     def replace(self, old: Breakpoint | None, new: Breakpoint | None) -> None:
-        """Put one in the place of another, or at the end; None takes the old one away."""
+        """Put `new` in the place of `old`, or at the end if `old` is not set; None as `new` removes `old`."""
         at = self.all.index(old) if old in self.all else len(self.all)
         self.all[at : at + 1] = [] if new is None else [new]
 
     def forget(self) -> None:
-        """The trace has grown: look again."""
+        """Drop cached positions, because the trace has grown."""
         self._positions.clear()
 
 
-def place(file: str, line: int) -> str:
-    """The pattern of a source line: `modeling_bert.py:175`."""
+def line_pattern(file: str, line: int) -> str:
+    """The pattern that matches a source line: `modeling_bert.py:175`."""
     return f"{_base(file)}:{line}"
 
 
@@ -148,7 +176,7 @@ def _base(file: str) -> str:
 
 
 def _named(trace: Trace, pattern: str) -> np.ndarray:
-    """Which steps a pattern names; lines are named by their place, or by `*`."""
+    """A column of the steps that a pattern matches. Line steps match only by file and line, or by `*`."""
     if pattern == "*":
         return np.ones(len(trace), bool)
     found: np.ndarray

@@ -1,7 +1,8 @@
 """Conditions on steps: `nan > 0`, `max > 1e3 and type = *Attention`, `verdict = differs`, as boolean columns.
 
-A parser of our own, for a condition may come with a shared state or a script: nothing is evaluated but comparisons of
-the columns named here. A statistic is that of the tensors a step returned or bound; one that fits is enough."""
+Conditions may come from strangers (a shared session, a script), so a parser of our own evaluates nothing but
+comparisons of the columns named here. A statistic refers to the tensors that a step returned or bound; a step matches
+if one of them does."""
 
 from __future__ import annotations
 
@@ -35,12 +36,12 @@ _TOKEN = re.compile(
     r"""|(?P<word>[^\s()<>=!~'"]+))"""
 )
 _NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-zµμ]*)", re.IGNORECASE)
-_LONGEST, _DEEPEST = 1000, 50  # characters, and brackets within brackets
+_LONGEST, _DEEPEST = 1000, 50  # characters of a condition, and levels of nested brackets
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`name compare value`; the value is a number where the name is, which may be a statistic of one `tensor` only."""
+    """`name compare value`, with a number for a numeric name. `tensor` restricts a statistic to one tensor."""
 
     name: str
     compare: str
@@ -50,14 +51,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Not:
-    """Where the inner condition is not true."""
+    """The negation of a condition."""
 
     inner: Condition
 
 
 @dataclass(frozen=True)
 class Both:
-    """`and`, or with `either` `or`, of two conditions."""
+    """Two conditions joined by `and`, or by `or` if `either` is set."""
 
     left: Condition
     right: Condition
@@ -68,7 +69,7 @@ Condition = Comparison | Not | Both
 
 
 def is_condition(text: str) -> bool:
-    """Whether a text that may be either is meant as a condition: it begins as a comparison does."""
+    """Whether a search text is meant as a condition rather than as plain text: it begins with a comparison."""
     first, second = (*_TOKEN.finditer(text), None, None)[:2]
     while first is not None and (first["bracket"] == "(" or first["word"] == "not"):
         text = text[first.end() :]
@@ -77,9 +78,15 @@ def is_condition(text: str) -> bool:
 
 
 def parse(text: str, tensors: bool = False) -> Condition:
-    """Read a condition; with `tensors` a name may also be that of a tensor: `loss > 5` (its mean), `logits.max > 30`.
+    """Parse a condition.
 
-    Raises TraceError with a sentence that says what is expected."""
+    Args:
+        text: Comparisons of the names in `NAMES`, joined by `and`, `or`, `not` and brackets.
+        tensors: Whether a name may also be that of a tensor: `loss > 5` (its mean), `logits.max > 30`.
+
+    Raises:
+        TraceError: `text` is no condition; the message says what was expected.
+    """
     if len(text) > _LONGEST:
         raise TraceError(f"A condition of {len(text)} characters is too long: {_LONGEST} are the most.")
     tokens: list[tuple[str, str]] = []
@@ -88,7 +95,7 @@ def parse(text: str, tensors: bool = False) -> Condition:
         found = _TOKEN.match(text, at)
         if found is None:
             raise TraceError(f"{text[at:].strip()[:20]!r} cannot stand in a condition: write it as 'nan > 0'.")
-        tokens.append(next((kind, said) for kind, said in found.groupdict().items() if said is not None))
+        tokens.append(next((kind, token) for kind, token in found.groupdict().items() if token is not None))
         at = found.end()
     parser = _Parser(tokens, tensors)
     condition = parser.either(0)
@@ -98,7 +105,7 @@ def parse(text: str, tensors: bool = False) -> Condition:
 
 
 class _Parser:
-    """Recursive descent over the tokens that are left."""
+    """A recursive-descent parser; `tokens` holds what has not been read yet."""
 
     def __init__(self, tokens: list[tuple[str, str]], tensors: bool) -> None:
         self.tokens, self._tensors = tokens, tensors
@@ -141,16 +148,16 @@ class _Parser:
         if kind != "compare":
             raise TraceError(f"{name!r} is followed by {compare!r}: expected one of {' '.join(_OPERATORS)} ~.")
         compare = "=" if compare == "==" else compare
-        kind, said = self._next(f"a value after '{name} {compare}'")
+        kind, value = self._next(f"a value after '{name} {compare}'")
         if kind in ("compare", "bracket"):
-            raise TraceError(f"'{name} {compare}' is followed by {said!r}: expected a value.")
+            raise TraceError(f"'{name} {compare}' is followed by {value!r}: expected a value.")
         if name in TEXTS or name in TENSOR_TEXTS or name == "verdict":
             if compare not in ("=", "!=", "~"):
                 raise TraceError(f"{name!r} is a text: compare it with =, != (patterns with *) or ~ (contains).")
-            return Comparison(name, compare, said)
+            return Comparison(name, compare, value)
         if compare == "~":
             raise TraceError(f"{name!r} is a number: compare it with {' '.join(_OPERATORS)}.")
-        return Comparison(name, compare, _number(name, said), tensor)
+        return Comparison(name, compare, _number(name, value), tensor)
 
     def _next(self, expected: str) -> tuple[str, str]:
         if not self.tokens:
@@ -164,19 +171,23 @@ class _Parser:
         return False
 
 
-def _number(name: str, said: str) -> float:
-    found = _NUMBER.fullmatch(said)
+def _number(name: str, text: str) -> float:
+    found = _NUMBER.fullmatch(text)
     if found is None or (found[2] and (name != DURATION or found[2].lower() not in _UNITS)):
         unit = ", with a unit as in 1.5ms" if name == DURATION else ""
-        raise TraceError(f"{said!r} is no number to compare {name!r} with: write it as 0, 1e3 or -0.5{unit}.")
+        raise TraceError(f"{text!r} is no number to compare {name!r} with: write it as 0, 1e3 or -0.5{unit}.")
     return float(found[1].replace("_", "")) * _UNITS[found[2].lower()]
 
 
-# -- where it is true ------------------------------------------------------------------------------------
+# -- evaluation ------------------------------------------------------------------------------------------
 
 
 def fits(trace: Trace, condition: Condition) -> np.ndarray:
-    """For each step whether the condition is true of it."""
+    """Evaluate a condition on every step.
+
+    Returns:
+        A boolean array with one element per step.
+    """
     found: np.ndarray
     if isinstance(condition, Not):
         found = ~fits(trace, condition.inner)
@@ -187,54 +198,55 @@ def fits(trace: Trace, condition: Condition) -> np.ndarray:
         return found
     name = condition.name
     if name == "verdict":
-        same = _worded(condition, list(findings.VERDICTS))
+        same = _match_texts(condition, list(findings.VERDICTS))
         found = np.append(same, condition.compare == "!=")[findings.verdicts(trace)]
         return found
     if name in TEXTS:
         codes, words = trace.words(TEXTS[name])
-        found = np.append(_worded(condition, words), condition.compare == "!=")[codes]
+        found = np.append(_match_texts(condition, words), condition.compare == "!=")[codes]
         return found
     if name in NUMBERS or name == DURATION:
         column = trace.column("duration_ns" if name == DURATION else name)
-        return _compared(column.astype(np.float64), condition)
+        return _match_numbers(column.astype(np.float64), condition)
     if name in CHECKED:
-        return _of_steps(trace, trace.check_positions, _compared(trace.column(name, "checks"), condition))
-    positions, rows = trace.derived(_made)
+        return _steps_of_rows(trace, trace.check_positions, _match_numbers(trace.column(name, "checks"), condition))
+    positions, rows = trace.derived(_result_rows)
     if name in TENSOR_TEXTS:
         codes, words = trace.words(name, "tensors")
-        true = np.append(_worded(condition, words), False)[codes]
+        true = np.append(_match_texts(condition, words), False)[codes]
     else:
-        true = _compared(trace.column(name, "tensors"), condition)
+        true = _match_numbers(trace.column(name, "tensors"), condition)
     if condition.tensor is not None:
         codes, words = trace.words("name", "tensors")
         true &= np.array([*(word == condition.tensor for word in words), False])[codes]
-    return _of_steps(trace, positions, true[rows])
+    return _steps_of_rows(trace, positions, true[rows])
 
 
-def _worded(condition: Comparison, words: list[str]) -> np.ndarray:
-    """For each distinct text whether the comparison holds."""
-    said = str(condition.value)
+def _match_texts(condition: Comparison, words: list[str]) -> np.ndarray:
+    """Whether the comparison holds, for each distinct text."""
+    wanted = str(condition.value)
     if condition.compare == "~":
-        return np.array([said.lower() in word.lower() for word in words], bool)
-    fit = re.compile(translate(said), re.IGNORECASE)
+        return np.array([wanted.lower() in word.lower() for word in words], bool)
+    fit = re.compile(translate(wanted), re.IGNORECASE)
     return np.array([bool(fit.match(word)) == (condition.compare == "=") for word in words], bool)
 
 
-def _compared(numbers: np.ndarray, condition: Comparison) -> np.ndarray:
-    """Where the comparison of numbers is true; a missing one fits nothing, not even `!=`."""
+def _match_numbers(numbers: np.ndarray, condition: Comparison) -> np.ndarray:
+    """Where the comparison of numbers is true. A missing number never matches, not even with `!=`."""
     found: np.ndarray = _OPERATORS[condition.compare](numbers, float(condition.value))
     return found & ~np.isnan(numbers) if condition.compare == "!=" else found
 
 
-def _of_steps(trace: Trace, positions: np.ndarray, true: np.ndarray) -> np.ndarray:
+def _steps_of_rows(trace: Trace, positions: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Which steps have a matching row, given each row's step position."""
     found = np.zeros(len(trace), bool)
     found[positions[true]] = True
     return found
 
 
-def _made(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of tensors that a step returned or bound, and the positions of their steps."""
+def _result_rows(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """The step positions and the table rows of all tensors that a step returned or bound."""
     codes, words = trace.words("role", "tensors")
-    made = [at for at, word in enumerate(words) if word in (schema.OUTPUT, schema.LOCAL)]
-    rows = np.flatnonzero(np.isin(codes, made))
+    roles = [at for at, word in enumerate(words) if word in (schema.OUTPUT, schema.LOCAL)]
+    rows = np.flatnonzero(np.isin(codes, roles))
     return trace.tensor_positions[rows], rows

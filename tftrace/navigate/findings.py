@@ -1,6 +1,6 @@
-"""What was found on each step, as columns over the steps: its verdict, whether it made NaN or Inf, whether it failed.
+"""Findings per step, as columns: its verdict, whether it produced NaN or Inf, whether it failed.
 
-The screen, the stops of stepping and the conditions all ask for these, so they are worked out once a trace."""
+The screen, stepping and conditions all use these columns, so each is computed once per trace and cached."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import numpy as np
 from ..trace import schema
 from ..trace.trace import Trace
 
-VERDICTS = (schema.DIFFERS, schema.HOLDS, schema.UNCHECKED)  # the first that a step has is its mark
+VERDICTS = (
+    schema.DIFFERS,
+    schema.HOLDS,
+    schema.UNCHECKED,
+)  # by precedence: a step shows the first it has
 NONE = len(VERDICTS)
 
 
 def verdicts(trace: Trace) -> np.ndarray:
-    """For each step what its checks come to: an index into VERDICTS, NONE where nothing was checked."""
+    """The verdict of each step, as an index into `VERDICTS`; `NONE` for a step without checks."""
     return trace.derived(_verdicts)
 
 
@@ -27,39 +31,39 @@ def _verdicts(trace: Trace) -> np.ndarray:
 
 
 def has_nan(trace: Trace) -> np.ndarray:
-    """Which steps returned or bound a NaN, or have one in a gradient."""
+    """A boolean column: which steps returned or bound a NaN, or have one in a gradient."""
     return trace.derived(_has_nan)
 
 
 def _has_nan(trace: Trace) -> np.ndarray:
-    return _holders(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "nan")
+    return _steps_with(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "nan")
 
 
 def has_inf(trace: Trace) -> np.ndarray:
-    """Which steps returned or bound an infinity, or have one in a gradient."""
+    """A boolean column: which steps returned or bound an infinity, or have one in a gradient."""
     return trace.derived(_has_inf)
 
 
 def _has_inf(trace: Trace) -> np.ndarray:
-    return _holders(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "inf")
+    return _steps_with(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "inf")
 
 
-def made_broken(trace: Trace) -> np.ndarray:
-    """Which modules returned NaN or Inf where none went in."""
-    return trace.derived(_made_broken)
+def introduced_nonfinite(trace: Trace) -> np.ndarray:
+    """A boolean column: which module calls returned NaN or Inf although none went in."""
+    return trace.derived(_introduced_nonfinite)
 
 
-def _made_broken(trace: Trace) -> np.ndarray:
-    made = _holders(trace, (schema.OUTPUT,), "nan", "inf")
-    given = _holders(trace, (schema.INPUT, schema.PARAMETER), "nan", "inf")
+def _introduced_nonfinite(trace: Trace) -> np.ndarray:
+    made = _steps_with(trace, (schema.OUTPUT,), "nan", "inf")
+    given = _steps_with(trace, (schema.INPUT, schema.PARAMETER), "nan", "inf")
     codes, words = trace.words("kind")
     modules = codes == words.index(schema.MODULE) if schema.MODULE in words else np.zeros(len(trace), bool)
     result: np.ndarray = made & ~given & modules
     return result
 
 
-def _holders(trace: Trace, roles: tuple[str, ...], *counts: str) -> np.ndarray:
-    """Which steps saw a tensor in one of these roles for which one of these counts is not zero."""
+def _steps_with(trace: Trace, roles: tuple[str, ...], *counts: str) -> np.ndarray:
+    """Which steps have a tensor in one of `roles` with a nonzero value in one of the `counts` columns."""
     found = np.zeros(len(trace), bool)
     rows = np.flatnonzero(np.logical_or.reduce([trace.column(name, "tensors") > 0 for name in counts]))
     if len(rows):
@@ -70,7 +74,7 @@ def _holders(trace: Trace, roles: tuple[str, ...], *counts: str) -> np.ndarray:
 
 
 def failed(trace: Trace) -> np.ndarray:
-    """Which steps raised, or never ended."""
+    """A boolean column: which steps raised an exception, or never ended."""
     return trace.derived(_failed)
 
 
@@ -82,12 +86,13 @@ def _failed(trace: Trace) -> np.ndarray:
 
 
 def wrong(trace: Trace) -> np.ndarray:
-    """Positions where something went wrong: a step that raised or never ended, that differs from its equation, or
-    that returned NaN or Inf where none went in."""
+    """Sorted positions of the steps where something went wrong.
+
+    A step raised or never ended, differs from its equation, or returned NaN or Inf although none went in."""
     return trace.derived(_wrong)
 
 
 def _wrong(trace: Trace) -> np.ndarray:
     differs = verdicts(trace) == VERDICTS.index(schema.DIFFERS)
-    found: np.ndarray = np.flatnonzero(failed(trace) | differs | made_broken(trace))
+    found: np.ndarray = np.flatnonzero(failed(trace) | differs | introduced_nonfinite(trace))
     return found

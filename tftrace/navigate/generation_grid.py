@@ -1,6 +1,6 @@
-"""A generation as a grid: a forward pass (a token) is a column, a layer a row, and each cell a call.
+"""A generation as a grid of calls: one column per forward pass (token), one row per layer.
 
-Rows are the largest modules that are no more than a layer: the embeddings, each layer, the head."""
+A row is the largest module that is at most one layer: the embeddings, each layer, the head."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy as np
 from ..trace import schema
 from ..trace.trace import Trace
 from . import findings
-from .siblings import entered
+from .siblings import layer_entries
 from .timeline import MEASURES, norms
 
-EMPTY, PLAIN, DIFFERS, BROKEN = range(4)  # what a cell holds; the later is the worse
+EMPTY, PLAIN, DIFFERS, BROKEN = range(4)  # the states of a cell, from best to worst
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows by name, in order of their first call; columns by forward."""
+    """The grid: its rows by module name, in order of their first call, and its columns by forward pass."""
 
     rows: list[str]
     forwards: list[int]
-    cells: np.ndarray  # position of the first call of a row in a forward, -1 where there is none
-    found: np.ndarray  # EMPTY, PLAIN, DIFFERS or BROKEN, of all inside the call
+    cells: np.ndarray  # (rows, columns): position of the row's first call in the forward, -1 if there is none
+    found: np.ndarray  # (rows, columns): EMPTY, PLAIN, DIFFERS or BROKEN, the worst of what is inside the call
 
     def measured(self, trace: Trace, measure: str) -> np.ndarray:
-        """For each cell the nanoseconds of the call, or the L2 norm of what it returned; NaN where not measured."""
+        """The measure of each cell: nanoseconds of its call (`"time"`) or L2 norm of its result; NaN if unknown."""
         values = trace.column("duration_ns").astype(np.float64) if measure == MEASURES[0] else norms(trace)
         return np.where(self.cells >= 0, values[self.cells], np.nan)
 
     def cell_of(self, trace: Trace, position: int) -> tuple[int, int] | None:
-        """Row and column of the call that a step stands in; of the one before it, where it stands in none."""
+        """Row and column of the cell that contains a step, else of the cell before it; None outside the grid."""
         forward = trace.column("forward")[position]
         column = int(np.searchsorted(self.forwards, forward)) if forward == forward else len(self.forwards)
         if column >= len(self.forwards) or self.forwards[column] != forward or not self.rows:
@@ -43,12 +43,12 @@ class Grid:
 
 
 def grid(trace: Trace) -> Grid:
-    """The grid of a trace, worked out once."""
+    """The generation grid of a trace, cached with the trace."""
     return trace.derived(_grid)
 
 
 def _grid(trace: Trace) -> Grid:
-    calls = _rows(trace)
+    calls = _cell_calls(trace)
     codes, names = trace.words("name")
     forward = trace.column("forward")[calls]
     calls, forward = calls[forward == forward], forward[forward == forward]
@@ -59,7 +59,7 @@ def _grid(trace: Trace) -> Grid:
     forwards = np.unique(forward)
     row, column = place[np.searchsorted(kinds, codes[calls])], np.searchsorted(forwards, forward)
     cells = np.full((len(kinds), len(forwards)), -1, np.int64)
-    cells[row[::-1], column[::-1]] = calls[::-1]  # of several calls the first
+    cells[row[::-1], column[::-1]] = calls[::-1]  # in reverse, so that the first of several calls wins
     found = np.where(cells >= 0, PLAIN, EMPTY).astype(np.int8)
     differs = findings.verdicts(trace) == findings.VERDICTS.index(schema.DIFFERS)
     for what, column_of in ((DIFFERS, differs), (BROKEN, findings.has_nan(trace) | findings.has_inf(trace))):
@@ -70,21 +70,21 @@ def _grid(trace: Trace) -> Grid:
 
 
 def _first_in_forward(trace: Trace, calls: np.ndarray) -> np.ndarray:
-    """How far from the beginning of its forward each call stands, so that rows are in the order of a forward."""
+    """The distance in steps of each call from the start of its forward pass; it gives the order of the rows."""
     roots = np.flatnonzero(trace.parents < 0)
-    begun: np.ndarray = calls - roots[np.searchsorted(roots, calls, side="right") - 1]
-    return begun
+    distance: np.ndarray = calls - roots[np.searchsorted(roots, calls, side="right") - 1]
+    return distance
 
 
-def _rows(trace: Trace) -> np.ndarray:
-    """Positions of the calls that are cells: modules without a layer inside, that stand in modules with one."""
+def _cell_calls(trace: Trace) -> np.ndarray:
+    """Positions of the calls that become cells: modules that contain no layer, inside modules that do."""
     kinds, words = trace.words("kind")
     is_module = np.isin(kinds, [at for at, word in enumerate(words) if word == schema.MODULE])
     modules = np.flatnonzero(is_module)
-    before = np.append(0, np.cumsum(np.isin(np.arange(len(trace)), entered(trace))))
+    before = np.append(0, np.cumsum(np.isin(np.arange(len(trace)), layer_entries(trace))))
     splits = np.zeros(len(trace), bool)
     splits[modules] = before[trace.ends[modules]] > before[modules + 1]
-    splits[trace.parents < 0] = True  # a model without layers is split into its parts
+    splits[trace.parents < 0] = True  # a model without layers is split into its direct children
     above = trace.parents[modules]
     while (lines := (above >= 0) & ~is_module[above]).any():
         above[lines] = trace.parents[above[lines]]

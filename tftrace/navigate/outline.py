@@ -1,6 +1,6 @@
-"""Which steps are rows of the tree: what is folded is left out, and with a filter all but its matches and their calls.
+"""Which steps are visible rows of the tree: folded calls hide their contents, a filter all but its matches.
 
-Worked out in whole columns, so that a fold in a trace of a million steps costs a few milliseconds."""
+The rows are computed on whole columns, so that a fold in a trace of a million steps takes a few milliseconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..trace.trace import Trace
 
 
 class Outline:
-    """Rows and the positions they stand for. Where nothing is folded or filtered, a row is its position."""
+    """The rows of the tree and the positions they show. Without folds and filter, row and position are equal."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
@@ -25,22 +25,22 @@ class Outline:
         return len(self._folded) if self._rows is None else len(self._rows)
 
     def position(self, row: int) -> int:
-        """The step in a row, or in the nearest row there is."""
+        """The step shown in a row, clamped to the rows there are."""
         row = max(0, min(row, len(self) - 1))
         return row if self._rows is None else int(self._rows[row])
 
     def row(self, position: int) -> int:
-        """The row of a step, or of the last one before it that has one."""
+        """The row of a step, or of the last visible step before it."""
         if self._rows is None:
             return position
         return max(0, int(np.searchsorted(self._rows, position, side="right")) - 1)
 
     def shows(self, position: int) -> bool:
-        """Whether a step has a row."""
+        """Whether a step is visible."""
         return len(self) > 0 and self.position(self.row(position)) == position
 
     def forget(self) -> None:
-        """The trace has grown: all is unfolded, and no filter is set."""
+        """Drop folds and filter, because the trace has grown."""
         self._folded, self._wanted = np.zeros(len(self._trace), bool), None
         self._refresh()
 
@@ -48,38 +48,38 @@ class Outline:
 
     @property
     def folded(self) -> list[int]:
-        """Positions of the calls that are folded."""
+        """Positions of the folded calls."""
         found: list[int] = np.flatnonzero(self._folded).tolist()
         return found
 
     def is_folded(self, position: int) -> bool:
-        """Whether what is inside a call has no rows of its own."""
+        """Whether a call hides its contents; a filter overrides folds."""
         return self._wanted is None and bool(self._folded[position])
 
     def foldable(self, position: int) -> bool:
-        """Whether a step is a call with steps inside."""
+        """Whether a step is a call that contains steps."""
         return bool(_foldable(self._trace)[position])
 
     def fold(self, positions: Iterable[int], folded: bool = True) -> None:
-        """Fold or unfold these calls; others than calls with steps inside are left as they are."""
+        """Fold or unfold these calls; positions that are not foldable are ignored."""
         at = np.fromiter(positions, np.int64)
         at = at[(at >= 0) & (at < len(self._folded))]
         self._folded[at[_foldable(self._trace)[at]]] = folded
         self._refresh()
 
     def fold_all(self, but: int) -> None:
-        """Fold every call except those around the step `but`."""
+        """Fold every call except those around the step `but`, which stays visible."""
         self._folded = _foldable(self._trace).copy()
         self._folded[_around(self._trace, but)] = False
         self._refresh()
 
     def unfold_all(self) -> None:
-        """Give every step a row."""
+        """Unfold every call."""
         self._folded[:] = False
         self._refresh()
 
     def reveal(self, position: int) -> bool:
-        """Unfold what hides a step; whether anything did."""
+        """Unfold the calls that hide a step; return whether there were any."""
         around = [at for at in _around(self._trace, position) if self._folded[at]]
         if around:
             self.fold(around, folded=False)
@@ -89,16 +89,16 @@ class Outline:
 
     @property
     def filtered(self) -> bool:
-        """Whether a filter is set; folds are not looked at then."""
+        """Whether a filter is set; it overrides folds."""
         return self._wanted is not None
 
     def filter(self, wanted: np.ndarray | None) -> None:
-        """Only steps for which the column is true, and the steps around them; None for all."""
+        """Show only the steps for which the boolean column is true and those around them; None shows all."""
         self._wanted = wanted
         self._refresh()
 
     def wanted(self, position: int) -> bool:
-        """Whether a step fits the filter itself."""
+        """Whether a step itself matches the filter, not only a step inside it."""
         return self._wanted is None or bool(self._wanted[position])
 
     def _refresh(self) -> None:
@@ -112,7 +112,7 @@ class Outline:
 
 
 def _inside(trace: Trace, calls: np.ndarray) -> np.ndarray:
-    """Which steps are inside of one of these calls."""
+    """Which steps are inside one of these calls."""
     size = len(trace)
     change = np.zeros(size + 1, np.int32)
     change[calls + 1] += 1

@@ -1,6 +1,7 @@
-"""The same place elsewhere: the next call of a module, the same step one layer on, or one token on.
+"""Jumps to the same place elsewhere: the next call of a module, the next layer, the next token.
 
-Pure functions `(trace, position) -> position` like those of stepping; a place is a name, a kind and a source line."""
+Like those of `stepping`, these are pure functions `(trace, position) -> position`. Two steps are at the same place if
+they have the same module name, kind and source line. Without a target, the position is returned unchanged."""
 
 from __future__ import annotations
 
@@ -11,43 +12,47 @@ import numpy as np
 from ..trace import schema
 from ..trace.trace import Trace
 
-_LAYER = re.compile(r"(?<![^.])\d+(?![^.])")  # a whole part of a path that is a number
+_LAYER = re.compile(r"(?<![^.])\d+(?![^.])")  # a part of a module path that is a number
 
 
 def next_same(trace: Trace, position: int) -> int:
-    """The next step at the same place: a further call of that module, a further run of that line."""
-    return _next(_like(trace, position), position)
+    """The next step at the same place: the next call of that module or run of that line."""
+    return _next(_same_place(trace, position), position)
 
 
 def back_same(trace: Trace, position: int) -> int:
-    """The step before at the same place."""
-    return _before(_like(trace, position), position)
+    """The previous step at the same place."""
+    return _previous(_same_place(trace, position), position)
 
 
 def next_layer(trace: Trace, position: int) -> int:
-    """The same place in the layer after; where there is none, the next layer that is entered."""
-    there = _next(_same_elsewhere(trace, position), position)
-    return there if there != position else _next(entered(trace), position)
+    """The same place in the next layer; if there is none, the start of the next layer."""
+    there = _next(_same_in_other_layers(trace, position), position)
+    return there if there != position else _next(layer_entries(trace), position)
 
 
 def back_layer(trace: Trace, position: int) -> int:
-    """The same place in the layer before; where there is none, the last layer that was entered."""
-    there = _before(_same_elsewhere(trace, position), position)
-    return there if there != position else _before(entered(trace), position)
+    """The same place in the previous layer; if there is none, the start of the previous layer."""
+    there = _previous(_same_in_other_layers(trace, position), position)
+    return there if there != position else _previous(layer_entries(trace), position)
 
 
 def next_token(trace: Trace, position: int) -> int:
-    """The same place in the next forward pass, of which a generation has one a token."""
+    """The same place in the next forward pass; a generation has one per token."""
     return _token(trace, position, 1)
 
 
 def back_token(trace: Trace, position: int) -> int:
-    """The same place in the forward pass before."""
+    """The same place in the previous forward pass."""
     return _token(trace, position, -1)
 
 
 def run_to(trace: Trace, position: int, file: str, line: int) -> int | None:
-    """The next step that runs this source line; if none comes, the last one before; None if it never ran."""
+    """Find the next step that runs a source line.
+
+    Returns:
+        Its position; if the line does not run again, the last one before `position`; None if it never ran.
+    """
     codes, files = trace.words("file")
     if file not in files:
         return None
@@ -57,22 +62,24 @@ def run_to(trace: Trace, position: int, file: str, line: int) -> int | None:
     if not len(found):
         return None
     ahead = _next(found, position)
-    return ahead if ahead != position else _before(found, position)
+    return ahead if ahead != position else _previous(found, position)
 
 
 def layer(trace: Trace, position: int) -> int | None:
-    """The number of the layer that a step stands in; None outside of layers."""
-    number = int(trace.derived(_layered)[1][trace.words("name")[0][position]])
+    """The number of the layer that contains a step; None outside of layers."""
+    number = int(trace.derived(_layer_codes)[1][trace.words("name")[0][position]])
     return number if number >= 0 else None
 
 
-def entered(trace: Trace) -> np.ndarray:
-    """Positions of the module calls that enter a layer: those in a layer that their caller is not in."""
-    return trace.derived(_entered)
+def layer_entries(trace: Trace) -> np.ndarray:
+    """Sorted positions of the module calls that enter a layer: their caller is not in that layer."""
+    return trace.derived(_layer_entries)
 
 
-def _layered(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """For each distinct name (and, last, for none) its number without the layer's, and the layer's, -1 for none."""
+def _layer_codes(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays over the distinct names, and a last element for no name.
+
+    The first gives names that differ only in the layer number the same code; the second is the layer number, or -1."""
     names = trace.words("name")[1]
     general: dict[str, int] = {}
     plain, number = np.full(len(names) + 1, -1), np.full(len(names) + 1, -1)
@@ -84,11 +91,11 @@ def _layered(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     return plain, number
 
 
-def _like(trace: Trace, position: int, any_layer: bool = False) -> np.ndarray:
-    """Positions of the steps at the same place, or at that place in any layer."""
+def _same_place(trace: Trace, position: int, any_layer: bool = False) -> np.ndarray:
+    """Positions of the steps at the same place; with `any_layer`, in all layers."""
     codes = trace.words("name")[0]
     if any_layer:
-        codes = trace.derived(_layered)[0][codes]
+        codes = trace.derived(_layer_codes)[0][codes]
     kinds = trace.words("kind")[0]
     found = np.flatnonzero((codes == codes[position]) & (kinds == kinds[position]))
     if trace.column("kind")[position] == schema.LINE:
@@ -97,18 +104,18 @@ def _like(trace: Trace, position: int, any_layer: bool = False) -> np.ndarray:
     return found
 
 
-def _same_elsewhere(trace: Trace, position: int) -> np.ndarray:
-    """The same place in other layers; empty outside of layers."""
+def _same_in_other_layers(trace: Trace, position: int) -> np.ndarray:
+    """Positions of the steps at the same place in other layers; empty outside of layers."""
     own = layer(trace, position)
     if own is None:
         return np.zeros(0, np.int64)
-    like = _like(trace, position, any_layer=True)
-    found: np.ndarray = like[_numbers(trace)[like] != own]
+    same = _same_place(trace, position, any_layer=True)
+    found: np.ndarray = same[_layer_numbers(trace)[same] != own]
     return found
 
 
-def _entered(trace: Trace) -> np.ndarray:
-    numbers, above = _numbers(trace), trace.parents
+def _layer_entries(trace: Trace) -> np.ndarray:
+    numbers, above = _layer_numbers(trace), trace.parents
     outside = (above < 0) | (numbers[np.maximum(above, 0)] != numbers)
     kinds, words = trace.words("kind")
     modules = kinds == words.index(schema.MODULE) if schema.MODULE in words else np.zeros(len(trace), bool)
@@ -116,31 +123,34 @@ def _entered(trace: Trace) -> np.ndarray:
     return found
 
 
-def _numbers(trace: Trace) -> np.ndarray:
-    """For each step the number of its layer, -1 outside."""
-    numbers: np.ndarray = trace.derived(_layered)[1][trace.words("name")[0]]
+def _layer_numbers(trace: Trace) -> np.ndarray:
+    """The layer number of each step, -1 outside of layers."""
+    numbers: np.ndarray = trace.derived(_layer_codes)[1][trace.words("name")[0]]
     return numbers
 
 
 def _token(trace: Trace, position: int, direction: int) -> int:
+    """The same place `direction` forward passes on, else the start of that pass, else `position`."""
     forward = trace.column("forward")
     own = forward[position]
     if own != own:
         return position
-    like = _like(trace, position)
-    there = like[forward[like] == own + direction]
+    same = _same_place(trace, position)
+    there = same[forward[same] == own + direction]
     if len(there):
-        turn = int(np.searchsorted(like[forward[like] == own], position))
-        return int(there[min(turn, len(there) - 1)])
+        nth = int(np.searchsorted(same[forward[same] == own], position))
+        return int(there[min(nth, len(there) - 1)])
     roots = np.flatnonzero((forward == own + direction) & (trace.column("depth") == 0))
     return int(roots[0]) if len(roots) else position
 
 
 def _next(found: np.ndarray, position: int) -> int:
+    """The first of the sorted positions after `position`, else `position`."""
     place = int(np.searchsorted(found, position, side="right"))
     return int(found[place]) if place < len(found) else position
 
 
-def _before(found: np.ndarray, position: int) -> int:
+def _previous(found: np.ndarray, position: int) -> int:
+    """The last of the sorted positions before `position`, else `position`."""
     place = int(np.searchsorted(found, position, side="left")) - 1
     return int(found[place]) if place >= 0 else position

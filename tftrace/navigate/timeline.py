@@ -1,5 +1,6 @@
-"""A measure along the steps of a forward pass, in as many columns as there is room for: what the bar below the tree
-draws. Time is what a step took itself, without the steps inside it."""
+"""A measure along the steps of a forward pass, binned into the columns of the bar below the tree.
+
+Time is self time: the duration of a step without the steps inside it."""
 
 from __future__ import annotations
 
@@ -12,33 +13,44 @@ MEASURES = ("time", "l2")
 
 
 def root(trace: Trace, position: int) -> int:
-    """The outermost call around a step: where its forward pass begins."""
+    """The outermost call around a step, which column_starts its forward pass."""
     while (above := trace.parent(position)) is not None:
         position = above
     return position
 
 
-def starts(first: int, end: int, columns: int) -> np.ndarray:
-    """For each column the first of the steps `first` to `end` that it stands for."""
+def column_starts(first: int, end: int, columns: int) -> np.ndarray:
+    """The first step of each column, when steps `first` to `end` (exclusive) are spread over `columns`."""
     return first + np.arange(columns) * (end - first) // max(1, columns)
 
 
 def measured(trace: Trace, first: int, end: int, columns: int, measure: str) -> np.ndarray:
-    """For each column the nanoseconds its steps took themselves, or the largest L2 norm that one of them returned;
-    NaN where nothing was measured."""
-    values = trace.derived(_own_time if measure == "time" else _norms)
-    at = starts(first, end, columns)
-    together = np.add if measure == "time" else np.fmax
-    found: np.ndarray = values[at] if end - first <= columns else together.reduceat(values[:end], at)
+    """Aggregate a measure over each column of steps.
+
+    Args:
+        trace: The trace.
+        first: The first step.
+        end: The step after the last.
+        columns: How many columns to fill.
+        measure: `"time"` for the summed self time in nanoseconds, `"l2"` for the largest L2 norm of a result.
+
+    Returns:
+        One float per column; NaN where nothing was measured.
+    """
+    values = trace.derived(_self_time if measure == "time" else _norms)
+    at = column_starts(first, end, columns)
+    combine = np.add if measure == "time" else np.fmax
+    found: np.ndarray = values[at] if end - first <= columns else combine.reduceat(values[:end], at)
     return found
 
 
 def column_of(position: int, first: int, end: int, columns: int) -> int:
-    """The column that a step stands in."""
-    return int(np.searchsorted(starts(first, end, columns), position, side="right")) - 1
+    """The column that contains a step."""
+    return int(np.searchsorted(column_starts(first, end, columns), position, side="right")) - 1
 
 
-def _own_time(trace: Trace) -> np.ndarray:
+def _self_time(trace: Trace) -> np.ndarray:
+    """The self time of each step in nanoseconds, never negative."""
     taken = np.nan_to_num(trace.column("duration_ns").astype(np.float64))
     inside = trace.parents >= 0
     own = taken - np.bincount(trace.parents[inside], weights=taken[inside], minlength=len(taken))
@@ -47,7 +59,7 @@ def _own_time(trace: Trace) -> np.ndarray:
 
 
 def norms(trace: Trace) -> np.ndarray:
-    """For each step the largest L2 norm of a tensor that it returned; NaN where it returned none."""
+    """The largest L2 norm of each step's results; NaN for a step without results."""
     return trace.derived(_norms)
 
 

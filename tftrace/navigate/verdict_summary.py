@@ -1,4 +1,4 @@
-"""The verdicts of a run, equation by equation."""
+"""The verdicts of a run, summarised per equation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,24 @@ from ..trace.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """One equation on all the steps it describes. `residual` and `bound` are of the step that came closest to the
-    bound, or went furthest beyond it."""
+class VerdictSummary:
+    """The verdicts of one equation over all its steps.
+
+    Attributes:
+        equation: The id of the equation.
+        cite: The citation of its paper.
+        holds: How many steps hold.
+        differs: How many steps differ.
+        unchecked: How many steps were not checked.
+        cells: How many cells were compared in all.
+        residual: The largest difference of the worst step, the one with the largest residual/bound ratio.
+        bound: The rounding bound of that step.
+        worst: The position of that step.
+        first: The position of the first step that differs.
+        variants: The variants that fit where the equation differs, with counts.
+        reasons: Why steps were not checked, or what differs, with counts.
+        covers: What the checks cover, where that is less than the equation shows.
+    """
 
     equation: str
     cite: str
@@ -26,26 +41,26 @@ class Summary:
     cells: int
     residual: float | None
     bound: float | None
-    worst: int | None  # position of that step
-    first: int | None  # position of the first step that differs
-    variants: dict[str, int]  # names of those that fit where it differs, and how often
-    reasons: dict[str, int]  # why it was not checked, or what differs
-    covers: str = ""  # what the checks cover, where that is less than the equation shows
+    worst: int | None
+    first: int | None
+    variants: dict[str, int]
+    reasons: dict[str, int]
+    covers: str = ""
 
     @property
     def share(self) -> float | None:
-        """The residual in parts of its bound: at most 1 where the equation holds."""
+        """The ratio residual/bound of the worst step: at most 1 where the equation holds."""
         if self.residual is None or self.bound is None:
             return None
         return self.residual / self.bound if self.bound else (float("inf") if self.residual else 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields and `share` as a dictionary for JSON."""
         return asdict(self) | {"share": self.share}
 
 
-def summaries(trace: Trace) -> list[Summary]:
-    """One for each equation: those that differ first, then in the order in which they first stand in the trace."""
+def summaries(trace: Trace) -> list[VerdictSummary]:
+    """Summarise each equation: those that differ first, else in order of first appearance in the trace."""
     table, positions = trace.checks, trace.check_positions
     codes, names = _codes(table["equation"])
     verdict, verdicts = _codes(table["verdict"])
@@ -59,12 +74,12 @@ def summaries(trace: Trace) -> list[Summary]:
         rows = np.flatnonzero(codes == code)
         counts = Counter(verdicts[v] for v in verdict[rows].tolist() if v >= 0)
         wrong = rows[[verdicts[v] == schema.DIFFERS if v >= 0 else False for v in verdict[rows].tolist()]]
-        # of what differs the furthest beyond; unchecked steps have no share
+        # an unchecked step has no ratio (-1), so it is never the worst
         worst = int(rows[share[rows].argmax()])
         measured = share[worst] >= 0
         recipe = trace.equation(name) or {}
         found.append(
-            Summary(
+            VerdictSummary(
                 equation=name,
                 cite=str(recipe.get("cite") or ""),
                 holds=counts[schema.HOLDS],
@@ -84,11 +99,12 @@ def summaries(trace: Trace) -> list[Summary]:
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """The column dictionary-encoded: a code per row (-1 for null) and the texts."""
     encoded = column.combine_chunks().dictionary_encode()
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
     return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
 
 
 def _counted(column: pa.ChunkedArray, rows: np.ndarray) -> dict[str, int]:
-    """The texts in these rows, the most frequent first."""
+    """The distinct texts in these rows with their counts, the most frequent first."""
     return dict(Counter(text for text in column.take(pa.array(rows)).to_pylist() if text).most_common())

@@ -119,7 +119,7 @@ class TraceApp(ReadingApp):
         self.fold(event.position)
 
     def on_steps_pane_marking(self, event: StepsPane.Marking) -> None:
-        self.toggle_breakpoint(stops.here(self.trace, event.position))
+        self.toggle_breakpoint(stops.breakpoint_at(self.trace, event.position))
 
     def on_grid_pane_chosen(self, event: GridPane.Chosen) -> None:
         self.jump(event.position)

@@ -80,7 +80,7 @@ class LookingApp(ScreenedApp[None]):
     # -- the guided walk ----------------------------------------------------------------------------------
 
     def action_walk(self, by: int) -> None:
-        found = tour.onward(self.trace, self.position, by)
+        found = tour.next_stop(self.trace, self.position, by)
         if found is None:
             where = "last" if by > 0 else "first"
             return self.said(f"That was the {where} of the papers' equations in this run.")

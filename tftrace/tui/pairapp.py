@@ -18,7 +18,7 @@ from textual.widgets import Static
 
 from ..compare import COMPARED, Difference, Pair, align, differences
 from ..errors import TraceError
-from ..navigate.breakpoints import Breakpoint, column
+from ..navigate.breakpoints import Breakpoint, matching_steps
 from ..text import visible
 from ..trace.trace import Trace
 from . import session_state
@@ -194,7 +194,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
                     rows[at] = row
             halts = np.zeros(len(trace), np.bool_)
             for one in breakpoints:
-                halts |= column(trace, one)
+                halts |= matching_steps(trace, one)
             here = np.flatnonzero(halts)
             while here.size:
                 found.update(rows[here][rows[here] >= 0].tolist())

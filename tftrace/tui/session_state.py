@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import TraceError
-from ..navigate.breakpoints import Breakpoint, read
+from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..trace.trace import Trace
 from .paint.palette import DARK, PALETTES
 
@@ -140,5 +140,5 @@ def _step(found: Any) -> tuple[int, int]:
 
 def _breakpoint(found: Any) -> Breakpoint:
     one = Breakpoint(str(found["pattern"]), str(found["condition"]), max(1, int(found["hit"])), bool(found["on"]))
-    read(str(one))
+    parse_breakpoint(str(one))
     return one

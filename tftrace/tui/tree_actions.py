@@ -254,8 +254,8 @@ class WalkingApp(LookingApp):
     def _breakpoint_here(self) -> Breakpoint:
         place = self.query_one(SourcePane).cursor
         if place is not None:
-            return Breakpoint(breakpoints.place(*place))
-        return breakpoints.here(self.trace, self.position)
+            return Breakpoint(breakpoints.line_pattern(*place))
+        return breakpoints.breakpoint_at(self.trace, self.position)
 
     def action_breakpoint(self) -> None:
         """Set one on this step, or take those away that name it."""
@@ -279,14 +279,14 @@ class WalkingApp(LookingApp):
 
         def typed(text: str) -> str:
             try:
-                found = int(breakpoints.column(self.trace, breakpoints.read(text)).sum())
+                found = int(breakpoints.matching_steps(self.trace, breakpoints.parse_breakpoint(text)).sum())
             except TraceError as error:
                 return str(error).partition(":")[0]
             return f"{found} step{'s' if found != 1 else ''}"
 
         def done(text: str) -> str:
             try:
-                new = breakpoints.read(text) if text.strip() else None
+                new = breakpoints.parse_breakpoint(text) if text.strip() else None
             except TraceError as error:
                 return str(error)
             self.breakpoints.replace(old, new)

@@ -76,7 +76,7 @@ class BarPane(Pane, inherit_bindings=False):
         if timed:  # one slow step, such as the first use of a library, would leave nothing of the others to see
             share = 1 + np.log10(np.maximum(share, 10.0**-_DECADES)) / _DECADES
         height = np.ceil(share * 8).astype(int).clip(0, 8)
-        starts = timeline.starts(first, end, width)
+        starts = timeline.column_starts(first, end, width)
         broken = findings.has_nan(self._trace) | findings.has_inf(self._trace)
         odd = np.logical_or.reduceat(broken[:end], starts)
         out = Text(no_wrap=True)
@@ -91,7 +91,7 @@ class BarPane(Pane, inherit_bindings=False):
         wrong = findings.wrong(self._trace)
         rows = ((self._marked.matches, "•", palette.warm), (self._marked.notes, "✎", palette.violet),
                 (self._marked.breakpoints, "●", palette.bad), (wrong, "✗", palette.bad))  # fmt: skip
-        starts = timeline.starts(first, end, width)
+        starts = timeline.column_starts(first, end, width)
         for positions, sign, color in rows:
             inside = positions[np.searchsorted(positions, first) : np.searchsorted(positions, end)]
             for column in np.unique(np.searchsorted(starts, inside, side="right") - 1).tolist():
@@ -106,5 +106,5 @@ class BarPane(Pane, inherit_bindings=False):
         offset = event.get_content_offset(self)
         if offset is not None and 0 <= offset.x < self.space.width:
             first = timeline.root(self._trace, self._position)
-            starts = timeline.starts(first, int(self._trace.ends[first]), self.space.width)
+            starts = timeline.column_starts(first, int(self._trace.ends[first]), self.space.width)
             self.post_message(self.Chosen(int(starts[offset.x])))

@@ -152,7 +152,7 @@ class SourcePane(Pane):
         ran = at in self._ran or here
         chosen = self.has_focus and at == self._line
         pointer = "▶" if at == code.first else "›" if chosen else " "
-        broken = bool(self._stops) and stops.place(code.file, at) in self._stops
+        broken = bool(self._stops) and stops.line_pattern(code.file, at) in self._stops
         bar = "┃" if ran else "╎" if at in code.later else " "
         number = style(palette.warm if here or chosen else palette.soft if ran else palette.faint, bold=here or chosen)
         out = Text(no_wrap=True)
