@@ -59,16 +59,16 @@ def laid(trace: Trace, depth: int | None) -> tuple[Graph, Drawing]:
 def test_nothing_stands_on_anything_else(trace: Trace, depth: int | None) -> None:
     found, drawing = laid(trace, depth)
     whole = (0.0, 0.0, drawing.width, drawing.height)
-    assert all(inside(box, whole) for box in [*drawing.nodes.values(), *drawing.frames.values()])
+    assert all(inside(box, whole) for box in [*drawing.nodes.values(), *drawing.clusters.values()])
     assert not any(overlap(one, other) for one, other in combinations(drawing.nodes.values(), 2))
     for at, node in enumerate(found.nodes):
-        for number, frame in drawing.frames.items():
-            around, group = [], node.group
-            while group is not None:
-                around.append(group)
-                group = found.groups[group].parent
+        for number, rectangle in drawing.clusters.items():
+            around, cluster = [], node.cluster
+            while cluster is not None:
+                around.append(cluster)
+                cluster = found.clusters[cluster].parent
             fits = inside if number in around else (lambda one, other: not overlap(one, other))
-            assert fits(drawing.nodes[at], frame)
+            assert fits(drawing.nodes[at], rectangle)
 
 
 @pytest.mark.parametrize("depth", [2, None, 9])

@@ -36,13 +36,13 @@ def recorded(folders: pytest.TempPathFactory, family: str, **options: Any) -> tf
 
 
 def arrows(found: Graph) -> set[tuple[str, str]]:
-    """Titles of the boxes at both ends; where several have a title, the frame's stands before it."""
+    """Titles of the boxes at both ends; where several have a title, the cluster's stands before it."""
     titles = [node.title for node in found.nodes]
 
     def name(at: int) -> str:
-        group = found.nodes[at].group
-        several = titles.count(titles[at]) > 1 and group is not None
-        return f"{found.groups[group].title}/{titles[at]}" if several and group is not None else titles[at]
+        cluster = found.nodes[at].cluster
+        several = titles.count(titles[at]) > 1 and cluster is not None
+        return f"{found.clusters[cluster].title}/{titles[at]}" if several and cluster is not None else titles[at]
 
     return {(name(edge.source), name(edge.target)) for edge in found.edges}
 
@@ -60,7 +60,7 @@ LAYER = {
 
 def test_a_layer_as_the_paper_draws_it(bert: tftrace.Trace) -> None:
     found = graph(bert, "encoder.layer.1")
-    assert {group.title for group in found.groups} == {"attention", "self", "output", "intermediate"}
+    assert {cluster.title for cluster in found.clusters} == {"attention", "self", "output", "intermediate"}
     # THEN heads, residual and feed-forward stand as in the code, and the dropouts, which did nothing, are not drawn
     assert arrows(found) >= LAYER | {
         ("hidden_states", "output/+"),

@@ -1,4 +1,4 @@
-"""Exports: one file a format, found by the extension of the path or by its name."""
+"""Exports: one module per format, chosen by the extension of the path or by name."""
 
 from .formats import FORMATS, Format, export
 

@@ -1,4 +1,4 @@
-"""The formats of an export, and writing one so that an interrupted export leaves nothing behind."""
+"""The export formats, and `export`, which leaves nothing behind when it is interrupted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..terminal import data
 from ..trace.trace import Trace
 from .target import into_file, into_folder
 
-Writer = Callable[..., Any]  # (trace, binary stream, **options); a folder's takes a path in place of the stream
+Writer = Callable[..., Any]  # (trace, binary stream, **options); for a folder a path instead of the stream
 STDOUT = "-"
 
 _DIAGRAM = ("depth", "under", "forward")
@@ -22,27 +22,38 @@ _DIAGRAM = ("depth", "under", "forward")
 
 @dataclass(frozen=True)
 class Format:
-    """One format: the endings of its files, and the function here that writes it, imported when it is needed."""
+    """One format.
+
+    Attributes:
+        name: The name for `--format`.
+        endings: The file name endings that select it.
+        writer: The function that writes it, as `module:function` in this package; imported on first use.
+        options: The options that it takes.
+        folder: The function that writes it as a folder of files, or empty; standard output still gets one file.
+        binary: Whether the format is not text.
+        wrote: The function that tells whether an export wrote a folder and everything in it, as `module:function`.
+    """
 
     name: str
     endings: tuple[str, ...]
-    writer: str  # module:function
+    writer: str
     options: tuple[str, ...] = ()
-    folder: str = ""  # the function that writes it as a folder of files; into a pipe it is one file
+    folder: str = ""
     binary: bool = False
-    wrote: str = ""  # the function that says whether it wrote a folder, and all that is in it
+    wrote: str = ""
 
     def write(self, trace: Trace, stream: BinaryIO, **options: Any) -> None:
         """Write the trace to a binary stream."""
         _function(self.writer)(trace, stream, **options)
 
     def write_folder(self, trace: Trace, path: Path, **options: Any) -> None:
-        """Write the trace as the files of a new folder."""
+        """Write the trace as files into an existing empty folder."""
         _function(self.folder)(trace, path, **options)
 
 
-def _function(place: str) -> Writer:
-    module, name = place.split(":")
+def _function(path: str) -> Writer:
+    """Import the function at `module:function`."""
+    module, name = path.split(":")
     found: Writer = getattr(import_module(f".{module}", __package__), name)
     return found
 
@@ -68,31 +79,45 @@ FORMATS = {
 def export(
     trace: Trace, path: str | os.PathLike[str], *, overwrite: bool = False, format: str | None = None, **options: Any
 ) -> None:
-    """Write the trace in the format that the path's extension names, or in `format`; `-` is standard output.
+    """Write the trace to a file, or for Parquet to a folder. An interrupted export leaves the old file as it was.
 
-    Diagrams (mermaid, dot, svg) take `depth`, `under` and `forward`, as `tftrace.flow.graph` does. Raises TraceError
-    for a format that there is not, a file that exists (unless `overwrite`) or cannot be written. What was there before
-    an interrupted export is there after it, and no half file."""
-    said = os.fspath(path)
-    form = _format(said, format)
+    Args:
+        trace: The trace.
+        path: The target; its extension selects the format. `-` is standard output and needs `format`.
+        overwrite: Whether an existing target may be replaced.
+        format: The name of a format in `FORMATS`.
+        **options: For diagrams (mermaid, dot, svg): `depth`, `under` and `forward` of `tftrace.flow.graph`.
+
+    Raises:
+        TraceError: The format is unknown or does not take an option, the target exists, or it cannot be written.
+
+    Example:
+        >>> export(trace, "run.svg", under="encoder.layer.0", depth=2)
+    """
+    target = os.fspath(path)
+    form = _format(target, format)
     options = {name: value for name, value in options.items() if value is not None}
     for name in options:
         if name not in form.options:
             takers = ", ".join(one.name for one in FORMATS.values() if name in one.options)
             raise TraceError(f"--{name} is for {takers or 'no format'}, and not for {form.name}: leave it out.")
-    if said == STDOUT:
+    if target == STDOUT:
         stream = data(form.binary)
         form.write(trace, stream, **options)
         stream.flush()
     elif form.folder:
-        target, wrote = Path(said).expanduser(), _function(form.wrote)
-        into_folder(target, lambda part: form.write_folder(trace, part, **options), overwrite, wrote)
+        into_folder(
+            Path(target).expanduser(),
+            lambda part: form.write_folder(trace, part, **options),
+            overwrite,
+            _function(form.wrote),
+        )
     else:
-        into_file(Path(said).expanduser(), lambda stream: form.write(trace, stream, **options), overwrite)
+        into_file(Path(target).expanduser(), lambda stream: form.write(trace, stream, **options), overwrite)
 
 
 def _format(path: str, name: str | None) -> Format:
-    """The format that is named, or that the longest known ending of the path stands for."""
+    """The format of that name, else the one with the longest ending that fits the path."""
     known = ", ".join(f"{form.endings[0]}" for form in FORMATS.values())
     if name is not None:
         if name.lower() not in FORMATS:

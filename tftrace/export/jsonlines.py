@@ -1,4 +1,4 @@
-"""JSON: an object a step, with its source line, its tensors and its verdicts; one a line, or all in one document."""
+"""JSON: one object per step with its source line, tensors and checks, as JSON Lines or as one document."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, BinaryIO
 from ..trace import notes
 from ..trace.trace import Trace
 
-_AT_ONCE = 4096  # steps
+_AT_ONCE = 4096  # steps read at once
 
 
 def write(trace: Trace, stream: BinaryIO) -> None:
-    """Write JSON Lines: a step a line."""
+    """Write JSON Lines: one step per line."""
     for step in objects(trace):
         stream.write(dumps(step).encode() + b"\n")
 
 
 def document(trace: Trace, limit: int | None = None) -> Iterator[str]:
-    """`{"meta": …, "steps": […]}` piece by piece; what is in meta.json, and the steps."""
+    """The document `{"meta": …, "steps": […]}` in pieces: the contents of meta.json and the first `limit` steps."""
     yield '{"meta": ' + dumps(trace.meta) + ',\n"steps": ['
     for at, step in enumerate(objects(trace, 0, limit)):
         yield (",\n" if at else "\n") + dumps(step)
@@ -34,8 +34,11 @@ def write_document(trace: Trace, stream: BinaryIO) -> None:
 
 
 def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
-    """The steps from `start` to before `stop`, each a row of the steps table with `source`, `tensors` and `checks`
-    (with `covers` where one checks less than its equation shows), and with `note` where it has one."""
+    """Yield steps `start` to `stop` (exclusive) as plain data.
+
+    Each is a row of the steps table with `source`, `tensors` and `checks`, and `note` if the step has one. A check
+    has `covers` if it checks less than its equation shows.
+    """
     stop = len(trace) if stop is None else min(stop, len(trace))
     noted = notes.read(trace)
     for first in range(start, stop, _AT_ONCE):
@@ -55,7 +58,7 @@ def _covering(trace: Trace, check: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by_step(trace: Trace, table: str, first: int, last: int) -> Iterator[list[dict[str, Any]]]:
-    """The rows of a table that belong to each step from `first` to before `last`."""
+    """The rows of a table for each of the steps `first` to `last` (exclusive)."""
     bounds = trace.bounds(table)[first : last + 1]
     rows = trace.part(table, bounds[0], bounds[-1]).to_pylist()
     ends = (bounds - bounds[0]).tolist()
@@ -63,12 +66,13 @@ def _by_step(trace: Trace, table: str, first: int, last: int) -> Iterator[list[d
 
 
 def _source(trace: Trace, row: dict[str, Any]) -> str:
+    """The source text of a step's statement, empty if it is not known."""
     first, last = row["line"] or 0, max(row["line"] or 0, row["end_line"] or 0)
     return "\n".join(trace.source(row["file"])[first - 1 : last]) if first > 0 else ""
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """Printable ASCII, so that no terminal is moved by a stranger's text; NaN and Inf, which JSON has not, as null."""
+    """JSON text in printable ASCII, so that a stranger's text cannot control a terminal; NaN and Inf become null."""
     try:
         said = json.dumps(value, allow_nan=False, indent=indent)
     except ValueError:
@@ -77,6 +81,7 @@ def dumps(value: Any, indent: int | None = None) -> str:
 
 
 def _finite(value: Any) -> Any:
+    """The value with None for each NaN and Inf."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,5 +1,6 @@
-"""Parquet: the rows of the CSV with their types, in a folder with a partition a rank, as DuckDB, Polars, Spark and
-Ray Data read it. Into a pipe it is one file."""
+"""Parquet: the rows of the CSV export with their types, in a folder with one partition per rank.
+
+DuckDB, Polars, Spark and Ray Data read such folders. Standard output gets one file."""
 
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ _OURS = re.compile(r"rank=-?\d+(/part-\d+\.parquet)?")  # all that a folder hold
 
 
 def write(trace: Trace, stream: BinaryIO) -> None:
-    """Write one file of all ranks; the stream need not be one that can be wound back."""
+    """Write one file with all ranks; the stream need not be seekable."""
     _write(stream, SCHEMA, batches(trace))
 
 
 def write_folder(trace: Trace, path: Path) -> None:
-    """Write `rank=N/part-M.parquet` for each rank; the rank is the folder's, and no column of the file."""
+    """Write `rank=N/part-M.parquet` for each rank; the rank is in the folder name, not a column of the files."""
     ranks = trace.column("rank")
     edges = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]
     for number, (start, stop) in enumerate(pairwise(edges)):

@@ -1,8 +1,7 @@
-"""A timeline in Chrome's Trace Event Format, which Perfetto and chrome://tracing open: each step a duration inside its
-parent's, a process a rank.
+"""A timeline in Chrome's Trace Event Format for Perfetto and chrome://tracing: a slice per step, a process per rank.
 
-Durations are the recorded ones, without the time that recording took. Between them the clock ran on, so steps are set
-on a time line of their own, on which each lies inside its parent and after the one before it."""
+Recorded durations exclude the time that recording took, but recorded start times do not. Steps are therefore moved to a
+timeline of their own, where each lies inside its parent and after its predecessor."""
 
 from __future__ import annotations
 
@@ -17,11 +16,11 @@ from ..trace import schema
 from ..trace.trace import Trace
 from .jsonlines import dumps, objects
 
-_BETWEEN = 90  # per cent of what a step did itself that are drawn before and between its children, the rest after them
+_BETWEEN = 90  # per cent of a step's self time drawn before and between its children; the rest is drawn after them
 
 
 def write(trace: Trace, stream: BinaryIO) -> None:
-    """Write one JSON object with `traceEvents`; times are in microseconds, as the format has them."""
+    """Write one JSON object with `traceEvents`; times are in microseconds, as the format requires."""
     model = visible(str(trace.meta.get("model") or "model"))
     stream.write(b'{"displayTimeUnit": "ns", "otherData": ' + dumps({"model": model}).encode() + b',\n"traceEvents": [')
     for at, event in enumerate(_events(trace, model)):
@@ -33,9 +32,9 @@ def _events(trace: Trace, model: str) -> Iterator[dict[str, Any]]:
     starts, durations, lanes = timeline(trace)
     ranks = trace.column("rank")
     for rank in np.unique(ranks).tolist():
-        yield _named("process_name", rank, 0, f"rank {rank} · {model}")
+        yield _metadata("process_name", rank, 0, f"rank {rank} · {model}")
         for lane in np.unique(lanes[ranks == rank]).tolist():
-            yield _named("thread_name", rank, lane, f"forward passes {lane}" if lane else "forward passes")
+            yield _metadata("thread_name", rank, lane, f"forward passes {lane}" if lane else "forward passes")
     for at, step in enumerate(objects(trace)):
         verdict = describe.verdict(trace, at)
         yield {
@@ -50,7 +49,7 @@ def _events(trace: Trace, model: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _named(what: str, rank: int, lane: int, name: str) -> dict[str, Any]:
+def _metadata(what: str, rank: int, lane: int, name: str) -> dict[str, Any]:
     return {"name": what, "ph": "M", "pid": rank, "tid": lane, "args": {"name": name}}
 
 
@@ -78,55 +77,62 @@ def _arguments(trace: Trace, at: int, step: dict[str, Any]) -> dict[str, Any]:
 
 
 def timeline(trace: Trace) -> tuple[list[int], list[int], np.ndarray]:
-    """For each step its start and its duration in nanoseconds, nested as the steps are, and which row of its rank it is
-    drawn in: forward passes of several threads, which overlap, get a row each."""
-    began = _whole(trace.column("start_ns"))
-    lasted = _whole(trace.column("duration_ns"))
+    """Lay out the steps on a timeline where children lie inside their parents.
+
+    Returns:
+        The start of each step and its duration, both in nanoseconds, and its lane: the row of its rank that it is
+        drawn in. Overlapping forward passes, of several threads, get a lane each.
+    """
+    recorded_starts = _nanoseconds(trace.column("start_ns"))
+    durations = _nanoseconds(trace.column("duration_ns"))
     parents = trace.parents.tolist()
     size = len(parents)
-    inside = [0] * size  # nanoseconds that the children of a step take
+    inside = [0] * size  # nanoseconds that the children of each step take
     for at in range(size - 1, -1, -1):
-        lasted[at] = max(lasted[at], inside[at])
+        durations[at] = max(durations[at], inside[at])
         if parents[at] >= 0:
-            inside[parents[at]] += lasted[at]
-    idle, waits = [0] * size, [0] * size  # what the clock showed between children, and before each
-    clock = list(began)
+            inside[parents[at]] += durations[at]
+    gaps_inside, gaps = (
+        [0] * size,
+        [0] * size,
+    )  # recorded: between a step's children, before a step
+    clock = list(recorded_starts)
     for at in range(size):
         above = parents[at]
         if above >= 0:
-            waits[at] = max(0, began[at] - clock[above])
-            idle[above] += waits[at]
-            clock[above] = began[at] + lasted[at]
-    starts, cursor, spent = [0] * size, [0] * size, [0] * size
+            gaps[at] = max(0, recorded_starts[at] - clock[above])
+            gaps_inside[above] += gaps[at]
+            clock[above] = recorded_starts[at] + durations[at]
+    starts, cursor, gaps_so_far = [0] * size, [0] * size, [0] * size
     for at in range(size):
         above = parents[at]
         if above < 0:
-            starts[at] = began[at]
-        else:  # of what its parent did itself, as much lies before a step as its share of the waits was
-            spent[above] += waits[at]
-            own = lasted[above] - inside[above]
-            share = own * _BETWEEN * spent[above] // (100 * idle[above]) if idle[above] else 0
+            starts[at] = recorded_starts[at]
+        else:  # the parent's self time is split between its children in proportion to the recorded gaps
+            gaps_so_far[above] += gaps[at]
+            own = durations[above] - inside[above]
+            share = own * _BETWEEN * gaps_so_far[above] // (100 * gaps_inside[above]) if gaps_inside[above] else 0
             starts[at] = starts[above] + cursor[above] + share
-            cursor[above] += lasted[at]
-    return starts, lasted, _lanes(trace, starts, lasted)
+            cursor[above] += durations[at]
+    return starts, durations, _lanes(trace, starts, durations)
 
 
-def _lanes(trace: Trace, starts: list[int], lasted: list[int]) -> np.ndarray:
+def _lanes(trace: Trace, starts: list[int], durations: list[int]) -> np.ndarray:
+    """The lane of each step: the first lane of its rank that is free when its forward pass starts."""
     lanes = np.zeros(len(starts), np.int64)
     ranks = trace.column("rank")
-    free: dict[tuple[int, int], int] = {}  # when the row of a rank is free again
+    free: dict[tuple[int, int], int] = {}  # (rank, lane) -> when it is free again
     roots = np.flatnonzero(trace.parents < 0).tolist()
     for root in sorted(roots, key=lambda at: starts[at]):
         rank, lane = int(ranks[root]), 0
         while free.get((rank, lane), starts[root]) > starts[root]:
             lane += 1
-        free[rank, lane] = starts[root] + lasted[root]
+        free[rank, lane] = starts[root] + durations[root]
         lanes[root : int(trace.ends[root])] = lane
     return lanes
 
 
-def _whole(column: np.ndarray) -> list[int]:
-    """Nanoseconds as whole numbers, none of them below zero; what is not known is zero. The trace may be a stranger's:
-    what is beyond a hundred years is not time."""
+def _nanoseconds(column: np.ndarray) -> list[int]:
+    """Nanoseconds as nonnegative integers, zero where unknown. A damaged trace's times are cut at a hundred years."""
     found: list[int] = np.nan_to_num(column.astype(float)).clip(0, 3.2e18).astype(np.int64).tolist()
     return found

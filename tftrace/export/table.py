@@ -1,4 +1,4 @@
-"""One row a (step, tensor): as Arrow tables, a DataFrame, or a CSV that runs nothing in a spreadsheet."""
+"""The joined table, one row per (step, tensor): as Arrow, as a DataFrame, or as CSV that is safe in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _STEP = ("step", "parent", "depth", "forward", "rank", "kind", "name", "type", "
 _TENSOR = ("role", "tensor_name", "tensor", "shape", "dtype", "device", "numel", "nbytes", *schema.STATISTICS)
 _CHECK = ("equation", "verdict", "residual", "bound")
 
-_COLUMN = {"tensor_name": "name"}  # what a column is called in its own table
+_COLUMN = {"tensor_name": "name"}  # names in their own table, where they differ
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "")
-_AT_ONCE = 16_384  # steps whose rows are in memory at once
+_AT_ONCE = 16_384  # steps that are joined at once
 
-COLUMNS = (*_STEP, *_TENSOR, *_CHECK)  # a contract: other programs read this header
+COLUMNS = (*_STEP, *_TENSOR, *_CHECK)  # fixed: other programs rely on this header
 
 
 def joined(trace: Trace) -> pa.Table:
-    """Every step with each of its tensors (a step without any has one row), and the verdict on its equation."""
+    """Join every step with its tensors and the verdict on its equation; a step without tensors has one row."""
     return pa.concat_tables([SCHEMA.empty_table(), *batches(trace)])
 
 
 def batches(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
-    """The rows of `joined` in order, some thousand steps at a time; of the steps from `start` to before `stop`."""
+    """Yield the rows of `joined` for steps `start` to `stop` (exclusive), some thousand steps at a time."""
     stop = len(trace) if stop is None else stop
     for first in range(start, stop, _AT_ONCE):
         yield _joined(trace, first, min(first + _AT_ONCE, stop))
 
 
 def _joined(trace: Trace, first: int, last: int) -> pa.Table:
-    """The rows of the steps from `first` to before `last`."""
+    """The joined rows of steps `first` to `last` (exclusive)."""
     steps = trace.part("steps", first, last, [*_STEP, "equation"])
     tensor, check = (trace.bounds(table)[first : last + 1] for table in ("tensors", "checks"))
     tensors = trace.part("tensors", tensor[0], tensor[-1], [_COLUMN.get(n, n) for n in _TENSOR]).rename_columns(_TENSOR)
@@ -60,7 +60,7 @@ def _joined(trace: Trace, first: int, last: int) -> pa.Table:
 
 
 def _shapes(column: pa.ChunkedArray) -> pa.Array:
-    """`1x128x768`; a scalar's is an empty text."""
+    """Shapes as text: `1x128x768`, empty for a scalar."""
     texts = pc.cast(pc.list_flatten(column), pa.string())
     lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
@@ -71,7 +71,7 @@ def _shapes(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _fields() -> list[pa.Field]:
-    """The columns with the types that they have in their tables."""
+    """The columns with their types, those of their own tables."""
     types = {name: kind for table in (schema.CHECKS, schema.TENSORS, schema.STEPS)
              for name, kind in zip(table.names, table.types, strict=True)}  # fmt: skip
     types |= {"tensor_name": pa.string(), "shape": pa.string()}
@@ -82,7 +82,7 @@ SCHEMA = pa.schema(_fields())
 
 
 def to_frame(table: pa.Table) -> pandas.DataFrame:
-    """An Arrow table as a DataFrame; whole numbers that may be missing keep their type (`Int64`)."""
+    """An Arrow table as a DataFrame; integer columns with missing values stay integers (`Int64`)."""
     import pandas
 
     frame: pandas.DataFrame = table.to_pandas(types_mapper={pa.int64(): pandas.Int64Dtype()}.get)
@@ -90,7 +90,7 @@ def to_frame(table: pa.Table) -> pandas.DataFrame:
 
 
 def write(trace: Trace, stream: BinaryIO) -> None:
-    """Write the joined table as CSV; missing cells are empty, a present empty text (a scalar's shape) is `""`."""
+    """Write the joined table as CSV. A missing value is an empty cell, an empty text (a scalar's shape) is `""`."""
     stream.write((",".join(COLUMNS) + "\n").encode())
     for part in batches(trace):
         if len(part):
@@ -99,7 +99,7 @@ def write(trace: Trace, stream: BinaryIO) -> None:
 
 
 def _cells(column: pa.ChunkedArray) -> pa.Array:
-    """A column as the texts of its cells."""
+    """A column as CSV cells."""
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if pa.types.is_string(array.type):
         words = array.dictionary_encode()
@@ -112,8 +112,8 @@ def _cells(column: pa.ChunkedArray) -> pa.Array:
 
 
 def csv_text(value: str) -> str:
-    """Quoted where CSV needs it; text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    start = value.replace("\ufeff", "").lstrip()[:1]  # a spreadsheet may drop a byte order mark, and knows wide signs
+    """A CSV cell: quoted if necessary, with an apostrophe before text that a spreadsheet would run as a formula."""
+    start = value.replace("\ufeff", "").lstrip()[:1]  # a spreadsheet drops byte order marks, reads full width
     if (value and start in _FORMULA) or value[:1] in ("\t", "\r", "\n"):
         value = "'" + value
     if value and not any(c in value for c in ',"\r\n'):

@@ -1,4 +1,4 @@
-"""Writes beside the target and moves it there in one step: what is interrupted leaves nothing, and spoils nothing."""
+"""Writes beside the target, then moves the result there in one step, so that an interruption damages nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _BUFFER = 1 << 20  # bytes
 
 
 def into_file(target: Path, write: Callable[[BinaryIO], None], overwrite: bool) -> None:
-    """Have a file written. Raises TraceError if it exists, unless `overwrite`, or cannot be written."""
+    """Create a file with the content that `write` produces.
+
+    Raises:
+        TraceError: The target exists and `overwrite` is not set, or it cannot be written.
+    """
     part = _beside(target)
     try:
         _check(target, overwrite, _plain)
@@ -29,8 +33,13 @@ def into_file(target: Path, write: Callable[[BinaryIO], None], overwrite: bool) 
 
 
 def into_folder(target: Path, write: Callable[[Path], None], overwrite: bool, wrote: Callable[[Path], bool]) -> None:
-    """Have a folder written. Raises TraceError as `into_file` does; `overwrite` replaces a plain file, or a folder of
-    which `wrote` says that an export wrote all of it."""
+    """Create a folder with the files that `write` produces.
+
+    `overwrite` replaces a plain file, or a folder that only an export wrote, which `wrote` tells.
+
+    Raises:
+        TraceError: The target exists and may not be replaced, or it cannot be written.
+    """
 
     def check(found: Path, shown: Path) -> None:
         if not _is_plain(found) and not (_is_folder(found) and wrote(found)):

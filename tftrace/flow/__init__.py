@@ -1,7 +1,9 @@
-"""Where tensors come from and go to: between steps by identity, through source lines by the names that they read."""
+"""Data flow: which step made a tensor, which steps took it, and the graph of a forward pass.
+
+Between steps a tensor is followed by its number, through source lines by the names that they read."""
 
 from .build import graph
-from .parts import Edge, Graph, Group, Node
+from .parts import Cluster, Edge, Graph, Node
 from .producers import consumers, producer
 
-__all__ = ["Edge", "Graph", "Group", "Node", "consumers", "graph", "producer"]
+__all__ = ["Cluster", "Edge", "Graph", "Node", "consumers", "graph", "producer"]

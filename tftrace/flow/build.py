@@ -1,4 +1,4 @@
-"""Builds the graph of a part of a trace: for each box, where each tensor that it took came from."""
+"""Builds the flow graph of a part of a trace: for each box, where each of its input tensors came from."""
 
 from __future__ import annotations
 
@@ -11,61 +11,69 @@ from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 from . import parts as g
-from .producers import makes, producer
-from .reads import Reads, base, chosen, reads
+from .producers import makes_tensor, producer
+from .reads import Reads, reads, rows_of_read, variable
 from .scope import Scope, top
 
-_HIDDEN = re.compile(r"mask|past_key_value|cache|^mems$", re.IGNORECASE)  # they go everywhere and hide the rest
-_OPERATORS = {"add": "+", "mul": "×"}  # of torch's functions
-_FARTHEST = 200  # lines and calls that one tensor is followed through
-_MOST_NAMES = 20_000  # lines of a call whose names are remembered
+_HIDDEN = re.compile(r"mask|past_key_value|cache|^mems$", re.IGNORECASE)  # these go everywhere and would hide the rest
+_OPERATORS = {"add": "+", "mul": "×"}  # torch functions that are drawn as operators
+_MOST_HOPS = 200  # how many lines and calls a tensor is followed through
+_MOST_NAMES = 20_000  # how many lines of a call are indexed by name
 
-Source = tuple[int, str]  # place of a node, and how it is known
+Source = tuple[int, str]  # index of a node, and how the link to it is known (SAME, LINE or ORDER)
 
 
 def graph(trace: Trace, under: str | None = None, depth: int | None = None, forward: int = 0) -> g.Graph:
-    """The flow of one forward pass, or of the part `under` a module (its path, the end of it, or a pattern).
+    """Build the flow graph of one forward pass, or of a part of it.
 
-    `depth` says how many calls inside one another are opened; without it as many as make a picture of some twenty
-    boxes. Weights, masks and caches are not drawn, nor calls that return what they took. Raises TraceError if there is
-    no such module or forward, or for more boxes than can be looked at."""
+    Weights, masks and caches are left out, and so are calls that return their input unchanged.
+
+    Args:
+        trace: The trace.
+        under: The module to draw: its path, the end of its path, or a glob pattern; None for the whole pass.
+        depth: How many levels of nested calls to open; None for as many as give about twenty boxes.
+        forward: The number of the forward pass, from 0.
+
+    Raises:
+        TraceError: There is no such module or forward pass, or the graph would have too many boxes.
+    """
     return _Builder(trace, under, depth, forward).graph
 
 
 class _Builder:
-    """Follows the tensors of one part; `graph` is what came of it."""
+    """Follows the tensors of one part of a trace; `graph` is the result."""
 
     def __init__(self, trace: Trace, under: str | None, depth: int | None, forward: int) -> None:
         self._trace = trace
         at = top(trace, under, forward)
-        keeps = makes(trace)
+        keeps = makes_tensor(trace)
         end = int(trace.ends[at])
-        if not keeps[at:end].any():  # a trace without tensors: its calls are all there is to draw
+        if not keeps[at:end].any():  # a trace without tensors: draw all its calls
             keeps = np.ones(len(trace), bool)
         self._scope = Scope(trace, at, depth, keeps)
         forwards = int(np.nan_to_num(trace.column("forward").astype(float)).max(initial=0)) + 1
         self.graph = g.Graph(at, self._scope.depth, forward, forwards)
-        self._known: dict[tuple[int, int], frozenset[Source]] = {}
+        self._cache: dict[tuple[int, int], frozenset[Source]] = {}
         self._names: dict[int, dict[str, list[tuple[int, TensorRow]]]] = {}
-        self._terminals: dict[int, int] = {}  # tensor -> its input node
+        self._terminals: dict[int, int] = {}  # tensor -> index of its input node
         self._joins: dict[tuple[int, int], int] = {}
         self._arrows: dict[tuple[int, int], list[tuple[TensorRow, str]]] = {}
         self._build()
 
     def _build(self) -> None:
         trace, scope = self._trace, self._scope
-        frames = self._frames()
+        clusters = self._clusters()
         for at in (scope.boxes + scope.top).tolist():
-            group = next((frames[frame] for frame in scope.frames(at) if frame in frames), None)
-            above = self.graph.groups[group].position if group is not None else scope.top
-            self.graph.nodes.append(g.Node(g.CALL, at, self._title(at, above), self._detail(at), group))
+            cluster = next((clusters[call] for call in scope.opened_calls(at) if call in clusters), None)
+            above = self.graph.clusters[cluster].position if cluster is not None else scope.top
+            self.graph.nodes.append(g.Node(g.CALL, at, self._title(at, above), self._detail(at), cluster))
         boxes = list(enumerate((scope.boxes + scope.top).tolist()))
         for number, at in boxes:
-            for row in _once(row for row in trace.tensors_of(at) if row.role == schema.INPUT):
-                for source in self._source(row.tensor, at, 0):
+            for row in _distinct(row for row in trace.tensors_of(at) if row.role == schema.INPUT):
+                for source in self._sources(row.tensor, at, 0):
                     self._arrow(source, number, row)
         returned = [row for row in trace.tensors_of(scope.top) if row.role == schema.OUTPUT and not _hidden(row)]
-        found = [(source, row) for row in _once(returned) for source in self._source(row.tensor, scope.top, 0)]
+        found = [(source, row) for row in _distinct(returned) for source in self._sources(row.tensor, scope.top, 0)]
         if found and any(self.graph.nodes[source].kind != g.INPUT for (source, _), _ in found):
             names = list(dict.fromkeys(row.name or "output" for _, row in found))
             title = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
@@ -74,23 +82,23 @@ class _Builder:
                 self._arrow(source, len(self.graph.nodes) - 1, row)
         self._finish()
 
-    # -- where a tensor came from ---------------------------------------------------------------------
+    # -- the sources of a tensor ----------------------------------------------------------------------
 
-    def _source(self, tensor: int, at: int, far: int) -> frozenset[Source]:
-        """The nodes that made the tensor which the step at `at` saw."""
+    def _sources(self, tensor: int, at: int, hops: int) -> frozenset[Source]:
+        """The nodes that made the tensor seen by the step at `at`, cached."""
         key = (tensor, at)
-        if far > _FARTHEST:
+        if hops > _MOST_HOPS:
             return frozenset()
-        if key not in self._known:
-            self._known[key] = frozenset()  # a stranger's tensors may come from one another
-            self._known[key] = self._found(tensor, at, far + 1)
-        return self._known[key]
+        if key not in self._cache:
+            self._cache[key] = frozenset()  # guards against cycles in a damaged trace
+            self._cache[key] = self._find_sources(tensor, at, hops + 1)
+        return self._cache[key]
 
-    def _found(self, tensor: int, at: int, far: int) -> frozenset[Source]:
+    def _find_sources(self, tensor: int, at: int, hops: int) -> frozenset[Source]:
         trace, scope = self._trace, self._scope
         maker = producer(trace, at, tensor)
         if maker is None:
-            return self._inline(tensor, at, far)
+            return self._sources_of_inline(tensor, at, hops)
         if not scope.top <= maker < scope.end:
             return self._terminal(tensor, at)
         box = scope.of(maker)
@@ -98,16 +106,16 @@ class _Builder:
             return frozenset({(box, g.SAME)})
         kind = trace.column("kind")[maker]
         if kind == schema.LINE:
-            return self._through(reads(trace, maker), maker, (maker, tensor), far)
+            return self._sources_of_line(reads(trace, maker), maker, (maker, tensor), hops)
         if kind in schema.CALLS and (inner := self._last_box(maker)) is not None:
-            return frozenset({(inner, g.ORDER)})  # what happened to it inside was not recorded
-        rows = _once(row for row in trace.tensors_of(maker) if row.role == schema.INPUT)
-        sources = _through(found for row in rows for found in self._source(row.tensor, maker, far))
+            return frozenset({(inner, g.ORDER)})  # what happened inside the call was not recorded
+        rows = _distinct(row for row in trace.tensors_of(maker) if row.role == schema.INPUT)
+        sources = _linked_by_line(found for row in rows for found in self._sources(row.tensor, maker, hops))
         operator = next((sign for op, sign in _OPERATORS.items() if op in (trace.column("type")[maker] or "")), "")
         return self._joined(operator, maker, (maker, tensor), sources)
 
-    def _inline(self, tensor: int, at: int, far: int) -> frozenset[Source]:
-        """What no step returned: an input of the part, or made among the arguments of the call that took it first."""
+    def _sources_of_inline(self, tensor: int, at: int, hops: int) -> frozenset[Source]:
+        """The sources of a tensor that no step returned: an input of the part, or made in a call's arguments."""
         trace, scope = self._trace, self._scope
         while at > scope.top:
             call = trace.parent(at)
@@ -119,26 +127,26 @@ class _Builder:
             return self._terminal(tensor, at) if any(self._took(at, tensor)) else frozenset()
         line = trace.parent(at)
         if line is not None and trace.column("kind")[line] == schema.LINE:
-            return self._through(reads(trace, line, at), line, (at, tensor), far)
+            return self._sources_of_line(reads(trace, line, at), line, (at, tensor), hops)
         before = self._box_before(at)
         return frozenset() if before is None else frozenset({(before, g.ORDER)})
 
-    def _through(self, read: Reads, line: int, key: tuple[int, int], far: int) -> frozenset[Source]:
-        """What a line made its value from: the calls in it, and what its names stood for then."""
+    def _sources_of_line(self, read: Reads, line: int, key: tuple[int, int], hops: int) -> frozenset[Source]:
+        """The sources of a line's value: the calls in it, and the tensors that its names were bound to."""
         trace = self._trace
         found: set[Source] = set()
         for call in read.calls:
-            returned = _once(row for row in trace.tensors_of(call) if row.role == schema.OUTPUT)
-            found |= {source for row in returned for source in self._source(row.tensor, call, far)}
+            returned = _distinct(row for row in trace.tensors_of(call) if row.role == schema.OUTPUT)
+            found |= {source for row in returned for source in self._sources(row.tensor, call, hops)}
         for name in read.names:
-            rows = self._bound(trace.call_of(line), base(name), line)
+            rows = self._bindings(trace.call_of(line), variable(name), line)
             for at, row in rows:
-                if row in chosen([each for _, each in rows], name):
-                    found |= self._source(row.tensor, at, far)
-        return self._joined(read.operator, line, key, _through(found))
+                if row in rows_of_read([each for _, each in rows], name):
+                    found |= self._sources(row.tensor, at, hops)
+        return self._joined(read.operator, line, key, _linked_by_line(found))
 
-    def _bound(self, call: int, name: str, before: int) -> list[tuple[int, TensorRow]]:
-        """The tensors that a name of a call's code stood for before a line: bound by a line, or given to the call."""
+    def _bindings(self, call: int, name: str, before: int) -> list[tuple[int, TensorRow]]:
+        """The tensors bound to a variable of a call's code before a line, by an earlier line or as an argument."""
         if call not in self._names:
             known = self._names[call] = {}
             kinds = self._trace.column("kind")
@@ -147,7 +155,7 @@ class _Builder:
             bound = ((at, row) for at in lines for row in self._trace.tensors_of(at) if row.role == schema.LOCAL)
             for at, row in [*((call, row) for row in given), *bound]:
                 if not _hidden(row):
-                    known.setdefault(base(row.name), []).append((at, row))
+                    known.setdefault(variable(row.name), []).append((at, row))
         rows = [found for found in self._names[call].get(name, ()) if found[0] < before]
         return [found for found in rows if found[0] == rows[-1][0]]
 
@@ -157,7 +165,7 @@ class _Builder:
     # -- nodes and arrows -----------------------------------------------------------------------------
 
     def _terminal(self, tensor: int, at: int) -> frozenset[Source]:
-        """The node of an input of the part."""
+        """The input node of a tensor that comes from outside the part."""
         if tensor not in self._terminals:
             rows = [row for row in self._trace.tensors_of(self._scope.top) if row.tensor == tensor]
             rows = rows or [row for row in self._trace.tensors_of(at) if row.tensor == tensor]
@@ -168,15 +176,15 @@ class _Builder:
         return frozenset({(self._terminals[tensor], g.SAME)})
 
     def _joined(self, operator: str, line: int, key: tuple[int, int], sources: frozenset[Source]) -> frozenset[Source]:
-        """The node where several sources come together in an operator; the sources themselves where there is none."""
+        """The node of an operator that joins several sources; without an operator, the sources themselves."""
         if not operator or len({place for place, _ in sources}) < 2:
             return sources
         if key not in self._joins:
-            frames = {group.position: place for place, group in enumerate(self.graph.groups)}
-            around = [self._trace.call_of(line), *self._scope.frames(line)]
-            group = next((frames[frame] for frame in around if frame in frames), None)
+            clusters = {cluster.position: place for place, cluster in enumerate(self.graph.clusters)}
+            around = [self._trace.call_of(line), *self._scope.opened_calls(line)]
+            cluster = next((clusters[call] for call in around if call in clusters), None)
             self._joins[key] = len(self.graph.nodes)
-            self.graph.nodes.append(g.Node(g.JOIN, line, operator, group=group))
+            self.graph.nodes.append(g.Node(g.JOIN, line, operator, cluster=cluster))
             row = next((row for row in self._trace.tensors_of(key[0]) if row.tensor == key[1]), None)
             for source in sources:
                 if row is not None:
@@ -188,30 +196,32 @@ class _Builder:
         if place != target and not _hidden(row):
             self._arrows.setdefault((place, target), []).append((row, how))
 
-    def _frames(self) -> dict[int, int]:
-        """The opened calls that hold two boxes or more, from the outside in; one that holds what another does is it."""
+    def _clusters(self) -> dict[int, int]:
+        """Make clusters of the opened calls with two or more boxes; return the index of each call's cluster.
+
+        Outer clusters come first. Of several calls with the same boxes only the outermost becomes a cluster."""
         boxes = (self._scope.boxes + self._scope.top).tolist()
-        held: dict[int, list[int]] = {}
+        boxes_inside: dict[int, list[int]] = {}
         for at in boxes:
-            for frame in self._scope.frames(at):
-                held.setdefault(frame, []).append(at)
-        places: dict[int, int] = {}
+            for call in self._scope.opened_calls(at):
+                boxes_inside.setdefault(call, []).append(at)
+        index: dict[int, int] = {}
         seen: set[tuple[int, ...]] = {tuple(boxes)}
-        for frame in sorted(held):
-            inside = tuple(held[frame])
+        for call in sorted(boxes_inside):
+            inside = tuple(boxes_inside[call])
             if len(inside) < 2 or inside in seen:
                 continue
             seen.add(inside)
-            parent = next((places[outer] for outer in self._scope.frames(frame) if outer in places), None)
-            above = self.graph.groups[parent].position if parent is not None else self._scope.top
-            places[frame] = len(self.graph.groups)
-            self.graph.groups.append(g.Group(frame, self._title(frame, above), self._detail(frame), parent))
-        return places
+            parent = next((index[outer] for outer in self._scope.opened_calls(call) if outer in index), None)
+            above = self.graph.clusters[parent].position if parent is not None else self._scope.top
+            index[call] = len(self.graph.clusters)
+            self.graph.clusters.append(g.Cluster(call, self._title(call, above), self._detail(call), parent))
+        return index
 
     def _finish(self) -> None:
-        """Arrows from what was gathered; a function that nothing comes from, such as a mask's, is not drawn."""
+        """Make the edges, drop functions whose results are unused (such as a mask's), and sort the nodes."""
         for (source, target), given in self._arrows.items():
-            rows = _once(row for row, _ in given)
+            rows = _distinct(row for row, _ in given)
             how = min((how for _, how in given), key=(g.SAME, g.LINE, g.ORDER).index)
             shapes = tuple(dict.fromkeys(row.shape for row in rows))
             self.graph.edges.append(g.Edge(source, target, shapes, tuple(row.name for row in rows), how))
@@ -237,7 +247,7 @@ class _Builder:
         return last - 1 if last > first else None
 
     def _box_before(self, at: int) -> int | None:
-        """The box that ended last before a step began."""
+        """The last box before a step."""
         before = int(np.searchsorted(self._scope.boxes + self._scope.top, at)) - 1
         return before if before >= 0 else None
 
@@ -245,7 +255,7 @@ class _Builder:
         return int(self._trace.ends[at])
 
     def _title(self, at: int, above: int) -> str:
-        """A call's path from that of the frame around it."""
+        """A call's path relative to the call `above`; its class if the path is empty."""
         names = self._trace.column("name")
         name, outer = names[at] or "", names[above] or ""
         if outer and name.startswith(f"{outer}.") and at != above:
@@ -254,21 +264,22 @@ class _Builder:
         return f"{name}{kind}" if name else self._trace.column("type")[at] or ""
 
     def _detail(self, at: int) -> str:
-        """Its class, where that is not its title."""
+        """A call's class, unless its title is the class already."""
         is_function = self._trace.column("kind")[at] == schema.FUNCTION
         return "" if is_function or not self._trace.column("name")[at] else self._trace.column("type")[at] or ""
 
 
-def _through(sources: Iterable[Source]) -> frozenset[Source]:
-    """The same nodes, known through a line or better not at all."""
+def _linked_by_line(sources: Iterable[Source]) -> frozenset[Source]:
+    """The same nodes, but linked through a source line instead of by the same tensor."""
     return frozenset((place, g.LINE if how == g.SAME else how) for place, how in sources)
 
 
 def _hidden(row: TensorRow) -> bool:
+    """Whether a tensor is left out of the graph: masks, caches and position numbers."""
     numbers = "position_ids" in row.name and "int" in row.dtype
     return numbers or _HIDDEN.search(row.name) is not None
 
 
-def _once(rows: Iterable[TensorRow]) -> list[TensorRow]:
-    """Rows of different tensors."""
+def _distinct(rows: Iterable[TensorRow]) -> list[TensorRow]:
+    """The last row of each distinct tensor, in order of first appearance."""
     return list({row.tensor: row for row in rows}.values())

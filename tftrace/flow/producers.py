@@ -1,6 +1,6 @@
-"""Which step made a tensor and which took it, by the tensor's number: the same number is the same values.
+"""Which step made a tensor and which steps took it. Tensors with the same number have the same values.
 
-The tables are sorted by tensor once; each question is then two look-ups, on a million steps as on a hundred."""
+The tables are indexed by tensor once, so that each query is a binary search even on a million steps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from ..trace.trace import Trace
 
 
 def producer(trace: Trace, position: int, tensor: int) -> int | None:
-    """Position of the step that made the tensor which the step at `position` saw: the call that returned it first, or
-    the line that bound it. None for what no recorded step made, such as an input of the model or a weight."""
+    """Find the step that made a tensor: the call that returned it first, or the line that bound it.
+
+    Args:
+        trace: The trace.
+        position: A step that saw the tensor; it selects the rank.
+        tensor: The number of the tensor.
+
+    Returns:
+        The position of the step; None if no recorded step made it, as for a weight or an input of the model.
+    """
     found = _index(trace, len(trace))
     key = found.key(trace, position, tensor)
     at = -1 if key is None else int(found.maker[key])
@@ -23,7 +31,7 @@ def producer(trace: Trace, position: int, tensor: int) -> int | None:
 
 
 def consumers(trace: Trace, position: int, tensor: int) -> list[int]:
-    """Positions of the other steps that took the tensor as an input, in order of entry."""
+    """Find the steps that took a tensor as an input, in order of entry, except the step at `position` itself."""
     found = _index(trace, len(trace))
     key = found.key(trace, position, tensor)
     if key is None:
@@ -32,8 +40,8 @@ def consumers(trace: Trace, position: int, tensor: int) -> list[int]:
     return [at for at in takers.tolist() if at != position]
 
 
-def makes(trace: Trace) -> np.ndarray:
-    """For each step whether it returned a tensor that was made in it: a call that hands on what it took makes none."""
+def makes_tensor(trace: Trace) -> np.ndarray:
+    """A boolean column: which steps returned a tensor that they made, rather than one they were given."""
     found = _index(trace, len(trace))
     rows = np.flatnonzero(trace.column("role", "tensors") == schema.OUTPUT)
     at, maker = trace.tensor_positions[rows], found.maker[found.keys[rows]]
@@ -44,16 +52,17 @@ def makes(trace: Trace) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Index:
-    """Each tensor of each rank has a key; `maker` is its producer or -1, `takers` those that took it, key by key."""
+    """Producers and consumers of all tensors, by a key for each (rank, tensor number)."""
 
     ranks: np.ndarray
     tensors: np.ndarray
-    keys: np.ndarray  # of each row of the tensors table
-    maker: np.ndarray
-    takers: np.ndarray
-    first_taker: np.ndarray
+    keys: np.ndarray  # key of each row of the tensors table
+    maker: np.ndarray  # position of each key's producer, -1 for none
+    takers: np.ndarray  # positions of the consumers, sorted by key
+    first_taker: np.ndarray  # where the consumers of each key begin in `takers`
 
     def key(self, trace: Trace, position: int, tensor: int) -> int | None:
+        """The key of a tensor on the rank of a step, None if the trace does not have it."""
         rank = int(np.searchsorted(self.ranks, trace.column("rank")[position]))
         if not -(2**63) <= tensor < 2**63:
             return None
@@ -73,16 +82,18 @@ def _index(trace: Trace, size: int) -> _Index:
     count = len(ranks) * len(tensors)
     role = trace.column("role", "tensors")
     taken = np.flatnonzero(role == schema.INPUT)
-    takes = np.unique(key[taken] * size + position[taken])  # in order of key, then of entry; each step once
+    takes = np.unique(key[taken] * size + position[taken])  # sorted by key, then by step; each pair once
     takers, taken_key = takes % max(size, 1), takes // max(size, 1)
     first_taker = np.searchsorted(taken_key, np.arange(count + 1))
-    entered = np.full(count, size)  # when the tensor first went into a step
+    entered = np.full(count, size)  # the first step that took the tensor
     entered[taken_key[::-1]] = takers[::-1]
     made = np.flatnonzero((role == schema.OUTPUT) | (role == schema.LOCAL))
-    # What a step took it did not make, nor what another had taken before this one began.
+    # A step did not make what it took itself, nor what another step had taken before it began.
     made = made[~np.isin(key[made] * size + position[made], takes) & (position[made] < entered[key[made]])]
     at = position[made]
-    made = made[np.lexsort((-at, trace.ends[at], key[made]))]  # what ended first made it: the innermost call
+    made = made[
+        np.lexsort((-at, trace.ends[at], key[made]))
+    ]  # the call that ended first, the innermost, is the producer
     maker = np.full(count, -1)
     maker[key[made[::-1]]] = position[made[::-1]]
     return _Index(ranks, tensors, key, maker, takers, first_taker)

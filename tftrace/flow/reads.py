@@ -1,7 +1,7 @@
-"""What a source line reads: the calls that were made in it and the names beside them.
+"""What a source line reads: the calls made in it and the variable names beside them.
 
-Where a tensor was reshaped or added on the way, its number is a new one that no call returned; the line's text tells
-what it was made from. The text is only searched for names, never parsed or run: the trace may be a stranger's."""
+A tensor that a line reshapes or adds gets a new number that no call returned, so the line's text has to say what it
+was made from. The text is only searched for names, never parsed or run, because the trace may come from a stranger."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 
-_MOST_LINES, _LONGEST = 40, 8_000  # of a statement; beyond this it is not read
-_TEXT = re.compile(rb"#[^\n]*|(?:\"[^\"\n]*\"|'[^'\n]*')")  # comments and texts hold no names
+_MOST_LINES, _LONGEST = 40, 8_000  # lines and characters of a statement; a longer one is not read
+_TEXT = re.compile(rb"#[^\n]*|(?:\"[^\"\n]*\"|'[^'\n]*')")  # comments and strings contain no names
 _KEYWORD = re.compile(rb"\b[A-Za-z_]\w*\s*=(?!=)")
-_SIZES = re.compile(  # what is asked of a tensor beside its values
+_SIZES = re.compile(  # expressions that use a tensor but not its values
     rb"(?<![\w.])[A-Za-z_]\w*(?:\.(?:shape|device|dtype|ndim|is_\w+)\b|\.(?:size|dim|numel|new_\w+|get_\w+)\s*\()"
     rb"|\b(?:len|isinstance|hasattr|getattr)\s*\(\s*\w+"
 )
 _NAME = re.compile(rb"(?<![\w.])[A-Za-z_]\w*((?:\.[A-Za-z_]\w*(?!\w*\s*\()|\[\d{1,4}\])*)")
-_OPERATORS = ((b"+", "+"), (b"*", "×"), (b"@", "@"))  # the first that stands between two of the things read
+_OPERATORS = ((b"+", "+"), (b"*", "×"), (b"@", "@"))  # the first one found is the operator of a line
 
 
 @dataclass(frozen=True)
 class Reads:
-    """The outermost calls made in a piece of a line, the names (with what follows them) read beside the calls, and the
-    operator that stands between."""
+    """What a piece of a source line reads.
+
+    Attributes:
+        calls: Positions of the outermost calls in it.
+        names: The variables read outside these calls, with attributes and indices (`outputs[0]`).
+        operator: The operator between them (`+`, `×`, `@`), or empty.
+    """
 
     calls: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
@@ -36,7 +41,7 @@ class Reads:
 
 
 def reads(trace: Trace, line: int, call: int | None = None) -> Reads:
-    """What the line step at `line` reads; with `call`, one of the calls made in it, what that call's arguments read."""
+    """Find what a line step reads; with `call`, the position of a call in it, what that call's arguments read."""
     first, last = (_integer(trace, name, line) for name in ("line", "end_line"))
     last = max(first, last)
     lines = trace.source(trace.column("file")[line])[max(first - 1, 0) : last] if first > 0 else []
@@ -51,10 +56,10 @@ def reads(trace: Trace, line: int, call: int | None = None) -> Reads:
         if call not in inner:
             return Reads()
         begin, end = inner.pop(call)
-        opened = text.find(b"(", begin, end)  # what is called is not what goes in
+        opened = text.find(b"(", begin, end)  # the called function itself is not an argument
         begin = begin if opened < 0 else opened
     else:
-        begin = _value(bytes(text))
+        begin = _right_hand_side(bytes(text))
     within = {at: span for at, span in inner.items() if begin <= span[0] < span[1] <= end}
     outer = {at: s for at, s in within.items() if not any(_inside(s, o) for k, o in within.items() if k != at)}
     for low, high in outer.values():
@@ -63,12 +68,14 @@ def reads(trace: Trace, line: int, call: int | None = None) -> Reads:
     for pattern in (_TEXT, _SIZES, _KEYWORD):
         rest = pattern.sub(b"", rest)
     names = dict.fromkeys(found[0].decode() for found in _NAME.finditer(rest))
-    operator = next((said for sign, said in _OPERATORS if sign in rest.replace(b"**", b"")), "")
+    operator = next((shown for sign, shown in _OPERATORS if sign in rest.replace(b"**", b"")), "")
     return Reads(tuple(outer), tuple(names), operator)
 
 
-def chosen(rows: list[TensorRow], read: str) -> list[TensorRow]:
-    """Those rows of one name (`outputs.last_hidden_state`, `outputs.pooler_output`) that `outputs[0]` stands for."""
+def rows_of_read(rows: list[TensorRow], read: str) -> list[TensorRow]:
+    """Choose the rows that a read expression refers to, such as `outputs[0]` among the fields of `outputs`.
+
+    All rows are returned if none can be singled out."""
     exact = [row for row in rows if row.name == read or row.name.startswith((f"{read}.", f"{read}["))]
     if exact or len(rows) < 2:
         return exact or rows
@@ -77,14 +84,14 @@ def chosen(rows: list[TensorRow], read: str) -> list[TensorRow]:
     return rows[at : at + 1] or rows
 
 
-def base(name: str) -> str:
-    """The variable of `outputs.last_hidden_state` or `states[0]`."""
+def variable(name: str) -> str:
+    """The variable name in `outputs.last_hidden_state` or `states[0]`."""
     found = re.match(r"\w*", name)
     return found[0] if found else ""
 
 
 def _spans(trace: Trace, line: int, first: int, starts: list[int], size: int) -> dict[int, tuple[int, int]]:
-    """The bytes of a statement that each call made in it stands on."""
+    """The byte range (begin, end) within a statement of each call made in it."""
     found = {}
     kinds = trace.column("kind")
     for at in trace.children(line):
@@ -100,8 +107,8 @@ def _spans(trace: Trace, line: int, first: int, starts: list[int], size: int) ->
     return found
 
 
-def _value(text: bytes) -> int:
-    """Where the value of an assignment begins; 0 for what assigns nothing, or adds to what it assigns."""
+def _right_hand_side(text: bytes) -> int:
+    """The offset of an assignment's right-hand side; 0 for an augmented assignment or no assignment."""
     depth = 0
     for at, sign in enumerate(text):
         depth += (sign in b"([{") - (sign in b")]}")
@@ -114,9 +121,11 @@ def _value(text: bytes) -> int:
 
 
 def _inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether `span` lies inside `other` and is smaller."""
     return other[0] <= span[0] and span[1] <= other[1] and span != other
 
 
 def _integer(trace: Trace, name: str, position: int) -> int:
+    """A number of a step, -1 if the trace has none; limited, because a stranger's trace may claim any."""
     value = trace.column(name)[position]
     return -1 if value is None or value != value else int(min(max(value, -1), 2**40))

@@ -1,4 +1,4 @@
-"""Which calls of a trace become boxes of a graph, and which become frames around them."""
+"""Which calls of a trace become boxes of a graph, and which are opened and become clusters around boxes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
 
-MOST_BOXES = 400
-_PLEASANT = 18  # boxes that a picture nobody asked more of has at most
+MOST_BOXES = 400  # boxes of a graph that can still be read
+_AUTOMATIC_BOXES = 18  # the most boxes at the automatic depth
 
 
 def top(trace: Trace, under: str | None, forward: int) -> int:
-    """Position of the step that a graph is of: the root of a forward, or a module in it."""
+    """Find the step that a graph describes: the root of a forward pass, or a call in it.
+
+    Raises:
+        TraceError: There is no such forward pass or call.
+    """
     if not len(trace):
         raise TraceError(f"{trace.path} has no steps to draw: record a forward pass.")
     forwards = trace.column("forward")
@@ -46,18 +50,29 @@ def top(trace: Trace, under: str | None, forward: int) -> int:
 
 
 class Scope:
-    """The boxes below a step down to a depth. `box` maps each step of the part to the box it is in, or -1."""
+    """The boxes of the part of a trace below one step.
+
+    Attributes:
+        top: Position of that step.
+        end: Position after the last step of the part.
+        depth: How many levels of nested calls are opened.
+        boxes: The boxes, as offsets from `top`.
+        box: For each step of the part, the index of its box, or -1.
+
+    Raises:
+        TraceError: There are more than `MOST_BOXES` boxes.
+    """
 
     def __init__(self, trace: Trace, position: int, depth: int | None, keeps: np.ndarray) -> None:
         self.top, self.end = position, int(trace.ends[position])
         part = slice(position, self.end)
         kinds = trace.column("kind")[part]
         self._is_call = kinds == schema.MODULE
-        self._is_call |= (kinds == schema.FUNCTION) & ~_holds(kinds == schema.MODULE, trace.ends[part] - position)
+        self._is_call |= (kinds == schema.FUNCTION) & ~_contains(kinds == schema.MODULE, trace.ends[part] - position)
         self._is_call[0] = True
         self._call_above, self._level = _levels(trace.parents[part] - position, self._is_call)
         self._keeps = keeps[part] & self._is_call
-        # A call is opened only for what is kept inside: one with nothing of its own to show stays a box.
+        # Only a call with kept calls inside can be opened; any other stays a box.
         inside = np.zeros(len(kinds), bool)
         at = np.flatnonzero(self._keeps)
         while len(at):
@@ -65,7 +80,7 @@ class Scope:
             at = at[(at >= 0) & ~inside[at]]
             inside[at] = True
         self._opens = inside
-        self.depth = self._pleasant() if depth is None else max(0, min(depth, int(self._level.max())))
+        self.depth = self._automatic_depth() if depth is None else max(0, min(depth, int(self._level.max())))
         self.boxes = self._boxes(self.depth)
         if len(self.boxes) > MOST_BOXES:
             raise TraceError(
@@ -77,11 +92,11 @@ class Scope:
             self.box[at_box : int(trace.ends[position + at_box]) - position] = number
 
     def of(self, position: int) -> int:
-        """The box that a step is in, -1 if in none."""
+        """The index of the box that contains a step, -1 if none does."""
         return int(self.box[position - self.top]) if self.top <= position < self.end else -1
 
-    def frames(self, position: int) -> list[int]:
-        """The opened calls around a step, the innermost first, without the top."""
+    def opened_calls(self, position: int) -> list[int]:
+        """Positions of the opened calls around a step, innermost first, without the top."""
         found = []
         at = int(self._call_above[position - self.top])
         while at > 0:
@@ -90,35 +105,38 @@ class Scope:
         return found
 
     def _boxes(self, depth: int) -> np.ndarray:
+        """The calls that are boxes when `depth` levels are opened."""
         shown = (self._keeps | self._opens) & ((self._level == depth) | ((self._level < depth) & ~self._opens))
         if depth == 0:
             shown[0] = True
         return np.flatnonzero(shown)
 
-    def _pleasant(self) -> int:
+    def _automatic_depth(self) -> int:
+        """The largest depth with a readable number of boxes."""
         deepest = int(self._level.max(initial=0))
         best = 1 if deepest else 0
         for depth in range(1, min(deepest, 60) + 1):
-            if len(self._boxes(depth)) > _PLEASANT:
+            if len(self._boxes(depth)) > _AUTOMATIC_BOXES:
                 break
             best = depth
         return best
 
 
-def _holds(these: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Which steps have one of `these` below them: such a function is looked through, its modules are the boxes."""
+def _contains(these: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Which steps have one of `these` inside. A function with modules inside is no call of its own in the graph."""
     before = np.append(0, np.cumsum(these))
     found: np.ndarray = before[ends] > before[np.arange(len(these)) + 1]
     return found
 
 
 def _levels(parents: np.ndarray, is_call: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each step the call around it (-1 for none), and how many calls it is inside of, by doubling: the depth of
-    a stranger's tree may be that of a path."""
+    """The call around each step (-1 for none), and the number of calls around it.
+
+    By pointer doubling, because the tree of a stranger's trace may be as deep as it has steps."""
     above = np.where(parents >= 0, parents, -1)
     above[:1] = -1
-    lead = np.append(above, -1)  # the last entry stands for "none"
-    while True:  # over lines and ops to the next call
+    lead = np.append(above, -1)  # the last element stands for "none"
+    while True:  # skip lines and ops up to the next call
         here = lead[:-1]
         skip = (here >= 0) & ~is_call[here]
         if not skip.any():

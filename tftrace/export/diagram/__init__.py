@@ -1,1 +1,1 @@
-"""Flow diagrams: the graph of a forward pass laid out in layers, and written as Mermaid, DOT or SVG."""
+"""Flow diagrams: the graph of a forward pass as Mermaid, DOT or SVG, the last with a layered layout of our own."""

@@ -1,7 +1,7 @@
-"""One level of a layered drawing: which row each thing stands in, in which order, and where along it.
+"""Layered graph layout of one level: the row of each item, its order within the row and its x coordinate.
 
-Rows follow the arrows from top to bottom; orders are by the mean of the neighbours, swept down and up for the
-fewest crossings; places are the least-squares optimum of standing under one's neighbours without touching."""
+The method is that of Sugiyama et al. (1981): rows follow the arrows from top to bottom; the barycentre heuristic, swept
+down and up, orders each row for few crossings; x coordinates minimise the squared distance to the neighbours."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Key = Hashable
-Wire = tuple[Key, Key, Key]  # from, to, and the net that it is a wire of: wires of a net share their way
+Wire = tuple[Key, Key, Key]  # source, target, net; the wires of a net share a trunk
 
 _SWEEPS = 12
 _WIRE_WIDTH = 10.0
-_STRAIGHT = 8.0  # how much more a long wire wants to be straight than a box to stand under another
+_STRAIGHT = 8.0  # weight of straight long wires, relative to boxes placed below each other
 
 
 @dataclass
 class Placed:
-    """Where everything stands. A passing place of a net in a row is known by `(net, row)`."""
+    """The layout of one level. The key `(net, row)` stands for the point where a net passes through a row."""
 
     row: dict[Key, int] = field(default_factory=dict)
     x: dict[Key, float] = field(default_factory=dict)  # centres
@@ -34,8 +34,16 @@ def place(
     ports: Mapping[tuple[Key, Key], float],
     gap: float,
 ) -> Placed:
-    """Place items (of these widths, in an order to begin with) whose wires go down. `first` stand in the top row,
-    `last` in the bottom row, alone. `ports` says how far from its centre a net meets an item."""
+    """Lay out the items of one level.
+
+    Args:
+        items: The width of each item, in the initial order.
+        wires: The wires between items; they run downwards.
+        first: The items of the top row, which holds nothing else.
+        last: The items of the bottom row, which holds nothing else.
+        ports: The distance from an item's centre at which a net meets it, by (item, net).
+        gap: The smallest distance between two items of a row.
+    """
     found = [wire for wire in wires if wire[0] != wire[1]]
     row = _rows(list(items), found, first, last)
     widths = dict(items)
@@ -52,17 +60,17 @@ def place(
             links.append((trunk[-1], passing, net))
             trunk.append(passing)
         links += [(trunk[row[target] - row[start] - 1], target, net) for _, target, _ in group]
-    rows = _ordered(row, links)
-    if len(first) == len(last) == 1:  # one frame under another stands straight under it
+    rows = _order_rows(row, links)
+    if len(first) == len(last) == 1:  # with one net in and out, the exit stays below the entry
         links.append((first[0], last[0], None))
-    x = _places(rows, links, widths, ports, gap)
+    x = _x_coordinates(rows, links, widths, ports, gap)
     left = min((x[key] - widths[key] / 2 for key in x), default=0.0)
     right = max((x[key] + widths[key] / 2 for key in x), default=0.0)
     return Placed(row, {key: at - left for key, at in x.items()}, right - left)
 
 
 def _rows(items: list[Key], wires: list[Wire], first: Sequence[Key], last: Sequence[Key]) -> dict[Key, int]:
-    """The longest way from the top; what nothing leads to stands right above what it leads to."""
+    """The row of each item by longest path from the top; an item without wires into it stays right above its target."""
     before: dict[Key, set[Key]] = defaultdict(set)
     after: dict[Key, set[Key]] = defaultdict(set)
     for source, target, _ in wires:
@@ -71,7 +79,9 @@ def _rows(items: list[Key], wires: list[Wire], first: Sequence[Key], last: Seque
     row: dict[Key, int] = {}
     waiting = {item: len(before[item]) for item in items}
     while waiting:
-        ready = [item for item, count in waiting.items() if count == 0] or [next(iter(waiting))]  # or a circle is cut
+        ready = [item for item, count in waiting.items() if count == 0] or [
+            next(iter(waiting))
+        ]  # without a ready item there is a cycle: break it
         for item in ready:
             del waiting[item]
             above = [row[source] for source in before[item] if source in row]
@@ -87,14 +97,14 @@ def _rows(items: list[Key], wires: list[Wire], first: Sequence[Key], last: Seque
             row[item] = max(row[item], min(below) - 1)
     bottom = max((at for item, at in row.items() if item not in last), default=-1) + 1
     row.update(dict.fromkeys(last, bottom))
-    for source, target, _ in wires:  # a wire that goes up, in a circle, is drawn beside
+    for source, target, _ in wires:  # the wire of a cycle that would go up
         if row[target] <= row[source]:
             row[target] = row[source] + 1
     return row
 
 
-def _ordered(row: Mapping[Key, int], links: list[Wire]) -> list[list[Key]]:
-    """The things of each row from left to right."""
+def _order_rows(row: Mapping[Key, int], links: list[Wire]) -> list[list[Key]]:
+    """The items of each row from left to right, in the order with the fewest crossings found."""
     rows: list[list[Key]] = [[] for _ in range(max(row.values(), default=-1) + 1)]
     for key, at in row.items():
         rows[at].append(key)
@@ -109,12 +119,18 @@ def _ordered(row: Mapping[Key, int], links: list[Wire]) -> list[list[Key]]:
             other = {key: float(place) for place, key in enumerate(rows[at - 1 if down else at + 1])}
             near = above if down else below
 
-            def wish(key: Key, at: int = at, near: Mapping[Key, list[Key]] = near, other: Mapping[Key, float] = other,
-                     here: Mapping[Key, int] = {k: n for n, k in enumerate(rows[at])}) -> float:  # fmt: skip
+            here = {key: place for place, key in enumerate(rows[at])}
+
+            def barycentre(
+                key: Key,
+                near: Mapping[Key, list[Key]] = near,
+                other: Mapping[Key, float] = other,
+                here: Mapping[Key, int] = here,
+            ) -> float:
                 places = [other[one] for one in near.get(key, ()) if one in other]
                 return sum(places) / len(places) if places else float(here[key])
 
-            rows[at] = sorted(rows[at], key=wish)
+            rows[at] = sorted(rows[at], key=barycentre)
         crossings = _crossings(rows, links)
         if crossings < fewest:
             best, fewest = [list(one) for one in rows], crossings
@@ -131,6 +147,7 @@ def _neighbours(links: list[Wire]) -> tuple[dict[Key, list[Key]], dict[Key, list
 
 
 def _crossings(rows: list[list[Key]], links: list[Wire]) -> int:
+    """The number of crossings between neighbouring rows; of dense rows only some are counted."""
     place = {key: at for row in rows for at, key in enumerate(row)}
     level = {key: at for at, row in enumerate(rows) for key in row}
     between: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -145,13 +162,14 @@ def _crossings(rows: list[list[Key]], links: list[Wire]) -> int:
     return count
 
 
-def _places(
+def _x_coordinates(
     rows: list[list[Key]],
     links: list[Wire],
     widths: Mapping[Key, float],
     ports: Mapping[tuple[Key, Key], float],
     gap: float,
 ) -> dict[Key, float]:
+    """The x coordinate of the centre of each item."""
     near: dict[Key, list[tuple[Key, float, float, bool]]] = defaultdict(list)
     for source, target, net in links:
         shift = ports.get((source, net), 0.0) - ports.get((target, net), 0.0)
@@ -174,17 +192,19 @@ def _places(
                 total = sum(weight for _, weight in pulls)
                 wishes.append(sum(place * weight for place, weight in pulls) / total)
                 weights.append(total)
-            x.update(zip(row, _apart(wishes, weights, [widths[key] for key in row], gap), strict=True))
+            x.update(zip(row, _separate(wishes, weights, [widths[key] for key in row], gap), strict=True))
     return x
 
 
-def _apart(wishes: list[float], weights: list[float], widths: list[float], gap: float) -> list[float]:
-    """The places nearest to what is wished at which things in this order do not touch (pool adjacent violators)."""
+def _separate(wishes: list[float], weights: list[float], widths: list[float], gap: float) -> list[float]:
+    """The positions closest to the wishes in weighted least squares that keep order and gap.
+
+    This is isotonic regression by the pool-adjacent-violators algorithm."""
     offsets, offset = [], 0.0
     for at, width in enumerate(widths):
         offset += (widths[at - 1] / 2 + gap + width / 2) if at else 0.0
         offsets.append(offset)
-    blocks: list[tuple[float, float, int]] = []  # mean, weight, how many
+    blocks: list[tuple[float, float, int]] = []  # mean, weight, number of items
     for wish, weight, shift in zip(wishes, weights, offsets, strict=True):
         mean, total, count = wish - shift, weight, 1
         while blocks and blocks[-1][0] > mean:

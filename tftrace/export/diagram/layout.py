@@ -1,5 +1,6 @@
-"""Lays out a graph with frames in frames: each frame is drawn as a level of its own and stands as one box in the level
-around it. A tensor that goes to several boxes enters a frame once, and branches inside."""
+"""Layout of a graph with nested clusters: each cluster is laid out on its own and is one box in the level around it.
+
+A tensor that goes to several boxes of a cluster enters it once and branches inside."""
 
 from __future__ import annotations
 
@@ -10,27 +11,27 @@ from ...flow import Graph, Node
 from .layers import Key, Placed, place
 
 _GAP, _ROW_GAP = 26.0, 46.0
-_STUB = 17.0  # how far an arrow goes straight down from its box, beside the shape of what it carries
-_PADDING, _HEADING = 16.0, 20.0  # inside a frame: around, and above for its title
-_SPREAD = 26.0  # between arrows that meet a box side by side
+_STUB = 17.0  # the straight start of an arrow, beside its shape label
+_PADDING, _HEADING = 16.0, 20.0  # inside a cluster: on all sides, and above for its title
+_SPREAD = 26.0  # between the tips of arrows at one box
 
 Point = tuple[float, float]
 
 
 @dataclass
 class Drawing:
-    """Rectangles (x, y, width, height) of nodes and frames by their places in the graph, a path of points an edge."""
+    """The layout: rectangles (x, y, width, height) of nodes and clusters by index, and a path of points per edge."""
 
     width: float = 0.0
     height: float = 0.0
     nodes: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
-    frames: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
+    clusters: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
     paths: list[list[Point]] = field(default_factory=list)
 
 
 @dataclass
 class _Level:
-    """What stands directly in one frame, laid out; y is of the tops of rows."""
+    """The layout of the direct contents of one cluster; `tops` and `heights` are those of its rows."""
 
     placed: Placed
     tops: list[float]
@@ -40,42 +41,46 @@ class _Level:
 
 
 class _Layout:
+    """Lays out the levels from the inside out, then places them from the outside in; `drawing` is the result."""
+
     def __init__(self, graph: Graph, size: Callable[[Node], tuple[float, float]]) -> None:
         self.graph = graph
         self._sizes = [size(node) for node in graph.nodes]
         self._levels: dict[int | None, _Level] = {}
         self.drawing = Drawing()
-        self._ancestors = [self._frames_of(node.group) for node in graph.nodes]
-        self._lay(None)
+        self._ancestors = [self._clusters_of(node.cluster) for node in graph.nodes]
+        self._lay_out_level(None)
         top = self._levels[None]
         self.drawing.width, self.drawing.height = top.width, top.height
-        self._put(None, 0.0, 0.0)
+        self._place_level(None, 0.0, 0.0)
         self._route()
 
-    def _frames_of(self, group: int | None) -> list[int | None]:
-        """The frames around a node from the outside in, the whole drawing first."""
+    def _clusters_of(self, cluster: int | None) -> list[int | None]:
+        """The clusters around a node from the outside in, beginning with None for the whole drawing."""
         found: list[int | None] = []
-        while group is not None:
-            found.insert(0, group)
-            group = self.graph.groups[group].parent
+        while cluster is not None:
+            found.insert(0, cluster)
+            cluster = self.graph.clusters[cluster].parent
         return [None, *found]
 
-    def _unit(self, node: int, level: int | None) -> Key | None:
-        """What stands for a node in a level: itself, or the frame that it is in; None if it is not inside."""
+    def _item_of(self, node: int, level: int | None) -> Key | None:
+        """The item that represents a node in a level: the node, or the cluster around it; None if it is outside."""
         around = self._ancestors[node]
         if level not in around:
             return None
         at = around.index(level) + 1
-        return ("frame", around[at]) if at < len(around) else ("node", node)
+        return ("cluster", around[at]) if at < len(around) else ("node", node)
 
-    # -- the size and the inside of a level, from the inside out -----------------------------------------
+    # -- levels, from the inside out ---------------------------------------------------------------------
 
-    def _lay(self, level: int | None) -> None:
-        frames = [at for at, group in enumerate(self.graph.groups) if group.parent == level]
-        for frame in frames:
-            self._lay(frame)
-        order: list[tuple[int, tuple[str, int]]] = [(self.graph.groups[at].position, ("frame", at)) for at in frames]
-        order += [(node.position, ("node", at)) for at, node in enumerate(self.graph.nodes) if node.group == level]
+    def _lay_out_level(self, level: int | None) -> None:
+        clusters = [at for at, cluster in enumerate(self.graph.clusters) if cluster.parent == level]
+        for cluster in clusters:
+            self._lay_out_level(cluster)
+        order: list[tuple[int, tuple[str, int]]] = [
+            (self.graph.clusters[at].position, ("cluster", at)) for at in clusters
+        ]
+        order += [(node.position, ("node", at)) for at, node in enumerate(self.graph.nodes) if node.cluster == level]
         items: dict[Key, float] = {}
         heights: dict[Key, float] = {}
         for _, unit in sorted(order, key=lambda one: (one[0], one[1][0] != "node", one[1][1])):
@@ -93,7 +98,7 @@ class _Layout:
             tops.append(y)
             edge = (at == 0 and first) or (at == rows - 2 and last) or (at == rows - 1 and last)
             y += height + (_ROW_GAP * (0.35 if edge else 1.0) if at < rows - 1 else 0.0)
-        title = 0.0 if level is None else 7.0 * len(self.graph.groups[level].title) + 30
+        title = 0.0 if level is None else 7.0 * len(self.graph.clusters[level].title) + 30
         width = max(placed.width + 2 * inset, title)
         shift = (width - placed.width) / 2
         placed.x = {key: x + shift for key, x in placed.x.items()}
@@ -106,13 +111,13 @@ class _Layout:
         return inner.width, inner.height
 
     def _wires(self, level: int | None) -> tuple[list[tuple[Key, Key, Key]], list[Key], list[Key]]:
-        """The wires of a level, and where wires come in at its top and leave at its bottom; a net a source node."""
+        """The wires of a level, its entries at the top and its exits at the bottom; each source node is a net."""
         wires: dict[tuple[Key, Key, Key], None] = {}
         first: dict[Key, None] = {}
         last: dict[Key, None] = {}
         for edge in self.graph.edges:
-            source, target = self._unit(edge.source, level), self._unit(edge.target, level)
-            if source == target:  # also where neither is inside
+            source, target = self._item_of(edge.source, level), self._item_of(edge.target, level)
+            if source == target:  # also if both are None
                 continue
             if source is None:
                 source = ("in", edge.source)
@@ -124,21 +129,21 @@ class _Layout:
         return list(wires), list(first), list(last)
 
     def _ports(self, items: dict[Key, float], wires: list[tuple[Key, Key, Key]]) -> dict[tuple[Key, Key], float]:
-        """Where nets meet frames, as distances from their middles."""
+        """Where nets meet clusters, as distances from the centre of the cluster."""
         ports: dict[tuple[Key, Key], float] = {}
         for source, target, net in wires:
             for unit, side in ((source, "out"), (target, "in")):
-                if isinstance(unit, tuple) and unit[0] == "frame":
+                if isinstance(unit, tuple) and unit[0] == "cluster":
                     inner = self._levels[unit[1]]
                     ports[unit, net] = inner.placed.x[side, net] - inner.width / 2
         return ports
 
-    # -- where it all stands, from the outside in --------------------------------------------------------
+    # -- absolute coordinates, from the outside in -------------------------------------------------------
 
-    def _put(self, level: int | None, left: float, top: float) -> None:
+    def _place_level(self, level: int | None, left: float, top: float) -> None:
         inner = self._levels[level]
         for unit in list(inner.placed.x):
-            if not isinstance(unit, tuple) or unit[0] not in ("node", "frame"):
+            if not isinstance(unit, tuple) or unit[0] not in ("node", "cluster"):
                 continue
             row = inner.placed.row[unit]
             width, height = self._size(unit)
@@ -147,20 +152,20 @@ class _Layout:
             if unit[0] == "node":
                 self.drawing.nodes[unit[1]] = (x, y, width, height)
             else:
-                self.drawing.frames[unit[1]] = (x, y, width, height)
-                self._put(unit[1], x, y)
+                self.drawing.clusters[unit[1]] = (x, y, width, height)
+                self._place_level(unit[1], x, y)
 
     def _corner(self, level: int | None) -> Point:
-        return (0.0, 0.0) if level is None else self.drawing.frames[level][:2]
+        return (0.0, 0.0) if level is None else self.drawing.clusters[level][:2]
 
-    # -- the ways of the arrows --------------------------------------------------------------------------
+    # -- edge routing ------------------------------------------------------------------------------------
 
     def _route(self) -> None:
         ends: dict[int, list[int]] = {}
         for at, edge in enumerate(self.graph.edges):
             self.drawing.paths.append(self._path(edge.source, edge.target))
             ends.setdefault(edge.target, []).append(at)
-        for target, arrows in ends.items():  # arrows that meet a box stand side by side, in the order they come
+        for target, arrows in ends.items():  # spread the arrow tips at a box, ordered from left to right
             arrows.sort(key=lambda at: self.drawing.paths[at][-2][0])
             width = self.drawing.nodes[target][2]
             step = min(_SPREAD, (width - 20) / max(1, len(arrows) - 1)) if len(arrows) > 1 else 0.0
@@ -175,16 +180,17 @@ class _Layout:
         out, into = self._ancestors[source], self._ancestors[target]
         shared = max(at for at in range(min(len(out), len(into))) if out[at] == into[at])
         for level in reversed(out[shared + 1 :]):
-            points += self._passes(level, source, self._unit(source, level), ("out", source))
-        points += self._passes(out[shared], source, self._unit(source, out[shared]), self._unit(target, out[shared]))
+            points += self._points_in_level(level, source, self._item_of(source, level), ("out", source))
+        points += self._points_in_level(
+            out[shared], source, self._item_of(source, out[shared]), self._item_of(target, out[shared])
+        )
         for level in into[shared + 1 :]:
-            points += self._passes(level, source, ("in", source), self._unit(target, level))
+            points += self._points_in_level(level, source, ("in", source), self._item_of(target, level))
         x, y, width, _ = self.drawing.nodes[target]
         return [*points, (x + width / 2, y)]
 
-    def _passes(self, level: int | None, net: int, start: Key, end: Key) -> list[Point]:
-        """The places between two things of a level where a net passes rows, and the ports at which it leaves or
-        enters the level."""
+    def _points_in_level(self, level: int | None, net: int, start: Key, end: Key) -> list[Point]:
+        """The points of a net between two items of a level: in the rows it passes, and at the level's border."""
         inner = self._levels[level]
         left, top = self._corner(level)
         points = []
@@ -199,5 +205,10 @@ class _Layout:
 
 
 def lay_out(graph: Graph, size: Callable[[Node], tuple[float, float]]) -> Drawing:
-    """Where the nodes, of these sizes, and the frames of a graph stand, and the ways of its edges."""
+    """Lay out a graph.
+
+    Args:
+        graph: The graph.
+        size: The width and height of a node.
+    """
     return _Layout(graph, size).drawing

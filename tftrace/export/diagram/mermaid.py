@@ -21,8 +21,17 @@ COLORS = {
 
 
 def write(trace: Trace, stream: BinaryIO, **options: Any) -> None:
-    """Write the diagram of a forward pass, or of the part `under` a module, opened `depth` calls deep."""
-    found = wording.drawn(trace, options)
+    """Write the flow diagram of a forward pass.
+
+    Args:
+        trace: The trace.
+        stream: A binary stream.
+        **options: `depth`, `under` and `forward` of `tftrace.flow.graph`.
+
+    Raises:
+        TraceError: There is no such part or forward pass, or it has too many boxes.
+    """
+    found = wording.requested_graph(trace, options)
     stream.writelines((line + "\n").encode() for line in _lines(trace, found))
 
 
@@ -30,7 +39,7 @@ def _lines(trace: Trace, graph: Graph) -> Iterator[str]:
     title, subtitle = wording.heading(trace, graph)
     yield f"%% {_text(title)} · {subtitle}"
     yield "flowchart TB"
-    yield from _frame(trace, graph, None, "  ")
+    yield from _cluster(trace, graph, None, "  ")
     for edge in graph.edges:
         arrow = "-.->" if edge.how == "order" else "-->"
         yield f'  n{edge.source} {arrow}|"{_text(wording.sizes(edge.shapes))}"| n{edge.target}'
@@ -41,20 +50,21 @@ def _lines(trace: Trace, graph: Graph) -> Iterator[str]:
             yield f"  class {','.join(members)} {kind}"
 
 
-def _frame(trace: Trace, graph: Graph, level: int | None, indent: str) -> Iterator[str]:
+def _cluster(trace: Trace, graph: Graph, level: int | None, indent: str) -> Iterator[str]:
+    """The nodes and inner clusters of one cluster, or of the whole graph if `level` is None."""
     for at, node in enumerate(graph.nodes):
-        if node.group == level:
+        if node.cluster == level:
             title, detail = wording.label(node)
             mark = wording.verdict(trace, node)
-            said = f"{_text(title)} {mark}".rstrip() + (f"<br/>{_text(detail)}" if detail else "")
-            yield f"{indent}n{at}{_SHAPES[node.kind].format(said)}"
-    for at, group in enumerate(graph.groups):
-        if group.parent == level:
-            yield f'{indent}subgraph g{at}["{_text(wording.short(group.title))}"]'
-            yield from _frame(trace, graph, at, indent + "  ")
+            text = f"{_text(title)} {mark}".rstrip() + (f"<br/>{_text(detail)}" if detail else "")
+            yield f"{indent}n{at}{_SHAPES[node.kind].format(text)}"
+    for at, cluster in enumerate(graph.clusters):
+        if cluster.parent == level:
+            yield f'{indent}subgraph g{at}["{_text(wording.short(cluster.title))}"]'
+            yield from _cluster(trace, graph, at, indent + "  ")
             yield f"{indent}end"
 
 
-def _text(said: str) -> str:
-    """Letters as they are; of what could be markup the number."""
-    return "".join(c if c.isalnum() or c in " ._-,:·×…+()[]=" else f"#{ord(c)};" for c in said)
+def _text(text: str) -> str:
+    """The text with every character that might be markup written as its code."""
+    return "".join(c if c.isalnum() or c in " ._-,:·×…+()[]=" else f"#{ord(c)};" for c in text)

@@ -1,4 +1,4 @@
-"""The flow diagram as SVG, laid out here: no other program is needed, nothing in it runs, all text is escaped."""
+"""The flow diagram as SVG. It needs no other program, contains no script, and all its text is escaped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .layout import Drawing, Point, lay_out
 _MARGIN, _HEAD, _FOOT, _LINE = 28.0, 66.0, 40.0, 15.0
 _BOX, _BOX_PLAIN, _JOIN = 44.0, 32.0, 22.0  # heights
 _NARROWEST = 96.0
-_MARK = 12.0  # a verdict's mark
+_MARK = 12.0  # width of a verdict's mark
 _ROUND = 9.0
 
 _COLORS = (
@@ -46,7 +46,7 @@ paint-order:stroke;stroke:var(--ground);stroke-width:4px}
 .flow .activation{fill:var(--activation)}.flow .feed{fill:var(--feed)}.flow .linear{fill:var(--linear)}
 .flow .other{fill:var(--other)}
 """
-# In a page of ours the reader chooses between light and dark; a file of its own follows the reader's system.
+# In the HTML report the reader chooses light or dark; a separate file follows the system's setting.
 STYLE_IN_PAGE = f".flow{{{_COLORS};font-family:{_FONTS}}}[data-theme=dark] .flow{{{_DARK}}}{_RULES}"
 _STYLE = (
     f".flow{{{_COLORS};background:var(--ground);font-family:{_FONTS}}}"
@@ -55,12 +55,21 @@ _STYLE = (
 
 
 def write(trace: Trace, stream: BinaryIO, **options: Any) -> None:
-    """Write the diagram of a forward pass, or of the part `under` a module, opened `depth` calls deep."""
-    stream.writelines((line + "\n").encode() for line in lines(trace, wording.drawn(trace, options)))
+    """Write the flow diagram of a forward pass.
+
+    Args:
+        trace: The trace.
+        stream: A binary stream.
+        **options: `depth`, `under` and `forward` of `tftrace.flow.graph`.
+
+    Raises:
+        TraceError: There is no such part or forward pass, or it has too many boxes.
+    """
+    stream.writelines((line + "\n").encode() for line in lines(trace, wording.requested_graph(trace, options)))
 
 
 def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
-    """The drawing of a graph; in a page its style is the page's."""
+    """The lines of an SVG drawing of `graph`; with `in_page`, without the style that the HTML report has already."""
     drawing = lay_out(graph, lambda node: _size(trace, node))
     title, subtitle = wording.heading(trace, graph)
     feet = ["Weights, masks and caches are not drawn, nor calls that return what they took."]
@@ -78,11 +87,12 @@ def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
     yield f'<text class="h" x="{_MARGIN}" y="30">{_text(title)}</text>'
     yield f'<text class="s" x="{_MARGIN}" y="48">{_text(subtitle)}</text>'
     yield f'<g transform="translate({left:.1f} {_HEAD})">'
-    for at, (x, y, wide, high) in sorted(drawing.frames.items()):
-        group = graph.groups[at]
+    for at, (x, y, wide, high) in sorted(drawing.clusters.items()):
+        cluster = graph.clusters[at]
         yield f'<rect class="frame" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" rx="12"/>'
-        yield f"<g><title>{_text(group.detail)}</title>"
-        yield f'<text class="frame-t" x="{x + 12:.1f}" y="{y + 16:.1f}">{_text(wording.short(group.title))}</text></g>'
+        yield f"<g><title>{_text(cluster.detail)}</title>"
+        name = _text(wording.short(cluster.title))
+        yield f'<text class="frame-t" x="{x + 12:.1f}" y="{y + 16:.1f}">{name}</text></g>'
     yield from _wires(graph, drawing)
     for at, node in enumerate(graph.nodes):
         yield from _node(trace, node, *drawing.nodes[at])
@@ -101,15 +111,15 @@ def _size(trace: Trace, node: Node) -> tuple[float, float]:
     return max(_NARROWEST, width), _BOX if detail else _BOX_PLAIN
 
 
-def _width(said: str, each: float) -> float:
-    return sum(each * (1.75 if ord(char) > 0x2E80 else 1) for char in said)
+def _width(text: str, each: float) -> float:
+    return sum(each * (1.75 if ord(char) > 0x2E80 else 1) for char in text)
 
 
 def _wires(graph: Graph, drawing: Drawing) -> Iterator[str]:
     labels: dict[int, set[str]] = {}
     for edge in graph.edges:
         labels.setdefault(edge.source, set()).add(wording.sizes(edge.shapes))
-    said: set[int] = set()
+    labelled: set[int] = set()
     for edge, points in zip(graph.edges, drawing.paths, strict=True):
         kind = "wire order" if edge.how == "order" else "wire"
         x, y = points[-1]
@@ -118,10 +128,10 @@ def _wires(graph: Graph, drawing: Drawing) -> Iterator[str]:
     for edge, points in zip(graph.edges, drawing.paths, strict=True):
         size = wording.sizes(edge.shapes)
         if graph.nodes[edge.source].kind == "join" and graph.nodes[edge.target].kind != "output":
-            pass  # a sum has the shape of what went in
-        elif len(labels[edge.source]) == 1:  # a tensor that goes to several boxes says its shape where it leaves
-            if edge.source not in said:
-                said.add(edge.source)
+            pass  # a sum has the shape of its inputs
+        elif len(labels[edge.source]) == 1:  # one label at the source for all its arrows
+            if edge.source not in labelled:
+                labelled.add(edge.source)
                 x, y = points[0]
                 yield f'<text class="size" x="{x + 7:.1f}" y="{y + 14:.1f}">{_text(size)}</text>'
         else:
@@ -130,7 +140,7 @@ def _wires(graph: Graph, drawing: Drawing) -> Iterator[str]:
 
 
 def _curve(points: list[Point]) -> str:
-    """A line through points that leaves and meets each of them going down."""
+    """An SVG path through points, vertical at each of them."""
     parts = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
     for (x, y), (to_x, to_y) in pairwise(points):
         if abs(x - to_x) < 0.5:
@@ -166,10 +176,10 @@ def _node(trace: Trace, node: Node, x: float, y: float, width: float, height: fl
 
 
 def _hint(trace: Trace, node: Node) -> str:
-    """What is said where the pointer rests: the step, its full path, its class."""
+    """The tooltip of a box: its step, full path and class."""
     name, kind = (trace.column(column)[node.position] or "" for column in ("name", "type"))
     return f"step {node.position} · {name} · {kind}"
 
 
-def _text(said: str) -> str:
-    return escape(visible(said), {'"': "&quot;", "'": "&#39;"})
+def _text(text: str) -> str:
+    return escape(visible(text), {'"': "&quot;", "'": "&#39;"})

@@ -1,4 +1,4 @@
-"""What a diagram says: the labels of its boxes and arrows, and the heading; every text safe to show."""
+"""The texts of a diagram: labels of boxes and arrows, and the heading. All are safe to show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...trace.trace import Trace
 
 LONGEST = 44  # characters of a label
 
-# The colours of Figure 1 of "Attention Is All You Need": what a class's name says it does.
+# Kinds of boxes by their class or name; the colours are those of Figure 1 of "Attention Is All You Need".
 _KINDS = (
     ("attention", r"attention|attn|sdpa|flash"),
     ("norm", r"norm|^ln_"),
@@ -23,13 +23,13 @@ _KINDS = (
 )
 
 
-def drawn(trace: Trace, options: dict[str, Any]) -> Graph:
-    """The graph that the options of an export ask for."""
+def requested_graph(trace: Trace, options: dict[str, Any]) -> Graph:
+    """The graph that the options of an export ask for, see `tftrace.flow.graph`."""
     return graph(trace, options.get("under"), options.get("depth"), options.get("forward", 0))
 
 
 def heading(trace: Trace, found: Graph) -> tuple[str, str]:
-    """What the diagram is of, and in which forward, opened how deep."""
+    """Title and subtitle: the model and module, the forward pass and the depth."""
     model = visible(str(trace.meta.get("model") or "model"))
     path = visible(trace.column("name")[found.position] or "")
     title = f"{model} · {path}" if path else model
@@ -38,35 +38,35 @@ def heading(trace: Trace, found: Graph) -> tuple[str, str]:
 
 
 def label(node: Node) -> tuple[str, str]:
-    """The title of a box and what stands under it."""
+    """The two lines of a box: its title and its detail."""
     return short(node.title), short(node.detail if node.detail != node.title else "")
 
 
 def kind(node: Node) -> str:
-    """What a box does, as its class and name say; of a function its name."""
+    """The kind of a box for its colour, judged by its class and its name."""
     if node.kind != "call":
         return node.kind
-    for said in (node.detail or node.title, node.title.rsplit(".", 1)[-1]):
+    for text in (node.detail or node.title, node.title.rsplit(".", 1)[-1]):
         for name, pattern in _KINDS:
-            if re.search(pattern, said, re.IGNORECASE):
+            if re.search(pattern, text, re.IGNORECASE):
                 return name
     return "other"
 
 
 def verdict(trace: Trace, node: Node) -> str:
-    """✓, ✗ or · where the equations of a box came to something."""
+    """The mark of a box's verdict (✓, ✗ or ·), empty if nothing was checked."""
     if node.kind != "call":
         return ""
     return describe.MARKS.get(describe.verdict(trace, node.position) or "", "")
 
 
 def sizes(shapes: tuple[tuple[int, ...], ...]) -> str:
-    """The shapes of what an arrow carries: `1×15×64`; of several, each once."""
-    said = [shape(one) for one in shapes[:3]]
-    return short(", ".join(said) + (", …" if len(shapes) > 3 else ""))
+    """The label of an arrow: the distinct shapes of its tensors, such as `1×15×64`."""
+    text = [shape(one) for one in shapes[:3]]
+    return short(", ".join(text) + (", …" if len(shapes) > 3 else ""))
 
 
-def short(said: str, most: int = LONGEST) -> str:
-    """A text, safe to show, of at most so many characters; of a path the end is kept."""
-    said = visible(said)
-    return said if len(said) <= most else "…" + said[len(said) - most + 1 :]
+def short(text: str, most: int = LONGEST) -> str:
+    """The text, safe to show and cut to `most` characters at its start, so that the end of a path stays."""
+    text = visible(text)
+    return text if len(text) <= most else "…" + text[len(text) - most + 1 :]

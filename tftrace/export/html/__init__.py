@@ -1,4 +1,4 @@
-"""The report: a run in one HTML file to hand on, with line, equation, numbers, verdict and notes of each step."""
+"""The HTML report: a run in one file to pass on, with the line, equation, numbers, verdict and note of each step."""
 
 from .page import write
 

@@ -1,5 +1,6 @@
-"""The content of a report as plain data: columns of numbers and of places in one list of texts, so that ten thousand
-steps are a few megabytes. Every text in it is safe to show, and none of it is markup."""
+"""The content of a report as plain data: columns of numbers and of indices into one list of distinct texts.
+
+Ten thousand steps are thus a few megabytes. Every text is safe to show, and none is markup."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from .figures import Histograms, attentions
 from .mathml import mathml
 from .source_lines import Sources
 
-MOST_STEPS = 40_000  # of a report; of a longer run it holds the first, and says so
+MOST_STEPS = 40_000  # a longer run is cut here, and the report says so
 
 _KINDS = (schema.MODULE, schema.FUNCTION, schema.LINE, schema.OP)
 _ROLES = (schema.INPUT, schema.PARAMETER, schema.LOCAL, schema.OUTPUT, schema.GRADIENT)
@@ -27,21 +28,21 @@ _VERDICTS = (None, schema.HOLDS, schema.DIFFERS, schema.UNCHECKED)
 
 
 class Words:
-    """A list of texts, each once, and what places they have in it."""
+    """A list of distinct texts; calling it adds a text and returns its index."""
 
     def __init__(self) -> None:
         self.all: list[str] = [""]
-        self._places = {"": 0}
+        self._indices = {"": 0}
 
-    def __call__(self, said: str) -> int:
-        place = self._places.setdefault(said, len(self.all))
-        if place == len(self.all):
-            self.all.append(said)
-        return place
+    def __call__(self, text: str) -> int:
+        index = self._indices.setdefault(text, len(self.all))
+        if index == len(self.all):
+            self.all.append(text)
+        return index
 
 
 class Content:
-    """Reads a trace into the data of a report; `data` is what the page holds, `maths` the MathML of its equations."""
+    """Turns a trace into the data of a report: `data` goes into the page, `maths` is the MathML of its equations."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
@@ -62,7 +63,7 @@ class Content:
             "tensors": self._tensors(),
             "judged": {at: found for at, found in judged.items() if found},
             "attention": attentions(trace, self._count),
-            "notes": {at: _lines(said) for at, said in notes.read(trace).items() if at < self._count},
+            "notes": {at: _lines(note) for at, note in notes.read(trace).items() if at < self._count},
             "equations": self._equations,
             "histograms": self._histograms.made,
             "files": self._sources.files(),
@@ -73,7 +74,7 @@ class Content:
         return self._trace.column("kind")[at] in schema.CALLS
 
     def _steps(self) -> dict[str, list[Any]]:
-        """A column a fact; `end` is the position after the last step below, as far as the report goes."""
+        """The steps as columns; `end` is the position after the last step inside, within the report."""
         trace, words, count = self._trace, self._words, self._count
         columns: dict[str, list[Any]] = {
             name: []
@@ -98,26 +99,26 @@ class Content:
         return columns
 
     def _code(self, at: int) -> list[int] | None:
-        """File, its title, first and last line of the statement, and the call in it: line, column, line, column."""
+        """File, title, first and last line of the statement; if known, the call in it (line, column, line, column)."""
         code = describe.code(self._trace, at)
         if code is None:
             return None
-        file = self._sources.place(code.file, code.title, code.first, code.last)
+        file = self._sources.add(code.file, code.title, code.first, code.last)
         return [file, self._words(code.title), code.first, code.last, *(code.call or ())]
 
     def _tensors(self) -> dict[str, list[Any]]:
-        """A column a fact of each tensor, step after step; those of step i are rows `start[i]` to `start[i + 1]`."""
+        """The tensors as columns, step by step; those of step i are rows `start[i]` to `start[i + 1]` (exclusive)."""
         trace, words = self._trace, self._words
         names = ("role", "name", "shape", "dtype", "odd", "mean", "std", "min", "max", "id", "from", "histogram")
         columns: dict[str, list[Any]] = {name: [] for name in names}
         start = [0]
         ranks = trace.column("rank")
         for at in range(self._count):
-            rows = sorted(trace.tensors_of(at), key=lambda row: _place(row.role))
+            rows = sorted(trace.tensors_of(at), key=lambda row: _role_code(row.role))
             for row in rows:
                 line = tensor_line(row)
                 maker = producer(trace, at, row.tensor)
-                columns["role"].append(_place(row.role))
+                columns["role"].append(_role_code(row.role))
                 columns["name"].append(words(line.name))
                 columns["shape"].append(words(line.shape))
                 columns["dtype"].append(words(line.dtype))
@@ -131,7 +132,7 @@ class Content:
         return {**columns, "start": start}
 
     def _judged(self, at: int) -> list[list[Any]]:
-        """The equations of a call: which, its sizes in this run, the verdict and what it came to, its symbols."""
+        """The equations of a call: id, dimensions in this run, verdict, judgement, and legend of symbols."""
         found = []
         for equation, chinese in zip(*(describe.equations(self._trace, at, language) for language in ("en", "zh")),
                                      strict=True):  # fmt: skip
@@ -149,25 +150,26 @@ class Content:
                 }
                 self.maths += [drawn] if drawn else []
             legend = [
-                [self._words(symbol), self._words(equation.spelling.get(symbol, "")), self._words(said),
+                [self._words(symbol), self._words(equation.spelling.get(symbol, "")), self._words(meaning),
                  equation.tensors.get(symbol, -1)]
-                for symbol, said in equation.legend
+                for symbol, meaning in equation.legend
             ]  # fmt: skip
             verdict = _VERDICTS.index(equation.verdict) if equation.verdict in _VERDICTS else 0
-            said = [self._words(visible(equation.id)), self._words(equation.dims), verdict]
-            found.append([*said, self._words(equation.judgement), legend])
+            facts = [self._words(visible(equation.id)), self._words(equation.dims), verdict]
+            found.append([*facts, self._words(equation.judgement), legend])
         return found
 
 
-def _place(role: str) -> int:
+def _role_code(role: str) -> int:
+    """The index of a role, which is also its rank in the table of tensors."""
     return _ROLES.index(role) if role in _ROLES else len(_ROLES)
 
 
 def _short(value: float | None) -> float | None:
-    """A statistic in four digits; None for what JSON cannot say."""
+    """A statistic in four digits; None for NaN and Inf, which JSON does not have."""
     return float(f"{value:.4g}") if value is not None and math.isfinite(value) else None
 
 
-def _lines(said: str) -> str:
+def _lines(note: str) -> str:
     """A note with its line breaks, safe to show."""
-    return "\n".join(visible(line) for line in said.splitlines())
+    return "\n".join(visible(line) for line in note.splitlines())

@@ -1,4 +1,4 @@
-"""TeX as MathML, which browsers draw. The TeX may be a stranger's: of what was made of it only known elements pass."""
+"""TeX as MathML, which browsers draw. The TeX may come from a stranger, so only known elements and attributes pass."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _PLAIN = re.compile(r"[\w .,:;()+\-%#]*")
 
 @lru_cache(maxsize=1024)
 def mathml(tex: str) -> str | None:
-    """`tex` as a `<math>` element; None where it cannot be drawn, or holds what is no mathematics."""
+    """`tex` as a `<math>` element; None if it cannot be converted or contains anything but mathematics."""
     if len(tex) > _LONGEST:
         return None
     try:
         root = ElementTree.fromstring(convert(tex, display="block"))
-    except Exception:  # whatever a library makes of a stranger's TeX: the Unicode drawing stands instead
+    except Exception:  # a stranger's TeX may raise anything; the report falls back to the Unicode drawing
         return None
     elements = list(root.iter())
     if len(elements) > _MOST or not all(_is_math(element) for element in elements):
@@ -51,13 +51,13 @@ def _passes(key: str, value: str) -> bool:
 
 
 def _join_words(row: ElementTree.Element) -> None:
-    """Upright letters in a row are one word, such as softmax, and set without gaps."""
+    """Join consecutive upright letters into one word, such as softmax, which is then set without gaps."""
     word: ElementTree.Element | None = None
     for child in list(row):
         upright = _name(child) == "mi" and child.get("mathvariant") == "normal" and not len(child)
         if upright and word is not None and (child.text or "").isalpha():
             word.text = (word.text or "") + (child.text or "")
-            word.attrib.pop("mathvariant", None)  # of several letters it is how they are set
+            word.attrib.pop("mathvariant", None)  # upright is the default for several letters
             row.remove(child)
         else:
             word = child if upright and (child.text or "").isalpha() else None

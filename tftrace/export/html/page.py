@@ -1,7 +1,7 @@
-"""Puts the page together: one file that asks the network for nothing and runs no script but ours.
+"""Assembles the page: one file that loads nothing from the network and runs no script but our own.
 
-What came from the trace is data that the script puts into the page as text, or was escaped; should some of it be markup
-nevertheless, the page's own policy lets no other script or style run."""
+Texts from the trace are inserted as text or escaped. Should markup slip through nevertheless, the page's content
+security policy blocks every other script and style."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCRIPTS = ("words.js", "page.js", "tree.js", "pictures.js", "cards.js", "overvi
 
 
 def write(trace: Trace, stream: BinaryIO) -> None:
-    """Write the report."""
+    """Write the HTML report of a trace to a binary stream."""
     content = Content(trace)
     style = _asset("report.css") + svg.STYLE_IN_PAGE
     script = '"use strict";(() => {\n' + "".join(map(_asset, _SCRIPTS)) + "})();\n"
@@ -45,7 +45,7 @@ def write(trace: Trace, stream: BinaryIO) -> None:
 
 
 def _flow(trace: Trace) -> str:
-    """The diagram of the first forward; nothing where there is none to draw."""
+    """The flow diagram of the first forward pass; empty if it cannot be drawn."""
     try:
         return "".join(svg.lines(trace, graph(trace), in_page=True))
     except TraceError:
@@ -61,5 +61,5 @@ def _hash(text: str) -> str:
 
 
 def _in_script(json: str) -> str:
-    """JSON that cannot end the element it stands in."""
+    """JSON that cannot close the script element around it."""
     return json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

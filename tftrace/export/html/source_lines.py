@@ -1,4 +1,4 @@
-"""The source lines around the steps of a report, as coloured pieces of text; of a file only what steps stand on."""
+"""The highlighted source lines of a report; of each file only the lines around its steps."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ...text import visible
 from ...trace.trace import Trace
 
 _AROUND = 9  # lines shown before and after a step's
-_MOST_LINES, _LONGEST = 20_000, 400  # of a file that is coloured, of a line in characters
+_MOST_LINES, _LONGEST = 20_000, 400  # lines of a file that is highlighted, characters of a line
 
 
 class Sources:
-    """Gathers which lines steps stand on; `files` then has those and the lines around them."""
+    """Collects the lines of the steps; `files` then gives them with the lines around them."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._numbers: dict[str, int] = {}
         self._wanted: list[set[int]] = []
 
-    def place(self, file: str, title: str, first: int, last: int) -> int:
-        """The number of a file, of which these lines will be shown."""
+    def add(self, file: str, title: str, first: int, last: int) -> int:
+        """Ask for lines `first` to `last` of a file and those around them; return the number of the file."""
         number = self._numbers.setdefault(file, len(self._numbers))
         if number == len(self._wanted):
             self._wanted.append(set())
@@ -31,17 +31,18 @@ class Sources:
         return number
 
     def files(self) -> list[dict[str, Any]]:
-        """For each file its lines by number: class and text in turn, the class empty for plain text."""
+        """The wanted lines of each file by line number, each a list of alternating CSS class and text."""
         found = []
         for file, number in self._numbers.items():
             lines = self._trace.source(file)
-            coloured = _coloured(lines) if len(lines) <= _MOST_LINES else [["", visible(line)] for line in lines]
+            highlighted = _highlighted(lines) if len(lines) <= _MOST_LINES else [["", visible(line)] for line in lines]
             wanted = sorted(self._wanted[number])
-            found.append({"lines": {at: coloured[at - 1] for at in wanted if at <= len(coloured)}})
+            found.append({"lines": {at: highlighted[at - 1] for at in wanted if at <= len(highlighted)}})
         return found
 
 
-def _coloured(lines: list[str]) -> list[list[str]]:
+def _highlighted(lines: list[str]) -> list[list[str]]:
+    """Each line as a list of alternating CSS class and text."""
     out: list[list[str]] = [[]]
     shown = "\n".join(visible(line[:_LONGEST]) for line in lines)
     for kind, value in PythonLexer(stripnl=False, ensurenl=True).get_tokens(shown):
@@ -57,7 +58,7 @@ def _coloured(lines: list[str]) -> list[list[str]]:
 
 
 def _class(kind: Any) -> str:
-    """One letter for what is coloured alike."""
+    """The CSS class, one letter, of a kind of token; empty for plain text."""
     for name, kinds in _CLASSES.items():
         if any(kind in one for one in kinds):
             return name
