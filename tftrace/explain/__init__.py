@@ -1,1 +1,1 @@
-"""One number of a run explained, and the attention weights that a fused kernel keeps to itself."""
+"""Explanations of single numbers of a run, and attention weights that fused kernels do not return."""

@@ -1,8 +1,10 @@
-"""The attention weights that a fused kernel never gives away, rebuilt from what was kept.
+"""Attention weights that a fused kernel does not return, rebuilt from kept tensors.
 
-Where an equation was checked on the call, its own formula is evaluated, in the variant that was found to fit. Where
-none was, what the trace does not tell (the scale, whether later keys are hidden) is tried, the paper's way first; only
-weights that give the recorded result when they mix the values are shown."""
+If an equation was checked on the call, its formula is evaluated, in the variant that fits. Otherwise the unknowns (the
+scale, and whether later keys are masked) are guessed, the paper's choice first. Weights are shown only if they
+reproduce the recorded result when they mix the values.
+
+Source: Vaswani et al., "Attention Is All You Need" (2017), equation (1)."""
 
 from __future__ import annotations
 
@@ -26,17 +28,25 @@ from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 from ..trace.values import read_value
 
-_LARGEST = 1 << 26  # weights that are held at once
+_LARGEST = 1 << 26  # weights that are held in memory at once
 _NAMES = {"Q": "query", "K": "key", "V": "value", "M": "attention_mask", "p": "position_bias"}
-_TOLERANCE = 2e-2  # of the result's spread: low precision is allowed for, another mask or scale is not
+_TOLERANCE = 2e-2  # relative to the largest result: admits low precision, but no other mask or scale
 
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """One call of an attention function; `B H Tq Tk` are batch, heads, queries and keys.
+    """The intermediate results of one attention call: `probabilities = softmax(scale · scores + mask)`.
 
-    `scores` are Q K^T as they are, `scale` multiplies them, `mask` is added (minus infinity hides). Where
-    `probabilities` is None, `reason` says in a sentence why. `rebuilt` is False where the run itself kept them."""
+    Attributes:
+        probabilities: The attention weights, (B, H, Tq, Tk): batch, heads, queries, keys; None if unknown.
+        scores: The products Q K^T, (B, H, Tq, Tk).
+        mask: What is added to the scaled scores, broadcastable to them; minus infinity hides a key.
+        scale: The factor of the scores.
+        query_tokens: The tokens along the queries, one list per sequence of the batch.
+        key_tokens: The tokens along the keys, one list per sequence of the batch.
+        rebuilt: Whether the weights were rebuilt, rather than kept by the run itself.
+        reason: A sentence that says why `probabilities` is None, else empty.
+    """
 
     probabilities: np.ndarray | None
     scores: np.ndarray | None
@@ -49,7 +59,11 @@ class Attention:
 
 
 def attention(trace: Trace, position: int) -> Attention | None:
-    """The attention of the call at `position`, or None where that is no attention function."""
+    """Get or rebuild the attention weights of the call at `position`.
+
+    Returns:
+        The weights, or a reason why they are not known; None if the call is no attention function.
+    """
     if (by_equation := _by_equation(trace, position)) is not None:
         return by_equation
     rows = _rows(trace, position)
@@ -57,12 +71,12 @@ def attention(trace: Trace, position: int) -> Attention | None:
         return None
     known = {symbol: values for symbol, row in rows.items() if (values := _kept(trace, row)) is not None}
     if missing := [rows[symbol] for symbol in ("Q", "K") if symbol not in known]:
-        return _nothing(f"{' and '.join(row.name for row in missing)} not kept: {advice(trace, missing[0])}.")
+        return _unknown(f"{' and '.join(row.name for row in missing)} not kept: {advice(trace, missing[0])}.")
     query, key = (known[symbol].astype(np.float64) for symbol in ("Q", "K"))
     if query.ndim != 4 or key.ndim != 4 or query.shape[-1] != key.shape[-1] or query.shape[1] % max(1, key.shape[1]):
-        return _nothing("The shapes of query and key are not those of attention in heads.")
+        return _unknown("The shapes of query and key are not those of attention in heads.")
     if query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2] > _LARGEST:
-        return _nothing("The weights are too many to rebuild at once: record fewer tokens.")
+        return _unknown("The weights are too many to rebuild at once: record fewer tokens.")
     groups = query.shape[1] // max(1, key.shape[1])
     scores = query @ np.repeat(key, groups, axis=1).swapaxes(-1, -2)
     named = _tokens(trace, position, scores.shape)
@@ -73,22 +87,22 @@ def attention(trace: Trace, position: int) -> Attention | None:
     if value is None or result is None:
         gone = next((rows[symbol] for symbol in ("V", "out") if symbol in rows and symbol not in known), None)
         way = f": {advice(trace, gone)}" if gone is not None else ""
-        return _nothing(f"value or result not kept, so that rebuilt weights could not be checked{way}.")
+        return _unknown(f"value or result not kept, so that rebuilt weights could not be checked{way}.")
     value = np.repeat(value.astype(np.float64), groups, axis=1)
     result = _heads_first(result.astype(np.float64), scores.shape, value.shape[-1])
     if result is None:
-        return _nothing("The shape of the result is not that of attention in heads.")
+        return _unknown("The shape of the result is not that of attention in heads.")
     limit = _TOLERANCE * (float(np.abs(result[np.isfinite(result)]).max(initial=0.0)) or 1.0)
-    for scale, mask in _ways(known, scores, trace.meta.get("config")):
+    for scale, mask in _candidates(known, scores, trace.meta.get("config")):
         with np.errstate(all="ignore"):
             found = _softmax(scores * scale + mask)
             away = np.abs(found @ value - result)
         if np.all((away <= limit) | ~np.isfinite(result)):
             return Attention(found, scores, mask, scale, *named, True, "")
-    return _nothing(_unknown(trace, position))
+    return _unknown(_why_unknown(trace, position))
 
 
-def _unknown(trace: Trace, position: int) -> str:
+def _why_unknown(trace: Trace, position: int) -> str:
     """Why nothing that was tried gives the recorded result."""
     if any("dropout" in (check.reason or "") for check in trace.checks_of(position)):
         return "Dropout was active, so the weights cannot be rebuilt: record in evaluation mode, after model.eval()."
@@ -99,11 +113,11 @@ def _unknown(trace: Trace, position: int) -> str:
 
 
 def _by_equation(trace: Trace, position: int) -> Attention | None:
-    """The weights as the step's own equation gives them, if it was checked and found to hold, or a variant of it."""
+    """The weights by the equation of the call, if it, or a variant of it, was found to hold."""
     for check in trace.checks_of(position):
         if check.verdict != schema.HOLDS and check.variant is None:
             continue
-        with suppress(TraceError):  # else what is tried without an equation says why it cannot be
+        with suppress(TraceError):  # the attempt without an equation reports what is missing
             fit = fitted(trace, position, check.equation)
             for statement in fit.plan.statements:
                 mixed = mixture(statement.body)
@@ -113,13 +127,14 @@ def _by_equation(trace: Trace, position: int) -> Attention | None:
 
 
 def _evaluated(trace: Trace, position: int, fit: Fitted, of: Statement, mixed: Mixture) -> Attention | None:
+    """The weights by a fitted equation; None if they are too many or do not reproduce the kept result."""
     kept = Kept(trace, fit)
     evaluator = kept.evaluator()
     weights = evaluator.evaluate(mixed.weights)
     if len(weights.dims) < 4 or prod(map(fit.plan.sizes.__getitem__, weights.dims)) > _LARGEST:
         return None
     sizes = tuple(fit.plan.sizes[d] for d in weights.dims)
-    shape = (sizes[0], prod(sizes[1:-2]), *sizes[-2:])  # with grouped queries two dimensions are the heads
+    shape = (sizes[0], prod(sizes[1:-2]), *sizes[-2:])  # with grouped queries, two dimensions make up the heads
 
     def whole(node: Node) -> np.ndarray:
         return reorder(evaluator.evaluate(node), weights.dims, sizes).v.reshape(shape)
@@ -140,6 +155,7 @@ def _evaluated(trace: Trace, position: int, fit: Fitted, of: Statement, mixed: M
 
 
 def _tokens(trace: Trace, position: int, shape: tuple[int, ...]) -> tuple[list[list[str]], list[list[str]]]:
+    """The tokens along queries and keys of weights with this shape (B, H, Tq, Tk)."""
     name = str(trace.column("name")[position] or "")
     batch = range(shape[0])
     return (
@@ -148,12 +164,13 @@ def _tokens(trace: Trace, position: int, shape: tuple[int, ...]) -> tuple[list[l
     )
 
 
-def _nothing(reason: str) -> Attention:
+def _unknown(reason: str) -> Attention:
+    """An `Attention` without weights."""
     return Attention(None, None, None, 1.0, [], [], True, reason)
 
 
 def _rows(trace: Trace, position: int) -> dict[str, TensorRow]:
-    """The tensors by their symbols: as the step's equation binds them, else by the arguments' usual names."""
+    """The tensors of a call by symbol, as its equation binds them, else by the usual names of arguments."""
     if trace.column("kind")[position] not in schema.CALLS:
         return {}
     found: dict[str, TensorRow] = {}
@@ -182,7 +199,7 @@ def _kept(trace: Trace, row: TensorRow) -> np.ndarray | None:
 
 
 def _heads_first(result: np.ndarray, scores: tuple[int, ...], width: int) -> np.ndarray | None:
-    """The result as B H Tq D, whether heads stand before or after the queries, or are joined already."""
+    """The result as (B, H, Tq, D), from (B, H, Tq, D), (B, Tq, H, D) or (B, Tq, H·D); None for another shape."""
     batch, heads, queries, _ = scores
     if result.shape in ((batch, queries, heads, width), (batch, queries, heads * width)):
         swapped: np.ndarray = result.reshape(batch, queries, heads, width).swapaxes(1, 2)
@@ -190,9 +207,14 @@ def _heads_first(result: np.ndarray, scores: tuple[int, ...], width: int) -> np.
     return result if result.shape == (batch, heads, queries, width) else None
 
 
-def _ways(known: Mapping[str, np.ndarray], scores: np.ndarray, config: object) -> Iterator[tuple[float, np.ndarray]]:
-    """Scales and masks to try: the paper's scale, that of models which say their own, none; with the mask that was
-    given, and with later keys hidden."""
+def _candidates(
+    known: Mapping[str, np.ndarray], scores: np.ndarray, config: object
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield the scales and masks to try.
+
+    Scales are the paper's 1/√d, those that some models configure, and 1; each with the given mask alone, and with
+    later keys masked as well.
+    """
     settings = config if isinstance(config, dict) else {}
     width = known["Q"].shape[-1]
     own = settings.get("attention_multiplier")
@@ -215,7 +237,7 @@ def _ways(known: Mapping[str, np.ndarray], scores: np.ndarray, config: object) -
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Over the last axis; a row in which everything is hidden is spread evenly, as torch's kernels leave it."""
+    """Softmax over the last axis. A fully masked row becomes uniform, as in torch's kernels."""
     top = scores.max(axis=-1, keepdims=True)
     grown = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
     total = grown.sum(axis=-1, keepdims=True)

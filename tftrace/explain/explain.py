@@ -1,4 +1,4 @@
-"""One number of a run derived: the equation's terms with their real values, and where each came from."""
+"""Explains one number of a run: the terms of its equation with their actual values, and where each came from."""
 
 from __future__ import annotations
 
@@ -23,41 +23,73 @@ from ..trace.trace import Trace
 if TYPE_CHECKING:
     from ..recipes.evaluate.from_trace import Fitted
 
-# Runs the forward of a trace again: that run with the values of a step kept, and where the step stands in it.
+# (trace, position) -> a new run of the same forward pass with the values of that step kept, and its position there.
 Replay = Callable[[Trace, int], AbstractContextManager[tuple[Trace, int]]]
 
+# Shown to the user: where the numbers come from.
 KEPT, REPLAYED = "from the values that the trace has kept", "from a replay: the forward was run again"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A factor of a term. `cell` is its place in `tensor`; both are None where it is what an expression gives."""
+    """One factor of a term.
+
+    Attributes:
+        text: The symbol or expression.
+        value: Its value.
+        tensor: The tensor that it is a cell of; None for the value of an expression.
+        cell: The index of that cell; None for the value of an expression, or if unknown.
+        line: `file:line` where the tensor was made, or where the module that holds it is called.
+        step: Position of that step.
+        inverse: Whether the term is divided by this factor.
+    """
 
     text: str
     value: float
     tensor: TensorRow | None
     cell: tuple[int, ...] | None
-    line: str  # where the tensor was made, or the module that holds it is called: file:line
-    step: int | None  # the position of that step
-    inverse: bool  # whether the term is divided by it
+    line: str
+    step: int | None
+    inverse: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of the sum; `token` is the one that it came from, where attention mixes tokens."""
+    """One term of a sum.
+
+    Attributes:
+        value: Its value.
+        parts: Its factors.
+        along: Its indices along the dimensions that are summed over, as (dimension, index).
+        token: The token that it came from, if attention mixes tokens.
+    """
 
     value: float
     parts: tuple[Part, ...]
-    along: tuple[tuple[str, int], ...]  # positions along the dimensions that were summed over
+    along: tuple[tuple[str, int], ...]
     token: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One cell of what an equation gives, as a sum of terms, the largest first.
+    """One cell of the result of an equation as a sum of terms.
 
-    `total` is their sum in float64, `value` what the run had, `bound` what rounding explains between the two.
-    `terms` are empty where `reason` says why there are none."""
+    Attributes:
+        equation: The id of the equation.
+        cite: The citation of its paper.
+        formula: Its formula.
+        variant: The variant that fits this run, if any.
+        symbol: The symbol of the result.
+        tensor: The tensor that has the cell.
+        cell: The index of the cell.
+        token: The token that the cell belongs to.
+        value: The recorded number.
+        total: The sum of the terms in float64.
+        bound: The largest difference between `value` and `total` that rounding explains.
+        terms: The terms, largest magnitude first; empty if `reason` says why there are none.
+        how: Where the numbers come from: `KEPT` or `REPLAYED`.
+        reason: A sentence that says why there are no terms, else empty.
+    """
 
     equation: str
     cite: str
@@ -66,7 +98,7 @@ class Explanation:
     symbol: str
     tensor: TensorRow | None
     cell: tuple[int, ...]
-    token: str | None  # the one that the cell belongs to
+    token: str | None
     value: float
     total: float
     bound: float
@@ -76,18 +108,28 @@ class Explanation:
 
     @property
     def matches(self) -> bool:
-        """Whether the sum is what was recorded."""
+        """Whether the sum agrees with the recorded number within the bound."""
         return bool(self.terms) and (abs(self.total - self.value) <= self.bound or self.total == self.value)
 
 
 def explain(
     trace: Trace, position: int, cell: Sequence[int], *, equation: str | None = None, replay: Replay | None = None
 ) -> Explanation:
-    """Derive one cell of what the call at `position` returned, or of what its `equation` gives.
+    """Explain one cell of the result of a call by the terms of its equation.
 
-    It works from kept values; what it needs and was not kept comes from running the forward again by `replay`
-    (`replay.replayed`), if the model can be loaded again. Raises TraceError where the step has no equation, or there is
-    no such cell."""
+    Args:
+        trace: The trace.
+        position: A step; the call that contains it is explained.
+        cell: The index of the cell along each axis; negative indices count from the end.
+        equation: The id of one of the call's equations; by default the one that gives its result.
+        replay: Runs the forward pass again if values were not kept (`replay.replayed`); None to use kept values only.
+
+    Returns:
+        The explanation. If values are missing and cannot be computed, it has no terms and a `reason`.
+
+    Raises:
+        TraceError: The call has no equation, the equation does not fit it, or there is no such cell.
+    """
     call = trace.call_of(position)
     names = from_trace.equations(trace, call)
     if equation is not None:
@@ -99,18 +141,20 @@ def explain(
         return _explained(trace, call, tuple(cell), names, KEPT)
     except from_trace.Missing as missing:
         if replay is None:
-            return _nothing(trace, call, names[0], tuple(cell), f"{missing}: record with --values all.")
+            return _unexplained(trace, call, names[0], tuple(cell), f"{missing}: record with --values all.")
         reason = str(missing)
     try:
         with replay(trace, call) as (again, there):
             found = _explained(again, there, tuple(cell), names, REPLAYED)
             return found if _same(trace, call, found) else replace(found, how=f"{REPLAYED}, and gave other numbers")
     except TraceError as error:
-        return _nothing(trace, call, names[0], tuple(cell), f"{reason}, and the forward cannot be run again: {error}")
+        return _unexplained(
+            trace, call, names[0], tuple(cell), f"{reason}, and the forward cannot be run again: {error}"
+        )
 
 
 def _same(trace: Trace, position: int, found: Explanation) -> bool:
-    """Whether the tensor of a replay is the recorded one, as far as its statistics tell."""
+    """Whether the tensor of a replay has the statistics of the recorded one."""
     now, then = found.tensor, bound(trace, position, found.equation).tensors.get(found.symbol)
     if now is None or then is None or now.shape != then.shape:
         return False
@@ -119,7 +163,7 @@ def _same(trace: Trace, position: int, found: Explanation) -> bool:
 
 
 def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequence[str], how: str) -> Explanation:
-    """By the first equation that gives what the step returned; else by the first that can be fitted."""
+    """Explain by the first equation that gives the result of the call, else by the first that fits."""
     failed: TraceError | None = None
     found: list[tuple[Fitted, Statement]] = []
     for name in names:
@@ -146,13 +190,14 @@ def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequen
 def _cell(
     trace: Trace, position: int, fit: Fitted, statement: Statement, cell: tuple[int, ...], how: str
 ) -> Explanation:
+    """Explain one cell of the result of a fitted statement."""
     row = fit.tensors[statement.symbol]
     if len(cell) != len(row.shape) or not all(-n <= at < n for at, n in zip(cell, row.shape, strict=True)):
         shape = "×".join(map(str, row.shape)) or "a scalar"
-        said = f"There is no cell {','.join(map(str, cell))}" if cell else "No cell is named"
+        problem = f"There is no cell {','.join(map(str, cell))}" if cell else "No cell is named"
         last = ",".join(str(n - 1) for n in row.shape)
         way = f"name a position along each axis, up to {last}" if row.shape else 'its only one is --cell ""'
-        raise TraceError(f"{said}: {way}. {f'`{row.name}`' if row.name else 'The result'} is {shape}.")
+        raise TraceError(f"{problem}: {way}. {f'`{row.name}`' if row.name else 'The result'} is {shape}.")
     cell = tuple(at % n for at, n in zip(cell, row.shape, strict=True))
     where = _positions(fit, statement.symbol, cell)
     drawn = {dim: at for dim, at in where.items() if dim in statement.independent}
@@ -161,11 +206,11 @@ def _cell(
     evaluator = known.evaluator()
     terms = Terms(evaluator, drawn)
     pieces = terms.of(statement.body, where)
-    mixed = mixture(_mixed_with(fit, statement))
+    mixed = mixture(_inlined(fit, statement))
     keys = evaluator.evaluate(mixed.weights).dims[-1:] if mixed is not None else ()
     name = str(trace.column("name")[position] or "")
     batch = cell[0] if len(cell) > 1 else 0
-    describe = _Describer(trace, position, fit, keys, name, batch)
+    describer = _Describer(trace, position, fit, keys, name, batch)
     ordered = sorted(pieces, key=lambda piece: -abs(piece.value) if not math.isnan(piece.value) else -math.inf)
     return Explanation(
         equation=fit.equation.id,
@@ -175,27 +220,28 @@ def _cell(
         symbol=statement.symbol,
         tensor=row,
         cell=cell,
-        token=describe.own(row, cell),
+        token=describer.token_of(row, cell),
         value=value,
         total=_sum([piece.value for piece in pieces]),
         bound=terms.bound(statement.body, where) + fit.unit * abs(terms.value(statement.body, where)),
-        terms=tuple(map(describe.term, ordered)),
+        terms=tuple(map(describer.term, ordered)),
         how=how,
         reason="",
     )
 
 
 def _sum(values: list[float]) -> float:
+    """The exactly rounded sum; plain if a value is NaN or infinite, which `fsum` does not take."""
     return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
 
 
-def _mixed_with(fit: Fitted, statement: Statement) -> Node:
-    """The statement's expression, with what other statements say of its symbols in their place."""
+def _inlined(fit: Fitted, statement: Statement) -> Node:
+    """The statement's expression with the definitions of other statements' symbols inlined."""
     return inline(statement.body, {s.symbol: s.body for s in fit.plan.statements if s.symbol != statement.symbol})
 
 
 def _positions(fit: Fitted, symbol: str, cell: tuple[int, ...]) -> dict[str, int]:
-    """Where a cell of a tensor stands along the named dimensions; an axis may hold several."""
+    """The index of a cell along each named dimension; one axis may combine several dimensions."""
     found = {}
     for at, names in zip(cell, fit.plan.layouts[symbol].axes, strict=True):
         for name in reversed(names or ()):
@@ -203,7 +249,7 @@ def _positions(fit: Fitted, symbol: str, cell: tuple[int, ...]) -> dict[str, int
     return found
 
 
-def _nothing(trace: Trace, position: int, name: str, cell: tuple[int, ...], reason: str) -> Explanation:
+def _unexplained(trace: Trace, position: int, name: str, cell: tuple[int, ...], reason: str) -> Explanation:
     recipe = trace.equation(name) or {}
     cite, formula = (str(recipe.get(key) or "") for key in ("cite", "formula"))
     unknown = math.nan
@@ -211,7 +257,7 @@ def _nothing(trace: Trace, position: int, name: str, cell: tuple[int, ...], reas
 
 
 class _Describer:
-    """Says of terms which tensors, lines and tokens they are of."""
+    """Names the tensors, source lines and tokens of terms."""
 
     def __init__(self, trace: Trace, position: int, fit: Fitted, keys: tuple[str, ...], name: str, batch: int) -> None:
         self._trace, self._position, self._fit, self._keys = trace, position, fit, keys
@@ -226,8 +272,8 @@ class _Describer:
                 token = known[at] if at < len(known) else None
         return Term(piece.value, tuple(map(self._part, piece.factors)), tuple(piece.along.items()), token)
 
-    def own(self, row: TensorRow, cell: tuple[int, ...]) -> str | None:
-        """The token of a cell: along the first of the middle axes that is as long as the tokens."""
+    def token_of(self, row: TensorRow, cell: tuple[int, ...]) -> str | None:
+        """The token of a cell, by the first inner axis whose size is the number of tokens."""
         for at, size in zip(cell[1:-1], row.shape[1:-1], strict=True):
             known = tokens.along(self._trace, self._name, size, self._batch)
             if at < len(known):
@@ -243,10 +289,10 @@ class _Describer:
         if name not in self._lines:
             self._lines[name] = self._line(row)
         line, step = self._lines[name]
-        return Part(name, factor.value, row, self._place(name, factor), line, step, factor.inverse)
+        return Part(name, factor.value, row, self._cell_index(name, factor), line, step, factor.inverse)
 
-    def _place(self, name: str, factor: Factor) -> tuple[int, ...] | None:
-        """The factor's cell in the axes of its tensor, where its dimensions tell."""
+    def _cell_index(self, name: str, factor: Factor) -> tuple[int, ...] | None:
+        """The index of the factor's cell in its tensor; None if its dimensions do not determine it."""
         if isinstance(factor.node, Lookup):
             return None
         where = dict(factor.where)
@@ -263,7 +309,7 @@ class _Describer:
         return tuple(place)
 
     def _line(self, row: TensorRow) -> tuple[str, int | None]:
-        """Where a tensor was made; of a parameter, and of what came from outside, where its step was called."""
+        """`file:line` and position where a tensor was made; for a parameter or an input, of the call that has it."""
         trace = self._trace
         made = None if row.role == schema.PARAMETER else producer(trace, self._position, row.tensor)
         first = self._position - int(trace.column("step")[self._position]) + row.step

@@ -1,4 +1,4 @@
-"""A forward run again, with all values of one step kept, from what the trace says of its model and inputs."""
+"""Runs a forward pass again with all values of one step kept, from the model and inputs named in the trace."""
 
 from __future__ import annotations
 
@@ -18,22 +18,28 @@ _SAME = ("kind", "name", "forward", "occurrence", "rank")
 
 @contextmanager
 def replayed(trace: Trace, position: int) -> Iterator[tuple[Trace, int]]:
-    """The same run with the values of the call at `position` kept, and where that call stands in it.
+    """Run the model of a trace again and keep the values of the call at `position`.
 
-    Raises TraceError where the model cannot be loaded again, or the run was another one."""
+    Yields:
+        The new trace, which is deleted afterwards, and the position of the call in it.
+
+    Raises:
+        TraceError: The model cannot be loaded or fails, or the call does not occur in the new run.
+    """
     if not isinstance(trace.meta.get("source"), str):
         raise TraceError("the trace does not say which model it was.")
     with TemporaryDirectory(prefix="tftrace-") as folder:
-        again = _recorded(trace, position, Path(folder) / "again.tftrace")
-        fitting = np.ones(len(again), bool)
+        again = _record_again(trace, position, Path(folder) / "again.tftrace")
+        matches = np.ones(len(again), bool)
         for column in _SAME:
-            fitting &= again.column(column) == trace.column(column)[position]
-        if not fitting.any():
+            matches &= again.column(column) == trace.column(column)[position]
+        if not matches.any():
             raise TraceError("the step is not there when the model runs again.")
-        yield again, int(fitting.argmax())
+        yield again, int(matches.argmax())
 
 
-def _recorded(trace: Trace, position: int, path: Path) -> Trace:
+def _record_again(trace: Trace, position: int, path: Path) -> Trace:
+    """Load the model of a trace, run it, and record it to `path`."""
     from ..capture.recorder import Recorder
     from ..models.load import load_again
     from ..models.quiet import quietly
@@ -49,6 +55,6 @@ def _recorded(trace: Trace, position: int, path: Path) -> Trace:
                 loaded.run()
         except TraceError:
             raise
-        except Exception as error:  # whatever a model raises
+        except Exception as error:  # a model may raise anything
             raise TraceError(f"it failed ({type(error).__name__}).") from error
     return again
