@@ -1,4 +1,4 @@
-"""Two runs side by side: which step of one does what which step of the other does, and what differs between them."""
+"""Comparison of two runs: their steps paired by role, and the differences within each pair."""
 
 from .differences import COMPARED, Difference, differences
 from .roles import Role, roles

@@ -1,4 +1,4 @@
-"""What differs between two steps of one role, each in a line with what either run has."""
+"""The differences between two steps with the same role, one line per aspect."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 from .step_pairs import Pair
 
-# What is known of two steps in which nothing differs; their numbers have not been looked at.
+# What is known of two steps in which nothing differs; their numbers were not compared.
 COMPARED = "same class, equation, verdict, sizes and parameters; values not compared"
-_OF_THE_TEXT = ("B", *describe.TOKENS)  # axes whose size comes from what the model was given
+_INPUT_AXES = ("B", *describe.TOKENS)  # axes whose size depends on the input, not on the model
 _SUBLAYERS = {
     "attention": "attention",
     "cross-attention": "cross-attention",
@@ -26,7 +26,7 @@ _SUBLAYERS = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One aspect, as each run has it."""
+    """One aspect in which two steps differ, with its value in each run."""
 
     aspect: str
     left: str
@@ -34,7 +34,14 @@ class Difference:
 
 
 def differences(left: Trace, right: Trace, pair: Pair, pairs: list[Pair]) -> list[Difference]:
-    """What is not the same in the two steps of `pair`; `pairs` are all of the alignment."""
+    """List the differences between the two steps of a pair.
+
+    Args:
+        left: The first trace.
+        right: The second trace.
+        pair: The pair of steps.
+        pairs: All pairs of the alignment, as `align` returns them.
+    """
     if pair.left is None or pair.right is None:
         missing = ("none", "one") if pair.left is None else ("one", "none")
         return [Difference(pair.part, *missing)]
@@ -50,12 +57,12 @@ def differences(left: Trace, right: Trace, pair: Pair, pairs: list[Pair]) -> lis
     if pair.part == "layer":
         aspects.append(("order", *(_order(pairs, pair, side) for side in (0, 1))))
     if pair.part.startswith("norm of "):
-        aspects.append(("stands", *(_stands(pairs, pair, side) for side in (0, 1))))
+        aspects.append(("stands", *(_norm_placement(pairs, pair, side) for side in (0, 1))))
     if pair.part == "head":
         aspects.append(("weight", *(_tied(trace, at) for trace, at in sides)))
     results = [_result(trace, at) for trace, at in sides]
     if results[0].model != results[1].model:
-        aspects.insert(3, ("result", results[0].said, results[1].said))
+        aspects.insert(3, ("result", results[0].text, results[1].text))
     return [Difference(name, one, other) for name, one, other in aspects if one != other]
 
 
@@ -66,9 +73,9 @@ def _equation(trace: Trace, position: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a step gave: its sizes in words, and those of them that the model and not the text makes."""
+    """The result of a step: its sizes as text, and the sizes that depend on the model rather than the input."""
 
-    said: str
+    text: str
     model: list[tuple[str, int]]
 
 
@@ -77,8 +84,8 @@ def _result(trace: Trace, position: int) -> _Result:
     if row is None:
         return _Result("none", [])
     sizes = list(zip(describe.axes(trace, position, row), row.shape, strict=True))
-    said = " ".join(f"{name}={size}" for name, size in sizes) or shape(row.shape)
-    return _Result(said, [one for one in sizes if one[0] not in _OF_THE_TEXT])
+    text = " ".join(f"{name}={size}" for name, size in sizes) or shape(row.shape)
+    return _Result(text, [one for one in sizes if one[0] not in _INPUT_AXES])
 
 
 def _parameters(trace: Trace, position: int) -> str:
@@ -87,7 +94,7 @@ def _parameters(trace: Trace, position: int) -> str:
 
 
 def _mask(trace: Trace, position: int) -> str:
-    """Told by the weights themselves: what is zero above the diagonal is hidden."""
+    """The kind of mask, judged by the attention weights: zeros above the diagonal mean a causal mask."""
     found = attention_weights.attention(trace, position)
     if found is None or found.probabilities is None:
         return "not known: the values were not kept"
@@ -101,38 +108,39 @@ def _mask(trace: Trace, position: int) -> str:
 
 
 def _order(pairs: list[Pair], layer: Pair, side: int) -> str:
-    """`attention, norm, feed-forward, norm`: the parts of a layer in the order in which one run takes them."""
+    """The parts of a layer in the order in which one run executes them: `attention, norm, feed-forward, norm`."""
     group = layer.label.partition(" · ")[0]
-    parts = [(_at(one, side), one.part) for one in pairs if one.label.startswith(f"{group} · ")]
+    parts = [(_position(one, side), one.part) for one in pairs if one.label.startswith(f"{group} · ")]
     known = sorted((at, part) for at, part in parts if at is not None)
     named = [_SUBLAYERS.get(part) or ("norm" if part.startswith("norm") else "") for _, part in known]
     return ", ".join(filter(None, named))
 
 
-def _stands(pairs: list[Pair], norm: Pair, side: int) -> str:
-    """Whether a norm stands before or after the sublayer it belongs to."""
+def _norm_placement(pairs: list[Pair], norm: Pair, side: int) -> str:
+    """Whether a norm comes before or after its sublayer."""
     group, sublayer = norm.label.partition(" · ")[0], norm.part.removeprefix("norm of ")
     core = next((part for part, name in _SUBLAYERS.items() if name == sublayer), sublayer)
     other = next((one for one in pairs if one.label == f"{group} · {core}"), None)
-    at, there = _at(norm, side), _at(other, side) if other else None
+    at, there = _position(norm, side), _position(other, side) if other else None
     if at is None or there is None:
         return "not known"
     return "before its sublayer (pre-norm)" if at < there else "after its sublayer and the sum (post-norm)"
 
 
-def _at(pair: Pair, side: int) -> int | None:
+def _position(pair: Pair, side: int) -> int | None:
     return (pair.left, pair.right)[side]
 
 
 def _tied(trace: Trace, position: int) -> str:
-    """Whether the head's weight is the very tensor that embeds tokens."""
+    """Whether the head shares its weight with the token embedding."""
     weight = next((row for row in trace.tensors_of(position) if row.role == schema.PARAMETER), None)
     if weight is None:
         return "none of its own"
-    return "the embedding's own (tied)" if weight.tensor in _embedded(trace) else "its own"
+    return "the embedding's own (tied)" if weight.tensor in _embedding_weights(trace) else "its own"
 
 
-def _embedded(trace: Trace) -> set[int]:
+def _embedding_weights(trace: Trace) -> set[int]:
+    """The tensor numbers of all embedding weights."""
     kinds = trace.column("type")
     found: list[TensorRow] = []
     for at in np.flatnonzero(kinds == "Embedding").tolist():

@@ -1,5 +1,6 @@
-"""What each step is for (query projection, attention, norm of the feed-forward, head …), told by the structure of the
-run first and by names second, so that it is the same in models whose authors call things differently."""
+"""The role of each step: query projection, attention, norm of the feed-forward, head …
+
+Roles follow from the structure of the run first and from names second, so that models with different naming agree."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _ACTIVATION = re.compile(r"GELU|ReLU|SiLU|Swish|Mish|Activation$|^Tanh$|^Sigmoid
 _EMBEDDING = re.compile(r"Embedding$|PositionalEmbedding|PatchEmbed")
 _LAYER = re.compile(r"(.*?)(?:^|\.)(\d{1,4})$")
 _DECODING = re.compile(r"CausalLM|LMHead|GPT|Decoder", re.IGNORECASE)
-_MOST = 100_000  # steps of a forward that are looked at
+_MOST = 100_000  # steps of a forward pass that are examined
 
 _PROJECTIONS = (
     (re.compile(r"^(q|query|q_proj|q_lin|query_proj|wq)$", re.IGNORECASE), "query projection"),
@@ -31,7 +32,7 @@ _PROJECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A step and what it is for; `layer` is None outside the layers."""
+    """A step and its role; `layer` is None outside the layers."""
 
     position: int
     stack: str  # encoder or decoder
@@ -40,17 +41,17 @@ class Role:
 
     @property
     def key(self) -> tuple[str, int | None, str]:
-        """What two runs have in common."""
+        """What identifies the role in every run."""
         return self.stack, self.layer, self.part
 
     @property
     def label(self) -> str:
-        """`layer 0 · attention`."""
+        """The role as text: `layer 0 · attention`."""
         return self.part if self.layer is None else f"layer {self.layer} · {self.part}"
 
 
 def roles(trace: Trace) -> list[Role]:
-    """The roles of the first forward's steps, in order; of several steps with one role the first."""
+    """Find the roles in the first forward pass, in order of execution; of steps with the same role only the first."""
     if not len(trace):
         return []
     end = min(int(trace.ends[0]), _MOST)
@@ -69,15 +70,15 @@ def roles(trace: Trace) -> list[Role]:
         if at not in inside and (part := _outside(str(types[at]), str(names[at]), at < first, at > last)):
             stack = _stack(trace, names[at])
             found.append(Role(at, stack, None, part))
-    found = _head_last(trace, found, modules, last)
-    once: dict[tuple[str, int | None, str], Role] = {}
+    found = _with_head(trace, found, modules, last)
+    first_of_key: dict[tuple[str, int | None, str], Role] = {}
     for role in sorted(found, key=lambda one: one.position):
-        once.setdefault(role.key, role)
-    return list(once.values())
+        first_of_key.setdefault(role.key, role)
+    return list(first_of_key.values())
 
 
 def _layers(trace: Trace, modules: list[int]) -> list[int]:
-    """The numbered modules that hold an attention and are in no other such: the layers of a transformer."""
+    """The layers of a transformer: the outermost numbered modules that contain an attention."""
     attentions = attention_steps(trace)
     names = trace.column("name")
     found: list[int] = []
@@ -92,7 +93,7 @@ def _layers(trace: Trace, modules: list[int]) -> list[int]:
 
 
 def _stack(trace: Trace, name: str) -> str:
-    """Encoder or decoder: as the path says, else as the model is."""
+    """`encoder` or `decoder`, by the module path, else by the model's class."""
     low = name.lower()
     for word in ("decoder", "encoder"):
         if word in low and not (word == "decoder" and "encoder_decoder" in low):
@@ -101,14 +102,17 @@ def _stack(trace: Trace, name: str) -> str:
 
 
 def _within(trace: Trace, layer: int) -> Iterator[tuple[int, str]]:
-    """The parts of one layer. Linear maps before an attention project for it, the one after it is its output, the
-    others are the feed-forward's."""
+    """Yield the position and part of the steps of one layer.
+
+    Linear maps before an attention are its projections, the one after it is its output, the others are the
+    feed-forward's.
+    """
     kinds, names, types = (trace.column(column) for column in ("kind", "name", "type"))
     steps = range(layer + 1, int(trace.ends[layer]))
     attentions = [at for at in attention_steps(trace).tolist() if at in steps]
     norms = [at for at in steps if kinds[at] == schema.MODULE and _NORM.search(types[at] or "")]
     sublayers = [*("attention", "cross-attention")[: len(attentions)], "feed-forward"]
-    done, widened = -1, False  # the attention whose output is known; whether the feed-forward's first map has run
+    done, widened = -1, False  # index of the last attention with its output found; whether "feed-forward in" was found
     for at in steps:
         kind, name = str(types[at] or ""), str(names[at] or "").rpartition(".")[2]
         before = next((n for n, attention in enumerate(attentions) if at < attention), None)
@@ -138,7 +142,7 @@ def _within(trace: Trace, layer: int) -> Iterator[tuple[int, str]]:
 
 
 def _outside(kind: str, name: str, before: bool, after: bool) -> str:
-    """The part of a module that is in no layer; nothing where it has none."""
+    """The part of a module outside the layers; empty if it has no role."""
     low = name.lower()
     if _EMBEDDING.search(kind):
         if re.search(r"pos|wpe", low + kind.lower()):
@@ -151,8 +155,8 @@ def _outside(kind: str, name: str, before: bool, after: bool) -> str:
     return "pooler" if kind.endswith("Pooler") else ""
 
 
-def _head_last(trace: Trace, found: list[Role], modules: list[int], last: int) -> list[Role]:
-    """With the last linear map after the layers, which is no pooler's: the head."""
+def _with_head(trace: Trace, found: list[Role], modules: list[int], last: int) -> list[Role]:
+    """The roles found so far and the head: the last linear map after the layers that is not a pooler's."""
     types, names = trace.column("type"), trace.column("name")
     after = [at for at in modules if at >= trace.ends[last] and _LINEAR.search(types[at] or "")] if last else []
     after = [at for at in after if "pooler" not in str(names[at])]

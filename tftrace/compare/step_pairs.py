@@ -1,4 +1,4 @@
-"""The steps of two runs in pairs of one role, in an order that keeps that of both where they agree."""
+"""Pairs the steps of two runs by role, in an order that respects both runs where they agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .roles import Role, roles
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A role, and the step that has it in each run; None where a run has none."""
+    """A role and the position of its step in each run, None if a run has no such step."""
 
     label: str
     layer: int | None
@@ -21,29 +21,35 @@ class Pair:
 
 
 def align(left: Trace, right: Trace) -> list[Pair]:
-    """Every role of either run. Where one run has an encoder alone and the other a decoder alone, the two are
-    compared; else encoders with encoders and decoders with decoders."""
-    ours, theirs = roles(left), roles(right)
-    stacks = [{role.stack for role in found} for found in (ours, theirs)]
+    """Pair every role of either run.
+
+    Encoders are paired with encoders and decoders with decoders, unless each run has only one of the two.
+
+    Args:
+        left: The first trace; its order leads.
+        right: The second trace.
+    """
+    left_roles, right_roles = roles(left), roles(right)
+    stacks = [{role.stack for role in found} for found in (left_roles, right_roles)]
     if len(stacks[0]) == len(stacks[1]) == 1:
-        ours, theirs = ([_in(role, "") for role in found] for found in (ours, theirs))
-    by_key = {role.key: role for role in theirs}
-    known = {role.key for role in ours}
-    after: dict[tuple[str, int | None, str] | None, list[Role]] = {}  # what only the right has, after what both have
+        left_roles, right_roles = ([_with_stack(role, "") for role in found] for found in (left_roles, right_roles))
+    by_key = {role.key: role for role in right_roles}
+    known = {role.key for role in left_roles}
+    after: dict[tuple[str, int | None, str] | None, list[Role]] = {}  # only in `right`, by the shared role before
     before: tuple[str, int | None, str] | None = None
-    for role in theirs:
+    for role in right_roles:
         if role.key in known:
             before = role.key
         else:
             after.setdefault(before, []).append(role)
     found = [_pair(None, role) for role in after.get(None, [])]
-    for role in ours:
+    for role in left_roles:
         found.append(_pair(role, by_key.get(role.key)))
         found += (_pair(None, other) for other in after.get(role.key, []))
     return _by_layer(found)
 
 
-def _in(role: Role, stack: str) -> Role:
+def _with_stack(role: Role, stack: str) -> Role:
     return Role(role.position, stack, role.layer, role.part)
 
 
@@ -56,8 +62,7 @@ def _pair(left: Role | None, right: Role | None) -> Pair:
 
 
 def _by_layer(pairs: Iterable[Pair]) -> list[Pair]:
-    """A layer's pairs together: a norm that stands before its sublayer in one run and after it in the other must not
-    end up in the next layer."""
+    """Keep the pairs of a layer together, so that a norm that changes sides does not end up in the next layer."""
     found = list(pairs)
     starts: dict[str, int] = {}
     for at, pair in enumerate(found):
