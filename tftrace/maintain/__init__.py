@@ -1,1 +1,1 @@
-"""What is done to a whole trace: described, merged, pruned, queried."""
+"""Operations on a whole trace: info, merge, prune, query."""

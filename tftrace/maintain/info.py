@@ -1,4 +1,4 @@
-"""What is in a trace, how large its parts are, and what is missing: for a person, and as plain data for programs."""
+"""What a trace contains, how large its parts are, and what is missing, as plain data."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from ..errors import TraceError
 from ..trace import notes, schema, values
 from ..trace.trace import Trace
 
-_DESCRIBED = ("schema", "complete", "model", "dtype", "device", "level", "started", "command", "seed", "versions")
+_META_KEYS = ("schema", "complete", "model", "dtype", "device", "level", "started", "command", "seed", "versions")
 _PARTS = {"rank": "tables", "values": "values", "sources": "sources", "meta.json": "meta.json", "notes.json": "notes"}
 
 
 def info(trace: Trace) -> dict[str, Any]:
-    """Everything `tftrace info --json` prints. Sizes are bytes on disk."""
+    """Collect everything that `tftrace info --json` prints.
+
+    Returns:
+        Plain data; sizes are bytes on disk.
+    """
     tables = {name: len(trace.positions(name)) for name in schema.TABLES}
     return {
         "path": str(trace.path),
-        **{key: trace.meta[key] for key in _DESCRIBED if trace.meta.get(key) is not None},
+        **{key: trace.meta[key] for key in _META_KEYS if trace.meta.get(key) is not None},
         "ranks": trace.ranks,
-        "forwards": len(np.unique(np.stack([_known(trace, "rank"), _known(trace, "forward")]), axis=1).T),
+        "forwards": len(np.unique(np.stack([_numbers(trace, "rank"), _numbers(trace, "forward")]), axis=1).T),
         "rows": tables,
         "steps": _counts(trace, "kind", "steps"),
         "depth": int(trace.column("depth").max(initial=0)),
         "status": _counts(trace, "status", "steps"),
         "roles": _counts(trace, "role", "tensors"),
         "verdicts": _counts(trace, "verdict", "checks"),
-        "values": _kept(trace),
+        "values": _value_counts(trace),
         "sources": len(trace.meta["sources"]),
         "equations": len(trace.meta["equations"]),
         "notes": len(notes.read(trace)),
@@ -41,19 +45,21 @@ def info(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _known(trace: Trace, name: str) -> np.ndarray:
+def _numbers(trace: Trace, name: str) -> np.ndarray:
+    """A column with -1 for missing values."""
     found: np.ndarray = np.nan_to_num(trace.column(name).astype(np.float64), nan=-1)
     return found
 
 
 def _counts(trace: Trace, name: str, table: str) -> dict[str, int]:
+    """How often each text occurs in a column."""
     codes, words = trace.words(name, table)
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
     return {word: int(count) for word, count in zip(words, counts, strict=True) if count}
 
 
-def _kept(trace: Trace) -> dict[str, int]:
-    """How many tensors are kept whole, and of how many the file is not there or does not hold them."""
+def _value_counts(trace: Trace) -> dict[str, int]:
+    """How many tensors have their values kept, and for how many these are lost."""
     places = set(trace.words("value", "tensors")[1])
     held: Counter[str] = Counter()
     for name in values.files(trace.path):
@@ -65,7 +71,7 @@ def _kept(trace: Trace) -> dict[str, int]:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of the parts of a trace, and of what is no part of one; links are not followed."""
+    """Bytes of each part of a trace, and of foreign files as `other`; links are not followed."""
     sizes: Counter[str] = Counter()
     for above, folders, files in os.walk(folder):
         inside = Path(above).relative_to(folder).parts

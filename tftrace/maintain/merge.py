@@ -1,4 +1,4 @@
-"""Traces of one run whose processes recorded into folders of their own, put together as one."""
+"""Merges the traces of one run whose processes recorded into separate folders."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ from ..trace.trace import Trace, load
 
 
 def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str], *, overwrite: bool = False) -> Trace:
-    """Write a trace with the ranks of several, which stay as they are. Raises TraceError if they are not of one run, or
-    two of them have recorded the same rank."""
+    """Merge several traces into a new one; the originals are left as they are.
+
+    Args:
+        paths: The folders of two or more traces of one run.
+        into: The folder of the new trace.
+        overwrite: Whether an existing trace there may be replaced.
+
+    Raises:
+        TraceError: The traces are not of one run, two of them contain the same rank, or `into` cannot be written.
+    """
     traces = [load(path) for path in paths]
     target = check_folder(into, overwrite)
     _check(traces, target)
@@ -42,6 +50,7 @@ def merge(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str],
 
 
 def _check(traces: list[Trace], target: Path) -> None:
+    """Raise TraceError unless the traces can be merged into `target`."""
     if len(traces) < 2:
         raise TraceError("There is nothing to merge: name two or more traces of one run.")
     launches = {repr(trace.meta.get("launch")) for trace in traces}
@@ -58,9 +67,9 @@ def _check(traces: list[Trace], target: Path) -> None:
 
 
 def _add(trace: Trace, aside: Path) -> None:
-    """Copy the ranks of a trace, each with a description of its own."""
+    """Copy the ranks of a trace, each with its own meta.json."""
     sources = {}
-    for file in trace.meta["sources"]:  # their names may be those of other files in another trace
+    for file in trace.meta["sources"]:  # named by content, as two traces may use the same name for different files
         content = "\n".join([*trace.source(file), ""]).encode("utf-8", "replace")
         sources[file] = f"source-{hashlib.sha256(content).hexdigest()[:32]}.py"
         write_bytes(aside / "sources" / sources[file], content)
@@ -80,6 +89,7 @@ def _add(trace: Trace, aside: Path) -> None:
 
 
 def _copy_notes(trace: Trace, merged: Trace) -> None:
+    """Copy the notes of a trace to the same steps of the merged one."""
     offset = {rank: int((merged.column("rank") == rank).argmax()) for rank in trace.ranks}
     ranks, first = trace.column("rank"), {rank: int((trace.column("rank") == rank).argmax()) for rank in trace.ranks}
     for at, text in notes.read(trace).items():

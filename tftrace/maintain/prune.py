@@ -1,7 +1,7 @@
-"""Takes kept tensors out of a trace. Whenever it is interrupted, what is there is a whole trace.
+"""Removes kept tensor values from a trace. The trace stays valid even if pruning is interrupted.
 
-First the tensors that stay are written into new files, then the tables that name them are put in the place of the old
-ones, and only then are the files that nothing names any more removed."""
+The values that stay are first copied to new files, then the tables that refer to them are replaced, and only then are
+the old files deleted."""
 
 from __future__ import annotations
 
@@ -29,11 +29,19 @@ _ROWS_AT_ONCE = 8192
 
 
 def prune(path: str | os.PathLike[str], keep: str | Sequence[str], budget: int | None = None) -> tuple[int, int]:
-    """Keep of the tensors kept whole only some, and of these only the first that fit into `budget` bytes.
+    """Remove the values of tensors from a trace, except some.
 
-    `keep`: `"none"`, `"all"`, `"auto"` (all but parameters), or glob patterns of the names of steps that saw them.
-    Returns how many tensors were taken out, and how many bytes smaller the trace is. Raises TraceError if the trace is
-    being recorded or cannot be written to."""
+    Args:
+        path: The folder of the trace.
+        keep: Which to keep: `"none"`, `"all"`, `"auto"` (all but parameters), or glob patterns of module names.
+        budget: How many bytes to keep at most; tensors seen first have priority.
+
+    Returns:
+        The number of tensors removed, and the number of bytes freed.
+
+    Raises:
+        TraceError: The trace is being recorded, or cannot be written.
+    """
     trace = load(path)
     with contextlib.ExitStack() as locks:
         for rank in trace.ranks:
@@ -42,8 +50,8 @@ def prune(path: str | os.PathLike[str], keep: str | Sequence[str], budget: int |
         try:
             return _prune(trace, keep, budget)
         except OSError as error:
-            said = f"{trace.path} cannot be written to ({error.strerror}): nothing that is kept was lost."
-            raise TraceError(said) from error
+            message = f"{trace.path} cannot be written to ({error.strerror}): nothing that is kept was lost."
+            raise TraceError(message) from error
 
 
 def _prune(trace: Trace, keep: str | Sequence[str], budget: int | None) -> tuple[int, int]:
@@ -55,27 +63,27 @@ def _prune(trace: Trace, keep: str | Sequence[str], budget: int | None) -> tuple
         sizes = np.cumsum([there[place].end - there[place].begin for place in wanted])
         wanted = wanted[: int(np.searchsorted(sizes, budget, side="right"))]
     gone = len(there) - len(wanted)
-    if not gone and not _unnamed(trace, there):
+    if not gone and not _has_leftovers(trace, there):
         return 0, 0
-    moved = _rewritten(folder, wanted, there)
+    moved = _copy_kept(folder, wanted, there)
     _describe(trace, gone)
     for rank in trace.ranks:
-        _rename(rank_folder(folder, rank), moved)
+        _replace_table(rank_folder(folder, rank), moved)
     for name in old:
         (folder / "values" / name).unlink()
-    with contextlib.suppress(OSError):  # unless something is left in it
+    with contextlib.suppress(OSError):  # if the folder is empty now
         (folder / "values").rmdir()
     after = sum((folder / "values" / name).stat().st_size for name in values.files(folder))
     return gone, before - after
 
 
-def _unnamed(trace: Trace, there: dict[str, values.Kept]) -> bool:
-    """Whether an interrupted pruning has left tensors that nothing names."""
+def _has_leftovers(trace: Trace, there: dict[str, values.Kept]) -> bool:
+    """Whether an interrupted pruning has left values that no table refers to."""
     return bool(there.keys() - set(trace.words("value", "tensors")[1]))
 
 
 def _wanted(trace: Trace, keep: str | Sequence[str]) -> Iterator[str]:
-    """The places of the tensors that stay, in the order in which steps saw them; a tensor may be seen by several."""
+    """The places (`file#key`) of the values to keep, in order of the steps that saw them, with repetitions."""
     if keep == "none":
         return
     codes, places = trace.words("value", "tensors")
@@ -91,8 +99,8 @@ def _wanted(trace: Trace, keep: str | Sequence[str]) -> Iterator[str]:
         yield places[code]
 
 
-def _rewritten(folder: Path, wanted: Sequence[str], there: dict[str, values.Kept]) -> dict[str, str]:
-    """Write the tensors that stay into new files, one for each old one: the new place of each."""
+def _copy_kept(folder: Path, wanted: Sequence[str], there: dict[str, values.Kept]) -> dict[str, str]:
+    """Copy the values to keep into new files, one per old file; return the new place of each old place."""
     moved: dict[str, str] = {}
     by_file: dict[str, list[str]] = {}
     for place in wanted:
@@ -110,14 +118,14 @@ def _rewritten(folder: Path, wanted: Sequence[str], there: dict[str, values.Kept
 
 
 def _copy(folder: Path, name: str, new: str, kept: dict[str, values.Kept]) -> None:
-    """Copy some tensors of a file into another, to the bit."""
+    """Copy some tensors from one safetensors file to a new one, bit for bit."""
     header, end = {}, 0
     for key, found in kept.items():
         size = found.end - found.begin
         header[key] = {"dtype": found.dtype, "shape": list(found.shape), "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    text += b" " * (-len(text) % 8)  # pad the header, so that the data are aligned
     part = hidden(folder / "values" / new)
     try:
         with open(regular(folder, "values", name), "rb") as source, open(part, "wb") as target:
@@ -134,8 +142,8 @@ def _copy(folder: Path, name: str, new: str, kept: dict[str, values.Kept]) -> No
         part.unlink(missing_ok=True)
 
 
-def _rename(folder: Path, moved: dict[str, str]) -> None:
-    """Put a table in the place of a rank's tensors in which the kept ones have their new places."""
+def _replace_table(folder: Path, moved: dict[str, str]) -> None:
+    """Replace the tensors table of a rank by one that refers to the new places."""
     stream = Stream(folder, "tensors", schema.TENSORS)
     part = hidden(folder / "tensors.arrow")
     table = TableFile(part, schema.TENSORS)
@@ -155,12 +163,15 @@ def _rename(folder: Path, moved: dict[str, str]) -> None:
 
 
 def _describe(trace: Trace, gone: int) -> None:
-    """Say in the trace that something was taken out."""
+    """Note in the trace's meta.json how many values were removed."""
     folder = trace.path
     files = [rank_folder(folder, rank) / META for rank in trace.ranks]
     shared = [file for file in files if file.exists()]
     for file in shared[:1] or [folder / META]:
         meta = json.loads(file.read_bytes())
-        said = meta.get("pruned")
-        meta["pruned"] = [*(said if isinstance(said, list) else []), f"Of the tensors kept whole {gone} were pruned."]
+        earlier = meta.get("pruned")
+        meta["pruned"] = [
+            *(earlier if isinstance(earlier, list) else []),
+            f"Of the tensors kept whole {gone} were pruned.",
+        ]
         write_json(file, meta)

@@ -1,7 +1,7 @@
-"""SQL over a trace, by DuckDB in memory: it reads the tables of the trace, and no file, network or extension.
+"""SQL on a trace, run by DuckDB in memory without access to files, network or extensions.
 
-The tables are `steps`, `tensors` and `checks`, each with the `position` of its step in the whole trace before its own
-columns (two ranks may have a step of the same number), and `trace`: what the CSV holds, one row a (step, tensor)."""
+The tables are `steps`, `tensors` and `checks`, each with a first column `position` that identifies the step across
+ranks, and `trace`, the joined table of the CSV export with one row per (step, tensor)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..trace.trace import Trace
 
 TABLES = (*schema.TABLES, "trace")
 _ROWS_AT_ONCE = 65536
-_CLOSED = {  # no SQL reaches out of the database, or into this program's memory
+_SANDBOX = {  # SQL must not reach outside the database or into this program's memory
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
@@ -32,20 +32,29 @@ _LOCKS = ("SET temp_directory = ''", "SET enable_external_access = false", "SET 
 
 @contextmanager
 def query(trace: Trace, sql: str) -> Iterator[pa.RecordBatchReader]:
-    """The result of one SELECT, read as it comes while the block runs.
+    """Run one SELECT on a trace.
 
-    Raises TraceError for SQL that is wrong, reads anything but the trace, or changes something."""
+    Args:
+        trace: The trace.
+        sql: One SELECT, DESCRIBE or SHOW TABLES.
+
+    Yields:
+        A reader of the result, valid inside the `with` block.
+
+    Raises:
+        TraceError: DuckDB is not installed, or the SQL is wrong, changes something or reads anything but the trace.
+    """
     try:
         import duckdb
     except ImportError as error:
         raise TraceError("Queries need DuckDB: install it with pip install 'tftrace[query]'.") from error
-    with duckdb.connect(":memory:", config=_CLOSED) as connection:
+    with duckdb.connect(":memory:", config=_SANDBOX) as connection:
         try:
             statements = connection.extract_statements(sql)
             kinds = [statement.type for statement in statements]
             if kinds not in ([duckdb.StatementType.SELECT], [duckdb.StatementType.EXPLAIN]):
                 raise TraceError("A query is one SELECT (or DESCRIBE, or SHOW TABLES): nothing in a trace is changed.")
-            for table in _asked(sql):
+            for table in _tables_named(sql):
                 _fill(connection, trace, table)
             for lock in _LOCKS:
                 connection.execute(lock)
@@ -55,14 +64,14 @@ def query(trace: Trace, sql: str) -> Iterator[pa.RecordBatchReader]:
             raise TraceError(f"The query failed ({why}): the tables are {', '.join(TABLES)}.") from error
 
 
-def _asked(sql: str) -> list[str]:
-    """The tables that the query may name: only those are read."""
+def _tables_named(sql: str) -> list[str]:
+    """The tables that the query may refer to; only these are loaded."""
     named = [table for table in TABLES if re.search(rf"\b{table}\b", sql, re.IGNORECASE)]
     return named or list(TABLES)
 
 
 def _fill(connection: Any, trace: Trace, table: str) -> None:
-    """Copy a table of the trace into the database, a batch at a time."""
+    """Copy a table of the trace into the database in batches."""
     kind = SCHEMA if table == "trace" else schema.TABLES[table].insert(0, pa.field("position", pa.int64()))
     parts = batches(trace) if table == "trace" else _parts(trace, table, kind)
     reader = pa.RecordBatchReader.from_batches(kind, (batch for part in parts for batch in part.to_batches()))
