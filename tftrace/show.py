@@ -135,7 +135,7 @@ def _row(row: describe.Row, digits: int, margin: int, width: int) -> list[Part]:
     ]  # fmt: skip
 
 
-def _equation(equation: describe.Equation, width: int, brief: bool = False) -> Iterator[list[Part]]:
+def _equation(equation: describe.StepEquation, width: int, brief: bool = False) -> Iterator[list[Part]]:
     yield from ([(line, "italic")] for line in wrapped(equation.cite, width))
     yield from ([("  " + line, "bold")] for line in equation.drawn(width - 2))
     if equation.dims:
@@ -189,7 +189,7 @@ def _source(trace: Trace, at: int, width: int) -> Iterator[list[Part]]:
     yield []
 
 
-def _table(rows: list[describe.Line], width: int) -> Iterator[list[Part]]:
+def _table(rows: list[describe.TensorLine], width: int) -> Iterator[list[Part]]:
     heads = ("name", "shape", "μ", "σ", "min", "max", "dtype", "")
     if not rows:
         return

@@ -26,7 +26,7 @@ def recorded(path: Path, kind: str, family: str = "bert") -> tuple[Trace, int]:
 def test_eager_attention_has_a_line_for_each_step(tmp_path: Path) -> None:
     trace, at = recorded(tmp_path / "run", "eager")
     steps = {one.key: one for one in describe.substeps(trace, at, "en", attention_weights.attention(trace, at))}
-    lines = {key: [describe.line_of(trace, place) for place in one.places] for key, one in steps.items()}
+    lines = {key: [describe.numbered_line(trace, place) for place in one.places] for key, one in steps.items()}
     assert [line.split("self.")[1].split("(")[0] for line in lines["project"]] == ["query", "key", "value"]
     assert len(lines["score"]) == 1 and "matmul(query, key" in lines["score"][0]
     assert any("* scaling" in line for line in lines["scale and mask"])
@@ -43,12 +43,12 @@ def test_a_fused_kernel_is_one_line_and_what_it_hides_is_rebuilt(tmp_path: Path,
     steps = {one.key: one for one in describe.substeps(trace, at, "zh", attention_weights.attention(trace, at))}
     for key in ("score", "scale and mask", "softmax", "weighted sum"):
         assert steps[key].fused
-        assert "scaled_dot_product_attention(" in describe.line_of(trace, steps[key].places[0])
+        assert "scaled_dot_product_attention(" in describe.numbered_line(trace, steps[key].places[0])
     assert [t.symbol for t in steps["softmax"].tensors if t.rebuilt] == ["P"]
     scores = next(t for t in steps["score"].tensors if t.symbol == "S")
     found = attention_weights.attention(trace, at)
     assert found is not None and found.scores is not None
-    assert f"{np.mean(found.scores):.3g}" in scores.said
+    assert f"{np.mean(found.scores):.3g}" in scores.text
     assert steps["score"].name == "打分"
 
 

@@ -31,16 +31,16 @@ def test_bars() -> None:
 
 def test_a_plane_of_a_tensor() -> None:
     values = np.arange(24).reshape(2, 3, 4)
-    assert describe.plane(values, [1, 0, 0], 1, 2).tolist() == values[1].tolist()
-    assert describe.plane(values, [0, 2, 0], 2, 0).tolist() == values[:, 2, :].T.tolist()
-    assert describe.plane(np.arange(3), [0], -1, 0).tolist() == [[0, 1, 2]]
-    assert describe.plane(np.array(5), [], -1, -1).tolist() == [[5]]
+    assert describe.take_plane(values, [1, 0, 0], 1, 2).tolist() == values[1].tolist()
+    assert describe.take_plane(values, [0, 2, 0], 2, 0).tolist() == values[:, 2, :].T.tolist()
+    assert describe.take_plane(np.arange(3), [0], -1, 0).tolist() == [[0, 1, 2]]
+    assert describe.take_plane(np.array(5), [], -1, -1).tolist() == [[5]]
 
 
 def test_an_outlier_survives_shrinking() -> None:
     values = np.zeros((100, 100))
     values[57, 93] = -8.0
-    small = describe.shrunk(values, 10, 7)
+    small = describe.shrink(values, 10, 7)
     assert small.shape == (10, 7)
     assert small.min() == -8.0
     assert small[5, 6] == -8.0

@@ -7,14 +7,14 @@ import pytest
 from tftrace import describe
 from tftrace.errors import TraceError
 
-HEADS = describe.plane_of(("B", "H", "T", "D"), (2, 4, 8, 16))
+HEADS = describe.default_plane(("B", "H", "T", "D"), (2, 4, 8, 16))
 
 
 def test_the_last_two_axes_are_seen_first() -> None:
-    assert HEADS.said() == "B=0 H=0 T=: D=:"
+    assert HEADS.text() == "B=0 H=0 T=: D=:"
     assert HEADS.others == [0, 1]
-    assert describe.plane_of(("E",), (3,)).said() == "E=:"
-    assert describe.plane_of((), ()).said() == ""
+    assert describe.default_plane(("E",), (3,)).text() == "E=:"
+    assert describe.default_plane((), ()).text() == ""
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_last_two_axes_are_seen_first() -> None:
     ],
 )
 def test_choices(asked: str, said: str) -> None:
-    assert describe.chosen(HEADS, asked).said() == said
+    assert describe.parse_plane(HEADS, asked).text() == said
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_choices(asked: str, said: str) -> None:
 )
 def test_what_cannot_be_read_is_said(asked: str, sentence: str) -> None:
     with pytest.raises(TraceError, match=sentence):
-        describe.chosen(HEADS, asked)
+        describe.parse_plane(HEADS, asked)
 
 
 def test_moving_stays_within_the_tensor() -> None:

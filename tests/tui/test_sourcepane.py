@@ -53,11 +53,11 @@ def test_the_current_line_is_in_the_middle_and_others_say_how_often_they_ran(tmp
 
 def test_what_fits_at_the_end_of_a_line(tmp_path: Path) -> None:
     trace = attention_trace(tmp_path)
-    assert describe.bound(trace, 5, 60) == "query  1×4×2×8  μ 0.01 σ 0.98  [-4.1, 4.3]"
-    assert describe.bound(trace, 5, 20) == "query 1×4×2×8"
-    assert describe.bound(trace, 5, 9) == "1×4×2×8"
-    assert describe.bound(trace, 5, 3) == ""
-    assert describe.bound(trace, 9, 60) == ""
+    assert describe.bound_values(trace, 5, 60) == "query  1×4×2×8  μ 0.01 σ 0.98  [-4.1, 4.3]"
+    assert describe.bound_values(trace, 5, 20) == "query 1×4×2×8"
+    assert describe.bound_values(trace, 5, 9) == "1×4×2×8"
+    assert describe.bound_values(trace, 5, 3) == ""
+    assert describe.bound_values(trace, 9, 60) == ""
 
 
 def test_the_cursor_runs_to_a_line_and_breaks_there(tmp_path: Path) -> None:

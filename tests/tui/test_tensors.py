@@ -90,7 +90,7 @@ def test_the_head_that_looks_at_the_negation_is_found(film: Trace) -> None:
         assert isinstance(app.screen, AttentionScreen) and app.screen.attention is not None
         weights, tokens = app.screen.attention.probabilities, app.screen.tokens(keys=True)
         assert weights is not None
-        for means in describe.looked_at(weights)[0]:  # each small map says in words what its head looks most at
+        for means in describe.mean_key_weights(weights)[0]:  # each small map says in words what its head looks most at
             assert f"{digits(float(means.max()), 3)} {tokens[int(means.argmax())]} " in shown
         await press(pilot, "right", "right", "right")
         shown = screen(app)

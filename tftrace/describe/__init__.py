@@ -1,21 +1,29 @@
-"""What is said about a step, as plain data: its row, its source, its equations, its tensors.
+"""Descriptions of a step as plain data: its row, source, equations and tensors.
 
-The screen and the plain output both draw from here, so that they say the same; every text that came from the
-trace has been through `text.visible`, except the lines of `Code`, whose columns must stay true."""
+The screen, the plain output and the exports share these descriptions. All texts from the trace have passed through
+`text.visible`, except the lines of `Code`, where that would shift columns."""
 
-from .attention_heads import Attended, alike, attended, attention_near, attention_steps, layer_label, looked_at
-from .attention_substeps import Seen, SubStep, attention_of, line_of, substeps
+from .attention_heads import (
+    KeyAttention,
+    attention_near,
+    attention_steps,
+    key_attention,
+    layer_label,
+    mean_key_weights,
+    sibling_attentions,
+)
+from .attention_substeps import SubStep, SubStepTensor, attention_of, numbered_line, substeps
 from .axes import TOKENS, axes, tokens_along
-from .charts import Histogram, bars, histogram, kept, plane, shrunk, tall_bars
-from .code import Code, bound, code, values
+from .charts import Histogram, bars, histogram, kept_values, shrink, take_plane, tall_bars
+from .code import Code, bound_values, code, values
 from .derivation import Addend, Derivation, derive, derive_weight
-from .equations import Equation, equations, ties
+from .equations import StepEquation, equations, symbols_of_tensors
 from .phrases import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
-from .plane import Plane, chosen, plane_of
+from .plane import Plane, default_plane, parse_plane
 from .run_summary import about, first_wrong, forward_count, missing, totals
 from .series import Series, along_forwards, along_layers
 from .step_row import Row, path, place, row, span, verdict
-from .tensor_rows import Line, tensors
+from .tensor_rows import TensorLine, tensors
 
 __all__ = [
     "LANGUAGES",
@@ -23,30 +31,28 @@ __all__ = [
     "ROLE_MARKS",
     "TOKENS",
     "Addend",
-    "Attended",
     "Code",
     "Derivation",
-    "Equation",
     "Histogram",
-    "Line",
+    "KeyAttention",
     "Plane",
     "Row",
-    "Seen",
     "Series",
+    "StepEquation",
     "SubStep",
+    "SubStepTensor",
+    "TensorLine",
     "about",
-    "alike",
     "along_forwards",
     "along_layers",
-    "attended",
     "attention_near",
     "attention_of",
     "attention_steps",
     "axes",
     "bars",
-    "bound",
-    "chosen",
+    "bound_values",
     "code",
+    "default_plane",
     "derive",
     "derive_weight",
     "equations",
@@ -54,22 +60,24 @@ __all__ = [
     "forward_count",
     "histogram",
     "integer",
-    "kept",
+    "kept_values",
+    "key_attention",
     "layer_label",
-    "line_of",
-    "looked_at",
+    "mean_key_weights",
     "missing",
+    "numbered_line",
+    "parse_plane",
     "path",
     "place",
-    "plane",
-    "plane_of",
     "row",
-    "shrunk",
+    "shrink",
+    "sibling_attentions",
     "span",
     "substeps",
+    "symbols_of_tensors",
+    "take_plane",
     "tall_bars",
     "tensors",
-    "ties",
     "tokens_along",
     "totals",
     "values",

@@ -1,4 +1,4 @@
-"""The attention of a run by layer and head: where it is computed, and whom each head looks at."""
+"""The attention calls of a run, and which keys each head attends to."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ _SYMBOLS = {"Q", "K", "V"}
 
 
 @dataclass(frozen=True, slots=True)
-class Attended:
-    """How much the heads of one attention call look at each key: batch by head by key."""
+class KeyAttention:
+    """How much each head of one attention call attends to each key.
+
+    Attributes:
+        position: Position of the call.
+        label: Its layer, as text.
+        means: Mean weights, (batch, heads, keys).
+    """
 
     position: int
     label: str
@@ -28,7 +34,7 @@ class Attended:
 
 
 def attention_steps(trace: Trace) -> np.ndarray:
-    """Positions of the calls that compute attention from query, key and value, in order."""
+    """Sorted positions of the calls that compute attention from query, key and value."""
     return _attention_steps(trace, len(trace))
 
 
@@ -41,7 +47,7 @@ def _attention_steps(trace: Trace, size: int) -> np.ndarray:
     called = np.isin(codes, [code for code, kind in enumerate(types) if _FUNCTION.search(kind)])
     functions = trace.column("kind") == schema.FUNCTION
     found = np.flatnonzero(described | (called & functions))
-    inside = np.zeros(len(found), bool)  # a kernel below an attention function is the same attention
+    inside = np.zeros(len(found), bool)  # a kernel called by an attention function is the same attention
     inside[1:] = trace.ends[found[:-1]] > found[1:] if len(found) else False
     kept: np.ndarray = found[~inside]
     return kept
@@ -53,7 +59,7 @@ def _is_attention(equation: object) -> bool:
 
 
 def attention_near(trace: Trace, position: int) -> int | None:
-    """The attention that a step belongs to: around it, else the first inside its call, or inside the calls around."""
+    """The attention nearest to a step: inside the step, else inside the innermost call around it that has one."""
     found = attention_steps(trace)
     at: int | None = position
     while at is not None:
@@ -64,33 +70,41 @@ def attention_near(trace: Trace, position: int) -> int | None:
     return None
 
 
-def alike(trace: Trace, position: int) -> list[int]:
-    """The attention calls of the same forward and kind (self or cross, encoder or decoder) in order of layers."""
-    forward, name = integer(trace, "forward", position), _unnumbered(trace, position)
+def sibling_attentions(trace: Trace, position: int) -> list[int]:
+    """The attention calls of the same forward pass and kind (self or cross, encoder or decoder), in order of layers."""
+    forward, name = integer(trace, "forward", position), _name_without_numbers(trace, position)
     return [
         at
         for at in attention_steps(trace).tolist()
-        if integer(trace, "forward", at) == forward and _unnumbered(trace, at) == name
+        if integer(trace, "forward", at) == forward and _name_without_numbers(trace, at) == name
     ]
 
 
-def _unnumbered(trace: Trace, position: int) -> str:
+def _name_without_numbers(trace: Trace, position: int) -> str:
+    """The module path of a step with `#` for its numbers, which is the same in every layer."""
     return _NUMBER.sub("#", str(trace.column("name")[position] or ""))
 
 
 def layer_label(trace: Trace, position: int) -> str:
-    """`layer 3`, from the number in the module's path; else the path."""
+    """`layer 3`, from the number in the module's path; the path itself if it has no number."""
     name = str(trace.column("name")[position] or "")
     number = _NUMBER.search(name)
     return f"layer {number[0]}" if number else visible(name)
 
 
-def attended(trace: Trace, position: int, weights: np.ndarray) -> Attended:
-    """How much the weights of one attention call look at each key."""
-    return Attended(position, layer_label(trace, position), looked_at(weights))
+def key_attention(trace: Trace, position: int, weights: np.ndarray) -> KeyAttention:
+    """Summarise the weights of one attention call, (batch, heads, queries, keys), per key."""
+    return KeyAttention(position, layer_label(trace, position), mean_key_weights(weights))
 
 
-def looked_at(weights: np.ndarray) -> np.ndarray:
-    """Batch by head by key: the mean over those queries that may look at the key at all."""
+def mean_key_weights(weights: np.ndarray) -> np.ndarray:
+    """The mean weight on each key over the queries that may attend to it.
+
+    Args:
+        weights: Attention weights, (batch, heads, queries, keys).
+
+    Returns:
+        (batch, heads, keys).
+    """
     found: np.ndarray = weights.sum(axis=2) / np.maximum(1, (weights > 0).sum(axis=2))
     return found

@@ -1,7 +1,9 @@
-"""Attention in its five steps (project, score, scale and mask, softmax, weighted sum), each with its lines and tensors.
+"""Attention in five sub-steps (project, score, scale and mask, softmax, weighted sum), with their lines and tensors.
 
-Where a fused kernel takes several steps at once, they have its line in common, and what it never gave away is rebuilt
-(see `tftrace.explain.attention_weights`) and said to be so."""
+Sub-steps that a fused kernel performs at once share its line. Tensors that it does not return are rebuilt (see
+`tftrace.explain.attention_weights`) and marked as such.
+
+Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2 and equation (1)."""
 
 from __future__ import annotations
 
@@ -31,7 +33,13 @@ _LINES = {
     "softmax": re.compile(r"softmax\("),
     "weighted sum": re.compile(rf"^(?=.*{_PRODUCT})(?=.*value|.*\bv\b)", re.IGNORECASE),
 }
-_ASKING = ("if ", "elif ", "for ", "while ", "with ")  # lines that compute nothing of their own
+_COMPOUND = (
+    "if ",
+    "elif ",
+    "for ",
+    "while ",
+    "with ",
+)  # compound statements compute nothing themselves
 _PROJECTION = re.compile(r"Linear|Conv1D|Projection", re.IGNORECASE)
 _TEX = {
     "project": r"Q=XW^Q\quad K=XW^K\quad V=XW^V",
@@ -60,22 +68,33 @@ _NAMES = {
     "softmax": "softmax",
     "weighted sum": "加权求和",
 }
-_MOST = 4_000  # steps before an attention that are searched for its projections
+_MOST = 4_000  # how many steps before an attention are searched for its projections
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A tensor of a sub-step: its symbol, its name, its numbers in words."""
+class SubStepTensor:
+    """A tensor of a sub-step: its symbol, its name and its statistics as text."""
 
     symbol: str
     name: str
-    said: str
+    text: str
     rebuilt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SubStep:
-    """One of the five; `places` are the steps whose lines do it."""
+    """One of the five sub-steps of an attention.
+
+    Attributes:
+        key: Its English name, which identifies it.
+        name: Its name in the language asked for.
+        tex: Its formula.
+        note: A sentence that explains it.
+        places: Positions of the steps that perform it.
+        fused: Whether one kernel performs it together with others.
+        tensors: Its tensors.
+        spelling: How the formula writes each symbol.
+    """
 
     key: str
     name: str
@@ -83,12 +102,12 @@ class SubStep:
     note: str
     places: list[int]
     fused: bool
-    tensors: list[Seen] = field(default_factory=list)
+    tensors: list[SubStepTensor] = field(default_factory=list)
     spelling: dict[str, str] = field(default_factory=dict)
 
 
 def attention_of(trace: Trace, position: int) -> int | None:
-    """The attention that a step stands in, or that its call makes itself."""
+    """The attention that contains a step, or that the call of the step performs directly."""
     call = trace.call_of(position)
     found = attention_steps(trace)
     first = int(np.searchsorted(found, call))
@@ -100,12 +119,19 @@ def attention_of(trace: Trace, position: int) -> int | None:
 
 
 def substeps(trace: Trace, attention: int, language: str = "en", rebuilt: Attention | None = None) -> list[SubStep]:
-    """The five steps of the attention at `attention`; with what `rebuilt` holds, if it is at hand."""
+    """Describe the five sub-steps of an attention.
+
+    Args:
+        trace: The trace.
+        attention: Position of the attention call.
+        language: Language of names and notes, one of `LANGUAGES`.
+        rebuilt: Rebuilt weights, whose tensors are added if given.
+    """
     lines = _lines(trace, attention)
-    fused = [at for at, said in lines if _FUSED.search(said)]
+    fused = [at for at, text in lines if _FUSED.search(text)]
     places = {"project": [at for at, _ in _projections(trace, attention)]}
     for key, pattern in _LINES.items():
-        found = [at for at, said in lines if pattern.search(said) and at not in fused]
+        found = [at for at, text in lines if pattern.search(text) and at not in fused]
         places[key] = found or fused or ([] if lines else [attention])
     tensors = _tensors(trace, attention, rebuilt)
     tex = dict(_TEX)
@@ -129,14 +155,15 @@ def substeps(trace: Trace, attention: int, language: str = "en", rebuilt: Attent
 
 
 def _lines(trace: Trace, attention: int) -> list[tuple[int, str]]:
+    """Position and text of the source lines of an attention that compute something."""
     kinds = trace.column("kind")
     inside = [at for at in trace.children(attention) if kinds[at] == schema.LINE]
     lines = ((at, statement(trace, at)) for at in inside)
-    return [(at, said) for at, said in lines if not said.startswith(_ASKING)]
+    return [(at, text) for at, text in lines if not text.startswith(_COMPOUND)]
 
 
 def _projections(trace: Trace, attention: int) -> list[tuple[int, TensorRow]]:
-    """The linear maps that the attention's module made before it, each with what it returned."""
+    """Positions of the linear maps that the attention's module ran before it, each with its result."""
     above = trace.parent(attention)
     if above is None:
         return []
@@ -150,48 +177,49 @@ def _projections(trace: Trace, attention: int) -> list[tuple[int, TensorRow]]:
 
 
 def _width(trace: Trace, attention: int) -> int:
-    """The size of a head of the query."""
+    """The size of a head, d_k; 0 if unknown."""
     rows = [row for row in trace.tensors_of(attention) if row.role == schema.INPUT and row.shape]
     return rows[0].shape[-1] if rows else 0
 
 
-def _tensors(trace: Trace, attention: int, rebuilt: Attention | None) -> dict[str, list[Seen]]:
+def _tensors(trace: Trace, attention: int, rebuilt: Attention | None) -> dict[str, list[SubStepTensor]]:
+    """The tensors of each sub-step, kept ones first."""
     rows = {(row.role, row.name): row for row in trace.tensors_of(attention)}
     query, key, value, mask = (rows.get((schema.INPUT, name)) for name in ("query", "key", "value", "attention_mask"))
     result = rows.get((schema.OUTPUT, "[0]")) or rows.get((schema.OUTPUT, ""))
     kept = rows.get((schema.OUTPUT, "[1]"))
     projected = [
-        Seen("", f"{relative_name(trace, at)}: {tensor_line(row).name}", _said(row))
+        SubStepTensor("", f"{relative_name(trace, at)}: {tensor_line(row).name}", _statistics(row))
         for at, row in _projections(trace, attention)
     ]
     found = {
-        "project": [*projected, *_seen(("Q", query), ("K", key), ("V", value))],
-        "score": _seen(("Q", query), ("K", key)),
-        "scale and mask": _seen(("M", mask)),
-        "softmax": _seen(("P", kept)),
-        "weighted sum": _seen(("V", value), ("out", result)),
+        "project": [*projected, *_with_symbols(("Q", query), ("K", key), ("V", value))],
+        "score": _with_symbols(("Q", query), ("K", key)),
+        "scale and mask": _with_symbols(("M", mask)),
+        "softmax": _with_symbols(("P", kept)),
+        "weighted sum": _with_symbols(("V", value), ("out", result)),
     }
     if rebuilt is not None and rebuilt.scores is not None and rebuilt.probabilities is not None:
         hidden = rebuilt.scores * rebuilt.scale
         hidden = hidden if rebuilt.mask is None else hidden + rebuilt.mask
-        found["score"].append(Seen("S", "scores", _measured(rebuilt.scores), True))
-        found["scale and mask"].append(Seen("Z", "scores, scaled and masked", _measured(hidden), True))
+        found["score"].append(SubStepTensor("S", "scores", _measured(rebuilt.scores), True))
+        found["scale and mask"].append(SubStepTensor("Z", "scores, scaled and masked", _measured(hidden), True))
         if rebuilt.rebuilt:
-            found["softmax"].append(Seen("P", "weights", _measured(rebuilt.probabilities), True))
+            found["softmax"].append(SubStepTensor("P", "weights", _measured(rebuilt.probabilities), True))
     return found
 
 
-def _seen(*given: tuple[str, TensorRow | None]) -> list[Seen]:
-    return [Seen(symbol, tensor_line(row).name, _said(row)) for symbol, row in given if row is not None]
+def _with_symbols(*given: tuple[str, TensorRow | None]) -> list[SubStepTensor]:
+    return [SubStepTensor(symbol, tensor_line(row).name, _statistics(row)) for symbol, row in given if row is not None]
 
 
-def _said(row: TensorRow) -> str:
+def _statistics(row: TensorRow) -> str:
     line = tensor_line(row)
     return f"{line.shape}  μ {line.mean} σ {line.std}  [{line.min}, {line.max}]" if line.mean else line.shape
 
 
 def _measured(values: np.ndarray) -> str:
-    """The numbers of an array in words; what is hidden by minus infinity is counted apart."""
+    """The statistics of an array as text; the share of masked cells (minus infinity) is given separately."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return f"{shape(values.shape)}  all hidden"
@@ -200,6 +228,6 @@ def _measured(values: np.ndarray) -> str:
     return f"{shape(values.shape)}  {spread}" + (f"  {hidden:.0%} hidden" if hidden else "")
 
 
-def line_of(trace: Trace, position: int) -> str:
-    """`193 attn_output = …`: a step's line with its number."""
+def numbered_line(trace: Trace, position: int) -> str:
+    """A step's source line with its number: `193 attn_output = …`."""
     return f"{span(trace, position)[0]} {statement(trace, position)}"

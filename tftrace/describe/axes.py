@@ -1,4 +1,4 @@
-"""What the axes of a tensor are called, and which tokens stand along them."""
+"""Names for the axes of a tensor, and the tokens along them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from ..trace import tokens
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 
-_AROUND = 4  # calls around a step whose equations may name the axes
-_SIZES = {  # how configurations call a size that tells what an axis is
+_AROUND = 4  # how many calls around a step are searched for an equation that names the axes
+_SIZES = {  # axis name -> configuration keys with its size
     "E": ("hidden_size", "n_embd", "d_model", "dim"),
     "H": ("num_attention_heads", "n_head", "encoder_attention_heads", "n_heads"),
     "F": ("intermediate_size", "n_inner", "encoder_ffn_dim", "d_ff"),
     "V": ("vocab_size",),
 }
-TOKENS = ("T", "Tq", "Tk", "N")  # names of axes along which tokens stand
+TOKENS = ("T", "Tq", "Tk", "N")  # names of axes of tokens
 
 
 def axes(trace: Trace, position: int, row: TensorRow) -> tuple[str, ...]:
-    """A name an axis, such as B H T D: as an equation of the call or of those around it names them, else guessed from
-    the model's sizes, else d0, d1 …"""
+    """Name the axes of a tensor, such as B H T D.
+
+    The names come from an equation of the call or of the calls around it, else from the model's sizes, else they are
+    d0, d1 …
+
+    Returns:
+        One name per axis of `row`.
+    """
     call = trace.call_of(position)
     for _ in range(_AROUND):
         equations = [trace.column("equation")[call], *(check.equation for check in trace.checks_of(call))]
@@ -34,10 +40,11 @@ def axes(trace: Trace, position: int, row: TensorRow) -> tuple[str, ...]:
         if above is None:
             break
         call = trace.call_of(above)
-    return _guessed(trace, row.shape)
+    return _guess_axes(trace, row.shape)
 
 
-def _guessed(trace: Trace, shape: tuple[int, ...]) -> tuple[str, ...]:
+def _guess_axes(trace: Trace, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Names for the axes of a shape, by the sizes in the model's configuration."""
     config = trace.meta.get("config")
     sizes = config if isinstance(config, dict) else {}
     texts = tokens.of(trace)
@@ -55,6 +62,6 @@ def _guessed(trace: Trace, shape: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def tokens_along(trace: Trace, position: int, name: str, size: int, batch: int = 0) -> list[str]:
-    """The tokens along an axis of this name and size, or nothing."""
+    """The tokens along an axis of this name and size; empty if it has none."""
     module = str(trace.column("name")[position] or "")
     return tokens.along(trace, module, size, batch, keys=name == "Tk") if name in TOKENS else []

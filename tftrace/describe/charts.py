@@ -1,4 +1,4 @@
-"""The numbers of a tensor made small enough to look at: a histogram, a plane of it, a line of bars."""
+"""The numbers of a tensor reduced to what fits a screen: a histogram, a plane, a line of bars."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..trace.trace import Trace
 from ..trace.values import read_value
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_SAMPLE = 1 << 20  # cells that a histogram looks at; of a larger tensor every n-th
+_SAMPLE = 1 << 20  # cells that a histogram counts; a larger tensor is sampled
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many cells fall into each of equal parts of [low, high], over finite cells."""
+    """The numbers of finite cells in equal bins of [low, high]."""
 
     counts: np.ndarray
     low: float
     high: float
 
 
-def kept(trace: Trace, row: TensorRow) -> np.ndarray | None:
-    """The tensor's numbers where the recording kept them whole and they can be read; else None."""
+def kept_values(trace: Trace, row: TensorRow) -> np.ndarray | None:
+    """The values of a tensor, in its shape; None if they were not kept or cannot be read."""
     if row.value is None:
         return None
     try:
@@ -36,7 +36,7 @@ def kept(trace: Trace, row: TensorRow) -> np.ndarray | None:
 
 
 def histogram(values: np.ndarray, bins: int) -> Histogram | None:
-    """None where there is no finite number."""
+    """Count the values in `bins` equal bins; None if none is finite. Complex values count by magnitude."""
     cells = values.reshape(-1)[:: max(1, values.size // _SAMPLE)]
     cells = np.abs(cells) if np.iscomplexobj(cells) else cells
     cells = cells.astype(np.float64)
@@ -50,7 +50,7 @@ def histogram(values: np.ndarray, bins: int) -> Histogram | None:
 
 
 def bars(values: Sequence[float | None] | np.ndarray, low: float | None = None) -> str:
-    """A line of bars, one a value, from `low` (default: the least) to the largest; a gap where there is no value."""
+    """A line of bars, one per value, from `low` (default: the smallest value) to the largest, with gaps for None."""
     numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     finite = numbers[np.isfinite(numbers)]
     if not finite.size:
@@ -63,17 +63,26 @@ def bars(values: Sequence[float | None] | np.ndarray, low: float | None = None) 
 
 
 def tall_bars(counts: np.ndarray, height: int) -> list[str]:
-    """Bars from zero over `height` rows, the top one first; what is not zero is seen."""
+    """Bars of `height` rows, the top row first; every count above zero is visible."""
     most = max(1, int(counts.max(initial=0)))
     eighths = np.ceil(counts / most * 8 * height).astype(int)
     return ["".join(_BARS[min(8, max(0, int(n) - 8 * row))] for n in eighths) for row in reversed(range(height))]
 
 
-def plane(values: np.ndarray, chosen: Sequence[int], rows: int, columns: int) -> np.ndarray:
-    """The slice of `values` along axes `rows` and `columns` (-1: no such axis), `chosen` telling the index of each
-    other axis; always two-dimensional."""
-    index = tuple(slice(None) if at in (rows, columns) else min(chosen[at], n - 1) for at, n in enumerate(values.shape))
-    found = values[index]
+def take_plane(values: np.ndarray, index: Sequence[int], rows: int, columns: int) -> np.ndarray:
+    """Take a two-dimensional slice of an array.
+
+    Args:
+        values: The array.
+        index: The index along each axis; ignored for the two axes of the plane.
+        rows: The axis that becomes the rows, or -1 for a single row.
+        columns: The axis that becomes the columns, or -1 for a single column.
+
+    Returns:
+        Always two dimensions.
+    """
+    where = tuple(slice(None) if at in (rows, columns) else min(index[at], n - 1) for at, n in enumerate(values.shape))
+    found = values[where]
     if rows >= 0 and columns >= 0 and rows > columns:
         found = found.T
     if found.ndim == 2:
@@ -81,9 +90,11 @@ def plane(values: np.ndarray, chosen: Sequence[int], rows: int, columns: int) ->
     return found.reshape(1, -1) if rows < 0 else found.reshape(-1, 1)
 
 
-def shrunk(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """At most `height` by `width` cells; each holds the value of its block that is farthest from zero, so that an
-    outlier is never averaged away."""
+def shrink(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Reduce a plane to at most `height` by `width` cells.
+
+    Each cell is the value of its block with the largest magnitude, so that outliers stay visible.
+    """
     out = values.astype(np.float64)
     for axis, most in ((0, height), (1, width)):
         size = out.shape[axis]

@@ -1,4 +1,4 @@
-"""The source a step stands on, what has run in its call, and what its line bound."""
+"""The source code of a step, the lines that have run in its call, and the variables that a line bound."""
 
 from __future__ import annotations
 
@@ -17,21 +17,33 @@ from .tensor_rows import summary
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The source a step stands on: a whole file, the statement's lines (from 1) and the call within it."""
+    """The source code of a step.
+
+    Attributes:
+        file: Its path.
+        title: File and function as text.
+        lines: All lines of the file.
+        first: First line of the statement, from 1.
+        last: Last line of the statement.
+        call: First line, start column, last line and end column of the call in it, columns in characters; or None.
+        done: For each line that has run in this call, the position of its latest run.
+        later: The lines that this call runs only after this step.
+        times: How often this call runs each line.
+    """
 
     file: str
     title: str
     lines: list[str]
     first: int
     last: int
-    call: tuple[int, int, int, int] | None = None  # line, column, last line, column after it; columns in characters
-    done: dict[int, int] = field(default_factory=dict)  # line -> position of its latest run in this call so far
-    later: frozenset[int] = frozenset()  # lines that this call runs only after this step
-    times: dict[int, int] = field(default_factory=dict)  # line -> how often this call runs it
+    call: tuple[int, int, int, int] | None = None
+    done: dict[int, int] = field(default_factory=dict)
+    later: frozenset[int] = frozenset()
+    times: dict[int, int] = field(default_factory=dict)
 
 
 def code(trace: Trace, position: int) -> Code | None:
-    """Where the step stands: a line on itself, a call where it is made, or defined if that is not known."""
+    """The code of a step: of a line, the line; of a call, where it is made, or where its function is defined."""
     return _line_code(trace, position) or _definition(trace, position)
 
 
@@ -69,14 +81,14 @@ def _definition(trace: Trace, position: int) -> Code | None:
     call = trace.call_of(position)
     _, later, times = _executed(trace, call, call, file)
     while first < len(lines) and lines[first - 1].lstrip().startswith("@"):
-        first += 1  # the statement that a reader looks for is the `def` below its decorators
+        first += 1  # skip decorators, so that the `def` is shown
     return Code(file, f"{base_name(file)} ─ {visible(qualname)}", lines, first, first, None, {}, later, times)
 
 
 def _columns(
     trace: Trace, position: int, lines: list[str], expression: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
-    """The expression of a call, its columns in characters (the trace has them in UTF-8 bytes)."""
+    """The source range of a call with columns in characters; the trace has them in UTF-8 bytes."""
     first, last = expression
     start, end = (integer(trace, name, position, -1) for name in ("col", "end_col"))
     if start < 0 or end < 0 or last > len(lines):
@@ -90,6 +102,7 @@ def _columns(
 def _executed(
     trace: Trace, call: int, position: int, file: str
 ) -> tuple[dict[int, int], frozenset[int], dict[int, int]]:
+    """`done`, `later` and `times` of `Code` for the lines of a call up to `position`."""
     kinds, files = trace.column("kind"), trace.column("file")
     lines = [at for at in trace.children(call) if kinds[at] == schema.LINE and files[at] == file]
     done = {span(trace, at)[0]: at for at in lines if at <= position}
@@ -97,24 +110,24 @@ def _executed(
     return done, later - done.keys(), Counter(span(trace, at)[0] for at in lines)
 
 
-def bound(trace: Trace, position: int, width: int) -> str:
-    """What a line bound, as it stands at its end: with as much of each tensor as `width` cells have room for."""
+def bound_values(trace: Trace, position: int, width: int) -> str:
+    """The tensors that a line bound, with as much detail as fits in `width` terminal cells."""
     found = [row for row in trace.tensors_of(position) if row.role == schema.LOCAL]
     if not found:
         return ""
-    whole = [summary(row) for row in found]
-    named = [" ".join(said.split("  ")[:2]) for said in whole]
-    ways = [
-        "   ".join(whole),
-        "  ".join([whole[0], *named[1:]]),
-        "  ".join(named),
-        f"{named[0]} …" if named[1:] else "",
+    full = [summary(row) for row in found]
+    brief = [" ".join(text.split("  ")[:2]) for text in full]
+    choices = [
+        "   ".join(full),
+        "  ".join([full[0], *brief[1:]]),
+        "  ".join(brief),
+        f"{brief[0]} …" if brief[1:] else "",
     ]
-    ways += [whole[0].split("  ")[1] if "  " in whole[0] else ""]
-    return next((said for said in ways if said and cell_len(said) <= width), "")
+    choices += [full[0].split("  ")[1] if "  " in full[0] else ""]
+    return next((text for text in choices if text and cell_len(text) <= width), "")
 
 
 def values(trace: Trace, position: int) -> list[str]:
-    """What a line bound, or what a call returned, one text a tensor."""
+    """The tensors that a line bound or a call returned, one text each."""
     role = schema.LOCAL if trace.column("kind")[position] == schema.LINE else schema.OUTPUT
     return [summary(found) for found in trace.tensors_of(position) if found.role == role]

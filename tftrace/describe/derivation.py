@@ -1,4 +1,4 @@
-"""A cell's derivation in words: its equation's terms (`tftrace.explain`), or the row of softmax of a weight."""
+"""The derivation of a cell as text: the terms of its equation, or the softmax row of an attention weight."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 from .phrases import base_name
 
-_MOST = 200  # terms that are listed
+_MOST = 200  # terms listed one by one; the rest are summed up
 _BAR = 8  # columns of the bar of the largest term
 
 
 @dataclass(frozen=True, slots=True)
 class Addend:
-    """One term: its value and its share as text, what was multiplied, and the step it came from."""
+    """One term of a derivation as text: its value, a bar for its size, its token, its factors and its origin."""
 
     value: str
     bar: str
@@ -35,7 +35,7 @@ class Addend:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """A cell's value as a sum of terms, the largest first."""
+    """The derivation of a cell's value as a sum of terms, largest first; `matches` if the sum agrees with the value."""
 
     title: str
     formula: list[str]
@@ -47,14 +47,24 @@ class Derivation:
 
     @property
     def tokens(self) -> bool:
-        """Whether terms belong to tokens."""
+        """Whether any term belongs to a token."""
         return any(term.token for term in self.terms)
 
 
 def derive(trace: Trace, position: int, row: TensorRow, cell: tuple[int, ...]) -> Derivation:
-    """One cell of a tensor, by the equation of the step that made it. Raises TraceError where there is none.
+    """Derive one cell of a tensor by the equation of the step that made it.
 
-    What was not kept may be computed by running the forward again, which takes its time."""
+    This may run the forward pass again, if values were not kept.
+
+    Args:
+        trace: The trace.
+        position: A step that saw the tensor.
+        row: The tensor.
+        cell: The index of the cell along each axis.
+
+    Raises:
+        TraceError: No step with an equation made the tensor, or the cell cannot be derived.
+    """
     at = _maker(trace, position, row)
     if at is None:
         raise TraceError(f"{row.name or 'The tensor'} was made by no step with an equation, so nothing derives it.")
@@ -62,7 +72,7 @@ def derive(trace: Trace, position: int, row: TensorRow, cell: tuple[int, ...]) -
     if not found.terms:
         raise TraceError(f"It cannot be derived: {found.reason}")
     top = max((abs(term.value) for term in found.terms if np.isfinite(term.value)), default=0.0)
-    terms = [_line(term, top) for term in found.terms[:_MOST]]
+    terms = [_addend(term, top) for term in found.terms[:_MOST]]
     if rest := found.terms[_MOST:]:
         terms.append(Addend(f"{sum(t.value for t in rest):+.5g}", "", "", f"the other {len(rest)} terms", "", None))
     token = f"  {found.token}" if found.token else ""
@@ -80,7 +90,7 @@ def derive(trace: Trace, position: int, row: TensorRow, cell: tuple[int, ...]) -
 
 
 def _maker(trace: Trace, position: int, row: TensorRow) -> int | None:
-    """The call with an equation that returned this very tensor: the step itself, or the one it came from."""
+    """The call with an equation that returned this tensor: the step itself, or the producer of the tensor."""
     places = [position, producer(trace, position, row.tensor), producer(trace, position + 1, row.tensor)]
     for at in places:
         while at is not None:
@@ -94,13 +104,14 @@ def _maker(trace: Trace, position: int, row: TensorRow) -> int | None:
 
 
 def _formula(trace: Trace, found: Explanation) -> list[str]:
-    """As the paper prints it; with the variant that was found to fit."""
+    """The formula as printed in the paper, and the variant that fits, if any."""
     tex = (trace.equation(found.equation) or {}).get("tex")
     drawn = mathtext.render(tex, 100) if isinstance(tex, str) else [visible(found.formula)]
     return [*drawn, *([f"in the variant: {visible(found.variant)}"] if found.variant else [])]
 
 
-def _line(term: Term, top: float) -> Addend:
+def _addend(term: Term, top: float) -> Addend:
+    """A term as text; `top` is the largest magnitude of all terms."""
     product, origin, step = "", "", None
     for part in term.parts:
         if part.text == "-1":
@@ -114,10 +125,11 @@ def _line(term: Term, top: float) -> Addend:
             where = f" {base_name(file)}:{line}" if file else ""
             origin, step = f"{visible(part.tensor.name) or 'result'}{place}{where}", part.step
     share = abs(term.value) / top if top and np.isfinite(term.value) else 0.0
-    return Addend(f"{term.value:+.5g}", _share(share), visible(term.token or ""), product, origin, step)
+    return Addend(f"{term.value:+.5g}", _bar(share), visible(term.token or ""), product, origin, step)
 
 
-def _share(share: float) -> str:
+def _bar(share: float) -> str:
+    """A bar for a share in [0, 1]."""
     full, part = divmod(round(share * _BAR * 8), 8)
     return "█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")
 
@@ -125,7 +137,20 @@ def _share(share: float) -> str:
 def derive_weight(
     attention: Attention, position: int, item: int, head: int, query: int, key: int, keys: list[str]
 ) -> Derivation:
-    """One attention weight: its row of softmax, key by key."""
+    """Derive one attention weight: its row of the softmax, key by key.
+
+    Args:
+        attention: The attention of the call at `position`.
+        position: Position of the call, to which every term leads.
+        item: Index of the sequence in the batch.
+        head: Index of the head.
+        query: Index of the query.
+        key: Index of the key.
+        keys: The tokens of the keys.
+
+    Raises:
+        TraceError: The weights are not known.
+    """
     if attention.probabilities is None or attention.scores is None:
         raise TraceError(attention.reason)
     weights, raw = attention.probabilities[item, head, query], attention.scores[item, head, query]
@@ -138,7 +163,7 @@ def derive_weight(
         hidden = not np.isfinite(mask[at])
         shown = "hidden by the mask" if hidden else f"e^({raw[at]:.4g} × {attention.scale:.4g}"
         shown += "" if hidden else f" + {mask[at]:.3g})" if mask[at] else ")"
-        bar = _share(float(weights[at]) / float(weights[order[0]] or 1.0))
+        bar = _bar(float(weights[at]) / float(weights[order[0]] or 1.0))
         terms.append(Addend(f"{weights[at]:.5f}", bar, keys[at], shown, "◂ this cell" if at == key else "", position))
     total = float(weights.sum())
     return Derivation(

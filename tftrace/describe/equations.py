@@ -1,4 +1,4 @@
-"""The equations of a step: as the paper prints them, with the sizes of this run, judged."""
+"""The equations of a step as printed in the paper, with the dimensions of this run and the verdict."""
 
 from __future__ import annotations
 
@@ -21,8 +21,24 @@ from .tensor_rows import tensor_line
 
 
 @dataclass(frozen=True, slots=True)
-class Equation:
-    """One equation of a step, drawn and judged."""
+class StepEquation:
+    """One equation of a step with its verdict.
+
+    Attributes:
+        id: The id of the equation.
+        cite: The citation of its paper.
+        tex: The equation in TeX.
+        formula: The equation in the formula language of recipes.
+        dims: The sizes of its dimensions in this run, as text.
+        legend: Symbols and the tensors that they stand for, as text.
+        verdict: The verdict of its check.
+        judgement: The verdict with residual and bound, or the reason why it was not checked.
+        note: A remark on the equation.
+        within: The call that it belongs to, if that is not the step's own call.
+        tensors: For each symbol the number of its tensor.
+        spelling: For each symbol how the TeX writes it.
+        papers: The papers that it cites, each with title, edition and address.
+    """
 
     id: str
     cite: str
@@ -33,28 +49,35 @@ class Equation:
     verdict: str
     judgement: str
     note: str
-    within: str  # the call it belongs to, where that is not the step's own
-    tensors: dict[str, int] = field(default_factory=dict)  # symbol -> identity of the tensor it stood for
-    spelling: dict[str, str] = field(default_factory=dict)  # symbol -> how the TeX writes it
-    papers: list[str] = field(default_factory=list)  # those it cites, with title, edition and address
+    within: str
+    tensors: dict[str, int] = field(default_factory=dict)
+    spelling: dict[str, str] = field(default_factory=dict)
+    papers: list[str] = field(default_factory=list)
 
     def spans(self, width: int) -> list[list[symbol_places.Span]]:
-        """Where symbols stand in each row of `drawn`."""
+        """The positions of symbols in each row of `drawn`."""
         if self.tex and max(map(cell_len, mathtext.render(self.tex, width)), default=0) <= width:
             return symbol_places.drawn(self.tex, width, self.spelling)[1]
         return [[] for _ in self.drawn(width)]
 
     def drawn(self, width: int) -> list[str]:
-        """As the paper prints it, in two dimensions; as its formula on lines where that is wider than `width` cells."""
+        """The equation in two dimensions; if that is wider than `width` cells, its formula, wrapped."""
         rows = mathtext.render(self.tex, width) if self.tex else []
         if rows and max(map(cell_len, rows)) <= width:
             return rows
         return wrapped(self.formula or mathtext.plain(self.tex), width)
 
 
-def equations(trace: Trace, position: int, language: str = "en") -> list[Equation]:
-    """The equations of the call that a step belongs to, the principal one first; of the nearest call around it that
-    has one, where it has none."""
+def equations(trace: Trace, position: int, language: str = "en") -> list[StepEquation]:
+    """Describe the equations of the call that contains a step, the principal one first.
+
+    If the call has none, those of the nearest call around it that has some.
+
+    Args:
+        trace: The trace.
+        position: The step.
+        language: Language of the notes, one of `LANGUAGES`.
+    """
     own = call = trace.call_of(position)
     while not (names := _names(trace, call)):
         above = trace.parent(call)
@@ -66,6 +89,7 @@ def equations(trace: Trace, position: int, language: str = "en") -> list[Equatio
 
 
 def _names(trace: Trace, call: int) -> list[tuple[str, CheckRow | None]]:
+    """The equations of a call with their checks, the principal one first."""
     names: list[tuple[str, CheckRow | None]] = [(check.equation, check) for check in trace.checks_of(call)]
     principal = trace.column("equation")[call]
     if principal and all(name != principal for name, _ in names):
@@ -73,7 +97,7 @@ def _names(trace: Trace, call: int) -> list[tuple[str, CheckRow | None]]:
     return sorted(names, key=lambda found: found[0] != principal)
 
 
-def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, language: str, within: str) -> Equation:
+def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, language: str, within: str) -> StepEquation:
     recipe = trace.equation(name) or {}
     found = _bound(trace, len(trace), call, name)
     notes = recipe.get("note")
@@ -82,7 +106,7 @@ def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, langua
     tex = given if isinstance(given, str) else ""
     written = recipe.get("signs")
     spelling = {k: v for k, v in written.items() if isinstance(v, str)} if isinstance(written, dict) else {}
-    return Equation(
+    return StepEquation(
         id=visible(name),
         cite=text(recipe.get("cite")) or visible(name),
         tex=tex,
@@ -100,20 +124,22 @@ def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, langua
 
 
 def _papers(kept: Any) -> list[str]:
-    """Each paper once, as a trace keeps it."""
+    """The papers that a trace keeps, each once, as text."""
     known = [paper for paper in kept if isinstance(paper, dict)] if isinstance(kept, list) else []
     return list(dict.fromkeys(f"{text(paper.get('whole'))}. {text(paper.get('address'))}" for paper in known))
 
 
 @lru_cache(maxsize=256)
 def _bound(trace: Trace, size: int, call: int, name: str) -> Bound:
-    """Remembered, for equation and tensors ask alike; `size` because a trace that is being written grows."""
+    """Cached, as both panes ask for it; `size` invalidates the cache when the trace grows."""
     return bound(trace, call, name)
 
 
-def ties(trace: Trace, position: int) -> dict[int, tuple[str, int]]:
-    """For each tensor that an equation of the step's call names: its symbol, and the number of its colour. A tensor of
-    two equations keeps the first's."""
+def symbols_of_tensors(trace: Trace, position: int) -> dict[int, tuple[str, int]]:
+    """The symbol and colour number of each tensor that an equation of the step names, by tensor number.
+
+    A tensor of several equations keeps its first symbol.
+    """
     found: dict[int, tuple[str, int]] = {}
     for equation in equations(trace, position):
         for symbol, tensor in equation.tensors.items():
@@ -122,18 +148,19 @@ def ties(trace: Trace, position: int) -> dict[int, tuple[str, int]]:
 
 
 def _named(trace: Trace, call: int, tensor: TensorRow) -> str:
-    """A tensor's name and shape; what a call within this one took or returned is named with that call."""
+    """The name and shape of a tensor, with the inner call that it belongs to, if any."""
     line = tensor_line(tensor)
-    at = call + tensor.step - integer(trace, "step", call)  # the steps of one rank stand together
+    at = call + tensor.step - integer(trace, "step", call)  # the steps of one rank are consecutive
     inside = call < at < trace.ends[call] and trace.call_of(at) == at
     prefix = f"{visible(relative_name(trace, at))}: " if inside else ""
     return f"{prefix}{line.name}  {line.shape}"
 
 
 def judgement(check: CheckRow | None, covers: str = "", language: str = LANGUAGES[0]) -> str:
-    """`✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)`; what differs and which variant fits; or why it was not checked.
+    """A check as text: `✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)`, with the fitting variant or the reason, if any.
 
-    Where a check covers less than the TeX shows: `wiring ✓: the products have rows of their own (32 cells)`."""
+    A check that covers less than the TeX shows: `wiring ✓: the products have rows of their own (32 cells)`.
+    """
     if check is None:
         return f"{MARKS[schema.UNCHECKED]} unchecked"
     mark = MARKS.get(check.verdict, "?")

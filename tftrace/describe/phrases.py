@@ -1,4 +1,4 @@
-"""Small words that every description uses: marks, safe text, the numbers of a row."""
+"""Small helpers for descriptions: marks, safe text, numbers of a row."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ ROLE_MARKS = {
 }
 LANGUAGES = ("en", "zh")
 
-_RULER = console(io.StringIO())  # wrapping by cells asks for a console, though nothing is printed on it
+_RULER = console(io.StringIO())  # rich needs a console to wrap by cells; nothing is printed on it
 
 
 def text(value: Any) -> str:
-    """A text from meta.json, safe to show; empty for anything that is not a text."""
+    """A text from meta.json, safe to show; empty for any other value."""
     return visible(value) if isinstance(value, str) else ""
 
 
-def wrapped(said: str, width: int) -> list[str]:
-    """`said` on lines of at most `width` cells."""
-    return [line.plain.rstrip() for line in Text(said).wrap(_RULER, max(8, width))] if said else []
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most `width` cells."""
+    return [line.plain.rstrip() for line in Text(text).wrap(_RULER, max(8, width))] if text else []
 
 
 def base_name(file: str | None) -> str:
-    """The last part of a file's path, on whatever system it was recorded."""
+    """The last part of a file's path, recorded on any system."""
     return visible((file or "").replace("\\", "/").rsplit("/", 1)[-1])
 
 
 def integer(trace: Trace, name: str, position: int, missing: int = 0) -> int:
-    """A number of a step's row; `missing` where the trace has none."""
+    """An integer of a step, from the column `name`; `missing` if it has none."""
     value = trace.column(name)[position]
     return missing if value is None or value != value else int(value)

@@ -1,4 +1,4 @@
-"""Which plane of a tensor is looked at, told by the names of its axes: `B=0 H=3`."""
+"""Which plane of a tensor is shown, chosen by the names of its axes: `B=0 H=3`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ _CHOICE = re.compile(r"([^\s=]+)\s*=\s*(-?\d{1,12}|:)")
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """Two axes of a tensor that are seen (-1: none), and the index along each other."""
+    """A plane of a tensor.
+
+    Attributes:
+        names: The names of the axes.
+        shape: The shape of the tensor.
+        rows: The axis shown as rows, -1 for none.
+        columns: The axis shown as columns, -1 for none.
+        index: The index along each axis; it counts only for the axes not shown.
+    """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
@@ -23,40 +31,46 @@ class Plane:
 
     @property
     def others(self) -> list[int]:
-        """The axes along which an index is chosen."""
+        """The axes that are not shown, along which `index` counts."""
         return [at for at in range(len(self.shape)) if at not in (self.rows, self.columns)]
 
-    def said(self) -> str:
-        """`B=0 H=3 T=: D=:`."""
+    def text(self) -> str:
+        """The plane as a user types it: `B=0 H=3 T=: D=:`."""
         seen = (self.rows, self.columns)
         return " ".join(f"{name}={':' if at in seen else self.index[at]}" for at, name in enumerate(self.names))
 
     def moved(self, axis: int, by: int) -> Plane:
-        """The index along `axis` so much further, within the tensor."""
+        """The plane moved by `by` along `axis`, clamped to the tensor."""
         index = list(self.index)
         index[axis] = max(0, min(index[axis] + by, self.shape[axis] - 1))
         return replace(self, index=tuple(index))
 
     def turned(self) -> Plane:
-        """Rows and columns change places."""
+        """The plane with rows and columns exchanged."""
         return replace(self, rows=self.columns, columns=self.rows)
 
 
-def plane_of(names: Sequence[str], shape: Sequence[int]) -> Plane:
-    """The last two axes, with the first index along the others."""
+def default_plane(names: Sequence[str], shape: Sequence[int]) -> Plane:
+    """The plane of the last two axes at index 0 of the others."""
     size = len(shape)
     return Plane(tuple(names), tuple(shape), size - 2 if size > 1 else -1, size - 1, (0,) * size)
 
 
-def chosen(plane: Plane, said: str) -> Plane:
-    """The plane that `B=0 H=3` asks for: axes with an index are cut there, two with `:` are seen.
+def parse_plane(plane: Plane, text: str) -> Plane:
+    """Parse the choice of a plane, such as `B=0 H=3`: `name=index` fixes an axis, `name=:` shows it.
 
-    Raises TraceError for an axis or an index that the tensor does not have."""
+    Args:
+        plane: The current plane; axes not named keep their role and index where possible.
+        text: The choice.
+
+    Raises:
+        TraceError: The text cannot be parsed, or names an axis or index that the tensor does not have.
+    """
     index, cut, seen = list(plane.index), set(), []
-    rest = _CHOICE.sub("", said).strip(" ,")
+    rest = _CHOICE.sub("", text).strip(" ,")
     if rest:
         raise TraceError(f"{rest!r} is not read: write an axis and an index, such as {plane.names[0]}=0.")
-    for name, value in _CHOICE.findall(said):
+    for name, value in _CHOICE.findall(text):
         if name not in plane.names:
             raise TraceError(f"There is no axis {name}: the axes are {' '.join(plane.names)}.")
         axis = plane.names.index(name)

@@ -1,4 +1,4 @@
-"""The run as a whole: what was run, how much of it there is, how many checks came to what."""
+"""Facts about a whole run: the model and its inputs, the number of steps, the verdicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COUNTED = {schema.HOLDS: "hold", schema.DIFFERS: "differ", schema.UNCHECKED: "u
 
 
 def about(trace: Trace) -> list[tuple[str, str]]:
-    """The run in a few lines: name and value."""
+    """The facts about a run as (name, value) pairs; empty ones are left out."""
     meta = trace.meta
     given = meta.get("text")
     texts = given if isinstance(given, list) else [given]
@@ -31,7 +31,7 @@ def about(trace: Trace) -> list[tuple[str, str]]:
     ]
     checks = totals(trace)
     judged = "  ".join(f"{MARKS[name]} {count} {_COUNTED[name]}" for name, count in checks.items() if count)
-    forwards = len(np.unique(trace.column("forward")[trace.column("depth") == 0]))  # of which some may be left out
+    forwards = len(np.unique(trace.column("forward")[trace.column("depth") == 0]))  # not all passes need be recorded
     size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
     found += [("steps", size), ("checks", judged or "none recorded")]
     found += [("missing", sentence) for sentence in missing(trace)]
@@ -39,24 +39,24 @@ def about(trace: Trace) -> list[tuple[str, str]]:
 
 
 def missing(trace: Trace) -> list[str]:
-    """What of the run is not in the trace, one sentence each."""
+    """Sentences that say what of the run is not in the trace."""
     return [visible(sentence) for sentence in trace.missing]
 
 
 def totals(trace: Trace) -> dict[str, int]:
-    """How many checks came to each verdict."""
+    """The number of checks with each verdict."""
     codes, words = trace.words("verdict", "checks")
     counts = dict(zip(words, np.bincount(codes[codes >= 0], minlength=len(words)).tolist(), strict=True))
     return {name: counts.get(name, 0) for name in MARKS}
 
 
 def forward_count(trace: Trace) -> int:
-    """How many forward passes there were up to the last recorded one."""
+    """The number of forward passes up to the last recorded one."""
     return int(np.nan_to_num(trace.column("forward").astype(float)).max(initial=-1)) + 1
 
 
 def first_wrong(trace: Trace) -> str:
-    """`first NaN: layer.7.output`: what went wrong first and where; empty if nothing did."""
+    """What went wrong first and where: `first NaN: layer.7.output`; empty if nothing did."""
     found = findings.wrong(trace)
     if not len(found):
         return ""

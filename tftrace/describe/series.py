@@ -1,4 +1,4 @@
-"""One statistic of a tensor followed through the run: from layer to layer, and from token to token of a generation."""
+"""A statistic of one tensor through the run: from layer to layer, and from token to token of a generation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from ..trace.trace import Trace
 from .phrases import integer
 
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.|$)")
-_MOST = 128  # layers that are looked at
-_AROUND = 32  # forwards that are looked at, before and after this one
+_MOST = 128  # layers included at most
+_AROUND = 32  # forward passes included before and after this one
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A value a place, in order; None where the run has none there."""
+    """A statistic at several steps.
+
+    Attributes:
+        labels: The number of the layer or forward pass of each step.
+        values: The statistic at each step, None if missing.
+        positions: The position of each step.
+        here: The index of the current step, -1 if it is not included.
+    """
 
     labels: list[str]
     values: list[float | None]
@@ -29,8 +36,17 @@ class Series:
 
 
 def along_layers(trace: Trace, position: int, row: TensorRow, statistic: str = "l2") -> Series | None:
-    """The same tensor of the same module with another layer number, within this forward; None where the module has no
-    number, or the run no other."""
+    """Follow a tensor through the layers of a forward pass, by modules that differ only in the layer number.
+
+    Args:
+        trace: The trace.
+        position: A step that has the tensor.
+        row: The tensor.
+        statistic: A column of the tensors table.
+
+    Returns:
+        The series; None if the module has no layer number or there is no other layer.
+    """
     name = trace.column("name")[position] or ""
     number = _NUMBERED.search(name)
     if number is None:
@@ -38,14 +54,16 @@ def along_layers(trace: Trace, position: int, row: TensorRow, statistic: str = "
     pattern = re.compile(re.escape(name[: number.start()]) + r"(\d{1,6})" + re.escape(name[number.end() :]))
     _, names = trace.words("name")
     same = sorted((int(found[1]), other) for other in names if (found := pattern.fullmatch(other)))
-    places = [(label, at) for label, other in same[:_MOST] if (at := _like(trace, position, other)) is not None]
+    places = [(label, at) for label, other in same[:_MOST] if (at := _counterpart(trace, position, other)) is not None]
     return _series(trace, position, row, statistic, [(str(label), at) for label, at in places])
 
 
 def along_forwards(trace: Trace, position: int, row: TensorRow, statistic: str = "l2") -> Series | None:
-    """The same tensor of the same module in each forward, so many before and after this one; None where there is one
-    forward."""
-    found = _alike(trace, position, _positions(trace, trace.column("name")[position] or ""))
+    """Follow a tensor through the forward passes around this one, by the same call of the same module.
+
+    Arguments as for `along_layers`. None if there is only one forward pass.
+    """
+    found = _of_same_kind(trace, position, _positions(trace, trace.column("name")[position] or ""))
     occurrences = trace.column("occurrence")
     found = found[occurrences[found] == occurrences[position]]
     here = int(np.searchsorted(found, position))
@@ -54,19 +72,19 @@ def along_forwards(trace: Trace, position: int, row: TensorRow, statistic: str =
     return _series(trace, position, row, statistic, places)
 
 
-def _like(trace: Trace, position: int, name: str) -> int | None:
-    """The step of that name in the same forward that is called, or stands, as the one at `position` is."""
+def _counterpart(trace: Trace, position: int, name: str) -> int | None:
+    """The step of the module `name` in the same forward pass that corresponds to the one at `position`."""
     root = position
     while (above := trace.parent(root)) is not None:
         root = above
     named = _positions(trace, name)
     first, last = np.searchsorted(named, [root, int(trace.ends[root])])
-    found = _alike(trace, position, named[first:last])
+    found = _of_same_kind(trace, position, named[first:last])
     return int(found[0]) if len(found) else None
 
 
-def _alike(trace: Trace, position: int, found: np.ndarray) -> np.ndarray:
-    """Those of some steps that are called, or stand, as the one at `position` is."""
+def _of_same_kind(trace: Trace, position: int, found: np.ndarray) -> np.ndarray:
+    """Those of the steps with the kind, type and (for a line) source line of the one at `position`."""
     for column in ("kind", "type"):
         codes, _ = trace.words(column)
         found = found[codes[found] == codes[position]]
@@ -77,7 +95,7 @@ def _alike(trace: Trace, position: int, found: np.ndarray) -> np.ndarray:
 
 
 def _positions(trace: Trace, name: str) -> np.ndarray:
-    """The steps of a name, from an index that is made once: a million steps have a few hundred names."""
+    """The steps of a module name, from a cached index."""
     order, starts, codes = _index(trace, len(trace))
     code = codes.get(name)
     return order[starts[code] : starts[code + 1]] if code is not None else order[:0]
@@ -103,7 +121,9 @@ def _series(
 
 
 def _statistic(trace: Trace, position: int, row: TensorRow, statistic: str) -> float | None:
-    """Read from the columns: to decode whole rows of a hundred layers would take longer than a key may."""
+    """A statistic of a step's tensor with the role and name of `row`.
+
+    It is read from the columns, because decoding the rows of a hundred layers would delay the screen."""
     start, stop = trace.bounds("tensors")[position : position + 2].tolist()
     (roles, role), (names, name) = trace.words("role", "tensors"), trace.words("name", "tensors")
     for at in range(start, stop):

@@ -1,4 +1,4 @@
-"""A step as a row of the tree: what it is called, how deep it stands, where it is, what was found."""
+"""A step as a row of the tree: its label, depth, source line and verdict."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..trace import schema
 from ..trace.trace import Trace
 from .phrases import base_name, integer
 
-_DEEPEST = 60  # levels of indentation drawn; a trace may claim any depth
+_DEEPEST = 60  # levels of indentation at most; a stranger's trace may have any depth
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One step in the tree of steps."""
+    """One row of the tree of steps; `failed` is the status of a step that did not return, else empty."""
 
     position: int
     indent: int
@@ -29,7 +29,7 @@ class Row:
 
 
 def row(trace: Trace, position: int) -> Row:
-    """The step as it stands in the tree: calls below the line that makes them, lines below their call."""
+    """Describe a step as a row of the tree."""
     kind = trace.column("kind")[position]
     kind_name = trace.column("type")[position] or ""
     status = trace.column("status")[position]
@@ -54,7 +54,7 @@ def row(trace: Trace, position: int) -> Row:
 
 
 def indent(trace: Trace, position: int) -> int:
-    """How many calls the step runs in."""
+    """The number of calls around a step."""
     parents, kinds = trace.parents, trace.column("kind")
     levels, at = 0, int(parents[position])
     while at >= 0 and levels < _DEEPEST:
@@ -64,7 +64,7 @@ def indent(trace: Trace, position: int) -> int:
 
 
 def relative_name(trace: Trace, position: int) -> str:
-    """A call's path without that of the module it runs in: `attention.self` below `encoder.layer.0`."""
+    """A call's path relative to the module around it: `attention.self` inside `encoder.layer.0`."""
     names, kinds = trace.column("name"), trace.column("kind")
     name = names[position] or ""
     above = trace.parent(position)
@@ -75,12 +75,12 @@ def relative_name(trace: Trace, position: int) -> str:
 
 
 def path(trace: Trace, position: int) -> str:
-    """A step's full path, with its class where the path is empty."""
+    """A step's full module path, or its class if the path is empty."""
     return visible(trace.column("name")[position] or trace.column("type")[position] or "")
 
 
 def statement(trace: Trace, position: int) -> str:
-    """The source text of a line step on one line; its place where the trace has no copy of the file."""
+    """The source text of a line step, joined to one line; `file:line` if the trace has no copy of the file."""
     return _statement(trace, len(trace), trace.column("file")[position], *span(trace, position))
 
 
@@ -98,19 +98,19 @@ def _statement(trace: Trace, size: int, file: str | None, first: int, last: int)
 
 
 def span(trace: Trace, position: int) -> tuple[int, int]:
-    """First and last line of a step's site; 0, 0 where it is not known."""
+    """First and last source line of a step; (0, 0) if unknown."""
     first = integer(trace, "line", position)
     return (first, max(first, integer(trace, "end_line", position))) if first > 0 else (0, 0)
 
 
 def place(trace: Trace, position: int) -> str:
-    """`modeling_bert.py:175`, or nothing."""
+    """A step's source line as text: `modeling_bert.py:175`; empty if unknown."""
     first, _ = span(trace, position)
     file = trace.column("file")[position]
     return f"{base_name(file)}:{first}" if file and first else ""
 
 
 def verdict(trace: Trace, position: int) -> str | None:
-    """What the checks of a step come to: `differs` if one does, else `holds` if one does."""
+    """The verdict of a step: `differs` if a check does, else `holds` if one does, else `unchecked`; None without."""
     found = findings.verdicts(trace)[position]
     return findings.VERDICTS[found] if found < findings.NONE else None

@@ -1,4 +1,4 @@
-"""What the report draws: a histogram of each tensor that was kept, and the attention of each call, as small numbers."""
+"""The figures of a report as compact numbers: a histogram of each kept tensor, and the attention maps of each call."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ...trace.rows import TensorRow
 from ...trace.trace import Trace
 
 _BINS = 32
-_MOST_READ = 1 << 30  # bytes of tensors that histograms are made of
-_MOST_SHOWN = 12 << 20  # bytes of attention in a report
-_LONGEST = 512  # tokens of an attention map; beyond this each cell stands for a block
+_MOST_READ = 1 << 30  # bytes of tensors read for histograms
+_MOST_SHOWN = 12 << 20  # bytes of attention maps in a report
+_LONGEST = 512  # tokens of an attention map; a larger one is shrunk, so that each cell is a block
 
 
 class Histograms:
-    """Made once for each tensor, whichever steps saw it."""
+    """One histogram per tensor, shared by the steps that saw it."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._places: dict[tuple[int, int], int] = {}
         self._left = _MOST_READ
-        self.made: list[list[float]] = []  # least, most, then the counts
+        self.made: list[list[float]] = []  # [low, high, counts …] of each
 
     def of(self, rank: int, row: TensorRow) -> int:
-        """The place of a tensor's histogram in `made`; -1 where it was not kept, or there have been enough."""
+        """The index of a tensor's histogram in `made`; -1 if the tensor was not kept or the budget is spent."""
         key = (rank, row.tensor)
         if key not in self._places:
             self._places[key] = self._add(row)
@@ -39,7 +39,7 @@ class Histograms:
         if row.value is None or row.numel < 2 or row.nbytes > self._left:
             return -1
         self._left -= row.nbytes
-        values = describe.kept(self._trace, row)
+        values = describe.kept_values(self._trace, row)
         found = None if values is None else describe.histogram(values, _BINS)
         if found is None:
             return -1
@@ -48,8 +48,12 @@ class Histograms:
 
 
 def attentions(trace: Trace, steps: int) -> dict[int, dict[str, Any]]:
-    """The attention of each call below `steps`: of the first of the batch a map a head, its weights in 255ths; or the
-    reason why there is none."""
+    """Collect the attention maps of the first sequence of the batch, for each call before position `steps`.
+
+    Returns:
+        For each call either `reason`, a sentence why there is no map, or `weights`: one byte per cell (weight × 255),
+        (heads, queries, keys) in base64.
+    """
     found: dict[int, dict[str, Any]] = {}
     left = _MOST_SHOWN
     for at in describe.attention_steps(trace).tolist():
@@ -62,7 +66,7 @@ def attentions(trace: Trace, steps: int) -> dict[int, dict[str, Any]]:
             found[at] = {"reason": visible(made.reason)}
             continue
         weights = made.probabilities[0]
-        heads = np.stack([describe.shrunk(head, _LONGEST, _LONGEST) for head in weights])
+        heads = np.stack([describe.shrink(head, _LONGEST, _LONGEST) for head in weights])
         if heads.size > left:
             found[at] = {"reason": "The report holds as many attention maps as it should: export fewer steps."}
             continue

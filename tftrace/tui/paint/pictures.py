@@ -66,7 +66,7 @@ def picture(values: np.ndarray, palette_name: str, row: int, column: int, width:
         return []
     across, down = _cell_size()
     size = width * across, height * down
-    small = describe.shrunk(values, size[1], size[0])
+    small = describe.shrink(values, size[1], size[0])
     ys, xs = (np.arange(n) * small.shape[axis] // n for axis, n in ((0, size[1]), (1, size[0])))
     pixels = rgb(small, palette_name)[ys][:, xs]
     sent, cells = _made(protocol(), pixels.tobytes(), size, width, height)

@@ -29,7 +29,7 @@ class EquationPane(SubStepPane):
         """Show the equations of the step at `position`."""
         self._position = position
         found = describe.equations(self._trace, position, self.language)
-        self._ties = describe.ties(self._trace, position)
+        self._ties = describe.symbols_of_tensors(self._trace, position)
         lines = self._about() if self._trace.parent(position) is None else []
         if lines:
             self.headline("This run")
@@ -66,7 +66,7 @@ class EquationPane(SubStepPane):
     def _tight(self) -> bool:
         return self.space.height < _TIGHT
 
-    def _lines(self, equation: describe.Equation, top: int) -> list[Text]:
+    def _lines(self, equation: describe.StepEquation, top: int) -> list[Text]:
         """One equation; with the sub-steps where it is the principal one, which starts in row `top` of the pane."""
         palette, width = self.palette, self.space.width
         out: list[Text] = []
@@ -98,13 +98,13 @@ class EquationPane(SubStepPane):
             out += [*gap, *self._wrapped(equation.note, style(palette.soft, italic=True))]
         return out
 
-    def _drawing(self, equation: describe.Equation, width: int) -> list[Text]:
+    def _drawing(self, equation: describe.StepEquation, width: int) -> list[Text]:
         """As the paper prints it; each symbol in the colour that its tensor has in the table of tensors."""
         out = []
         for row, spans in zip(equation.drawn(width), equation.spans(width), strict=True):
             out.append(self._coloured(row, [(a, b, self._hue(equation, symbol)) for a, b, symbol in spans]))
         return out
 
-    def _hue(self, equation: describe.Equation, symbol: str) -> str:
+    def _hue(self, equation: describe.StepEquation, symbol: str) -> str:
         tie = self._ties.get(equation.tensors.get(symbol, -1))
         return self.palette.hue(tie[1]) if tie else self.palette.warm

@@ -34,7 +34,7 @@ def whole(side: int, cells: int) -> int:
 
 def spread(weights: np.ndarray, side: int) -> np.ndarray:
     """The weights of a head as a map of `side` cells a side at most, in [-1, 1]."""
-    small = shade(describe.shrunk(weights, side, side))[0]
+    small = shade(describe.shrink(weights, side, side))[0]
     small = small.repeat(max(1, side // len(small)), axis=0)
     return small.repeat(max(1, side // small.shape[1]), axis=1)
 
@@ -133,8 +133,8 @@ class PreviewPane(DetailPane):
         if found is not None and found.probabilities is not None:
             weights = found.probabilities[:1]
             tokens = labels(found.key_tokens, 0, weights.shape[3])
-            maps = [describe.shrunk(one, _SIDE, _SIDE) for one in weights[0]]
-            small = Small(maps, describe.looked_at(weights)[0], tokens)
+            maps = [describe.shrink(one, _SIDE, _SIDE) for one in weights[0]]
+            small = Small(maps, describe.mean_key_weights(weights)[0], tokens)
         self.post_message(self.Heads(at, small))
 
     def on_preview_pane_heads(self, event: Heads) -> None:

@@ -190,7 +190,7 @@ class SourcePane(Pane):
         room = self.space.width - out.cell_len - 3
         if at in self._ends:
             room -= len(said) + 2 if said else 0
-            said = "  ".join(filter(None, (said, describe.bound(self._trace, self._ends[at], room))))
+            said = "  ".join(filter(None, (said, describe.bound_values(self._trace, self._ends[at], room))))
         if said and cell_len(said) <= self.space.width - out.cell_len - 3:
             out.append(f"   {said}", style(self.palette.faint, italic=True))
 

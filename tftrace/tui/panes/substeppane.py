@@ -153,7 +153,7 @@ class SubStepPane(Pane):
         for place in one.places:
             self._rows[top + len(out)] = (one.key, place)
             line = Text("    ", no_wrap=True).append("⏎ ", style(palette.accent))
-            line.append(short(describe.line_of(self._trace, place), width - 2), style(palette.text))
+            line.append(short(describe.numbered_line(self._trace, place), width - 2), style(palette.text))
             out.append(line)
         if one.fused:
             out += self._wrapped("fused: one kernel takes all these steps", style(palette.faint, italic=True), indent=2)
@@ -162,7 +162,7 @@ class SubStepPane(Pane):
             line.append(f"{tensor.symbol} ", style(hues.get(tensor.symbol, palette.warm), bold=True))
             line.append(tensor.name, style(palette.text))
             line.append("  rebuilt" if tensor.rebuilt else "", style(palette.violet, italic=True))
-            said = f"  {tensor.said}"
+            said = f"  {tensor.text}"
             if line.cell_len + cell_len(said) <= width + 4:
                 out.append(line.append(said, style(palette.soft)))
             else:

@@ -44,7 +44,7 @@ class DetailPane(Pane):
         self._rest: Timer | None = None
 
     @property
-    def chosen(self) -> describe.Line | None:
+    def chosen(self) -> describe.TensorLine | None:
         """The tensor that keys speak of."""
         raise NotImplementedError
 
@@ -66,14 +66,14 @@ class DetailPane(Pane):
         title.append(size if title.cell_len + cell_len(size) <= room else "", style(palette.faint))
         return [Text(""), title, *self._histogram(one, room), *self._series(one, room), *self._keys(one)]
 
-    def _keys(self, one: describe.Line) -> list[Text]:
+    def _keys(self, one: describe.TensorLine) -> list[Text]:
         keys = "  v values  x explain" if one.row.value else f"  not kept whole: {advice(self._trace, one.row)}"
         heads = "  a attention" if describe.attention_of(self._trace, self._position) is not None else ""
         flow = "  p from  o to"
         said = first(self.space.width, keys + heads + flow, keys + heads, keys)
         return [Text(said, style(self.palette.faint), no_wrap=True)]
 
-    def _histogram(self, one: describe.Line, room: int) -> list[Text]:
+    def _histogram(self, one: describe.TensorLine, room: int) -> list[Text]:
         palette, place = self.palette, one.row.value
         if place is None:
             return []
@@ -96,7 +96,7 @@ class DetailPane(Pane):
             ),
         ]
 
-    def _series(self, one: describe.Line, room: int) -> list[Text]:
+    def _series(self, one: describe.TensorLine, room: int) -> list[Text]:
         out = []
         for title, found in (
             ("layers", describe.along_layers(self._trace, one.at, one.row, _STATISTIC)),
@@ -124,18 +124,18 @@ class DetailPane(Pane):
 
     # -- reading, off the screen's thread ---------------------------------------------------------------
 
-    def _ask(self, one: describe.Line) -> None:
+    def _ask(self, one: describe.TensorLine) -> None:
         """Read the values once the keys rest; a further step asks anew."""
         if self._rest is not None:
             self._rest.stop()
         if one.row.nbytes <= _READ:
             self._rest = self.set_timer(_REST, partial(self._start, one))
 
-    def _start(self, one: describe.Line) -> None:
+    def _start(self, one: describe.TensorLine) -> None:
         self.run_worker(partial(self._read, one), thread=True, exclusive=True, group="values", exit_on_error=False)
 
-    def _read(self, one: describe.Line) -> None:
-        values = describe.kept(self._trace, one.row)
+    def _read(self, one: describe.TensorLine) -> None:
+        values = describe.kept_values(self._trace, one.row)
         found = describe.histogram(values, _BINS) if values is not None else None
         self.post_message(self.Read(one.row.value or "", found))
 

@@ -31,13 +31,13 @@ class TensorPane(PreviewPane):
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace, "Tensors", id="tensors")
-        self._found: list[describe.Line] = []
+        self._found: list[describe.TensorLine] = []
         self._ties: dict[int, tuple[str, int]] = {}
         self._picked: tuple[str, str] | None = None  # role and name that the user chose: kept from step to step
         self._rows: list[int] = []  # for each row drawn the tensor it belongs to, -1 for none
 
     @property
-    def chosen(self) -> describe.Line | None:
+    def chosen(self) -> describe.TensorLine | None:
         """The tensor that keys speak of: what the user chose, else the step's result, else the last."""
         return self._found[at] if (at := self._chosen_at) >= 0 else None
 
@@ -76,7 +76,7 @@ class TensorPane(PreviewPane):
         """Show the tensors of the step at `position`."""
         self._position = position
         self._found = found = describe.tensors(self._trace, position)
-        self._ties = describe.ties(self._trace, position)
+        self._ties = describe.symbols_of_tensors(self._trace, position)
         self.headline("Tensors", f"{len(found)}" if found else "")
         if not found:
             self._rows = []
@@ -97,7 +97,7 @@ class TensorPane(PreviewPane):
         if (at := self._chosen_at) in self._rows:
             self.jump(max(0, self._rows.index(at) + 1 - self.space.height))
 
-    def _widths(self, found: list[describe.Line], room: int) -> dict[str, int]:
+    def _widths(self, found: list[describe.TensorLine], room: int) -> dict[str, int]:
         """A column's width, 0 where there is no room for it: names and shapes first, then numbers, then types."""
         symbols = [self._ties[one.row.tensor][0] for one in found if one.row.tensor in self._ties]
         sizes = {"shape": min(20, _widest("shape", found, 5)), "symbol": max(map(cell_len, symbols), default=0)}
@@ -118,7 +118,7 @@ class TensorPane(PreviewPane):
         head += f"  {'dtype':<{sizes['dtype'] - 2}}" if sizes["dtype"] else ""
         return Text(head, style(self.palette.faint), no_wrap=True)
 
-    def _lines(self, one: describe.Line, sizes: dict[str, int], room: int, chosen: bool) -> list[Text]:
+    def _lines(self, one: describe.TensorLine, sizes: dict[str, int], room: int, chosen: bool) -> list[Text]:
         palette = self.palette
         role = palette.roles.get(one.role, palette.text)
         tie = self._ties.get(one.row.tensor)
@@ -147,10 +147,10 @@ class TensorPane(PreviewPane):
                 line.stylize(style(ground=palette.raised))
         return lines
 
-    def _alarm(self, one: describe.Line) -> Style:
+    def _alarm(self, one: describe.TensorLine) -> Style:
         bad = "NaN" in one.odd or "Inf" in one.odd
         return style(self.palette.bad if bad else self.palette.faint, bold=bad)
 
 
-def _widest(key: str, found: list[describe.Line], least: int = 4) -> int:
+def _widest(key: str, found: list[describe.TensorLine], least: int = 4) -> int:
     return max(least, *(cell_len(getattr(one, key)) for one in found))

@@ -61,16 +61,16 @@ class AttentionScreen(CellScreen):
     class Counted(Message):
         """How the heads of a call look at each key."""
 
-        attended: describe.Attended
+        attended: describe.KeyAttention
 
     def __init__(self, trace: Trace, position: int) -> None:
         super().__init__()
         self._trace = trace
-        self._alike = describe.alike(trace, position)
+        self._alike = describe.sibling_attentions(trace, position)
         self.position = position
         self.attention: attention_weights.Attention | None = None
         self.at_head, self.at_text, self.at_query, self.at_key = 0, 0, 0, 0
-        self._attended: dict[int, describe.Attended] = {}
+        self._attended: dict[int, describe.KeyAttention] = {}
         self._said = "Rebuilding the weights …"
 
     def compose(self) -> ComposeResult:
@@ -100,7 +100,7 @@ class AttentionScreen(CellScreen):
             if not self.is_attached:
                 return
             if found is not None and found.probabilities is not None:
-                self.post_message(self.Counted(describe.attended(self._trace, position, found.probabilities)))
+                self.post_message(self.Counted(describe.key_attention(self._trace, position, found.probabilities)))
 
     def on_attention_screen_ready(self, event: Ready) -> None:
         if event.position != self.position:
@@ -224,6 +224,6 @@ class AttentionScreen(CellScreen):
     def _where(self, name: str) -> str:
         """The module, and the line that its scores come from."""
         at, width = self._scores_at, self.app.size.width - 4
-        line = describe.line_of(self._trace, at).partition(" ")[2] if at != self.position else ""
+        line = describe.numbered_line(self._trace, at).partition(" ")[2] if at != self.position else ""
         said = f"scores: {describe.place(self._trace, at)}  {line}"
         return short(f"{said}   in {name}", width) if line else short(f"{name}  called at {said[8:]}", width)

@@ -47,7 +47,7 @@ class HeadGrid(Pane):
         head: int,
         key: int,
         tokens: list[str],
-        layers: list[describe.Attended],
+        layers: list[describe.KeyAttention],
         batch: int,
         position: int,
         count: int,
@@ -56,7 +56,7 @@ class HeadGrid(Pane):
         means of `layers`, which will be `count`, for the chosen key."""
         palette, token = self.palette, tokens[key]
         self._count = len(weights)
-        looked = describe.looked_at(weights[None])[0]
+        looked = describe.mean_key_weights(weights[None])[0]
         means = looked[:, key]
         best = int(means.argmax())
         columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]), count)
@@ -90,7 +90,7 @@ class HeadGrid(Pane):
         return -(-heads // -(-heads // columns)), width, rows, side  # no row much emptier than the others
 
     def _table(
-        self, layers: list[describe.Attended], key: int, token: str, batch: int, position: int, head: int
+        self, layers: list[describe.KeyAttention], key: int, token: str, batch: int, position: int, head: int
     ) -> list[Text]:
         """Layers down, heads across: the mean weight on the chosen key; the largest is marked."""
         layers = [one for one in layers if batch < len(one.means) and key < one.means.shape[2]]

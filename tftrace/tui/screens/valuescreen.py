@@ -62,11 +62,11 @@ class ValueScreen(CellScreen):
 
         values: np.ndarray | None
 
-    def __init__(self, trace: Trace, position: int, line: describe.Line) -> None:
+    def __init__(self, trace: Trace, position: int, line: describe.TensorLine) -> None:
         super().__init__()
         self._trace, self._position, self._line = trace, position, line
         self._values: np.ndarray | None = None
-        self._plane = describe.plane_of(describe.axes(trace, position, line.row), line.row.shape)
+        self._plane = describe.default_plane(describe.axes(trace, position, line.row), line.row.shape)
         others = self._plane.others
         long = [at for at, axis in enumerate(others) if line.row.shape[axis] > 1]
         self._axis = long[0] if long else 0  # of the plane's other axes the one that [ ] go along
@@ -77,7 +77,7 @@ class ValueScreen(CellScreen):
         with Horizontal(id="parts"):
             yield Overview("", id="overview")
             yield CellMap(id="cells")
-        yield Input(placeholder=self._plane.said())
+        yield Input(placeholder=self._plane.text())
         yield Static(id="about", markup=False)
 
     def on_mount(self) -> None:
@@ -85,7 +85,7 @@ class ValueScreen(CellScreen):
         self.run_worker(self._read, thread=True, exit_on_error=False)
 
     def _read(self) -> None:
-        self.post_message(self.Ready(describe.kept(self._trace, self._line.row)))
+        self.post_message(self.Ready(describe.kept_values(self._trace, self._line.row)))
 
     def on_value_screen_ready(self, event: Ready) -> None:
         self._values = event.values
@@ -147,7 +147,7 @@ class ValueScreen(CellScreen):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:
-            self._plane = describe.chosen(self._plane, event.value)
+            self._plane = describe.parse_plane(self._plane, event.value)
             self._said = ""
         except TraceError as error:
             self._said = str(error)
@@ -183,7 +183,7 @@ class ValueScreen(CellScreen):
             about.update(Text(f" {_KEYS}", style(palette.faint)))
             return
         plane, one = self._plane, self._line
-        seen = describe.plane(self._values, plane.index, plane.rows, plane.columns)
+        seen = describe.take_plane(self._values, plane.index, plane.rows, plane.columns)
         seen = np.abs(seen) if np.iscomplexobj(seen) else seen
         labels = [self._labels(axis, size) for axis, size in zip((plane.rows, plane.columns), seen.shape, strict=True)]
         cells.show(
@@ -220,7 +220,7 @@ class ValueScreen(CellScreen):
 
     def _overview(self, pane: Pane, seen: np.ndarray) -> tuple[list[Text], list[Picture]]:
         palette, room = pane.palette, max(8, pane.space.width - 2)
-        small = describe.shrunk(seen, max(2, (pane.space.height - 10) * 2), room)
+        small = describe.shrink(seen, max(2, (pane.space.height - 10) * 2), room)
         small = shade(small)[0]
         small = small.repeat(max(1, min(room // small.shape[1], 4)), axis=1).repeat(2 if len(small) < 16 else 1, axis=0)
         size = small.shape[1], (len(small) + 1) // 2
