@@ -80,10 +80,10 @@ def _drain(terminal: int, seconds: float) -> None:
 def keys(path: str, places: int) -> dict[str, float]:
     """Median milliseconds of each key."""
     from tftrace.tui.app import TraceApp
-    from tftrace.tui.trace_loading import prepared
+    from tftrace.tui.trace_loading import prepare
 
     async def run() -> dict[str, float]:
-        app = TraceApp(prepared(Path(path)))
+        app = TraceApp(prepare(Path(path)))
         took: dict[str, list[float]] = {key: [] for key in KEYS}
         pick = random.Random(0)
         async with app.run_test(size=_SIZE) as pilot:

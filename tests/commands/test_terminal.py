@@ -278,7 +278,7 @@ def test_a_screen_shows_no_escape_that_a_pane_forgot(tmp_path: Path, monkeypatch
         app = TraceApp(attention_trace(tmp_path))
         async with app.run_test(size=(150, 44)) as pilot:
             await pilot.pause()
-            app.query_one(StatusLine).said(f"before {ESCAPES}\ud800 after")
+            app.query_one(StatusLine).say(f"before {ESCAPES}\ud800 after")
             await pilot.pause()
             return "".join(segment.text for segment in drawn(app))
 

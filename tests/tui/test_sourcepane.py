@@ -109,17 +109,17 @@ def test_each_editor_gets_the_line_in_its_own_way(said: str, words: list[str]) -
 
 def test_the_live_file_is_opened_while_it_is_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace, file = attention_trace(tmp_path), str(tmp_path / "toy.py")
-    assert editor.readable(trace, file) == (tmp_path / "toy.py", True)
+    assert editor.file_to_open(trace, file) == (tmp_path / "toy.py", True)
     (tmp_path / "toy.py").write_text("changed\n")
-    copy, live = editor.readable(trace, file)
+    copy, live = editor.file_to_open(trace, file)
     assert not live
     assert copy.read_text().splitlines() == trace.source(file)
     assert trace.path not in copy.parents
     (tmp_path / "toy.py").unlink()
     os.mkfifo(tmp_path / "toy.py")  # a stranger's trace may name anything: nothing is waited for
-    assert not editor.readable(trace, file)[1]
+    assert not editor.file_to_open(trace, file)[1]
     with pytest.raises(TraceError, match="no copy"):
-        editor.readable(trace, "/etc/passwd")
+        editor.file_to_open(trace, "/etc/passwd")
     monkeypatch.setenv("EDITOR", "no-such-editor-here")
     monkeypatch.delenv("VISUAL", raising=False)
     with pytest.raises(TraceError, match="no-such-editor-here"):

@@ -67,7 +67,7 @@ def test_from_a_tensor_to_its_maker_and_its_takers_and_back(film: Trace) -> None
         start = find(film, "BertSelfOutput")
         app.go(start)
         await press(pilot, "backspace")
-        assert "no jump to take back" in screen(app)
+        assert "no jump to undo" in screen(app)
         await press(pilot, "tab", "tab", "p")  # input_tensor: the result of the embeddings
         made = film[app.position]
         assert "embeddings" in made.name or made.type == "Dropout"

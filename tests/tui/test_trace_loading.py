@@ -17,7 +17,7 @@ from tftrace.errors import TraceError
 from tftrace.navigate.breakpoints import Breakpoint
 from tftrace.tui import TraceApp, session_state
 from tftrace.tui.pairapp import PairApp
-from tftrace.tui.session_state import State
+from tftrace.tui.session_state import SessionState
 
 from ..support import synthetic
 from ..support.builders import Builder, attention_trace
@@ -67,7 +67,7 @@ def test_a_damaged_rest_ends_with_a_sentence(tmp_path: Path, monkeypatch: pytest
     async def run() -> TraceApp:
         app = TraceApp(Trace(path, head=True))
         async with app.run_test() as pilot:
-            monkeypatch.setattr("tftrace.tui.trace_loading.prepared", damaged)
+            monkeypatch.setattr("tftrace.tui.trace_loading.prepare", damaged)
             await until(pilot, lambda: app.failure is not None)
         return app
 
@@ -153,18 +153,18 @@ def test_the_theme_is_the_users_also_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", ["", "{}", "[1]", '{"breakpoints": [{"pattern": 1}]}', "\x00" * 100])
 def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, kept: str) -> None:
     trace = attention_trace(tmp_path)
-    session_state.save(trace, State(step=(0, 3)))
+    session_state.save(trace, SessionState(step=(0, 3)))
     assert session_state.load(trace).step == (0, 3)
     (file,) = (tmp_path / "state").rglob("*.json")
     file.write_text(kept)
-    assert session_state.load(trace) == State()
+    assert session_state.load(trace) == SessionState()
 
 
 def test_steps_of_several_ranks_are_found_again(tmp_path: Path) -> None:
     path = synthetic.write(tmp_path / "ranks.tftrace", 300)
     synthetic.write(path, 300, rank=1)
     trace = Trace(path)
-    places = [session_state.place(trace, at) for at in range(len(trace))]
+    places = [session_state.step_key(trace, at) for at in range(len(trace))]
     assert session_state.positions(trace, places) == list(range(len(trace)))
     assert session_state.positions(trace, [(2, 0), (0, 10**9)]) == [None, None]
 

@@ -101,7 +101,7 @@ def test_breakpoints_are_set_edited_and_reached(trace: Trace) -> None:
         assert app.position == 6
         # a condition that is none keeps the prompt open and says why
         await press(pilot, "B", "backspace", "x", "enter")
-        assert "'x' is no number" in screen(app)
+        assert "'x' is not a number" in screen(app)
         await press(pilot, "escape")
         assert app.breakpoints.all[0].condition == "forward = 0"
         # b takes it away

@@ -88,7 +88,7 @@ def parse(text: str, tensors: bool = False) -> Condition:
         TraceError: `text` is no condition; the message says what was expected.
     """
     if len(text) > _LONGEST:
-        raise TraceError(f"A condition of {len(text)} characters is too long: {_LONGEST} are the most.")
+        raise TraceError(f"A condition of {len(text)} characters is too long: use at most {_LONGEST}.")
     tokens: list[tuple[str, str]] = []
     at, text = 0, text.rstrip()
     while at < len(text):
@@ -100,7 +100,7 @@ def parse(text: str, tensors: bool = False) -> Condition:
     parser = _Parser(tokens, tensors)
     condition = parser.either(0)
     if parser.tokens:
-        raise TraceError(f"{parser.tokens[0][1]!r} comes too much: join conditions with 'and' or 'or'.")
+        raise TraceError(f"{parser.tokens[0][1]!r} is unexpected: join conditions with 'and' or 'or'.")
     return condition
 
 
@@ -175,7 +175,7 @@ def _number(name: str, text: str) -> float:
     found = _NUMBER.fullmatch(text)
     if found is None or (found[2] and (name != DURATION or found[2].lower() not in _UNITS)):
         unit = ", with a unit as in 1.5ms" if name == DURATION else ""
-        raise TraceError(f"{text!r} is no number to compare {name!r} with: write it as 0, 1e3 or -0.5{unit}.")
+        raise TraceError(f"{text!r} is not a number, which {name!r} needs: write it as 0, 1e3 or -0.5{unit}.")
     return float(found[1].replace("_", "")) * _UNITS[found[2].lower()]
 
 

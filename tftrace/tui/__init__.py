@@ -1,4 +1,4 @@
-"""The screen: four panes over one trace (steps, source, equation, tensors), driven by keys that go both ways."""
+"""The terminal interface: panes for steps, source, equation and tensors of one trace, driven by keys."""
 
 from .app import TraceApp, run
 

@@ -1,4 +1,4 @@
-"""The application: one position in a trace, four panes that show it, keys that move it."""
+"""The application: a position in a trace, panes that show it, and keys that move it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,27 @@ from .panes.pane import Pane
 from .panes.sourcepane import SourcePane
 from .panes.stopspane import StopsPane
 from .panes.tensorpane import TensorPane
-from .panes.treepane import Marked, StepsPane
+from .panes.treepane import Marks, StepsPane
 from .statusline import StatusLine
-from .trace_loading import ReadingApp
+from .trace_loading import LoadingApp
 
-_NARROW = 130  # columns below which equation and tensors stand one above the other
+_NARROW = 130  # below this width in columns, the equation is above the tensors instead of beside them
 
 
-class TraceApp(ReadingApp):
-    """Step through `trace`, forwards and backwards, beside its source and its equations."""
+class TraceApp(LoadingApp):
+    """The debugger on one trace.
+
+    Args:
+        trace: The trace; it may still be loading (see `Trace.whole`).
+        language: Language of the notes on equations, one of `describe.LANGUAGES`.
+        start: Position to start at; by default where the user left, or the first step.
+        breakpoints: Breakpoints to set, after those of the last session.
+        follow: Whether to keep reading while the trace is being recorded.
+        remember: Whether to restore and save position, folds and breakpoints.
+
+    Raises:
+        TraceError: The trace has no steps.
+    """
 
     CSS_PATH = "app.tcss"
     TITLE = "tftrace"
@@ -91,24 +103,24 @@ class TraceApp(ReadingApp):
         width, height = event.size
         self.screen.set_class(width < _NARROW, "-narrow")
         self.screen.set_class(width < SMALLEST[0] or height < SMALLEST[1], "too-small")
-        self.query_one(TooSmall).tell(width, height)
+        self.query_one(TooSmall).show_size(width, height)
         self.call_after_refresh(lambda: self.go(self.position))
 
     def go(self, position: int, follow: bool = True) -> None:
         """Make `position` the current step."""
         self.position = max(0, min(position, len(self.trace) - 1))
         self.outline.reveal(self.position)
-        marked = Marked(np.asarray(self.matches, np.int64), self.broken_at, np.fromiter(self.notes, np.int64))
-        self.query_one(StepsPane).show(self.position, marked, self.filter_said, follow)
+        marks = Marks(np.asarray(self.matches, np.int64), self.broken_at, np.fromiter(self.notes, np.int64))
+        self.query_one(StepsPane).show(self.position, marks, self.filter_text, follow)
         bar = self.query_one(BarPane)
-        bar.show(self.position, marked)
+        bar.show(self.position, marks)
         if self.screen.has_class("as-grid"):
             self.query_one(GridPane).show(self.position, bar.measure)
         self.query_one(StopsPane).show(self.breakpoints, self.notes.get(self.position, ""))
         self.query_one(SourcePane).show(self.position, frozenset(one.pattern for one in self.breakpoints.all))
         self.query_one(EquationPane).show(self.position)
         self.query_one(TensorPane).show(self.position)
-        self.query_one(StatusLine).show(self.position, self.search_said)
+        self.query_one(StatusLine).show(self.position, self.search_text)
 
     # -- clicks -------------------------------------------------------------------------------------
 
@@ -131,18 +143,18 @@ class TraceApp(ReadingApp):
         self.action_move(pages * max(1, self.query_one(StepsPane).space.height - 1))
 
     def action_bar(self) -> None:
-        self.query_one(BarPane).turn()
+        self.query_one(BarPane).next_measure()
         self.go(self.position)
 
     def action_grid(self) -> None:
-        """The tree as a grid of layers and forwards, and back."""
+        """Switch between the tree and the grid of layers and forward passes."""
         gridded = not self.screen.has_class("as-grid")
         self._clear_only()
         self.screen.set_class(gridded, "as-grid")
         self._focus("grid" if gridded else "steps")
         self.call_after_refresh(lambda: self.go(self.position))
 
-    # -- looking --------------------------------------------------------------------------------------
+    # -- view -----------------------------------------------------------------------------------------
 
     def action_pane(self, name: str) -> None:
         again = self.screen.focused is self.query_one(f"#{name}")
@@ -157,30 +169,30 @@ class TraceApp(ReadingApp):
         self._focus("grid" if self.screen.has_class("as-grid") else "steps")
 
     def _focus(self, name: str) -> None:
-        """At once: `Widget.focus` waits for its turn, and a quick second key would go to the wrong pane."""
+        """Focus a pane at once; `Widget.focus` is deferred, and a quick second key would go to the wrong pane."""
         self.screen.set_focus(self.query_one(f"#{name}", Pane))
 
     def _clear_only(self) -> None:
         self.screen.remove_class("only-steps", "only-source", "only-equation", "only-tensors", "only-stops")
 
     def action_edit(self) -> None:
-        """The line of the source pane in the reader's editor."""
+        """Open the line of the source pane in the user's editor."""
         place = self.query_one(SourcePane).place
         if place is None:
-            return self.said("There is no source to edit here.")
+            return self.say("There is no source to edit here.")
         file, line = place
         try:
-            words = editor.editor()
-            path, live = editor.readable(self.trace, file)
+            program = editor.editor()
+            path, live = editor.file_to_open(self.trace, file)
             with self.suspend():
-                subprocess.run(editor.command(words, path, line), check=False)
+                subprocess.run(editor.command(program, path, line), check=False)
         except TraceError as error:
-            return self.said(str(error))
+            return self.say(str(error))
         except (SuspendNotSupported, OSError):
-            return self.said(f"No editor can be opened from here; the line is {file}:{line}.")
+            return self.say(f"No editor can be opened from here; the line is {file}:{line}.")
         self.refresh(layout=True)
         if not live:
-            self.said("The file has changed since it ran, so this was a copy of what ran.")
+            self.say("The file has changed since it ran, so this was a copy of what ran.")
 
     def action_language(self) -> None:
         pane = self.query_one(EquationPane)
@@ -195,7 +207,7 @@ class TraceApp(ReadingApp):
         self.go(self.position)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While another screen lies over the panes, keys are that screen's."""
+        """Disable the keys of the panes while another screen is on top."""
         return len(self.screen_stack) < 2
 
     def action_help(self) -> None:
@@ -203,9 +215,16 @@ class TraceApp(ReadingApp):
 
 
 def run(trace: Trace, language: str = "en", **options: Any) -> None:
-    """Open the screen on a trace and stay until the user quits; the options are those of `TraceApp`.
+    """Open the debugger on a trace and return when the user quits.
 
-    Raises TraceError for a trace without steps, or whose rest cannot be read."""
+    Args:
+        trace: The trace.
+        language: Language of the notes on equations.
+        **options: The other arguments of `TraceApp`.
+
+    Raises:
+        TraceError: The trace has no steps, or the rest of it cannot be read.
+    """
     app = TraceApp(trace, language, **options)
     app.run()
     if app.failure is not None:

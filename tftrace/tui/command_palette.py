@@ -1,4 +1,4 @@
-"""What Textual's command palette (Ctrl+P) finds: every key of the keymap, by what it does."""
+"""The commands of Textual's command palette (Ctrl+P): every key of the keymap, found by its help text."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .keymap import KEYMAP
 
 
 class KeyCommands(Provider):
-    """One command a key; what is typed is looked for in the words of its help."""
+    """One command per key, searched by its help text."""
 
     async def discover(self) -> Hits:
-        for said, keys, run in self._commands():
-            yield DiscoveryHit(said, run, said, keys)
+        for text, keys, run in self._commands():
+            yield DiscoveryHit(text, run, text, keys)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for said, keys, run in self._commands():
-            if (score := matcher.match(said)) > 0:
-                yield Hit(score, matcher.highlight(said), run, said, keys)
+        for text, keys, run in self._commands():
+            if (score := matcher.match(text)) > 0:
+                yield Hit(score, matcher.highlight(text), run, text, keys)
 
     def _commands(self) -> Iterator[tuple[str, str, Any]]:
-        """What each key does in words that stand alone, the keys, and the action itself."""
+        """For each key its help text with its group, the keys as text, and the action."""
         for group, keys in KEYMAP.items():
             for key in keys:
-                # Once the palette has gone: below it no key does anything.
+                # Deferred until the palette has closed, because keys do nothing under it.
                 run = partial(self.app.call_later, self.app.run_action, key.action)
                 yield f"{group.lower()}: {key.help}", f"key {key.shown}", run

@@ -1,4 +1,4 @@
-"""A source line in the reader's own editor: the live file where it is what ran, else a copy of the trace's own."""
+"""Opens a source line in the user's editor: the file itself if unchanged since the run, else the trace's copy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 from ..errors import TraceError
 from ..trace.trace import Trace
 
+# Editors by how they take a line: `+LINE FILE`, `--goto FILE:LINE`, `FILE:LINE`.
 _PLUS = ("vi", "vim", "nvim", "view", "nano", "pico", "emacs", "emacsclient", "micro", "kak", "joe", "ne", "mg", "ed")
 _GOTO = ("code", "code-insiders", "codium", "cursor", "windsurf")
 _COLON = ("subl", "hx", "helix", "zed", "atom")
-_USUAL = ("nano", "vim", "vi", "notepad")
-_LIMIT = 64 << 20  # bytes; a source file is smaller
+_FALLBACKS = ("nano", "vim", "vi", "notepad")
+_LIMIT = 64 << 20  # bytes; larger files are not read
 
 
 def command(editor: str, file: Path, line: int) -> list[str]:
-    """The words that open a file at a line, as this editor wants them; one that is not known gets the file."""
+    """The command line that opens a file at a line; an unknown editor gets only the file."""
     words = shlex.split(editor)
     name = Path(words[0]).name.lower().removesuffix(".exe") if words else ""
     if name in _PLUS:
@@ -30,20 +31,31 @@ def command(editor: str, file: Path, line: int) -> list[str]:
 
 
 def editor() -> str:
-    """What the reader uses, or what there is. Raises TraceError if there is none."""
-    found = os.environ.get("VISUAL") or os.environ.get("EDITOR") or next(filter(shutil.which, _USUAL), "")
+    """The user's editor (`VISUAL`, `EDITOR`), or a common one that is installed.
+
+    Raises:
+        TraceError: No editor is found.
+    """
+    found = os.environ.get("VISUAL") or os.environ.get("EDITOR") or next(filter(shutil.which, _FALLBACKS), "")
     try:
         known = bool(shlex.split(found)) and shutil.which(shlex.split(found)[0]) is not None
     except ValueError:
         known = False
     if not known:
-        raise TraceError(f"No editor is found{f' as {found!r}' if found else ''}: set EDITOR, such as EDITOR=vim.")
+        raise TraceError(f"No editor was found{f' as {found!r}' if found else ''}: set EDITOR, such as EDITOR=vim.")
     return found
 
 
-def readable(trace: Trace, file: str) -> tuple[Path, bool]:
-    """The file to open, and whether it is the live one: that which ran, if it has not changed since, else a copy of the
-    trace's text that nobody minds being changed. Raises TraceError if the trace has no text of it."""
+def file_to_open(trace: Trace, file: str) -> tuple[Path, bool]:
+    """Find the file to open for a source file of the trace.
+
+    Returns:
+        The file itself and True if it has not changed since the run; else a temporary copy of the recorded text and
+        False.
+
+    Raises:
+        TraceError: The trace has no copy of the file.
+    """
     lines = trace.source(file)
     if not lines:
         raise TraceError("The trace has no copy of this file: record it again.")

@@ -1,4 +1,4 @@
-"""Every key of the screen as data: the bindings, the help and the manual's table are made from it."""
+"""Every key as data, from which the bindings, the help and the manual's table are made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.binding import Binding
 
 @dataclass(frozen=True)
 class Key:
-    """One action: the keys as Textual names them, as people read them, and what they do."""
+    """One action: its keys in Textual's names, its keys as shown, the Textual action, and the help text."""
 
     keys: str
     shown: str
@@ -121,7 +121,7 @@ _SHARED = {
     "end",
     "enter",
     "space",
-}  # the focused pane has them first
+}  # the focused pane handles these first
 
 PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
     "Move": (
@@ -162,7 +162,7 @@ MATCH_HINTS = ((", .", ""), ("/ search", "search"), ("? help", "help"))
 
 
 def bindings(keymap: dict[str, tuple[Key, ...]] = KEYMAP) -> list[Binding]:
-    """A keymap as Textual wants it; the arrows are the focused pane's first."""
+    """The Textual bindings of a keymap; all but the keys in `_SHARED` take priority over the focused pane."""
     return [
         Binding(one, key.action, key.help, show=False, priority=one not in _SHARED)
         for group in keymap.values()

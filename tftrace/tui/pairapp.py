@@ -1,5 +1,4 @@
-"""Two runs side by side: the roles they have in common down the left, and of the chosen one both lines, both equations
-and what differs."""
+"""Two runs side by side: a list of roles, and for the chosen role both sources, both equations and the differences."""
 
 from __future__ import annotations
 
@@ -32,11 +31,11 @@ from .screened import ScreenedApp
 
 _KEYS = "j k move  n N next difference  1 2 step through left, right  ? help"
 _NARROW = 130
-_ASPECT = 12  # columns of an aspect's name
+_ASPECT = 12  # columns for the name of an aspect
 
 
 class RolesPane(Pane, inherit_bindings=False):
-    """One row a role: `≠` differs, `·` does not as far as compared, `◁` `▷` only in one; `●` halts."""
+    """One row per role: `≠` different, `·` no difference found, `◁` `▷` only in one run, `●` a breakpoint."""
 
     @dataclass
     class Chosen(Message):
@@ -49,7 +48,7 @@ class RolesPane(Pane, inherit_bindings=False):
         self._pairs = pairs
 
     def show(self, row: int, found: dict[int, list[Difference]], broken: list[int]) -> None:
-        """Mark the chosen row; `found` are the differences that are known by now, `broken` the rows that halt."""
+        """Draw the rows; `found` has the differences known so far, `broken` the rows where a breakpoint halts."""
         palette, width = self.palette, self.space.width
         lines = []
         for at, pair in enumerate(self._pairs):
@@ -77,19 +76,19 @@ class RolesPane(Pane, inherit_bindings=False):
 
 
 class DifferencesPane(Pane):
-    """Aspect, left, right: a row for each thing that is not the same."""
+    """A table of differences: aspect, left, right."""
 
     def show(self, left: str, right: str, found: list[Difference] | None) -> None:
-        """`found` is None while it is being looked for."""
+        """Draw the differences; None while they are being computed."""
         palette, width = self.palette, self.space.width
         half = max(10, (width - _ASPECT - 4) // 2)
         if not found:
-            said = "Looking …" if found is None else f"The {COMPARED}."
-            return self.draw([Text(""), Text(f"  {said}", style(palette.faint))])
+            sentence = "Looking …" if found is None else f"The {COMPARED}."
+            return self.draw([Text(""), Text(f"  {sentence}", style(palette.faint))])
         head = Text(" " * (_ASPECT + 2) + fit(left, half) + "  " + fit(right, half), style(palette.faint), no_wrap=True)
         lines = [head]
         for one in found:
-            texts = [Text(said, style(palette.text)).wrap(self.app.console, half) for said in (one.left, one.right)]
+            texts = [Text(side, style(palette.text)).wrap(self.app.console, half) for side in (one.left, one.right)]
             for at in range(max(len(texts[0]), len(texts[1]))):
                 line = Text(f"  {'' if at else fit(one.aspect, _ASPECT):<{_ASPECT}}", style(palette.warm), no_wrap=True)
                 for text in texts:
@@ -100,7 +99,10 @@ class DifferencesPane(Pane):
 
 
 class PairApp(ScreenedApp[tuple[int, int] | None]):
-    """Walk two traces by role; ends with the side (0 or 1) and the step to open in the debugger, or None."""
+    """The comparison of two traces by role.
+
+    It returns the side (0 or 1) and position to open in the debugger, or None when the user quits.
+    """
 
     TITLE = "tftrace"
     ENABLE_COMMAND_PALETTE = False
@@ -119,7 +121,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
 
     @dataclass
     class Compared(Message):
-        """What differs in one pair."""
+        """The differences of one pair have been computed."""
 
         row: int
         found: list[Difference]
@@ -167,7 +169,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
         self.call_after_refresh(self.show)
 
     def _compare(self) -> None:
-        """Off the screen's thread: attention is rebuilt to see who sees whom."""
+        """Compute all differences in a thread, nearest pairs first; attention may have to be rebuilt for them."""
         rows = sorted(range(len(self.pairs)), key=lambda row: abs(row - self.row))
         for row in rows:
             if not self.is_running:
@@ -180,12 +182,12 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
             self._mark()
 
     def _mark(self) -> None:
-        """Draw what is known of the differences by now."""
+        """Draw the differences known so far."""
         self.query_one(RolesPane).show(self.row, self._found, self.broken)
         self.query_one(DifferencesPane).show(*self._names, self._found.get(self.row))
 
     def _halts(self, breakpoints: Sequence[Breakpoint]) -> list[int]:
-        """The rows in which a step of either run fits a breakpoint, told by the innermost role around it."""
+        """The rows with a breakpoint in either run; a step belongs to the innermost role around it."""
         found: set[int] = set()
         for side, trace in enumerate(self.traces):
             rows = np.full(len(trace), -1)
@@ -235,7 +237,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
         self.show()
 
     def action_differing(self, by: int) -> None:
-        """The next or previous role that differs, or that only one run has."""
+        """Go to the next or previous role that differs or exists in only one run."""
         rows = range(self.row + 1, len(self.pairs)) if by > 0 else range(self.row - 1, -1, -1)
         found = next((row for row in rows if self._found.get(row)), None)
         if found is not None:
@@ -243,7 +245,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
             self.show()
 
     def action_stop(self, by: int) -> None:
-        """The next or previous role in which a breakpoint halts."""
+        """Go to the next or previous role where a breakpoint halts."""
         later = [row for row in self.broken if (row - self.row) * by > 0]
         if later:
             self.row = later[0] if by > 0 else later[-1]
@@ -270,7 +272,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
         self.push_screen(HelpScreen(PAIR_KEYMAP, PAIR_SIGNS))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Below the help no key does anything."""
+        """Disable the keys under the help."""
         return len(self.screen_stack) < 2
 
     def on_roles_pane_chosen(self, event: RolesPane.Chosen) -> None:
@@ -283,7 +285,7 @@ def _name(trace: Trace) -> str:
 
 
 def run_pair(left: Trace, right: Trace, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
-    """Open both traces side by side and stay until the user quits; a step may be looked at in the debugger between."""
+    """Open two traces side by side and return when the user quits; in between, steps may be opened in the debugger."""
     from .app import TraceApp
 
     app = PairApp(left, right, language, breakpoints=breakpoints)

@@ -1,7 +1,7 @@
-"""Where a reader was in a trace: position, folds and breakpoints, kept in the user's own folder.
+"""Saves position, folds and breakpoints of each trace, and the theme, in the user's state folder.
 
-Never in the trace: that may be a stranger's, or on a disk that cannot be written. Of another recording at the same
-path only the breakpoints count. The theme is the user's, and the same for every trace."""
+Nothing is saved in the trace, which may come from a stranger or be read-only. If another recording replaces a trace at
+the same path, only the breakpoints are restored. The theme is the same for all traces."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..trace.trace import Trace
 from .paint.palette import DARK, PALETTES
 
-_MOST = 5000  # folds that are kept
+_MOST = 5000  # folds saved at most
 _STEP_BITS = 44
-_LIMIT = 4 << 20  # bytes; a state beyond this is not one of ours
+_LIMIT = 4 << 20  # bytes; a larger file is not ours
 
 
 @dataclass
-class State:
-    """What is kept of a trace; steps as (rank, number), which stay what they are while a trace grows."""
+class SessionState:
+    """The saved state of a trace. Steps are (rank, step number), which stay valid when the trace grows."""
 
     step: tuple[int, int] | None = None
     folds: list[tuple[int, int]] = field(default_factory=list)
@@ -35,14 +35,14 @@ class State:
     wrong: bool = True
 
 
-def place(trace: Trace, position: int) -> tuple[int, int]:
-    """A step as its rank and number."""
+def step_key(trace: Trace, position: int) -> tuple[int, int]:
+    """The (rank, step number) of a position."""
     return int(trace.column("rank")[position]), int(trace.column("step")[position])
 
 
 def positions(trace: Trace, steps: list[tuple[int, int]]) -> list[int | None]:
-    """The positions of steps; None for one that the trace does not have."""
-    keys, order = trace.derived(_numbered)
+    """The positions of (rank, step number) pairs, None for steps that the trace does not have."""
+    keys, order = trace.derived(_sorted_keys)
     found: list[int | None] = []
     for rank, step in steps:
         key = (rank << _STEP_BITS) | step
@@ -52,8 +52,8 @@ def positions(trace: Trace, steps: list[tuple[int, int]]) -> list[int | None]:
     return found
 
 
-def _numbered(trace: Trace) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rank and number of each step as one number, in order, and their positions, if that is another order."""
+def _sorted_keys(trace: Trace) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rank and step number of all steps as sorted integers, and their positions if those are in another order."""
     ranks, steps = trace.column("rank"), trace.column("step")
     keys = (ranks.astype(np.int64) << _STEP_BITS) | steps if ranks.any() else steps
     if (keys[1:] > keys[:-1]).all():
@@ -62,24 +62,24 @@ def _numbered(trace: Trace) -> tuple[np.ndarray, np.ndarray | None]:
     return keys[order], order
 
 
-def load(trace: Trace) -> State:
-    """What was kept of this trace; an empty state if nothing was, or if it cannot be read."""
+def load(trace: Trace) -> SessionState:
+    """Load the saved state of a trace; an empty state if there is none or it cannot be read."""
     try:
         file = _file(trace)
         if file.stat().st_size > _LIMIT:
-            return State()
+            return SessionState()
         data = json.loads(file.read_text(encoding="utf-8"))
-        state = State(breakpoints=[_breakpoint(one) for one in data["breakpoints"]], wrong=bool(data["wrong"]))
+        state = SessionState(breakpoints=[_breakpoint(one) for one in data["breakpoints"]], wrong=bool(data["wrong"]))
         if data["identity"] == _identity(trace):
             state.step = _step(data["step"])
             state.folds = [_step(one) for one in data["folds"]]
         return state
     except (OSError, ValueError, TypeError, KeyError, RecursionError, TraceError):
-        return State()
+        return SessionState()
 
 
-def save(trace: Trace, state: State) -> None:
-    """Keep it, if the user's folder can be written; a debugger is not to fail over this."""
+def save(trace: Trace, state: SessionState) -> None:
+    """Save the state of a trace; ignored if the user's folder cannot be written."""
     with suppress(OSError):
         file = _file(trace)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def save(trace: Trace, state: State) -> None:
 
 
 def load_theme() -> str:
-    """The theme that the user chose last, in whichever trace; dark if none was, or it cannot be read."""
+    """The theme that the user chose last; dark by default."""
     try:
         with _theme_file().open(encoding="utf-8") as file:
             name = file.read(64).strip()
@@ -104,7 +104,7 @@ def load_theme() -> str:
 
 
 def save_theme(name: str) -> None:
-    """Keep it, if the user's folder can be written."""
+    """Save the chosen theme; ignored if the user's folder cannot be written."""
     with suppress(OSError):
         file = _theme_file()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def _folder() -> Path:
 
 
 def _identity(trace: Trace) -> str:
-    """What tells one recording at a path from the next."""
+    """What distinguishes recordings at the same path."""
     return json.dumps([trace.meta.get(key) for key in ("started", "model", "seed", "source")], default=str)
 
 

@@ -1,4 +1,4 @@
-"""One line below the panes: where we are, and the keys that lead on."""
+"""The status line: the current step, and hints for keys."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .panes.pane import short
 
 
 class StatusLine(Static):
-    """`step 175/1058 · forward 1/1 · encoder.layer.0.attention.self · keys`."""
+    """The line below the panes: `step 175/1058 · forward 1/1 · encoder.layer.0.attention.self · keys`."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(id="status", markup=False)
         self._trace = trace
-        self.reading = ""  # what is going on in the background
-        self.sentence = ""  # what was said, until the next key
+        self.reading = ""  # progress of background work
+        self.sentence = ""  # a message, shown until the next key
         self.read(trace)
-        self._clicks: list[tuple[int, int, str]] = []  # columns of each hint, and what a click on it does
+        self._clicks: list[tuple[int, int, str]] = []  # begin, end and action of each clickable hint
 
     def read(self, trace: Trace) -> None:
-        """The trace has what it has now."""
+        """Update what is shown of the whole trace."""
         self._forwards = describe.forward_count(trace)
 
     def show(self, position: int, search: str = "") -> None:
-        """Say where `position` is; `search` says where among the matches."""
+        """Show the step at `position`; `search` is the place among the search matches."""
         palette, trace, width = PALETTES.get(self.app.theme, DARK), self._trace, self.app.size.width
         if self.sentence:
-            return self.said(self.sentence)
+            return self.say(self.sentence)
         out = Text(" ", no_wrap=True)
         out.append(f"step {position}", style(palette.warm, bold=True))
         out.append(f"/{len(trace) - 1}", style(palette.soft))
@@ -43,17 +43,17 @@ class StatusLine(Static):
         out.append(f" · {search}" if search else "", style(palette.accent))
         hints = [hint for hint in MATCH_HINTS if search] or [*HINTS]
         path = describe.path(trace, position)
-        while hints and width - out.cell_len - min(cell_len(path), 24) < _long(hints) + 4:
-            del hints[-2 if len(hints) > 1 else 0]  # help is the last to go
-        room = width - out.cell_len - _long(hints) - 5
+        while hints and width - out.cell_len - min(cell_len(path), 24) < _width(hints) + 4:
+            del hints[-2 if len(hints) > 1 else 0]  # help is dropped last
+        room = width - out.cell_len - _width(hints) - 5
         out.append(f" · {path if cell_len(path) <= room else '…' + path[-max(1, room - 1) :]}", style(palette.text))
-        out.append(" " * max(2, width - out.cell_len - _long(hints) - 1))
+        out.append(" " * max(2, width - out.cell_len - _width(hints) - 1))
         self._clicks = []
-        for at, (said, action) in enumerate(hints):
+        for at, (text, action) in enumerate(hints):
             out.append("  " if at else "")
             if action:
-                self._clicks.append((out.cell_len, out.cell_len + cell_len(said), action))
-            key, _, word = said.partition(" ")
+                self._clicks.append((out.cell_len, out.cell_len + cell_len(text), action))
+            key, _, word = text.partition(" ")
             out.append(key, style(palette.soft, bold=True))
             out.append(f" {word}", style(palette.faint))
         self.update(out)
@@ -63,12 +63,12 @@ class StatusLine(Static):
             if first <= event.x < end:
                 await self.app.run_action(action)
 
-    def said(self, sentence: str) -> None:
-        """Say one sentence until the next key."""
+    def say(self, sentence: str) -> None:
+        """Show a sentence until the next key."""
         self.sentence = sentence
         self.update(Text(f" {short(sentence, max(1, self.app.size.width - 2))}", style(PALETTES[self.app.theme].warm)))
 
 
-def _long(hints: list[tuple[str, str]]) -> int:
-    """Columns that these hints take."""
-    return sum(cell_len(said) + 2 for said, _ in hints) - 2 if hints else 0
+def _width(hints: list[tuple[str, str]]) -> int:
+    """The width of these hints in columns."""
+    return sum(cell_len(text) + 2 for text, _ in hints) - 2 if hints else 0

@@ -1,4 +1,4 @@
-"""How the screen gets its trace: the head at once, the whole from a thread, and what a recording still writes."""
+"""Loads the trace: its first steps at once, the rest in a thread, and new steps while it is being recorded."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..navigate import findings, timeline
 from ..trace.missing import is_going_on
 from ..trace.trace import Trace
 from . import session_state
-from .session_state import State
+from .session_state import SessionState
 from .statusline import StatusLine
-from .tree_actions import WalkingApp
+from .tree_actions import NavigatingApp
 
-_PAINT = 0.1  # seconds in which the first screen is painted: the thread would hold it up
-_PATIENCE = 0.5  # seconds between two looks at a trace that is being written
+_PAINT = 0.1  # seconds for drawing the first screen, before a thread slows it down
+_PATIENCE = 0.5  # seconds between two checks of a trace that is being recorded
 _COLUMNS = ("depth", "kind", "name", "type", "status", "file", "line", "end_line", "forward", "rank", "step")
 
 
-class ReadingApp(WalkingApp):
-    """The part of the app that reads in the background, and that remembers where the reader was."""
+class LoadingApp(NavigatingApp):
+    """The part of the app that loads in the background and saves the session."""
 
     def __init__(self, start: int | None, *, follow: bool, remember: bool) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class ReadingApp(WalkingApp):
         self.failure: TraceError | None = None
 
     def begin(self) -> None:
-        """Show the first screen, and read on."""
+        """Show the first screen and start loading the rest."""
         if self.trace.whole:
-            self._arrived(first=True)
+            self._loaded(first=True)
         else:
             self.query_one(StatusLine).reading = "reading the rest …"
             self.go(0)
@@ -45,28 +45,28 @@ class ReadingApp(WalkingApp):
     def _read_on(self) -> None:
         self.run_worker(self._read, thread=True, name="reading")
 
-    # -- in a thread: nothing of the screen is touched but by messages ---------------------------------
+    # -- in a thread, which must touch the screen only by messages ---------------------------------------
 
     def _read(self) -> None:
         worker, path = get_current_worker(), self.trace.path
-        whole, seen = self.trace.whole, _written(path)
+        whole, seen = self.trace.whole, _file_sizes(path)
         while not worker.is_cancelled:
             began = time.monotonic()
-            if not whole or _written(path) != seen:
-                seen = _written(path)
+            if not whole or _file_sizes(path) != seen:
+                seen = _file_sizes(path)
                 try:
-                    fresh = prepared(path, partial(self.call_from_thread, self._progress) if not whole else None)
+                    fresh = prepare(path, partial(self.call_from_thread, self._progress) if not whole else None)
                 except TraceError as error:
                     if not whole:
                         self.call_from_thread(self._fail, error)
                     return
-                self.call_from_thread(self._grown, fresh, not whole)
+                self.call_from_thread(self._replace_trace, fresh, not whole)
                 whole = True
                 if not is_going_on(fresh.meta):
                     return
             elif not self._follow:
                 return
-            wait = max(_PATIENCE, 3 * (time.monotonic() - began))  # most of the time is left to the screen
+            wait = max(_PATIENCE, 3 * (time.monotonic() - began))  # leave most of the time to the screen
             while wait > 0 and not worker.is_cancelled:
                 time.sleep(min(0.1, wait))
                 wait -= 0.1
@@ -74,20 +74,20 @@ class ReadingApp(WalkingApp):
     def _progress(self, share: float) -> None:
         line = self.query_one(StatusLine)
         line.reading = f"reading the rest {share:.0%}"
-        line.show(self.position, self.search_said)
+        line.show(self.position, self.search_text)
 
     def _fail(self, error: TraceError) -> None:
         self.failure = error
         self.exit(return_code=2)
 
-    # -- on the screen's own thread ---------------------------------------------------------------------
+    # -- in the thread of the screen --------------------------------------------------------------------
 
-    def _grown(self, fresh: Trace, first: bool) -> None:
-        """The trace has more steps; whoever looks at one keeps looking at it, and who is at the end follows."""
+    def _replace_trace(self, fresh: Trace, first: bool) -> None:
+        """Take over a longer version of the trace; the current step stays the same, unless it is the last one."""
         old = self.trace
         at_end = not first and self.position == len(old) - 1
-        kept = [session_state.place(old, at) for at in (self.position, *self._jumps)]
-        folds = [session_state.place(old, at) for at in self.outline.folded]
+        kept = [session_state.step_key(old, at) for at in (self.position, *self._jumps)]
+        folds = [session_state.step_key(old, at) for at in self.outline.folded]
         old.become(fresh)
         here, *jumps = session_state.positions(old, kept)
         self._jumps = [at for at in jumps if at is not None]
@@ -97,15 +97,15 @@ class ReadingApp(WalkingApp):
         self.breakpoints.forget()
         self.search_again()
         self.query_one(StatusLine).read(old)
-        self._arrived(first)
+        self._loaded(first)
 
-    def _arrived(self, first: bool) -> None:
-        """All that there is now is read: where was the reader?"""
-        self.query_one(StatusLine).reading = self._state_said()
+    def _loaded(self, first: bool) -> None:
+        """Update the screen after loading; the first time, restore the session."""
+        self.query_one(StatusLine).reading = self._recording_status()
         self.read_notes()
-        told = ""
+        message = ""
         if first:
-            kept = session_state.load(self.trace) if self._remember else State()
+            kept = session_state.load(self.trace) if self._remember else SessionState()
             self.breakpoints.all = [*kept.breakpoints, *self.breakpoints.all]
             self.breakpoints.wrong = kept.wrong
             self.outline.fold([at for at in session_state.positions(self.trace, kept.folds) if at is not None])
@@ -113,28 +113,28 @@ class ReadingApp(WalkingApp):
             if self._start is not None:
                 self.position = self._start
             elif back and not self.position:
-                self.position, told = back, f"Back at step {back}, where you left; g leads to the first step."
+                self.position, message = back, f"Back at step {back}, where you left; g leads to the first step."
         self.halts_changed()
         self.go(self.position)
-        if told:
-            self.said(told)
+        if message:
+            self.say(message)
 
-    def _state_said(self) -> str:
+    def _recording_status(self) -> str:
         return "following …" if self._follow and is_going_on(self.trace.meta) else ""
 
     def keep(self) -> None:
-        """Remember where the reader is."""
+        """Save the session."""
         if self._remember and self.trace.whole:
-            folds = [session_state.place(self.trace, at) for at in self.outline.folded]
-            here = session_state.place(self.trace, self.position)
-            session_state.save(self.trace, State(here, folds, self.breakpoints.all, self.breakpoints.wrong))
+            folds = [session_state.step_key(self.trace, at) for at in self.outline.folded]
+            here = session_state.step_key(self.trace, self.position)
+            session_state.save(self.trace, SessionState(here, folds, self.breakpoints.all, self.breakpoints.wrong))
 
     def on_unmount(self) -> None:
         self.keep()
 
 
-def prepared(path: Path, told: Callable[[float], None] | None = None) -> Trace:
-    """A trace with all that the first keys will ask for worked out; `told` hears which share of it is."""
+def prepare(path: Path, progress: Callable[[float], None] | None = None) -> Trace:
+    """Load a trace and cache all that the first keys need; `progress` receives the share done, from 0 to 1."""
     trace = Trace(path)
     work: list[Callable[[], object]] = [partial(trace.column, name) for name in _COLUMNS]
     work += [partial(found, trace) for found in (findings.wrong, findings.has_nan, findings.has_inf, describe.totals)]
@@ -146,14 +146,14 @@ def prepared(path: Path, told: Callable[[float], None] | None = None) -> Trace:
     if len(trace):
         work += [partial(trace.tensors_of, 0), partial(timeline.measured, trace, 0, 1, 1, timeline.MEASURES[0])]
     for at, one in enumerate(work):
-        if told is not None:
-            told(at / len(work))
+        if progress is not None:
+            progress(at / len(work))
         one()
     return trace
 
 
-def _written(path: Path) -> tuple[int, ...]:
-    """The sizes of the files of steps, by which one sees that a recording goes on."""
+def _file_sizes(path: Path) -> tuple[int, ...]:
+    """The sizes of the files of a trace, which change while it is being recorded."""
     files = sorted(path.glob("rank-*/*.arrow"))
     sizes = []
     for file in (*files, path / "meta.json"):

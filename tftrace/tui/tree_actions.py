@@ -1,4 +1,4 @@
-"""What keys do to the tree: search, filter, folds, breakpoints, notes. The app mixes this in beside its panes."""
+"""Actions on the tree: moving, folds, search, filter, breakpoints and notes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..navigate.outline import Outline
 from ..text import visible
 from ..trace import notes
 from .dialogs.prompt import Prompt, Question
-from .inspect_actions import LookingApp
+from .inspect_actions import InspectingApp
 from .panes.sourcepane import SourcePane
 from .panes.stopspane import StopsPane
 from .statusline import StatusLine
 
 
-class WalkingApp(LookingApp):
-    """The part of the app that knows where to go: matches, halts and rows."""
+class NavigatingApp(InspectingApp):
+    """The part of the app that moves the current step and holds matches, breakpoints and folds."""
 
     def __init__(self) -> None:
         super().__init__()
         self.outline = Outline(self.trace)
         self.breakpoints = Breakpoints(self.trace)
-        self.halts: np.ndarray | None = None  # where `continue` halts, if a breakpoint was ever set
+        self.halts: np.ndarray | None = None  # positions where `continue` halts; None before the first breakpoint
         self.broken_at = np.zeros(0, np.int64)
         self.notes: dict[int, str] = {}
         self.matches: list[int] = []
@@ -39,7 +39,7 @@ class WalkingApp(LookingApp):
     # -- moving ---------------------------------------------------------------------------------------
 
     def halts_changed(self) -> None:
-        """Look where `continue` halts from now on."""
+        """Update the positions where `continue` halts."""
         self.halts, self.broken_at = self.breakpoints.halts, self.breakpoints.marked
         self.go(self.position, follow=False)
 
@@ -53,7 +53,7 @@ class WalkingApp(LookingApp):
         if there == self.position:
             words = {"same": "call of this", "layer": "layer", "token": "forward pass"}
             direction, _, kind = name.partition("_")
-            return self.said(f"There is no {words[kind]} {'after' if direction == 'next' else 'before'} this step.")
+            return self.say(f"There is no {words[kind]} {'after' if direction == 'next' else 'before'} this step.")
         self.jump(there)
 
     def action_move(self, rows: int) -> None:
@@ -74,23 +74,23 @@ class WalkingApp(LookingApp):
         self.go(self.position + 1 if inside else self.position)
 
     def action_run_to(self) -> None:
-        """To the next run of the line that the source pane's cursor is on."""
+        """Go to the next run of the line under the cursor of the source pane."""
         pane = self.query_one(SourcePane)
         place = pane.cursor
         if place is None:
-            return self.said("t runs to a source line: press 2 and choose one with the arrows, or click on it.")
+            return self.say("t runs to a source line: press 2 and choose one with the arrows, or click on it.")
         there = siblings.run_to(self.trace, self.position, *place)
         if there is None:
-            return self.said(f"Line {place[1]} never ran, or the trace was recorded without its lines.")
+            return self.say(f"Line {place[1]} never ran, or the trace was recorded without its lines.")
         back = there <= self.position
         self.jump(there)
         if back:
-            self.said(f"Line {place[1]} does not run again after that step: this is its last run before.")
+            self.say(f"Line {place[1]} does not run again after that step: this is its last run before.")
 
     # -- folds ----------------------------------------------------------------------------------------
 
     def fold(self, position: int) -> None:
-        """Fold or unfold a call; for a line, the call it runs in."""
+        """Fold or unfold a call; for a line, the call around it."""
         call = position if self.outline.foldable(position) else self.trace.call_of(position)
         folded = self.outline.is_folded(call)
         self.outline.fold([call], not folded)
@@ -122,7 +122,7 @@ class WalkingApp(LookingApp):
     # -- searching ------------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        """While something is typed, every key is the prompt's."""
+        """Send every key to the prompt while it is open."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded and self.screen_stack:
             for line in self.screen.query(StatusLine):
                 line.sentence = ""
@@ -134,7 +134,7 @@ class WalkingApp(LookingApp):
         await super().on_event(event)
 
     def ask(self, question: Question, text: str = "") -> None:
-        """Let the user type an answer."""
+        """Open the prompt with a question."""
         self.screen.add_class("asking")
         self.query_one(Prompt).open(question, text)
 
@@ -151,9 +151,9 @@ class WalkingApp(LookingApp):
             at = bisect_left(found, origin)
             ahead = found[at:] or found
             self.go(ahead[0] if ahead else origin)
-            return self.count_said() if text else ""
+            return self.match_count() if text else ""
 
-        def left() -> None:
+        def cancelled() -> None:
             self._searched, self.matches = kept
             self.go(origin)
 
@@ -161,10 +161,12 @@ class WalkingApp(LookingApp):
             self.go(self.position)
             return ""
 
-        self.ask(Question("/", "name, class, equation, source text, or a condition such as nan > 0", done, typed, left))
+        self.ask(
+            Question("/", "name, class, equation, source text, or a condition such as nan > 0", done, typed, cancelled)
+        )
 
     def search_again(self) -> None:
-        """Look for what is searched and filtered for in a trace that has grown."""
+        """Repeat search and filter after the trace has grown."""
         for text in filter(None, (self._searched.strip(), self._filtered)):
             with suppress(TraceError):
                 found = stepping.matching(self.trace, text)
@@ -176,7 +178,7 @@ class WalkingApp(LookingApp):
     def action_match(self, direction: int) -> None:
         matches = self.matches
         if not matches:
-            return self.said("Nothing is searched for: type / and a text.")
+            return self.say("Nothing is searched for: type / and a text.")
         if direction > 0:
             at = bisect_right(matches, self.position) % len(matches)
         else:
@@ -184,12 +186,12 @@ class WalkingApp(LookingApp):
         self.go(matches[at])
 
     @property
-    def search_said(self) -> str:
-        """`/linear  2 of 4`, or nothing."""
-        return f"/{visible(self._searched)}  {self.count_said()}" if self._searched else ""
+    def search_text(self) -> str:
+        """The search and its current match: `/linear  2 of 4`; empty without a search."""
+        return f"/{visible(self._searched)}  {self.match_count()}" if self._searched else ""
 
-    def count_said(self) -> str:
-        """Which of the matches is the current step."""
+    def match_count(self) -> str:
+        """The place of the current step among the matches: `2 of 4`."""
         if not self.matches:
             return "no match"
         at = bisect_left(self.matches, self.position)
@@ -199,8 +201,8 @@ class WalkingApp(LookingApp):
     # -- filtering ------------------------------------------------------------------------------------
 
     @property
-    def filter_said(self) -> str:
-        """What the tree is filtered by, or nothing."""
+    def filter_text(self) -> str:
+        """The text of the filter, empty without a filter."""
         return visible(self._filtered)
 
     def action_filter(self) -> None:
@@ -219,15 +221,18 @@ class WalkingApp(LookingApp):
                 return str(error)
             return ""
 
-        def left() -> None:
+        def cancelled() -> None:
             self.filter(kept, origin)
 
-        self.ask(Question("&", "only steps with this name, class, equation, verdict or condition", done, typed, left),
-                 kept)  # fmt: skip
+        hint = "only steps with this name, class, equation, verdict or condition"
+        self.ask(Question("&", hint, done, typed, cancelled), kept)
 
     def filter(self, text: str, origin: int) -> str:
-        """Show only what fits; the step at `origin` or the first match after it becomes the current one. Says how many
-        there are."""
+        """Show only matching steps, and go to the first match from `origin` on.
+
+        Returns:
+            The number of matches as text.
+        """
         wanted = stepping.matching(self.trace, text) if text.strip() else None
         self._filtered = text.strip()
         if wanted is not None and not wanted.any():
@@ -243,7 +248,7 @@ class WalkingApp(LookingApp):
         return "" if wanted is None else f"{int(wanted.sum())} steps"
 
     def leave_filter(self) -> bool:
-        """Show all again; whether a filter was set."""
+        """Remove the filter; return whether there was one."""
         if not self._filtered:
             return False
         self.filter("", self.position)
@@ -258,16 +263,16 @@ class WalkingApp(LookingApp):
         return breakpoints.breakpoint_at(self.trace, self.position)
 
     def action_breakpoint(self) -> None:
-        """Set one on this step, or take those away that name it."""
+        """Set a breakpoint on this step, or remove those with its pattern."""
         self.toggle_breakpoint(self._breakpoint_here())
 
     def toggle_breakpoint(self, one: Breakpoint) -> None:
-        """Set a breakpoint, or take away what there is with its pattern."""
+        """Set a breakpoint, or remove those with its pattern."""
         self.breakpoints.toggle(one)
         self.halts_changed()
 
     def action_condition(self) -> None:
-        """Change the breakpoint of this step, or the chosen one of the list, or begin a new one."""
+        """Edit the chosen breakpoint of the list, or that of this step, or a new one."""
         stops = self.query_one(StopsPane)
         if stops.has_focus and stops.chosen:
             return self.edit_breakpoint(self.breakpoints.all[stops.chosen - 1])
@@ -275,7 +280,7 @@ class WalkingApp(LookingApp):
         self.edit_breakpoint(next((one for one in self.breakpoints.all if one.pattern == here.pattern), None), here)
 
     def edit_breakpoint(self, old: Breakpoint | None, begin: Breakpoint | None = None) -> None:
-        """Let the user type a breakpoint in the place of `old`."""
+        """Let the user edit `old`, or type a new breakpoint that begins as `begin`."""
 
         def typed(text: str) -> str:
             try:
@@ -299,12 +304,12 @@ class WalkingApp(LookingApp):
         self.ask(Question("break at ", hint, done, typed, lambda: self.go(self.position)), text)
 
     def on_stops_pane_asked(self, event: StopsPane.Asked) -> None:
-        """What the list of breakpoints was asked to do; row 0 is what went wrong."""
+        """Handle a request of the list of stops."""
         one = self.breakpoints.all[event.row - 1] if event.row else None
         if event.what == "next":
             positions = findings.wrong(self.trace) if one is None else self.breakpoints.positions(one)
             if not len(positions):
-                return self.said("Nothing went wrong in this trace." if one is None else f"No step fits {one}.")
+                return self.say("Nothing went wrong in this trace." if one is None else f"No step fits {one}.")
             ahead = positions[positions > self.position]
             return self.jump(int(ahead[0] if len(ahead) else positions[0]))
         if one is None:
@@ -316,12 +321,12 @@ class WalkingApp(LookingApp):
     # -- notes ----------------------------------------------------------------------------------------
 
     def read_notes(self) -> None:
-        """Look at the notes in the trace."""
+        """Read the notes of the trace; a warning is shown to the user."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             self.notes = notes.read(self.trace)
         if caught:
-            self.said(str(caught[0].message))
+            self.say(str(caught[0].message))
 
     def action_note(self) -> None:
         position = self.position

@@ -1,5 +1,4 @@
-"""The debugger in a browser of this machine, by textual-serve. Nobody else is let in: it answers on localhost only,
-and only to pages that it served itself."""
+"""The debugger in a browser, by textual-serve. It listens on localhost only and answers only its own pages."""
 
 from __future__ import annotations
 
@@ -19,13 +18,21 @@ _HOST = "localhost"
 
 
 def serve(arguments: Sequence[str], port: int) -> None:
-    """Serve the command that these arguments start until the user ends it. Raises TraceError where that cannot be."""
+    """Serve a command in the browser until the user ends it.
+
+    Args:
+        arguments: The command line of the debugger to run for each page.
+        port: The port on localhost.
+
+    Raises:
+        TraceError: The port is invalid or in use, or textual-serve is not installed.
+    """
     if not 0 < port < 65536:
         raise TraceError(f"There is no port {port}: choose one from 1024 to 65535.")
     try:
         server(arguments, port).serve()
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a debugger whose page was open ends after the loop:
-        sys.unraisablehook = lambda _: None  # nobody has to hear of it
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # an open page outlives the event loop;
+        sys.unraisablehook = lambda _: None  # its error messages at exit are noise
     except ImportError as error:
         raise TraceError("The browser needs textual-serve: pip install 'tftrace[web]'.") from error
     except OSError as error:
@@ -33,7 +40,7 @@ def serve(arguments: Sequence[str], port: int) -> None:
 
 
 def server(arguments: Sequence[str], port: int) -> Any:
-    """The server of textual-serve, held to this machine and to its own pages."""
+    """The server of textual-serve, restricted to this machine and to its own pages."""
     from aiohttp import web
     from textual_serve.server import Server
 
@@ -41,7 +48,7 @@ def server(arguments: Sequence[str], port: int) -> Any:
 
     @web.middleware
     async def own_pages_only(request: web.Request, handler: Any) -> web.StreamResponse:
-        """A page from elsewhere, or a name that was made to lead here, gets nothing."""
+        """Reject other origins and host names, against cross-site requests and DNS rebinding."""
         if request.host != own or request.headers.get("Origin", f"http://{own}") != f"http://{own}":
             return web.Response(status=403, text="tftrace serves only its own pages.")
         answer: web.StreamResponse = await handler(request)
@@ -54,7 +61,7 @@ def server(arguments: Sequence[str], port: int) -> Any:
             return app
 
         def initialize_logging(self) -> None:
-            """Each request on a line of its own would bury the address."""
+            """Do not log requests, which would hide the address."""
 
         async def on_startup(self, app: web.Application) -> None:
             say(f"The debugger is at http://{own} ; Ctrl+C ends it.")

@@ -1,1 +1,1 @@
-"""What asks for a choice or a line of text, and what lies over everything."""
+"""Dialogs: the help, the prompt, and a choice of steps."""

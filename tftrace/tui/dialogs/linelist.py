@@ -1,4 +1,4 @@
-"""A list of lines to choose one from, in a window over the screen."""
+"""A list of lines to choose from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.widgets import OptionList
 
 
 class LineList(OptionList):
-    """A line is never wrapped, keeps its colours where it is chosen, and `j` and `k` go as the arrows do."""
+    """An option list that never wraps, keeps colours under the highlight, and takes `j` and `k` as arrows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", show=False),

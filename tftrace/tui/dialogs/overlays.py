@@ -1,4 +1,4 @@
-"""What may lie over the panes: the help, and the sentence for a terminal that is too small."""
+"""Overlays: the help, and the message for a terminal that is too small."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..keymap import KEYMAP, SIGNS, Key
 from ..paint.palette import DARK, PALETTES, style
 
 SMALLEST = (80, 24)
-_TWO_COLUMNS = 150  # columns of a terminal from which the help stands in two
+_TWO_COLUMNS = 150  # from this width in columns, the help has two columns
 Section = tuple[str, list[tuple[str, str]]]
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keymap as a table; any of its keys closes it."""
+    """The keymap as a table."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+q,ctrl+c,question_mark,f1,enter,space", "dismiss", show=False)
@@ -60,28 +60,28 @@ class HelpScreen(ModalScreen[None]):
         table.add_column()
         for at, (title, rows) in enumerate(sections):
             table.add_row(Text(("\n" if at else "") + title, style(palette.accent, bold=True)), "")
-            for shown, said in rows:
-                table.add_row(Text(shown, style(palette.warm, bold=True)), Text(said, style(palette.text)))
+            for shown, text in rows:
+                table.add_row(Text(shown, style(palette.warm, bold=True)), Text(text, style(palette.text)))
         return table
 
 
 def _halves(sections: list[Section]) -> tuple[list[Section], list[Section]]:
-    """The sections in two columns of about the same height."""
+    """The sections split into two columns of about the same height."""
     sizes = [len(rows) + 2 for _, rows in sections]
     cut = min(range(1, len(sections)), key=lambda at: abs(sum(sizes[:at]) - sum(sizes[at:])))
     return sections[:cut], sections[cut:]
 
 
 class TooSmall(Static):
-    """Says which size is needed and which there is; the panes come back by themselves."""
+    """A message that replaces the panes while the terminal is too small."""
 
     DEFAULT_CSS = "TooSmall { display: none; width: 1fr; height: 1fr; content-align: center middle; color: $warm; }"
 
     def __init__(self) -> None:
         super().__init__(id="small", markup=False)
 
-    def tell(self, width: int, height: int) -> None:
-        """The size that there is."""
+    def show_size(self, width: int, height: int) -> None:
+        """Show the needed size and the current one."""
         self.update(
             f"tftrace needs a terminal of {SMALLEST[0]}×{SMALLEST[1]}; this one has {width}×{height}: enlarge it."
         )

@@ -1,6 +1,6 @@
-"""The line to type into, in the place of the status line: a search, a filter, a breakpoint, a note.
+"""The prompt that replaces the status line, for a search, a filter, a breakpoint or a note.
 
-It takes each key as the app reads it: over a slow line many come at once, and none may go astray."""
+It handles each key as the app receives it, so that none is lost when many arrive at once over a slow line."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ from textual.widgets import Static
 from ...text import visible
 from ..paint.palette import DARK, PALETTES, style
 
-_LONGEST = 2000
+_LONGEST = 2000  # characters
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked for: the sign before the text, a hint while it is empty, and what becomes of the answer."""
+    """A question of the prompt.
+
+    Attributes:
+        sign: The text before the input.
+        hint: What is shown while the input is empty.
+        done: Called at Enter; a nonempty result is an error message that keeps the prompt open.
+        typed: Called at each change; its result is shown beside the input.
+        cancelled: Called at Esc.
+    """
 
     sign: str
     hint: str
-    done: Callable[[str], str]  # at Enter; a sentence that says why not keeps the prompt open
-    typed: Callable[[str], str] = lambda text: ""  # at each change; what it returns stands beside the text
-    left: Callable[[], None] = lambda: None  # at Esc
+    done: Callable[[str], str]
+    typed: Callable[[str], str] = lambda text: ""
+    cancelled: Callable[[], None] = lambda: None
 
 
 class Prompt(Static):
-    """A text with a cursor; what it means is the business of whoever asks."""
+    """A one-line text input; `Question` says what its text means."""
 
     DEFAULT_CSS = """
     Prompt { display: none; height: 1; background: $panel; }
@@ -41,42 +49,42 @@ class Prompt(Static):
         super().__init__(id="prompt", markup=False)
         self.typed = ""
         self._cursor = 0
-        self._said = ""
+        self._remark = ""
         self._question: Question | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether something is being typed."""
+        """Whether the prompt is open."""
         return self._question is not None
 
     def open(self, question: Question, text: str = "") -> None:
-        """Take the place of the status line, with a text to change."""
+        """Open the prompt with a text to edit."""
         self._question, self.typed, self._cursor = question, text, len(text)
-        self._said = question.typed(text) if text else ""
+        self._remark = question.typed(text) if text else ""
         self.add_class("open")
         self.draw()
 
     def key(self, event: events.Key | events.Paste) -> bool:
-        """Take a key; False once the prompt has closed."""
+        """Handle a key; return False once the prompt is closed."""
         question = self._question
         if question is None:
             return False
         before = self.typed
         if isinstance(event, events.Key) and event.key in ("escape", "ctrl+c"):
             self._close()
-            question.left()
+            question.cancelled()
             return False
         if isinstance(event, events.Key) and event.key == "enter":
             self._close()
-            self._said = question.done(self.typed)
-            if not self._said:
+            self._remark = question.done(self.typed)
+            if not self._remark:
                 return False
             self._question = question
             self.add_class("open")
         else:
             self._edit(event)
             if self.typed != before:
-                self._said = question.typed(self.typed)
+                self._remark = question.typed(self.typed)
         self.draw()
         return True
 
@@ -111,14 +119,14 @@ class Prompt(Static):
         self._cursor = start + len(text)
 
     def draw(self) -> None:
-        """Show the text, with its cursor in view, and what there is to say of it."""
+        """Draw the input with its cursor in view, and the remark beside it."""
         question, width = self._question, self.app.size.width
         if question is None:
             return
         palette = PALETTES.get(self.app.theme, DARK)
-        hint = f"{visible(self._said)}   Enter keeps  Esc leaves ".lstrip()
+        hint = f"{visible(self._remark)}   Enter keeps  Esc leaves ".lstrip()
         if cell_len(hint) > width // 2:
-            hint = f"{visible(self._said)} "
+            hint = f"{visible(self._remark)} "
         room = max(10, width - cell_len(question.sign) - cell_len(hint) - 4)
         before, after = visible(self.typed[: self._cursor]), visible(self.typed[self._cursor :])
         while cell_len(before) >= room:

@@ -1,4 +1,4 @@
-"""A few steps to choose one from."""
+"""A dialog to choose one of several steps."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ...trace.trace import Trace
 from ..paint.palette import DARK, PALETTES, style
 from .linelist import LineList
 
-_MOST = 500  # steps that are listed
+_MOST = 500  # steps listed at most
 
 
-class Choice(ModalScreen[int | None]):
-    """Dismissed with the step that was chosen, or None."""
+class StepChoice(ModalScreen[int | None]):
+    """A list of steps; dismissed with the chosen position, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c,backspace", "dismiss", show=False, priority=True),
     ]
     DEFAULT_CSS = """
-    Choice { align: center middle; background: $background 60%; }
-    Choice > LineList, Choice > LineList:focus {
+    StepChoice { align: center middle; background: $background 60%; }
+    StepChoice > LineList, StepChoice > LineList:focus {
         width: 90; max-width: 96%; max-height: 80%; border: round $accent;
         border-title-color: $accent; border-title-style: bold; border-subtitle-color: $faint;
     }

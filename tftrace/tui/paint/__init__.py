@@ -1,1 +1,1 @@
-"""Colours, heat maps, highlighted source and pictures."""
+"""Colours, heat maps, highlighted source code and pictures."""

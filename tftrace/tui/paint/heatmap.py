@@ -1,4 +1,4 @@
-"""Numbers as coloured cells: one number a cell with its digits, or two cells of a map in one character."""
+"""Numbers as coloured cells: one cell per number with its digits, or two cells of a map per character."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.text import Text
 
 from .palette import PALETTES, style
 
-_LEVELS = 48  # colours of a scale
+_LEVELS = 48  # colours on each side of zero
 
 
 def heat(value: float, palette_name: str) -> str:
-    """The colour of a value in [-1, 1]; 0 is the ground's."""
+    """The colour of a value in [-1, 1]; 0 has the background colour, NaN the colour for errors."""
     if value != value:
         return PALETTES[palette_name].bad
     return _heat(round(max(-1.0, min(1.0, value)) * _LEVELS), palette_name)
@@ -33,7 +33,7 @@ def _heat(level: int, palette_name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def ink(value: float, palette_name: str) -> Style:
-    """Digits on the colour of a value, dark or light, whichever is read better."""
+    """The style for digits on the colour of a value in [-1, 1], black or white by contrast."""
     ground = heat(value, palette_name)
     red, green, blue = _rgb(ground)
     dark = 0.299 * red + 0.587 * green + 0.114 * blue > 128
@@ -45,7 +45,7 @@ def _rgb(color: str) -> tuple[int, int, int]:
 
 
 def rgb(values: np.ndarray, palette_name: str) -> np.ndarray:
-    """The colours of values in [-1, 1], as bytes on a last axis of three."""
+    """The colours of values in [-1, 1], as bytes (red, green, blue) on a new last axis."""
     levels = np.array([_rgb(_heat(level, palette_name)) for level in range(-_LEVELS, _LEVELS + 1)], np.uint8)
     known = np.isfinite(values)
     found = levels[np.round(np.clip(np.where(known, values, 0), -1, 1) * _LEVELS).astype(np.int64) + _LEVELS]
@@ -54,7 +54,7 @@ def rgb(values: np.ndarray, palette_name: str) -> np.ndarray:
 
 
 def half_blocks(values: np.ndarray, palette_name: str) -> list[Text]:
-    """A map with two rows of `values` (in [-1, 1]) in a row of characters."""
+    """A map of values in [-1, 1], two rows per line of characters."""
     height, width = values.shape
     out = []
     for y in range(0, height, 2):
@@ -68,8 +68,14 @@ def half_blocks(values: np.ndarray, palette_name: str) -> list[Text]:
 
 
 def shade(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """`values` brought to [-1, 1] for `heat`, by the square root of their share of the largest so that small ones are
-    seen too; the lowest value below zero or 0, and the largest size. What is not finite stays NaN."""
+    """Scale values to [-1, 1] for `heat`.
+
+    The scale is the signed square root of the value's share of the largest magnitude, so that small values are visible.
+
+    Returns:
+        The scaled values, with NaN for what is not finite; the value at the lower end of the scale (0 if none is
+        negative); and the largest magnitude.
+    """
     finite = values[np.isfinite(values)].astype(np.float64)
     top, low = float(np.abs(finite).max(initial=0.0)), float(finite.min(initial=0.0))
     with np.errstate(all="ignore"):
@@ -78,20 +84,20 @@ def shade(values: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 
 def digits(value: float, width: int) -> str:
-    """A weight in [0, 1] in at most `width` characters: `.42`, `1.0`, `·` for what is next to nothing."""
+    """A weight in [0, 1] in at most `width` characters: `.42`, `1.0`, `·` below 0.005."""
     if value != value:
         return "nan"[:width]
     if value < 0.005:
         return "·"
-    said = f"{value:.2f}"
-    return "1.0" if said == "1.00" else said.removeprefix("0")[:width]
+    text = f"{value:.2f}"
+    return "1.0" if text == "1.00" else text.removeprefix("0")[:width]
 
 
 def short_number(value: float, width: int) -> str:
     """A number in at most `width` characters, with up to four digits."""
     for precision in range(min(4, width), 0, -1):
-        said = f"{value:.{precision}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-        said = said.replace("-0.", "-.") if said.startswith("-0.") else said.removeprefix("0") if "." in said else said
-        if len(said) <= width:
-            return said
+        text = f"{value:.{precision}g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+        text = text.replace("-0.", "-.") if text.startswith("-0.") else text.removeprefix("0") if "." in text else text
+        if len(text) <= width:
+            return text
     return "+" if value > 0 else "-"

@@ -1,4 +1,4 @@
-"""Python source as coloured lines; a whole file is read once, then lines are at hand."""
+"""Python source as highlighted lines, cached per file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rich.text import Text
 from ...text import visible
 from .palette import PALETTES, style
 
-_MOST_LINES, _LONGEST = 20_000, 1_000  # beyond this a file is shown without colours, and a line is cut
+_MOST_LINES, _LONGEST = 20_000, 1_000  # longer files are not highlighted, longer lines are cut
 
 
-def coloured(lines: list[str], palette_name: str) -> list[Text]:
-    """The lines of a file, control characters made visible, coloured for a palette."""
-    return _coloured(tuple(lines), palette_name)
+def highlighted(lines: list[str], palette_name: str) -> list[Text]:
+    """The lines of a file, highlighted for a palette and with control characters made visible."""
+    return _highlighted(tuple(lines), palette_name)
 
 
 @lru_cache(maxsize=32)
-def _coloured(lines: tuple[str, ...], palette_name: str) -> list[Text]:
+def _highlighted(lines: tuple[str, ...], palette_name: str) -> list[Text]:
     shown = [visible(line[:_LONGEST]) for line in lines]
     if len(lines) > _MOST_LINES:
         return [Text(line) for line in shown]

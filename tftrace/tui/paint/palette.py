@@ -1,5 +1,4 @@
-"""The colours of the screen: dark, light and high contrast. No meaning is carried by a colour alone: each
-has a mark or a word."""
+"""The colour palettes: dark, light and high contrast. No meaning depends on colour alone: each has a mark or word."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from ...trace import schema
 
 @dataclass(frozen=True)
 class Palette:
-    """Named for what they say, not for how they look."""
+    """A set of colours, most of them named by meaning."""
 
     name: str
     dark: bool
@@ -25,15 +24,15 @@ class Palette:
     soft: str  # second in importance
     faint: str  # third; still 4.5:1 on the ground
     accent: str
-    warm: str  # here and now: the current step
+    warm: str  # the current step
     good: str
     bad: str
     blue: str
     violet: str
     string: str
-    hues: tuple[str, ...]  # of an equation's symbols and their tensors
-    ramp: tuple[str, ...]  # from nothing to much, each brighter (on light: darker) than the one before
-    cold: tuple[str, ...]  # from nothing to much below zero
+    hues: tuple[str, ...]  # for the symbols of an equation and their tensors
+    ramp: tuple[str, ...]  # from zero up, in steps of increasing contrast
+    cold: tuple[str, ...]  # the same for negative values
 
     def hue(self, number: int) -> str:
         """The colour of the n-th symbol."""
@@ -41,10 +40,12 @@ class Palette:
 
     @property
     def verdicts(self) -> dict[str | None, str]:
+        """The colour of each verdict."""
         return {schema.HOLDS: self.good, schema.DIFFERS: self.bad, schema.UNCHECKED: self.faint, None: self.faint}
 
     @property
     def roles(self) -> dict[str, str]:
+        """The colour of each role of a tensor."""
         return {
             schema.INPUT: self.blue,
             schema.OUTPUT: self.good,
@@ -54,7 +55,7 @@ class Palette:
         }
 
     def theme(self) -> Theme:
-        """The same colours for what Textual draws itself."""
+        """The palette as a Textual theme."""
         return Theme(
             name=self.name,
             dark=self.dark,
@@ -151,7 +152,7 @@ PALETTES = {palette.name: palette for palette in (DARK, LIGHT, CONTRAST)}
 def style(
     color: str = "", ground: str = "", bold: bool = False, underline: bool = False, italic: bool = False
 ) -> Style:
-    """A style, made once: rows are drawn on every key."""
+    """A rich style, cached because rows are redrawn at every key."""
     return Style(
         color=color or None,
         bgcolor=ground or None,

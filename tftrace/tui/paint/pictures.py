@@ -1,7 +1,7 @@
-"""True pictures of maps, by textual-image, in terminals that are known to show them; half-blocks stay below each.
+"""Maps as bitmaps, by textual-image, in terminals known to support them, drawn over half-block characters.
 
-No terminal is asked what it can: its answer would come late, or among the keys. It is known by its name, and one that
-ignores a picture after all still shows the half-blocks."""
+Terminals are recognised by name. Asking them would be unreliable, because the answer may come late or among the keys.
+A terminal that ignores a bitmap still shows the half-blocks."""
 
 from __future__ import annotations
 
@@ -23,17 +23,26 @@ from ... import describe
 from .heatmap import rgb
 
 KITTY, SIXEL = "kitty", "sixel"
-_KEPT = 512  # pictures remembered as what a terminal is sent
-_CELL = (10, 20)  # pixels of a cell where the terminal does not tell: the first terminal with Sixel had these
+_KEPT = 512  # rendered pictures in the cache
+_CELL = (10, 20)  # pixels of a cell if unknown: those of the VT340, the reference for Sixel
 _KITTY_TERMS = ("xterm-kitty", "xterm-ghostty")
-_SIXEL_TERMS = ("foot", "mlterm", "contour")  # and what begins so
+_SIXEL_TERMS = ("foot", "mlterm", "contour")  # prefixes of TERM
 _SIXEL_PROGRAMS = ("WezTerm", "iTerm.app", "mintty")
 _SIXEL_MARKS = ("KONSOLE_VERSION", "WT_SESSION", "XTERM_VERSION")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the place of some cells: what is sent once these are drawn, and what the cells hold, if not text."""
+    """A picture over some cells.
+
+    Attributes:
+        row: Its first row in the content of the pane.
+        column: Its first column.
+        width: Its width in cells.
+        height: Its height in cells.
+        sent: Escape sequences to send once the cells are drawn.
+        cells: Rows of placeholders that replace the text of the cells, if the protocol needs them.
+    """
 
     row: int
     column: int
@@ -45,12 +54,12 @@ class Picture:
 
 @lru_cache(maxsize=1)
 def protocol() -> str:
-    """`kitty`, `sixel`, or empty where half-blocks have to do; TFTRACE_PICTURES overrules what the name tells."""
+    """The graphics protocol of the terminal: `kitty`, `sixel`, or empty; `TFTRACE_PICTURES` overrides it."""
     env = os.environ.get
     if env("NO_COLOR") or env("TEXTUAL_DRIVER") or find_spec("textual_image") is None:
         return ""
-    if said := env("TFTRACE_PICTURES"):
-        return said if said in (KITTY, SIXEL) else ""
+    if forced := env("TFTRACE_PICTURES"):
+        return forced if forced in (KITTY, SIXEL) else ""
     if env("TMUX") or env("STY") or sys.__stdout__ is None or not sys.__stdout__.isatty():
         return ""
     term, program = env("TERM", ""), env("TERM_PROGRAM", "")
@@ -61,7 +70,7 @@ def protocol() -> str:
 
 
 def picture(values: np.ndarray, palette_name: str, row: int, column: int, width: int, height: int) -> list[Picture]:
-    """`values` (in [-1, 1]) over `width` by `height` cells; none where the terminal shows none."""
+    """A picture of values in [-1, 1] over `width` by `height` cells; empty if the terminal cannot show it."""
     if not protocol() or not values.size or width < 1 or height < 1:
         return []
     across, down = _cell_size()
@@ -69,60 +78,62 @@ def picture(values: np.ndarray, palette_name: str, row: int, column: int, width:
     small = describe.shrink(values, size[1], size[0])
     ys, xs = (np.arange(n) * small.shape[axis] // n for axis, n in ((0, size[1]), (1, size[0])))
     pixels = rgb(small, palette_name)[ys][:, xs]
-    sent, cells = _made(protocol(), pixels.tobytes(), size, width, height)
+    sent, cells = _render(protocol(), pixels.tobytes(), size, width, height)
     return [Picture(row, column, width, height, sent, cells)]
 
 
 @lru_cache(maxsize=_KEPT)
-def _made(
+def _render(
     kind: str, pixels: bytes, size: tuple[int, int], width: int, height: int
 ) -> tuple[str, tuple[tuple[Segment, ...], ...]]:
-    """What textual-image would write of these pixels; drawn again without being made again."""
-    with _unheard(size[0] // width, size[1] // height) as heard:
+    """The escape sequences and placeholder cells of textual-image for these pixels, cached."""
+    with _captured_terminal(size[0] // width, size[1] // height) as captured:
         from PIL import Image
         from textual_image import renderable, widget  # noqa: F401 - the latter looks up the size of a cell
 
-        made = renderable.SixelImage if kind == SIXEL else renderable.TGPImage
-        image = made(Image.frombytes("RGB", size, pixels), width=width, height=height)
+        renderer = renderable.SixelImage if kind == SIXEL else renderable.TGPImage
+        image = renderer(Image.frombytes("RGB", size, pixels), width=width, height=height)
         segments = list(Console(file=io.StringIO(), width=width, height=height).render(image))
     if kind == SIXEL:
         return next((one.text for one in segments if one.control and one.text.startswith("\x1bP")), ""), ()
     rows = Segment.split_lines(segments)
-    return heard.getvalue(), tuple(tuple(row) for row in rows if row)
+    return captured.getvalue(), tuple(tuple(row) for row in rows if row)
 
 
-class _Unheard(io.StringIO):
-    """Stands for the terminal, which is there only for those who ask for its size."""
+class _CapturedTerminal(io.StringIO):
+    """A text buffer in place of the terminal, with the terminal's file number for size queries."""
 
     def fileno(self) -> int:
         return sys.__stdin__.fileno() if sys.__stdin__ else super().fileno()
 
 
 @contextmanager
-def _unheard(across: int, down: int) -> Iterator[io.StringIO]:
-    """textual-image asks the terminal through `sys.__stdout__` and would read the answer from the user's keys: it is
-    told how large a cell is, and what it sends goes out with the cells."""
-    real, heard = sys.__stdout__, _Unheard()
-    told = {"TEXTUAL_CELL_WIDTH": str(across), "TEXTUAL_CELL_HEIGHT": str(down)}
-    sys.__stdout__ = heard  # type: ignore[misc,assignment]
-    os.environ |= told
+def _captured_terminal(across: int, down: int) -> Iterator[io.StringIO]:
+    """Replace `sys.__stdout__` by a buffer and set the cell size in the environment.
+
+    Otherwise textual-image would query the terminal and take the user's keys for its answer.
+    """
+    real, captured = sys.__stdout__, _CapturedTerminal()
+    variables = {"TEXTUAL_CELL_WIDTH": str(across), "TEXTUAL_CELL_HEIGHT": str(down)}
+    sys.__stdout__ = captured  # type: ignore[misc,assignment]
+    os.environ |= variables
     try:
-        yield heard
+        yield captured
     finally:
         sys.__stdout__ = real  # type: ignore[misc]
-        for name in told:
+        for name in variables:
             os.environ.pop(name, None)
 
 
 def _cell_size() -> tuple[int, int]:
-    """Pixels of a cell, across and down."""
+    """The size of a cell in pixels, width and height."""
     try:
         import fcntl
         import termios
 
         assert sys.__stdout__ is not None
-        said = fcntl.ioctl(sys.__stdout__.fileno(), termios.TIOCGWINSZ, bytes(8))
-        rows, columns, across, down = struct.unpack("HHHH", said)
+        answer = fcntl.ioctl(sys.__stdout__.fileno(), termios.TIOCGWINSZ, bytes(8))
+        rows, columns, across, down = struct.unpack("HHHH", answer)
         found = across // columns, down // rows
     except (ImportError, OSError, ValueError, AssertionError, ZeroDivisionError):
         return _CELL

@@ -1,1 +1,1 @@
-"""The panes of the screen, and what they have in common."""
+"""The panes of the screen."""

@@ -1,4 +1,4 @@
-"""The forward pass in two rows: what each part of it took or how large its tensors are, and where to look."""
+"""The forward pass in two rows: a measure (time or L2 norm) along its steps, and marks below."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from ...text import duration, number
 from ...trace.trace import Trace
 from ..paint.palette import style
 from .pane import Pane
-from .treepane import NOTHING, Marked
+from .treepane import NO_MARKS, Marks
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-_DECADES = 3  # of time from an empty column to a full one
+_DECADES = 3  # of time, from an empty column to a full one
 
 
 class BarPane(Pane, inherit_bindings=False):
-    """Columns are steps in order; a click goes there."""
+    """A bar chart along the steps of a forward pass; a click goes to the step."""
 
     can_focus = False
 
     @dataclass
     class Chosen(Message):
-        """A place of the bar was clicked."""
+        """A column was clicked."""
 
         position: int
 
     def __init__(self, trace: Trace) -> None:
         super().__init__("", id="bar")
         self._trace = trace
-        self._position, self._marked = 0, NOTHING
+        self._position, self._marks = 0, NO_MARKS
         self._drawn: tuple[object, ...] = ()
         self._heights: list[Text] = []
         self.measure = timeline.MEASURES[0]
 
     def on_resize(self) -> None:
-        self.show(self._position, self._marked)
+        self.show(self._position, self._marks)
 
-    def turn(self) -> None:
-        """Draw the next measure."""
+    def next_measure(self) -> None:
+        """Switch to the next measure."""
         names = timeline.MEASURES
         self.measure = names[(names.index(self.measure) + 1) % len(names)]
-        self.show(self._position, self._marked)
+        self.show(self._position, self._marks)
 
-    def show(self, position: int, marked: Marked) -> None:
-        """Mark where `position` is in its forward pass."""
-        self._position, self._marked = position, marked
+    def show(self, position: int, marks: Marks) -> None:
+        """Draw the forward pass of `position`, with that step and the marks."""
+        self._position, self._marks = position, marks
         width = self.space.width
         if not width:
             return
@@ -60,20 +60,21 @@ class BarPane(Pane, inherit_bindings=False):
         key = (first, end, width, self.measure, self.palette.name, len(self._trace))
         if key != self._drawn:
             self._drawn, self._heights = key, [self._bars(first, end, width)]
-        self.draw([*self._heights, self._places(first, end, width)])
+        self.draw([*self._heights, self._marks_row(first, end, width)])
 
     def _bars(self, first: int, end: int, width: int) -> Text:
         palette, timed = self.palette, self.measure == "time"
         found = timeline.measured(self._trace, first, end, width, self.measure)
         most = float(np.nanmax(found, initial=0))
-        says = duration(round(most)) if timed else number(most)
+        largest = duration(round(most)) if timed else number(most)
         forward = describe.integer(self._trace, "forward", first) + 1
         name = "time" if timed else "L2 norm"
         self.headline(
-            f"{name} along forward {forward}", f"max {says}{' · log' if timed else ''}" if most else "nothing measured"
+            f"{name} along forward {forward}",
+            f"max {largest}{' · log' if timed else ''}" if most else "nothing measured",
         )
         share = np.nan_to_num(found) / (most or 1)
-        if timed:  # one slow step, such as the first use of a library, would leave nothing of the others to see
+        if timed:  # logarithmic, so that one slow step does not hide all others
             share = 1 + np.log10(np.maximum(share, 10.0**-_DECADES)) / _DECADES
         height = np.ceil(share * 8).astype(int).clip(0, 8)
         starts = timeline.column_starts(first, end, width)
@@ -84,13 +85,13 @@ class BarPane(Pane, inherit_bindings=False):
             out.append("×" if is_odd else _BLOCKS[blocks], style(palette.bad if is_odd else palette.blue))
         return out
 
-    def _places(self, first: int, end: int, width: int) -> Text:
-        """The row below: where we are, and what is marked where."""
+    def _marks_row(self, first: int, end: int, width: int) -> Text:
+        """The row below the bars, with the current step and the marks."""
         palette = self.palette
         row: list[tuple[str, str]] = [(" ", palette.faint)] * width
         wrong = findings.wrong(self._trace)
-        rows = ((self._marked.matches, "•", palette.warm), (self._marked.notes, "✎", palette.violet),
-                (self._marked.breakpoints, "●", palette.bad), (wrong, "✗", palette.bad))  # fmt: skip
+        rows = ((self._marks.matches, "•", palette.warm), (self._marks.notes, "✎", palette.violet),
+                (self._marks.breakpoints, "●", palette.bad), (wrong, "✗", palette.bad))  # fmt: skip
         starts = timeline.column_starts(first, end, width)
         for positions, sign, color in rows:
             inside = positions[np.searchsorted(positions, first) : np.searchsorted(positions, end)]

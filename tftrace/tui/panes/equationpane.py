@@ -1,4 +1,4 @@
-"""The equation beside the code: as the paper prints it, with this run's sizes, and whether its numbers hold."""
+"""The equations of a step as printed in the paper, with the dimensions of this run and the verdict."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..paint.palette import style
 from .pane import short
 from .substeppane import SubStepPane
 
-_TIGHT = 13  # rows below which no row is left empty
+_TIGHT = 13  # below this height in rows, empty rows are left out
 
 
 class EquationPane(SubStepPane):
-    """The equations of the call a step belongs to, one under the other; of attention also its five steps."""
+    """The equations of the call that contains a step, and the sub-steps of attention."""
 
     def __init__(self, trace: Trace, language: str = "en") -> None:
         super().__init__(trace, "Equation", id="equation")
@@ -29,11 +29,11 @@ class EquationPane(SubStepPane):
         """Show the equations of the step at `position`."""
         self._position = position
         found = describe.equations(self._trace, position, self.language)
-        self._ties = describe.symbols_of_tensors(self._trace, position)
+        self._symbols = describe.symbols_of_tensors(self._trace, position)
         lines = self._about() if self._trace.parent(position) is None else []
         if lines:
             self.headline("This run")
-        elif found:  # the principal one's citation is the title
+        elif found:  # the citation of the principal equation is the title
             title = f"{describe.MARKS.get(found[0].verdict, '?')} {found[0].cite}"
             shown = short(title, max(10, self.space.width - 6))
             self.headline(shown)
@@ -51,10 +51,10 @@ class EquationPane(SubStepPane):
         self._keep_in_view()
 
     def _about(self) -> list[Text]:
-        """On the first step of a forward pass: what was run, and what came of it."""
+        """Facts about the run, shown on the first step of a forward pass."""
         out = [] if self._tight else [Text("")]
-        for name, said in describe.about(self._trace):
-            for at, line in enumerate(self._wrapped(said, style(self.palette.text), indent=9)):
+        for name, fact in describe.about(self._trace):
+            for at, line in enumerate(self._wrapped(fact, style(self.palette.text), indent=9)):
                 head = Text(f"  {'' if at else name:<8} ", style(self.palette.faint))
                 out.append(Text().append_text(head).append_text(line[11:]))
         start = Text(f"  {'start':<8} ", style(self.palette.faint))
@@ -67,7 +67,7 @@ class EquationPane(SubStepPane):
         return self.space.height < _TIGHT
 
     def _lines(self, equation: describe.StepEquation, top: int) -> list[Text]:
-        """One equation; with the sub-steps where it is the principal one, which starts in row `top` of the pane."""
+        """The lines of an equation. The principal one begins at row `top` and has the sub-steps; others pass -1."""
         palette, width = self.palette, self.space.width
         out: list[Text] = []
         if equation.within:
@@ -76,7 +76,7 @@ class EquationPane(SubStepPane):
         judged = style(color, bold=equation.verdict != schema.UNCHECKED)
         judgement = self._wrapped(equation.judgement, judged, hang=2)
         gap = [] if self._tight else [Text("")]
-        out += judgement if self._tight else gap  # in a low pane the verdict must not scroll out below the drawing
+        out += judgement if self._tight else gap  # in a low pane the verdict comes first, so that it stays visible
         out += self._drawing(equation, max(8, width - 3))
         out += gap
         if equation.dims:
@@ -85,26 +85,26 @@ class EquationPane(SubStepPane):
         if top >= 0:
             out += self._substeps(top + len(out))
         in_table = {row.tensor for row in self._trace.tensors_of(self._position)}
-        legend = [(symbol, said) for symbol, said in equation.legend if equation.tensors[symbol] not in in_table]
+        legend = [(symbol, meaning) for symbol, meaning in equation.legend if equation.tensors[symbol] not in in_table]
         if legend:
             out += gap
             symbols = max(cell_len(symbol) for symbol, _ in legend)
-            for symbol, said in legend:
+            for symbol, meaning in legend:
                 line = Text(no_wrap=True)
                 line.append(f"  {symbol:<{symbols}}  ", style(self._hue(equation, symbol), bold=True))
-                line.append(short(said, max(1, width - symbols - 5)), style(palette.soft))
+                line.append(short(meaning, max(1, width - symbols - 5)), style(palette.soft))
                 out.append(line)
         if equation.note:
             out += [*gap, *self._wrapped(equation.note, style(palette.soft, italic=True))]
         return out
 
     def _drawing(self, equation: describe.StepEquation, width: int) -> list[Text]:
-        """As the paper prints it; each symbol in the colour that its tensor has in the table of tensors."""
+        """The equation in two dimensions, each symbol in the colour of its tensor in the tensor pane."""
         out = []
         for row, spans in zip(equation.drawn(width), equation.spans(width), strict=True):
             out.append(self._coloured(row, [(a, b, self._hue(equation, symbol)) for a, b, symbol in spans]))
         return out
 
     def _hue(self, equation: describe.StepEquation, symbol: str) -> str:
-        tie = self._ties.get(equation.tensors.get(symbol, -1))
-        return self.palette.hue(tie[1]) if tie else self.palette.warm
+        found = self._symbols.get(equation.tensors.get(symbol, -1))
+        return self.palette.hue(found[1]) if found else self.palette.warm

@@ -1,4 +1,4 @@
-"""The grid of a generation: forward passes as columns, layers as rows, in the place of the tree."""
+"""The grid of a generation, in place of the tree: forward passes as columns, layers as rows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..paint.palette import style
 from .pane import Pane, fit_end
 
 _SHADES = "·░▒▓█"
-_HEAD = 2  # rows above the grid: the forward, and a rule
+_HEAD = 2  # rows above the grid: the current forward pass, and the numbers of the columns
 _CELL = 2  # columns of a cell
 
 
 class GridPane(Pane, inherit_bindings=False):
-    """A cell is a call; arrows go from one to the next, which is the current step at once."""
+    """Each cell is a call; the arrow keys move the current step from cell to cell."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "cell(0, -1)", show=False),
@@ -52,7 +52,7 @@ class GridPane(Pane, inherit_bindings=False):
             self.show(self._position, self._measure)
 
     def show(self, position: int, measure: str) -> None:
-        """Mark the cell that `position` stands in."""
+        """Draw the grid around the cell that contains `position`."""
         self._position, self._measure = position, measure
         found, width = generation_grid.grid(self._trace), self.space.width
         if not width:
@@ -84,16 +84,16 @@ class GridPane(Pane, inherit_bindings=False):
         self.refresh()
 
     def _heads(self, found: generation_grid.Grid, first: int, last: int, names: int) -> list[Text]:
-        """The forwards that are in view, every fifth by its number; and which, in words."""
+        """The header: the current forward pass, and the number of every fifth column."""
         marks = [f"{found.forwards[at] + 1:<{_CELL * 5}}" for at in range(first, last) if (at - first) % 5 == 0]
         number = Text(" " * (names + 2) + "".join(marks)[: (last - first) * _CELL], style(self.palette.faint))
         here = found.cell_of(self._trace, self._position)
-        said = "" if here is None else f"forward {found.forwards[here[1]] + 1} of {len(found.forwards)}"
+        text = "" if here is None else f"forward {found.forwards[here[1]] + 1} of {len(found.forwards)}"
         token = self._token(here[1], len(found.forwards)) if here is not None else ""
-        return [Text(f"  {said}{f'  {token}' if token else ''}", style(self.palette.accent)), number]
+        return [Text(f"  {text}{f'  {token}' if token else ''}", style(self.palette.accent)), number]
 
     def _token(self, column: int, count: int) -> str:
-        """The token that a forward gave, where the trace tells: one a forward, at the end of all."""
+        """The token that a forward pass generated, if known: each pass gives one, at the end of the text."""
         rows = tokens.of(self._trace, "decoder_tokens") or tokens.of(self._trace)
         made = rows[0][-count:] if rows and count > 1 and len(rows[0]) >= count else []
         return f"“{made[column]}”" if made else ""
@@ -109,7 +109,7 @@ class GridPane(Pane, inherit_bindings=False):
         line.append("◂" if here else " ", style(palette.warm, ground, bold=True))
 
     def _first(self, here: tuple[int, int] | None, room: int, count: int) -> int:
-        """The first column in view: a function of the cell alone."""
+        """The first visible column, which depends only on the current cell."""
         return 0 if here is None else max(0, min(here[1] - room // 2, count - room))
 
     def _scroll(self, here: tuple[int, int] | None) -> None:
@@ -117,7 +117,7 @@ class GridPane(Pane, inherit_bindings=False):
         self.jump(max(0, row - height // 2) if len(self.lines) > height else 0)
 
     def action_cell(self, rows: int, columns: int) -> None:
-        """Go to the next cell in a direction that holds a call."""
+        """Go to the next cell with a call in one direction."""
         found = generation_grid.grid(self._trace)
         here = found.cell_of(self._trace, self._position)
         if here is None:
@@ -144,7 +144,7 @@ class GridPane(Pane, inherit_bindings=False):
 
 
 def _shades(values: np.ndarray) -> np.ndarray:
-    """How dark each cell is: its place between the least and the most of all, in steps of the logarithm."""
+    """The shade of each cell, an index into `_SHADES` on a logarithmic scale from the smallest to the largest value."""
     known = np.isfinite(values) & (values > 0)
     if not known.any():
         return np.zeros(values.shape, np.int64)

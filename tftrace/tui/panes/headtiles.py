@@ -1,4 +1,4 @@
-"""Heads as small maps, side by side; on the main screen below the tensors of an attention, once the keys rest."""
+"""Attention heads as small maps side by side, also as a preview below the tensors of an attention."""
 
 from __future__ import annotations
 
@@ -19,81 +19,81 @@ from ..paint.palette import PALETTES, style
 from .pane import fit, short
 from .tensordetail import DetailPane
 
-_REST = 0.1  # seconds without a step before attention is rebuilt
-_CELLS = 1 << 21  # weights that are rebuilt without being asked for
-_SIDE = 32  # cells of a side that are remembered
-_KEPT = 32  # attentions remembered
-_LEAST = 5  # rows below which nothing is drawn
-_WORDS = 9  # columns that a head's token and its weight need
+_REST = 0.1  # seconds without a key before attention is rebuilt
+_CELLS = 1 << 21  # a larger attention is rebuilt only on request
+_SIDE = 32  # cells per side of a cached map
+_KEPT = 32  # attentions in the cache
+_LEAST = 5  # rows that a preview needs at least
+_WORDS = 9  # columns for a head's top token and its weight
 
 
-def whole(side: int, cells: int) -> int:
-    """The largest side up to `side` in which each of `cells` has the same size; `side` itself where they are more."""
+def even_side(side: int, cells: int) -> int:
+    """The largest multiple of `cells` up to `side`, so that all cells have the same size; `side` if none fits."""
     return side // cells * cells if 0 < cells <= side else side
 
 
-def spread(weights: np.ndarray, side: int) -> np.ndarray:
-    """The weights of a head as a map of `side` cells a side at most, in [-1, 1]."""
+def head_map(weights: np.ndarray, side: int) -> np.ndarray:
+    """The weights of a head, (queries, keys), as a map in [-1, 1] with at most `side` cells per side."""
     small = shade(describe.shrink(weights, side, side))[0]
     small = small.repeat(max(1, side // len(small)), axis=0)
     return small.repeat(max(1, side // small.shape[1]), axis=1)
 
 
-def tile(small: np.ndarray, head: int, chosen: bool, width: int, palette_name: str, said: str) -> list[Text]:
-    """One head: its number, its map, and what it looks at in words, on lines of `width` columns."""
+def tile(small: np.ndarray, head: int, chosen: bool, width: int, palette_name: str, text: str) -> list[Text]:
+    """One head as lines of `width` columns: its number, its map, and the text below."""
     palette = PALETTES[palette_name]
     title = f"▸head {head}" if chosen else f" head {head}"
     out = [Text(fit(title, width), style(palette.warm if chosen else palette.soft, bold=chosen), no_wrap=True)]
     for line in half_blocks(small, palette_name):
         out.append(Text(" ").append_text(line).append(" " * max(0, width - 1 - line.cell_len)))
-    out.append(Text(fit(f" {said}", width), style(palette.text if chosen else palette.soft), no_wrap=True))
+    out.append(Text(fit(f" {text}", width), style(palette.text if chosen else palette.soft), no_wrap=True))
     return out
 
 
-def most(looked: np.ndarray, tokens: Sequence[str], width: int) -> str:
-    """The key that a head looks most at, in words of `width` columns: a map alone is read by its brightness."""
-    at = int(looked.argmax())
-    return f"{digits(float(looked[at]), 3)} {short(tokens[at], width - 6)}"
+def top_key(means: np.ndarray, tokens: Sequence[str], width: int) -> str:
+    """The key with the largest mean weight as text of at most `width` columns, such as `.42 cat`."""
+    at = int(means.argmax())
+    return f"{digits(float(means[at]), 3)} {short(tokens[at], width - 6)}"
 
 
-def beside(tiles: Sequence[list[Text]], width: int, rows: int) -> list[Text]:
-    """Tiles of `width` columns in one row of tiles, `rows` high."""
+def tile_row(tiles: Sequence[list[Text]], width: int, rows: int) -> list[Text]:
+    """Tiles of `width` columns side by side, as `rows` lines."""
     padded = [[*one, *(Text(" " * width) for _ in range(rows - len(one)))] for one in tiles]
     return [Text(" ").append_text(Text("").join(parts)) for parts in zip(*padded, strict=True)]
 
 
 def labels(rows: Sequence[Sequence[str]], text: int, size: int) -> list[str]:
-    """The tokens of a text along an axis of `size`; numbers where the run has none."""
+    """The tokens of sequence `text` along an axis of `size`; numbers if they are not known."""
     row = rows[text] if text < len(rows) else []
     return [*row] if len(row) == size else [str(n) for n in range(size)]
 
 
 @dataclass(frozen=True, eq=False)
-class Small:
-    """What is remembered of an attention's first text: a map a head, the means on each key, and the keys' tokens."""
+class Preview:
+    """The preview of an attention's first sequence: a map per head, mean weights (heads, keys), and key tokens."""
 
     maps: list[np.ndarray]
-    looked: np.ndarray
+    means: np.ndarray
     tokens: list[str]
 
 
 class PreviewPane(DetailPane):
-    """Adds the heads of an attention to what is known of its tensors."""
+    """Adds a preview of the attention heads below the chosen tensor."""
 
     @dataclass
     class Heads(Message):
-        """The small maps of an attention, or None where it cannot be rebuilt."""
+        """The preview of an attention is ready; None if it cannot be rebuilt."""
 
         attention: int
-        small: Small | None
+        small: Preview | None
 
     def __init__(self, trace: Trace, title: str, *, id: str) -> None:
         super().__init__(trace, title, id=id)
-        self._small: dict[int, Small | None] = {}
+        self._small: dict[int, Preview | None] = {}
         self._heads_rest: Timer | None = None
 
     def detail(self) -> list[Text]:
-        """What is known of the chosen tensor, and the heads where there is room."""
+        """The lines on the chosen tensor, and the preview if there is room."""
         known = super().detail()
         used = 1 + len(describe.tensors(self._trace, self._position)) + len(known)
         return [*known, *self._preview(self.space.height - used)]
@@ -108,14 +108,14 @@ class PreviewPane(DetailPane):
         found, palette = self._small[at], self.palette
         if found is None or room < _LEAST:
             return []
-        side = whole(min(2 * (room - 2), _SIDE, self.space.width // 2 - 2), max(found.maps[0].shape))
+        side = even_side(min(2 * (room - 2), _SIDE, self.space.width // 2 - 2), max(found.maps[0].shape))
         width = max(side, _WORDS) + 2
         across = max(1, (self.space.width - 2) // width)
         tiles = [
-            tile(spread(one, side), head, False, width, palette.name, most(looked, found.tokens, width))
-            for head, (one, looked) in enumerate(zip(found.maps[:across], found.looked, strict=False))
+            tile(head_map(one, side), head, False, width, palette.name, top_key(means, found.tokens, width))
+            for head, (one, means) in enumerate(zip(found.maps[:across], found.means, strict=False))
         ]
-        return beside(tiles, width, 2 + (side + 1) // 2)
+        return tile_row(tiles, width, 2 + (side + 1) // 2)
 
     def _ask_heads(self, at: int) -> None:
         if self._heads_rest is not None:
@@ -134,7 +134,7 @@ class PreviewPane(DetailPane):
             weights = found.probabilities[:1]
             tokens = labels(found.key_tokens, 0, weights.shape[3])
             maps = [describe.shrink(one, _SIDE, _SIDE) for one in weights[0]]
-            small = Small(maps, describe.mean_key_weights(weights)[0], tokens)
+            small = Preview(maps, describe.mean_key_weights(weights)[0], tokens)
         self.post_message(self.Heads(at, small))
 
     def on_preview_pane_heads(self, event: Heads) -> None:

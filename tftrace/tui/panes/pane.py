@@ -1,4 +1,4 @@
-"""What the four panes have in common: a frame with a title, and lines drawn one by one as they come into view."""
+"""The base of all panes: a frame with a title, and lines drawn only when they come into view."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from textual.strip import Strip
 from ..paint.palette import DARK, PALETTES, Palette, style
 from ..paint.pictures import Picture
 
-_SENT = ((ControlType.CURSOR_FORWARD, 0),)  # moves nothing: marks what takes no cell
+_SENT = ((ControlType.CURSOR_FORWARD, 0),)  # a no-op that marks a segment without width
 
 
 class Pane(ScrollView, can_focus=True):
-    """A frame that draws `lines`; a pane with a better way to its lines overrides `line`."""
+    """A frame around `lines`; a pane that computes its lines on demand overrides `line`."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -48,34 +48,34 @@ class Pane(ScrollView, can_focus=True):
 
     @property
     def space(self) -> Size:
-        """Columns and rows that lines may use."""
+        """The size of the content area in columns and rows."""
         return self.scrollable_content_region.size
 
     def headline(self, title: str, subtitle: str = "") -> None:
-        """Text in the frame; it is a trace's, so it is never read as markup."""
+        """Set title and subtitle; they may come from a trace, so they are never parsed as markup."""
         self.border_title = Text(title)
         self.border_subtitle = Text(subtitle) if subtitle else ""
 
     def draw(self, lines: Sequence[Text], pictures: Sequence[Picture] = ()) -> None:
-        """Show these lines from the top, and over them these pictures."""
+        """Show these lines from the top, with pictures over them."""
         self.lines, self.pictures = lines, pictures
         self.virtual_size = Size(0, len(lines))
         self.jump(0)
         self.refresh()
 
-    def clear(self, said: str) -> None:
-        """Nothing but a sentence."""
+    def clear(self, sentence: str) -> None:
+        """Show nothing but a sentence."""
         self.headline("")
-        lines = Text(said, style(self.palette.faint)).wrap(self.app.console, max(8, self.space.width - 4))
+        lines = Text(sentence, style(self.palette.faint)).wrap(self.app.console, max(8, self.space.width - 4))
         self.draw([Text(""), *(Text("  ").append_text(line) for line in lines)])
 
     def jump(self, y: int) -> None:
-        """Put row `y` on top at once, also while the layout does not know yet that there is more than fits."""
+        """Scroll row `y` to the top at once, even before the layout is updated."""
         self.scroll_to(0, max(0, y), animate=False, immediate=True, force=True)
-        self.vertical_scrollbar.position = self.scroll_y  # Textual moves the thumb only while the bar is shown
+        self.vertical_scrollbar.position = self.scroll_y  # Textual moves the thumb only while the scrollbar is visible
 
     def line(self, y: int) -> Strip:
-        """The line at `y` of the whole content."""
+        """Line `y` of the content."""
         if y >= len(self.lines):
             return Strip.blank(self.space.width, self.ground)
         return strip(self.lines[y], self)
@@ -92,15 +92,14 @@ class Pane(ScrollView, can_focus=True):
         return self.line(y + offset.y).crop_extend(offset.x, offset.x + width, self.ground)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Adds the pictures where Textual's filters, which know only text, are done."""
+        """Add the pictures after Textual's filters, which handle only text."""
         drawn = super().render_lines(crop)
         if not self.pictures or not self.screen.is_active or crop.column_span != (0, self.outer_size.width):
             return drawn
         return [self._pictured(one, y) for one, y in zip(drawn, crop.line_range, strict=True)]
 
     def _pictured(self, drawn: Strip, y: int) -> Strip:
-        """Row `y` of the frame with its part of those pictures that are wholly in view; a picture is sent with the row
-        below it."""
+        """Row `y` of the frame with its part of the fully visible pictures; a picture is sent with the row below it."""
         for one in self.pictures:
             top, left = one.row - int(self.scroll_offset.y) + 1, one.column + 1
             if top < 1 or top + one.height > self.size.height:
@@ -116,7 +115,7 @@ class Pane(ScrollView, can_focus=True):
 
 
 def strip(text: Text, pane: Pane) -> Strip:
-    """A rich text as a strip, without any reading of markup or links."""
+    """A rich text as a strip, without parsing markup or links."""
     base = pane.ground + (text.style if isinstance(text.style, Style) else Style.null())
     segments = [
         Segment(segment.text, base + (segment.style or Style.null()))
@@ -127,7 +126,7 @@ def strip(text: Text, pane: Pane) -> Strip:
 
 
 def fit(text: str, width: int) -> str:
-    """`text` in exactly `width` cells, cut with an ellipsis."""
+    """The text in exactly `width` cells, cut with an ellipsis or padded."""
     if width <= 0:
         return ""
     if cell_len(text) > width:
@@ -136,7 +135,7 @@ def fit(text: str, width: int) -> str:
 
 
 def fit_end(text: str, width: int) -> str:
-    """`text` in exactly `width` cells; of a dotted name the end is kept, where such names differ."""
+    """The text in exactly `width` cells; a dotted name is cut at its start, because such names differ at the end."""
     if cell_len(text) <= width or "." not in text:
         return fit(text, width)
     while cell_len(text) > max(0, width - 1):
@@ -144,16 +143,16 @@ def fit_end(text: str, width: int) -> str:
     return set_cell_size("…" + text, max(0, width))
 
 
-def first(room: int, *ways: str) -> str:
-    """The first of several ways to say it that has room; the last where none has."""
-    return next((way for way in ways if cell_len(way) <= room), ways[-1])
+def first_fitting(room: int, *texts: str) -> str:
+    """The first text of at most `room` cells; the last text if none fits."""
+    return next((text for text in texts if cell_len(text) <= room), texts[-1])
 
 
 def short_end(text: str, width: int) -> str:
-    """`text` in at most `width` cells; of a dotted name the end is kept."""
+    """The text in at most `width` cells; a dotted name is cut at its start."""
     return text if cell_len(text) <= width else fit_end(text, width)
 
 
 def short(text: str, width: int) -> str:
-    """`text` in at most `width` cells."""
+    """The text in at most `width` cells."""
     return text if cell_len(text) <= width else fit(text, width)

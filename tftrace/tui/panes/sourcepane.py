@@ -1,4 +1,4 @@
-"""The source beside the step: its statement marked, the call underlined, what has run in this call, what it bound."""
+"""The source code of a step: its statement marked, its call underlined, and the lines run so far with their results."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ... import describe
 from ...navigate import breakpoints as stops
 from ...text import visible
 from ...trace.trace import Trace
-from ..paint.highlight import coloured
+from ..paint.highlight import highlighted
 from ..paint.palette import style
 from .pane import Pane, short, strip
 
-_MARGIN = 8  # pointer, line number, bar
-_WIDEST = 1_000  # columns one can scroll to
+_MARGIN = 8  # columns for pointer, breakpoint, line number and bar
+_WIDEST = 1_000  # columns to scroll to at most
 
 
 class SourcePane(Pane):
-    """A file, the current line in the middle; the cursor, which arrows and clicks move, is for `t`, `b` and `e`."""
+    """A file with the current line in the middle; arrows and clicks move a line cursor for `t`, `b` and `e`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "cursor(-1)", show=False),
@@ -39,23 +39,23 @@ class SourcePane(Pane):
         self._code: describe.Code | None = None
         self._values: list[str] = []
         self._text: list[Text] = []
-        self._ends: dict[int, int] = {}  # last line of a statement that has run -> position of its latest run
+        self._ends: dict[int, int] = {}  # last line of each statement run so far -> position of its latest run
         self._ran: set[int] = set()
         self._line = 0  # the cursor
         self._stops: frozenset[str] = frozenset()
 
     @property
     def cursor(self) -> tuple[str, int] | None:
-        """The file and line of the cursor, while this pane has the focus."""
+        """File and line of the cursor; None while the pane does not have the focus."""
         return (self._code.file, self._line) if self._code is not None and self.has_focus else None
 
     @property
     def place(self) -> tuple[str, int] | None:
-        """The file and line of the cursor, or of the current step."""
+        """File and line of the cursor; None without source."""
         return None if self._code is None else (self._code.file, self._line)
 
     def show(self, position: int, stops: frozenset[str] = frozenset()) -> None:
-        """Show where the step at `position` stands; `stops` are the patterns of breakpoints."""
+        """Show the source of the step at `position`; `stops` are the patterns of breakpoints."""
         moved = position != self._position or self._code is None
         self._position, self._stops = position, stops
         code = self._code = describe.code(self._trace, position)
@@ -64,34 +64,33 @@ class SourcePane(Pane):
             place = describe.place(self._trace, position)
             self._text = []
             self.headline("Source")
-            said = (
+            text = (
                 f"The trace has no copy of the source of {place}." if place else "The place of this step is not known."
             )
-            self.draw([Text(""), Text(f"  {said}", style(self.palette.faint))])
+            self.draw([Text(""), Text(f"  {text}", style(self.palette.faint))])
             return
         self._line = code.first if moved else self._line
         spans = [(*describe.span(self._trace, at), at) for at in code.done.values()]
         self._ends = {last: at for _, last, at in spans}
         self._ran = {line for first, last, _ in spans for line in range(first, min(last, len(code.lines)) + 1)}
         self.headline(code.title, "↑ ↓ line  t run to it  b break  e edit" if self.has_focus else "")
-        self._text = coloured(code.lines, self.palette.name)
+        self._text = highlighted(code.lines, self.palette.name)
         widest = max(map(len, code.lines), default=0) + _MARGIN
         self.virtual_size = Size(min(widest, _WIDEST), len(code.lines) + len(self._values))
         self.follow()
         self.refresh()
 
-    def clear(self, said: str) -> None:
-        """Nothing but a sentence."""
+    def clear(self, sentence: str) -> None:
+        """Show nothing but a sentence."""
         self._code = None
-        super().clear(said)
+        super().clear(sentence)
 
     def on_resize(self) -> None:
         if self._code is not None:
             self.follow()
 
     def follow(self) -> None:
-        """Scroll the current statement to the middle: a function of the step alone, so that going back brings the same
-        view back."""
+        """Scroll the current statement to the middle. The view depends only on the step, so it is stable."""
         code, height = self._code, self.space.height
         if code is not None:
             middle = (code.first - 1 + code.last + len(self._values)) // 2
@@ -104,7 +103,7 @@ class SourcePane(Pane):
         self.show(self._position, self._stops)
 
     def action_cursor(self, lines: int) -> None:
-        """Move the cursor, and the view where it would leave it."""
+        """Move the cursor, and scroll if it would leave the view."""
         if self._code is not None:
             self._choose(max(1, min(self._line + lines, len(self._code.lines))))
 
@@ -120,7 +119,7 @@ class SourcePane(Pane):
         return line - 1 + (len(self._values) if code is not None and line > code.last else 0)
 
     def on_click(self, event: events.Click) -> None:
-        """A click puts the cursor there; on a number it sets a breakpoint, twice it runs there."""
+        """Move the cursor; a click on the margin sets a breakpoint, a double click runs to the line."""
         code, offset = self._code, event.get_content_offset(self)
         if code is None or offset is None:
             return
@@ -166,14 +165,14 @@ class SourcePane(Pane):
             self._underline(source, code, at)
         out.append_text(source)
         if not here:
-            self._append_ran(out, code, at)
+            self._append_results(out, code, at)
         if here or chosen:
             out.append(" " * max(0, width - out.cell_len))
             out.stylize(style(ground=ground or palette.raised))
         return strip(out, self)
 
     def _underline(self, source: Text, code: describe.Code, at: int) -> None:
-        """The very columns of the call, on each of its lines."""
+        """Underline the columns of the call on one line."""
         assert code.call is not None
         first, start, last, end = code.call
         raw = code.lines[at - 1]
@@ -183,16 +182,16 @@ class SourcePane(Pane):
             begin, finish = (len(visible(raw[:column])) for column in (begin, finish))
             source.stylize(style(bold=True, underline=True), begin, finish)
 
-    def _append_ran(self, out: Text, code: describe.Code, at: int) -> None:
-        """At the end of a line: how often this call runs it, and what it bound last."""
+    def _append_results(self, out: Text, code: describe.Code, at: int) -> None:
+        """Append to a line how often this call runs it and what it bound last."""
         times = code.times.get(at, 0)
-        said = f"×{times}" if times > 1 else ""
+        text = f"×{times}" if times > 1 else ""
         room = self.space.width - out.cell_len - 3
         if at in self._ends:
-            room -= len(said) + 2 if said else 0
-            said = "  ".join(filter(None, (said, describe.bound_values(self._trace, self._ends[at], room))))
-        if said and cell_len(said) <= self.space.width - out.cell_len - 3:
-            out.append(f"   {said}", style(self.palette.faint, italic=True))
+            room -= len(text) + 2 if text else 0
+            text = "  ".join(filter(None, (text, describe.bound_values(self._trace, self._ends[at], room))))
+        if text and cell_len(text) <= self.space.width - out.cell_len - 3:
+            out.append(f"   {text}", style(self.palette.faint, italic=True))
 
     def _value(self, value: str) -> Strip:
         palette, width = self.palette, self.space.width

@@ -1,4 +1,4 @@
-"""Where `continue` halts: what went wrong, and the breakpoints, each with the number of its steps."""
+"""The list of stops: problems found, and breakpoints, each with the number of steps where it halts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ...navigate.breakpoints import Breakpoints
 from ...text import visible
 from ...trace.trace import Trace
 from ..paint.palette import style
-from .pane import Pane, first, short, short_end
+from .pane import Pane, first_fitting, short, short_end
 
-_NOTE = 3  # rows of a note that are shown
+_NOTE = 3  # rows shown of a note
 
 
 class StopsPane(Pane, inherit_bindings=False):
-    """A row for what went wrong, then one a breakpoint; the chosen one is changed by keys."""
+    """A row for problems, then one per breakpoint; keys act on the chosen row."""
 
     BINDINGS = [  # noqa: RUF012
         Binding("up", "choose(-1)", show=False),
@@ -35,7 +35,12 @@ class StopsPane(Pane, inherit_bindings=False):
 
     @dataclass
     class Asked(Message):
-        """A row is to be gone to (`next`), switched on or off, removed, or edited; row 0 is what went wrong."""
+        """The user asked to go to a row's next step, switch it on or off, or remove it.
+
+        Attributes:
+            what: `next`, `switch` or `remove`.
+            row: 0 for problems, else the breakpoint counted from 1.
+        """
 
         what: str
         row: int
@@ -59,8 +64,7 @@ class StopsPane(Pane, inherit_bindings=False):
         self._draw()
 
     def show(self, breakpoints: Breakpoints, note: str = "") -> None:
-        """Show these breakpoints, at how many steps each halts, and whether what went wrong halts too; below them the
-        note on the current step."""
+        """Show the problems, the breakpoints, and the note on the current step."""
         now = [(str(one), len(breakpoints.positions(one)), one.on) for one in breakpoints.all]
         size = len(self._trace)
         if (now, breakpoints.wrong, size, note) != (self._rows, self._wrong, self._steps, self._note):
@@ -71,9 +75,9 @@ class StopsPane(Pane, inherit_bindings=False):
     def _draw(self) -> None:
         palette, width = self.palette, self.space.width
         bad = len(findings.wrong(self._trace))
-        said = describe.first_wrong(self._trace)
+        text = describe.first_wrong(self._trace)
         look = style(palette.bad if bad and self._wrong else palette.faint, bold=bool(bad))
-        rows = [("✗" if bad else "✓", said or "nothing went wrong", str(bad) if bad > 1 else "", look, self._wrong)]
+        rows = [("✗" if bad else "✓", text or "nothing went wrong", str(bad) if bad > 1 else "", look, self._wrong)]
         for typed, steps, on in self._rows:
             rows.append(("●", visible(typed), str(steps), style(palette.text if on else palette.faint), on))
         lines = []
@@ -83,17 +87,17 @@ class StopsPane(Pane, inherit_bindings=False):
             out.append(
                 f"{sign if on else '○'} ", style(palette.bad if sign != "✓" and on else palette.faint, bold=True)
             )
-            cut = short_end if at else short  # paths differ at their ends
+            cut = short_end if at else short  # paths differ at the end
             out.append(cut(text, max(4, width - 5 - len(count))), look)
             out.append(" " * max(1, width - out.cell_len - cell_len(count) - 1) + count, style(palette.faint))
             if chosen:
                 out.stylize(style(ground=palette.raised))
             lines.append(out)
         if not self._rows:
-            said = first(width - 2, "b sets a breakpoint, B a condition", "b sets a breakpoint")
-            lines.append(Text(f"  {said}", style(palette.faint)))
-        said = f"✎ {visible(self._note)}" if self._note else ""
-        lines += Text(said, style(palette.violet)).wrap(self.app.console, max(8, width - 2))[:_NOTE] if said else []
+            text = first_fitting(width - 2, "b sets a breakpoint, B a condition", "b sets a breakpoint")
+            lines.append(Text(f"  {text}", style(palette.faint)))
+        text = f"✎ {visible(self._note)}" if self._note else ""
+        lines += Text(text, style(palette.violet)).wrap(self.app.console, max(8, width - 2))[:_NOTE] if text else []
         self.lines = lines
         self.virtual_size = Size(0, len(lines))
         self.headline("Stops", "⏎ next  ␣ on/off  ⌦ remove  B edit" if self.has_focus else "")

@@ -1,4 +1,4 @@
-"""The five steps of attention as a list; the chosen one opens: its formula, its lines, its tensors, kept or rebuilt."""
+"""The five sub-steps of attention as a list; the chosen one shows its formula, lines and tensors."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ...trace.trace import Trace
 from ..paint.palette import style
 from .pane import Pane, short
 
-_KEPT = 8  # attentions whose rebuilt tensors are remembered in words
+_KEPT = 8  # attentions in the cache
 
 
 class SubStepPane(Pane):
-    """The part of the equation pane that takes attention apart."""
+    """The part of the equation pane that shows the sub-steps of attention."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "nearer(-1)", show=False),
-        Binding("down", "nearer(1)", show=False),
+        Binding("up", "substep_or_scroll(-1)", show=False),
+        Binding("down", "substep_or_scroll(1)", show=False),
         Binding("enter", "to_line", show=False),
     ]
 
@@ -40,7 +40,7 @@ class SubStepPane(Pane):
 
     @dataclass
     class Rebuilt(Message):
-        """The sub-steps of an attention with what a fused kernel did not give."""
+        """The sub-steps of an attention are ready, with the tensors that a fused kernel did not return."""
 
         attention: int
         language: str
@@ -51,11 +51,11 @@ class SubStepPane(Pane):
         self._trace = trace
         self._position = 0
         self.language = describe.LANGUAGES[0]
-        self._ties: dict[int, tuple[str, int]] = {}
+        self._symbols: dict[int, tuple[str, int]] = {}
         self._attention: int | None = None
         self._steps: list[describe.SubStep] = []
-        self._open = ""  # key of the sub-step that is open, on whatever attention
-        self._rows: dict[int, tuple[str, int]] = {}  # row -> sub-step, and the step its line is, or -1
+        self._open = ""  # key of the open sub-step; it stays open from attention to attention
+        self._rows: dict[int, tuple[str, int]] = {}  # row -> key of the sub-step, and position of the line, or -1
         self._known: dict[tuple[int, str], list[describe.SubStep]] = {}
 
     def show(self, position: int) -> None:
@@ -65,7 +65,7 @@ class SubStepPane(Pane):
     # -- keys ---------------------------------------------------------------------------------------------
 
     def choose(self, by: int) -> bool:
-        """Open the next or previous sub-step; past the last none is open. False where there is no attention."""
+        """Open the next or previous sub-step, or none past the last; return False if there is no attention."""
         keys = ["", *(one.key for one in self._steps)]
         if not self._steps:
             return False
@@ -73,7 +73,7 @@ class SubStepPane(Pane):
         self.show(self._position)
         return True
 
-    def action_nearer(self, by: int) -> None:
+    def action_substep_or_scroll(self, by: int) -> None:
         if not self.choose(by):
             self.jump(max(0, int(self.scroll_offset.y) + by))
 
@@ -95,10 +95,10 @@ class SubStepPane(Pane):
             self._open = "" if key == self._open else key
             self.show(self._position)
 
-    # -- what is known --------------------------------------------------------------------------------------
+    # -- rebuilding, in a thread -----------------------------------------------------------------------------
 
     def _begin(self, position: int) -> None:
-        """Find the attention that is taken apart at `position`."""
+        """Find the attention at `position` and its sub-steps; rebuild its tensors if a sub-step is open."""
         self._rows = {}
         self._attention = describe.attention_of(self._trace, position)
         if self._attention is None:
@@ -124,7 +124,7 @@ class SubStepPane(Pane):
     # -- drawing --------------------------------------------------------------------------------------------
 
     def _substeps(self, top: int) -> list[Text]:
-        """The list, which starts in row `top` of the pane."""
+        """The lines of the list, which begins at row `top` of the pane."""
         out: list[Text] = [Text("")] if self._steps else []
         for number, one in enumerate(self._steps, 1):
             here = self._position in one.places
@@ -146,7 +146,7 @@ class SubStepPane(Pane):
     def _opened(self, one: describe.SubStep, top: int) -> list[Text]:
         palette, width = self.palette, max(12, self.space.width - 6)
         out = []
-        hues = {symbol: self.palette.hue(number) for symbol, number in self._ties.values()}
+        hues = {symbol: self.palette.hue(number) for symbol, number in self._symbols.values()}
         for row, spans in zip(*symbol_places.drawn(one.tex, width, one.spelling), strict=True):
             marks = [(a, b, hues[symbol]) for a, b, symbol in spans if symbol in hues]
             out.append(Text("  ").append_text(self._coloured(row, marks)))
@@ -162,15 +162,15 @@ class SubStepPane(Pane):
             line.append(f"{tensor.symbol} ", style(hues.get(tensor.symbol, palette.warm), bold=True))
             line.append(tensor.name, style(palette.text))
             line.append("  rebuilt" if tensor.rebuilt else "", style(palette.violet, italic=True))
-            said = f"  {tensor.text}"
-            if line.cell_len + cell_len(said) <= width + 4:
-                out.append(line.append(said, style(palette.soft)))
+            text = f"  {tensor.text}"
+            if line.cell_len + cell_len(text) <= width + 4:
+                out.append(line.append(text, style(palette.soft)))
             else:
-                out += [line, Text("     " + said, style(palette.soft), no_wrap=True)]
+                out += [line, Text("     " + text, style(palette.soft), no_wrap=True)]
         return [*out, *self._wrapped(one.note, style(palette.soft, italic=True), indent=2)]
 
     def _keep_in_view(self) -> None:
-        """An open sub-step is scrolled into view with what belongs to it."""
+        """Scroll the open sub-step into view with all its lines."""
         starts = [row for row, (key, place) in self._rows.items() if key == self._open and place < 0]
         if not self._open or not starts:
             return
@@ -179,13 +179,14 @@ class SubStepPane(Pane):
         self.jump(max(0, min(starts[0], end - self.space.height)))
 
     def _coloured(self, row: str, marks: list[tuple[int, int, str]]) -> Text:
-        """A row of a drawn equation, its symbols in these colours."""
+        """A row of a drawn equation; `marks` are (begin, end, colour) of its symbols."""
         line = Text(f"  {row}", style(self.palette.text, bold=True), no_wrap=True)
         for first, last, hue in marks:
             line.stylize(style(hue, bold=True), first + 2, last + 2)
         return line
 
-    def _wrapped(self, said: str, look: Style, hang: int = 0, indent: int = 0) -> list[Text]:
+    def _wrapped(self, text: str, look: Style, hang: int = 0, indent: int = 0) -> list[Text]:
+        """The text wrapped to the pane; `hang` indents all lines but the first."""
         width = max(8, self.space.width - 4 - hang - indent)
-        lines = Text(said, look).wrap(self.app.console, width)
+        lines = Text(text, look).wrap(self.app.console, width)
         return [Text(" " * (2 + indent + (hang if at else 0))).append_text(line) for at, line in enumerate(lines)]

@@ -1,5 +1,6 @@
-"""Below the table of tensors: the chosen one's axes, its histogram, and how it goes from layer to layer and from token
-to token. What has to be read from the disk is read off the screen's thread, once the keys rest."""
+"""Details on the chosen tensor: its axes, its histogram, and its norm from layer to layer and from token to token.
+
+Values are read from disk in a thread, once no key has been pressed for a moment."""
 
 from __future__ import annotations
 
@@ -17,21 +18,21 @@ from ...navigate.value_advice import advice
 from ...text import number
 from ...trace.trace import Trace
 from ..paint.palette import style
-from .pane import Pane, first, short
+from .pane import Pane, first_fitting, short
 
-_REST = 0.08  # seconds without a step before values are read
-_READ = 64 << 20  # bytes of a tensor that is read without being asked for
-_KEPT = 256  # histograms remembered
+_REST = 0.08  # seconds without a key before values are read
+_READ = 64 << 20  # bytes; the values of larger tensors are not read
+_KEPT = 256  # histograms in the cache
 _BINS = 40
 _STATISTIC = "l2"
 
 
 class DetailPane(Pane):
-    """What the tensor pane says of the chosen tensor."""
+    """The part of the tensor pane below the table."""
 
     @dataclass
     class Read(Message):
-        """Values have been read: their histogram, for the tensor that is kept at `place`."""
+        """The histogram of the values kept at `place` is ready."""
 
         place: str
         histogram: describe.Histogram | None
@@ -45,7 +46,7 @@ class DetailPane(Pane):
 
     @property
     def chosen(self) -> describe.TensorLine | None:
-        """The tensor that keys speak of."""
+        """The tensor that keys act on."""
         raise NotImplementedError
 
     def show(self, position: int) -> None:
@@ -53,15 +54,15 @@ class DetailPane(Pane):
         raise NotImplementedError
 
     def detail(self) -> list[Text]:
-        """The lines below the table; asks for values that are not here yet."""
+        """The lines below the table; values not read yet are requested."""
         one = self.chosen
         if one is None:
             return []
         palette, room = self.palette, max(10, self.space.width - 4)
         names = describe.axes(self._trace, self._position, one.row)
-        said = "  ".join(f"{name}={size}" for name, size in zip(names, one.row.shape, strict=True))
+        text = "  ".join(f"{name}={size}" for name, size in zip(names, one.row.shape, strict=True))
         title = Text("  ", no_wrap=True).append(short(one.name, room // 2), style(palette.text, bold=True))
-        title.append(f"  {said}", style(palette.blue))
+        title.append(f"  {text}", style(palette.blue))
         size = f"  {one.dtype} {_bytes(one.row.nbytes)}"
         title.append(size if title.cell_len + cell_len(size) <= room else "", style(palette.faint))
         return [Text(""), title, *self._histogram(one, room), *self._series(one, room), *self._keys(one)]
@@ -70,8 +71,8 @@ class DetailPane(Pane):
         keys = "  v values  x explain" if one.row.value else f"  not kept whole: {advice(self._trace, one.row)}"
         heads = "  a attention" if describe.attention_of(self._trace, self._position) is not None else ""
         flow = "  p from  o to"
-        said = first(self.space.width, keys + heads + flow, keys + heads, keys)
-        return [Text(said, style(self.palette.faint), no_wrap=True)]
+        text = first_fitting(self.space.width, keys + heads + flow, keys + heads, keys)
+        return [Text(text, style(self.palette.faint), no_wrap=True)]
 
     def _histogram(self, one: describe.TensorLine, room: int) -> list[Text]:
         palette, place = self.palette, one.row.value
@@ -118,14 +119,14 @@ class DetailPane(Pane):
                 here = number(one.row.l2)
                 brief = f" ‖·‖ {label}{here}"
                 full = f"{brief}, {number(min(values))} to {number(max(values))}"
-                line.append(first(self.space.width - line.cell_len, full, brief), style(self.palette.soft))
+                line.append(first_fitting(self.space.width - line.cell_len, full, brief), style(self.palette.soft))
             out.append(line)
         return out
 
-    # -- reading, off the screen's thread ---------------------------------------------------------------
+    # -- reading, in a thread ------------------------------------------------------------------------------
 
     def _ask(self, one: describe.TensorLine) -> None:
-        """Read the values once the keys rest; a further step asks anew."""
+        """Read the values after a pause; a new request restarts the pause."""
         if self._rest is not None:
             self._rest.stop()
         if one.row.nbytes <= _READ:

@@ -1,4 +1,4 @@
-"""The tensors of a step as a table, one of them chosen; below it what is known of the chosen one."""
+"""The tensors of a step as a table, with details on the chosen one below."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .headtiles import PreviewPane
 from .pane import fit, fit_end
 
 _NUMBERS = (("μ", "mean"), ("σ", "std"), ("min", "min"), ("max", "max"))
-_SHORTEST = 10  # columns a name keeps when numbers need the room
+_SHORTEST = 10  # columns that a name keeps when space is short
 
 
 class TensorPane(PreviewPane):
-    """What a call took, holds and returned; on a line, every name bound so far in its call."""
+    """Inputs, parameters and results of a call; for a line, every variable bound so far in its call."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "choose(-1)", show=False),
@@ -32,13 +32,13 @@ class TensorPane(PreviewPane):
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace, "Tensors", id="tensors")
         self._found: list[describe.TensorLine] = []
-        self._ties: dict[int, tuple[str, int]] = {}
-        self._picked: tuple[str, str] | None = None  # role and name that the user chose: kept from step to step
-        self._rows: list[int] = []  # for each row drawn the tensor it belongs to, -1 for none
+        self._symbols: dict[int, tuple[str, int]] = {}
+        self._picked: tuple[str, str] | None = None  # role and name of the user's choice, for all steps
+        self._rows: list[int] = []  # index of the tensor in each drawn row, -1 for none
 
     @property
     def chosen(self) -> describe.TensorLine | None:
-        """The tensor that keys speak of: what the user chose, else the step's result, else the last."""
+        """The tensor that keys act on: the user's choice, else the step's result, else the last tensor."""
         return self._found[at] if (at := self._chosen_at) >= 0 else None
 
     @property
@@ -50,14 +50,14 @@ class TensorPane(PreviewPane):
         return fresh[-1] if fresh else len(keys) - 1
 
     def action_choose(self, rows: int) -> None:
-        """Choose the tensor so many rows further, round the ends."""
+        """Choose the tensor `rows` further, wrapping around."""
         if self._found:
             at = (self._chosen_at + rows) % len(self._found)
             self._picked = (self._found[at].row.role, self._found[at].row.name)
             self.show(self._position)
 
     def pick(self, tensor: int) -> None:
-        """Choose the tensor of this identity, where the step has it."""
+        """Choose the tensor with this number, if the step has it."""
         found = next((one for one in self._found if one.row.tensor == tensor), None)
         if found is not None:
             self._picked = (found.row.role, found.row.name)
@@ -76,7 +76,7 @@ class TensorPane(PreviewPane):
         """Show the tensors of the step at `position`."""
         self._position = position
         self._found = found = describe.tensors(self._trace, position)
-        self._ties = describe.symbols_of_tensors(self._trace, position)
+        self._symbols = describe.symbols_of_tensors(self._trace, position)
         self.headline("Tensors", f"{len(found)}" if found else "")
         if not found:
             self._rows = []
@@ -93,13 +93,13 @@ class TensorPane(PreviewPane):
         self._keep_in_view()
 
     def _keep_in_view(self) -> None:
-        """Scroll only so far that the chosen tensor is seen."""
+        """Scroll just far enough to show the chosen tensor."""
         if (at := self._chosen_at) in self._rows:
             self.jump(max(0, self._rows.index(at) + 1 - self.space.height))
 
     def _widths(self, found: list[describe.TensorLine], room: int) -> dict[str, int]:
-        """A column's width, 0 where there is no room for it: names and shapes first, then numbers, then types."""
-        symbols = [self._ties[one.row.tensor][0] for one in found if one.row.tensor in self._ties]
+        """The width of each column, 0 if it does not fit: names and shapes first, then numbers, then dtypes."""
+        symbols = [self._symbols[one.row.tensor][0] for one in found if one.row.tensor in self._symbols]
         sizes = {"shape": min(20, _widest("shape", found, 5)), "symbol": max(map(cell_len, symbols), default=0)}
         name = _widest("name", found)
         left = room - sizes["shape"] - 2 - (sizes["symbol"] + 1 if sizes["symbol"] else 0)
@@ -121,13 +121,13 @@ class TensorPane(PreviewPane):
     def _lines(self, one: describe.TensorLine, sizes: dict[str, int], room: int, chosen: bool) -> list[Text]:
         palette = self.palette
         role = palette.roles.get(one.role, palette.text)
-        tie = self._ties.get(one.row.tensor)
-        name = palette.hue(tie[1]) if tie else role
+        symbol = self._symbols.get(one.row.tensor)
+        name = palette.hue(symbol[1]) if symbol else role
         out = Text(no_wrap=True)
         out.append("▸" if chosen else " ", style(palette.warm, bold=True))
         out.append(f" {describe.ROLE_MARKS.get(one.role, '?')} ", style(role, bold=True))
         if sizes["symbol"]:
-            out.append(f"{tie[0] if tie else '':<{sizes['symbol']}} ", style(name, bold=True))
+            out.append(f"{symbol[0] if symbol else '':<{sizes['symbol']}} ", style(name, bold=True))
         out.append(fit_end(one.name, sizes["name"]), style(name if one.fresh else palette.soft, bold=one.fresh))
         out.append("  " + fit(one.shape, sizes["shape"]), style(palette.text if one.fresh else palette.soft))
         look = style(palette.text if one.fresh else palette.soft)

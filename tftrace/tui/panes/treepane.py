@@ -1,4 +1,4 @@
-"""The tree of steps, drawn straight from the trace's columns: only rows in view exist, so a million open at once."""
+"""The tree of steps, drawn from the columns of the trace. Only visible rows exist, so a million steps open at once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ...trace.trace import Trace
 from ..paint.palette import style
 from .pane import Pane, fit, short
 
-_NUMBER = 4  # columns of a line's number
-_ROOMY = 44  # columns from which a level is indented by two
-_GUTTER = 2  # the pointer, and a breakpoint or a note
+_NUMBER = 4  # columns of a line number
+_ROOMY = 44  # from this width in columns, levels are indented by two
+_GUTTER = 2  # columns for the pointer, and for a breakpoint or note
 
 
 @dataclass(frozen=True)
-class Marked:
-    """What the rows are marked with: matches of the search, breakpoints (those that are on), notes; by position."""
+class Marks:
+    """What rows are marked with: sorted positions of search matches, enabled breakpoints, and notes."""
 
     matches: np.ndarray
     breakpoints: np.ndarray
@@ -36,16 +36,16 @@ class Marked:
 
     @staticmethod
     def holds(positions: np.ndarray, first: int, end: int) -> bool:
-        """Whether one of the sorted positions is in this range."""
+        """Whether one of the sorted positions is in `first` to `end` (exclusive)."""
         at = int(np.searchsorted(positions, first))
         return at < len(positions) and int(positions[at]) < end
 
 
-NOTHING = Marked(*(np.zeros(0, np.int64),) * 3)
+NO_MARKS = Marks(*(np.zeros(0, np.int64),) * 3)
 
 
 class StepsPane(Pane, inherit_bindings=False):
-    """One row a step; the current one stays a third down, so that the eye stays where it is."""
+    """One row per step; the current one stays a third from the top."""
 
     @dataclass
     class Chosen(Message):
@@ -55,13 +55,13 @@ class StepsPane(Pane, inherit_bindings=False):
 
     @dataclass
     class Folded(Message):
-        """The sign of a call was clicked."""
+        """The fold sign of a call was clicked."""
 
         position: int
 
     @dataclass
     class Marking(Message):
-        """The column of breakpoints was clicked."""
+        """The breakpoint column was clicked."""
 
         position: int
 
@@ -70,11 +70,11 @@ class StepsPane(Pane, inherit_bindings=False):
         self._trace = trace
         self._outline = outline
         self._position = 0
-        self._marked = NOTHING
+        self._marks = NO_MARKS
 
-    def show(self, position: int, marked: Marked, filtered: str = "", follow: bool = True) -> None:
+    def show(self, position: int, marks: Marks, filtered: str = "", follow: bool = True) -> None:
         """Make `position` the current row."""
-        self._position, self._marked = position, marked
+        self._position, self._marks = position, marks
         totals = describe.totals(self._trace).items()
         self.headline(f"Steps & {filtered}" if filtered else "Steps",
                       "  ".join(f"{describe.MARKS[name]} {count}" for name, count in totals if count))  # fmt: skip
@@ -87,7 +87,7 @@ class StepsPane(Pane, inherit_bindings=False):
         self.follow()
 
     def follow(self) -> None:
-        """Scroll so that the current row is a third down: a function of the row alone, so going back brings it back."""
+        """Scroll the current row to a third from the top. The view depends only on the row, so it is stable."""
         self.jump(self._outline.row(self._position) - self.space.height // 3)
 
     def line(self, y: int) -> Strip:
@@ -97,9 +97,9 @@ class StepsPane(Pane, inherit_bindings=False):
         position = self._outline.position(y)
         row, end = describe.row(trace, position), int(trace.ends[position])
         folded = self._outline.is_folded(position)
-        last = end if folded else position + 1  # a folded call is marked for what is inside
+        last = end if folded else position + 1  # a folded call shows the marks of its contents
         here = y == self._outline.row(self._position)
-        found = self._marked.holds(self._marked.matches, position, position + 1)
+        found = self._marks.holds(self._marks.matches, position, position + 1)
         ground = palette.raised if here else palette.ground
         level = self._level(row)
         segments = [*self._gutter(position, last, here, ground), Segment(" " * level, style(ground=ground))]
@@ -127,15 +127,15 @@ class StepsPane(Pane, inherit_bindings=False):
         return min(row.indent * (2 if width >= _ROOMY else 1), max(0, width - 30))
 
     def _gutter(self, position: int, end: int, here: bool, ground: str) -> list[Segment]:
-        """The pointer (hollow, where the current step has no row of its own), and a breakpoint or a note."""
-        palette, marked = self.palette, self._marked
-        found = marked.holds(marked.matches, position, end)
+        """The pointer (hollow if the current step is inside a folded call), and a breakpoint or note."""
+        palette, marks = self.palette, self._marks
+        found = marks.holds(marks.matches, position, end)
         own = position == self._position
         pointer = "▶" if here and own else "▷" if here else "•" if found else " "
         sign, color = " ", palette.text
-        if marked.holds(marked.breakpoints, position, end):
+        if marks.holds(marks.breakpoints, position, end):
             sign, color = "●", palette.bad
-        elif marked.holds(marked.notes, position, end):
+        elif marks.holds(marks.notes, position, end):
             sign, color = "✎", palette.violet
         return [
             Segment(pointer, style(palette.warm, ground, bold=True)),
@@ -143,7 +143,7 @@ class StepsPane(Pane, inherit_bindings=False):
         ]
 
     def _verdict(self, row: describe.Row, position: int, end: int, ground: str) -> tuple[str, str, Style]:
-        """Whether NaN or Inf came out, and the mark at the end of the row; of all that is inside, if that is folded."""
+        """The NaN or Inf flag, the verdict mark and its style; for a folded call, of all its contents."""
         palette, trace = self.palette, self._trace
         bad = style(palette.bad, ground, bold=True)
         flag = ""

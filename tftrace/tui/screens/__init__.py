@@ -1,1 +1,1 @@
-"""Screens that lie over the panes: attention maps, values, the derivation of a cell."""
+"""Screens on top of the panes: attention maps, values, and the derivation of a cell."""

@@ -1,4 +1,4 @@
-"""Attention maps: every head small, the chosen one large with its tokens as axes, and who looks at the chosen key."""
+"""Attention maps: all heads small, the chosen one large with tokens as axes, and the attention to the chosen key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KEYS = "↑↓ query   ←→ key   h H head   { } layer   b text   x explain  
 
 
 class AttentionScreen(CellScreen):
-    """The attention of one call; dismissed with the step to go to, or None."""
+    """The attention maps of one call; dismissed with the position to go to, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, show=False, priority=True)
@@ -52,26 +52,26 @@ class AttentionScreen(CellScreen):
 
     @dataclass
     class Ready(Message):
-        """The weights of a call, or why there are none."""
+        """The weights of a call are ready, or a reason why there are none."""
 
         position: int
         attention: attention_weights.Attention | None
 
     @dataclass
     class Counted(Message):
-        """How the heads of a call look at each key."""
+        """The mean weights of one layer per head and key are ready."""
 
-        attended: describe.KeyAttention
+        found: describe.KeyAttention
 
     def __init__(self, trace: Trace, position: int) -> None:
         super().__init__()
         self._trace = trace
-        self._alike = describe.sibling_attentions(trace, position)
+        self._layers = describe.sibling_attentions(trace, position)
         self.position = position
         self.attention: attention_weights.Attention | None = None
         self.at_head, self.at_text, self.at_query, self.at_key = 0, 0, 0, 0
-        self._attended: dict[int, describe.KeyAttention] = {}
-        self._said = "Rebuilding the weights …"
+        self._key_attention: dict[int, describe.KeyAttention] = {}
+        self._message = "Rebuilding the weights …"
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="maps"):
@@ -83,7 +83,7 @@ class AttentionScreen(CellScreen):
         self._load()
         self.run_worker(self._count, thread=True, group="count", exit_on_error=False)
 
-    # -- reading, off the screen's thread ---------------------------------------------------------------
+    # -- rebuilding, in a thread ---------------------------------------------------------------------------
 
     def _load(self) -> None:
         self.run_worker(
@@ -94,8 +94,8 @@ class AttentionScreen(CellScreen):
         self.post_message(self.Ready(position, attention_weights.attention(self._trace, position)))
 
     def _count(self) -> None:
-        """Every layer's heads, one layer in memory at a time."""
-        for position in self._alike:
+        """Summarise the heads of every layer, with one layer in memory at a time."""
+        for position in self._layers:
             found = attention_weights.attention(self._trace, position)
             if not self.is_attached:
                 return
@@ -108,23 +108,23 @@ class AttentionScreen(CellScreen):
         self.attention = event.attention
         found = self.attention
         if found is None or found.probabilities is None:
-            self._said = found.reason if found else "There is no attention here."
+            self._message = found.reason if found else "There is no attention here."
         else:
-            self._said = ""
+            self._message = ""
             batch, heads, queries, keys = found.probabilities.shape
             self.at_head, self.at_text = min(self.at_head, heads - 1), min(self.at_text, batch - 1)
             self.at_query, self.at_key = min(self.at_query, queries - 1), min(self.at_key, keys - 1)
         self.redraw()
 
     def on_attention_screen_counted(self, event: Counted) -> None:
-        self._attended[event.attended.position] = event.attended
+        self._key_attention[event.found.position] = event.found
         self.redraw()
 
     # -- keys ---------------------------------------------------------------------------------------------
 
     @property
     def weights(self) -> np.ndarray | None:
-        """Those of the chosen text, head by query by key."""
+        """The weights of the chosen sequence, (heads, queries, keys)."""
         found = self.attention.probabilities if self.attention else None
         return None if found is None else found[self.at_text]
 
@@ -141,9 +141,9 @@ class AttentionScreen(CellScreen):
             self.redraw()
 
     def action_layer(self, layers: int) -> None:
-        at = self._alike.index(self.position) + layers if self.position in self._alike else -1
-        if 0 <= at < len(self._alike):
-            self.position = self._alike[at]
+        at = self._layers.index(self.position) + layers if self.position in self._layers else -1
+        if 0 <= at < len(self._layers):
+            self.position = self._layers[at]
             self._load()
 
     def action_batch(self) -> None:
@@ -152,7 +152,7 @@ class AttentionScreen(CellScreen):
             self.redraw()
 
     def action_line(self) -> None:
-        """To the line that computes the scores."""
+        """Go to the line that computes the scores."""
         self.dismiss(self._scores_at)
 
     @property
@@ -179,7 +179,7 @@ class AttentionScreen(CellScreen):
     # -- drawing --------------------------------------------------------------------------------------------
 
     def tokens(self, keys: bool) -> list[str]:
-        """The tokens along an axis; numbers where the run has no tokens."""
+        """The tokens along the keys or the queries; numbers if they are not known."""
         found, weights = self.attention, self.weights
         if found is None or weights is None:
             return []
@@ -191,10 +191,10 @@ class AttentionScreen(CellScreen):
         name = visible(str(self._trace.column("name")[self.position] or ""))
         grid, large = self.query_one(HeadGrid), self.query_one(CellMap)
         about = self.query_one("#about", Static)
-        grid.headline(f"Attention ─ {describe.layer_label(self._trace, self.position)}", f"{len(self._alike)} layers")
+        grid.headline(f"Attention ─ {describe.layer_label(self._trace, self.position)}", f"{len(self._layers)} layers")
         if weights is None:
             grid.clear()
-            large.clear(self._said)
+            large.clear(self._message)
             about.update(Text(f" {name}\n {_KEYS}", style(palette.faint)))
             return
         queries, keys = self.tokens(False), self.tokens(True)
@@ -204,8 +204,8 @@ class AttentionScreen(CellScreen):
         large.show(cells, self.at_query, self.at_key)
         known = "rebuilt from query, key and mask" if found.rebuilt else "as the run kept them"
         large.headline(f"Head {self.at_head} ─ queries down, keys across", known)
-        layers = [self._attended[at] for at in self._alike if at in self._attended]
-        grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._alike))
+        layers = [self._key_attention[at] for at in self._layers if at in self._key_attention]
+        grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._layers))
         out = Text(no_wrap=True, overflow="ellipsis")
         out.append(f" {queries[self.at_query]}", style(palette.blue, bold=True))
         out.append(" looks at ", style(palette.soft))
@@ -222,8 +222,8 @@ class AttentionScreen(CellScreen):
         about.update(out)
 
     def _where(self, name: str) -> str:
-        """The module, and the line that its scores come from."""
+        """The module, and the line that computes its scores."""
         at, width = self._scores_at, self.app.size.width - 4
         line = describe.numbered_line(self._trace, at).partition(" ")[2] if at != self.position else ""
-        said = f"scores: {describe.place(self._trace, at)}  {line}"
-        return short(f"{said}   in {name}", width) if line else short(f"{name}  called at {said[8:]}", width)
+        text = f"scores: {describe.place(self._trace, at)}  {line}"
+        return short(f"{text}   in {name}", width) if line else short(f"{name}  called at {text[8:]}", width)

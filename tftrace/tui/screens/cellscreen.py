@@ -1,4 +1,4 @@
-"""What the screens of numbers have in common: one cell of a table is chosen, moved by keys, and can be explained."""
+"""The base of the screens of numbers: keys choose a cell of a table, which can be explained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAGE, _ALL = 20, 999_999_999
 
 
 class CellScreen(Screen[int | None]):
-    """Dismissed with the step to go to, or None."""
+    """A screen with a table of cells; dismissed with the position to go to, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, f"cell({rows}, {columns})", show=False, priority=True)
@@ -40,11 +40,11 @@ class CellScreen(Screen[int | None]):
         self.call_after_refresh(self.redraw)
 
     def redraw(self) -> None:
-        """Draw everything anew."""
+        """Redraw everything."""
         raise NotImplementedError
 
     def explain(self, title: str, work: Callable[[], describe.Derivation]) -> None:
-        """Say why a cell has its value; a term that is chosen there leads to its step."""
+        """Show the derivation of a cell; choosing one of its terms goes to the step of that term."""
         self.app.push_screen(ExplainScreen(title, work), self._explained)
 
     def _explained(self, position: int | None) -> None:

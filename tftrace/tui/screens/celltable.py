@@ -1,4 +1,4 @@
-"""A plane of numbers as a table of cells, each its number on its colour; one cell is chosen and always in view."""
+"""A plane of numbers as a table of coloured cells, of which one is chosen and kept in view."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..paint.heatmap import heat, ink, shade
 from ..paint.palette import style
 from ..panes.pane import Pane, fit, short
 
-_LABEL = 12  # columns of a row's label
-_FEW = 40  # columns of cells of which one would rather scroll than lose the numbers
-_UPRIGHT = 8  # rows of labels that are written downwards
-_SCALE = 24  # cells of the scale of colours
+_LABEL = 12  # columns of a row label
+_FEW = 40  # with up to this many columns, a table scrolls rather than hide its numbers
+_UPRIGHT = 8  # rows of vertical labels at most
+_SCALE = 24  # cells of the colour scale
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What is drawn: values (rows by columns), labels of both, and how a number is written."""
+    """What is drawn: values (rows, columns), their labels, and how to write a number."""
 
     values: np.ndarray
     rows: list[str]
@@ -31,11 +31,11 @@ class Cells:
     digits: Callable[[float, int], str]
     narrow: int  # columns of a cell that shows its number
     wide: int
-    always: bool = False  # rather scroll than lose the numbers, however many columns there are
+    always: bool = False  # scroll rather than hide the numbers, with any number of columns
 
 
 class CellMap(Pane):
-    """Scrolled by its chosen cell."""
+    """The table; the visible part depends only on the chosen cell."""
 
     @dataclass
     class Chosen(Message):
@@ -47,12 +47,12 @@ class CellMap(Pane):
     def __init__(self, *, id: str) -> None:
         super().__init__("", id=id)
         self._cells: Cells | None = None
-        self._origin = (0, 0, 0, 0, 1, 1)  # first row and column in view, where their cell is drawn, size of a cell
+        self._origin = (0, 0, 0, 0, 1, 1)  # first visible row and column, their place, size of a cell
 
-    def clear(self, said: str) -> None:
-        """Nothing but a sentence."""
+    def clear(self, sentence: str) -> None:
+        """Show nothing but a sentence."""
         self._cells = None
-        super().clear(said)
+        super().clear(sentence)
 
     def show(self, cells: Cells, row: int, column: int) -> None:
         """Draw `cells` with one of them chosen."""
@@ -82,7 +82,7 @@ class CellMap(Pane):
     def _row(
         self, cells: Cells, scaled: np.ndarray, at: int, shown: range, chosen: int, label: int, width: int, high: int
     ) -> list[Text]:
-        """One row of cells: `high` rows of text, the numbers in the middle one."""
+        """One row of cells as `high` lines, with the numbers in the middle one."""
         palette, here, out = self.palette, chosen >= 0, []
         for part in range(high):
             middle = part == (high - 1) // 2
@@ -90,17 +90,17 @@ class CellMap(Pane):
             named = fit(short(cells.rows[at], label).rjust(label), label) if middle else " " * label
             line.append(f"{named}  ", style(palette.blue if here else palette.soft, bold=here))
             for k in shown:
-                said = cells.digits(float(cells.values[at, k]), width - 1) if width >= cells.narrow and middle else ""
+                text = cells.digits(float(cells.values[at, k]), width - 1) if width >= cells.narrow and middle else ""
                 if k == chosen:
-                    said = f"[{said[: width - 2]:^{width - 2}}]" if middle else said
-                    line.append(f"{said:^{width}}", style(palette.ground, palette.warm, bold=True))
+                    text = f"[{text[: width - 2]:^{width - 2}}]" if middle else text
+                    line.append(f"{text:^{width}}", style(palette.ground, palette.warm, bold=True))
                 else:
-                    line.append(f"{said:^{width}}", ink(float(scaled[at, k]), palette.name))
+                    line.append(f"{text:^{width}}", ink(float(scaled[at, k]), palette.name))
             out.append(line)
         return out
 
     def _header(self, columns: list[str], chosen: int, shown: range, label: int, width: int, tall: int) -> list[Text]:
-        """The columns' labels; written downwards over `tall` rows, ending at the cell, where that is not 0."""
+        """The column labels; written vertically over `tall` lines if that is not 0."""
         palette, out = self.palette, []
         for row in range(max(1, tall)):
             line = Text(" " * (label + 3), no_wrap=True)
@@ -121,8 +121,8 @@ class CellMap(Pane):
         for level in range(-_SCALE if low < 0 else 0, _SCALE + 1, 2 if low < 0 else 1):
             line.append(" ", style(ground=heat(level / _SCALE, palette.name)))
         line.append(f" {digits(top, 9)}", style(palette.faint))
-        said = "   colours by square root"
-        return line.append(said if line.cell_len + len(said) <= self.space.width else "", style(palette.faint))
+        text = "   colours by square root"
+        return line.append(text if line.cell_len + len(text) <= self.space.width else "", style(palette.faint))
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
@@ -135,5 +135,5 @@ class CellMap(Pane):
 
 
 def _window(here: int, room: int, size: int) -> int:
-    """The first of `room` out of `size` that are seen: told by where one is, so that going back is the same."""
+    """The first visible index of `room` out of `size`; it depends only on `here`, so the view is the same on return."""
     return max(0, min(here - room // 2, size - room))

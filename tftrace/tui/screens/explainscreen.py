@@ -1,4 +1,4 @@
-"""Why a cell has its value: the terms of its equation, the largest first, each a way to the step it came from."""
+"""The derivation of a cell: the terms of its equation, largest first, each a link to the step it came from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..paint.palette import DARK, PALETTES, style
 
 
 class ExplainScreen(ModalScreen[int | None]):
-    """Dismissed with the step of the chosen term, or None. `work` derives the cell, off the screen's thread."""
+    """The derivation that `work` computes in a thread; dismissed with the step of the chosen term, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,x,ctrl+c,backspace", "dismiss", show=False, priority=True),
@@ -40,7 +40,7 @@ class ExplainScreen(ModalScreen[int | None]):
 
     @dataclass
     class Derived(Message):
-        """What was found, or why nothing was."""
+        """The derivation is ready, or a sentence why there is none."""
 
         found: describe.Derivation | str
 

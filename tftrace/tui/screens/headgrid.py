@@ -1,4 +1,4 @@
-"""All heads of a call as small maps, and below them how much every head of every layer looks at the chosen key."""
+"""All heads of a call as small maps, and a table of the attention of every head and layer to the chosen key."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ... import describe
 from ..paint import pictures
 from ..paint.heatmap import digits, ink, shade
 from ..paint.palette import style
-from ..panes.headtiles import beside, most, spread, tile, whole
-from ..panes.pane import Pane, first, short
+from ..panes.headtiles import even_side, head_map, tile, tile_row, top_key
+from ..panes.pane import Pane, first_fitting, short
 
-_SIDES = (32, 24, 16, 12, 8)  # cells of a small map's side, from the largest to the smallest
-_AROUND = 3  # rows of the table of layers beside the layers
+_SIDES = (32, 24, 16, 12, 8)  # possible sides of a small map in cells, largest first
+_AROUND = 3  # rows of the table of layers besides the layers
 _CELL = 5  # columns of a number in the table of layers
 
 
 class HeadGrid(Pane):
-    """Small multiples; a click chooses a head."""
+    """The heads as small maps; a click chooses one."""
 
     @dataclass
     class Chosen(Message):
@@ -33,13 +33,13 @@ class HeadGrid(Pane):
 
     def __init__(self) -> None:
         super().__init__("Attention", id="heads")
-        self._tiles = (1, 1, 1, 1)  # tiles a row, columns and rows of a tile, cells of a map's side
+        self._tiles = (1, 1, 1, 1)  # tiles per row, columns and rows of a tile, cells per side of a map
         self._count = 0
 
-    def clear(self, said: str = "") -> None:
-        """Nothing but a sentence."""
+    def clear(self, sentence: str = "") -> None:
+        """Show nothing but a sentence."""
         self._count = 0
-        super().clear(said)
+        super().clear(sentence)
 
     def show(
         self,
@@ -52,12 +52,22 @@ class HeadGrid(Pane):
         position: int,
         count: int,
     ) -> None:
-        """Draw the heads of `weights` (head by query by key), each over the key token that it looks most at, and the
-        means of `layers`, which will be `count`, for the chosen key."""
+        """Draw the heads with their top keys, and the table of layers.
+
+        Args:
+            weights: The weights of one sequence, (heads, queries, keys).
+            head: The chosen head.
+            key: The chosen key.
+            tokens: The tokens of the keys.
+            layers: The mean weights of the layers that are ready.
+            batch: The chosen sequence of the batch.
+            position: Position of the call, which marks its layer.
+            count: The number of layers in the end.
+        """
         palette, token = self.palette, tokens[key]
         self._count = len(weights)
-        looked = describe.mean_key_weights(weights[None])[0]
-        means = looked[:, key]
+        key_means = describe.mean_key_weights(weights[None])[0]
+        means = key_means[:, key]
         best = int(means.argmax())
         columns, width, rows, side = self._tiles = self._fitting(len(weights), max(weights.shape[1:]), count)
         lines: list[Text] = []
@@ -65,12 +75,12 @@ class HeadGrid(Pane):
         for start in range(0, len(weights), columns):
             tiles = []
             for h in range(start, min(start + columns, len(weights))):
-                small = spread(weights[h], side)
-                tiles.append(tile(small, h, h == head, width, palette.name, most(looked[h], tokens, width)))
+                small = head_map(weights[h], side)
+                tiles.append(tile(small, h, h == head, width, palette.name, top_key(key_means[h], tokens, width)))
                 place = len(lines) + 1, 2 + (h - start) * width
                 size = small.shape[1], (len(small) + 1) // 2
                 drawn += pictures.picture(shade(weights[h])[0], palette.name, *place, *size)
-            lines += beside(tiles, width, rows)
+            lines += tile_row(tiles, width, rows)
         lines += self._table(layers, key, token, batch, position, head)
         if not layers:
             lines += [Text(f" most to {token}: head {best} ({means[best]:.2f})", style(palette.soft))]
@@ -79,20 +89,20 @@ class HeadGrid(Pane):
         self.jump(max(0, min(top, top + rows - self.space.height)))
 
     def _fitting(self, heads: int, cells: int, layers: int) -> tuple[int, int, int, int]:
-        """Tiles a row, columns and rows of a tile, cells of a map's side: as large as the pane has room for."""
+        """The largest layout that fits: tiles per row, columns and rows of a tile, cells per side of a map."""
         high = max(self.space.height // 2, self.space.height - layers - _AROUND)
         for largest in _SIDES:
-            side = whole(largest, cells)
+            side = even_side(largest, cells)
             width, rows = max(side, 9) + 2, 2 + (side + 1) // 2
             columns = max(1, (self.space.width - 1) // width)
             if -(-heads // columns) * rows <= high:
                 break
-        return -(-heads // -(-heads // columns)), width, rows, side  # no row much emptier than the others
+        return -(-heads // -(-heads // columns)), width, rows, side  # spread the tiles evenly over the rows
 
     def _table(
         self, layers: list[describe.KeyAttention], key: int, token: str, batch: int, position: int, head: int
     ) -> list[Text]:
-        """Layers down, heads across: the mean weight on the chosen key; the largest is marked."""
+        """The mean weight on the chosen key by layer (down) and head (across), with the largest marked."""
         layers = [one for one in layers if batch < len(one.means) and key < one.means.shape[2]]
         if not layers:
             return []
@@ -107,7 +117,7 @@ class HeadGrid(Pane):
         token = short(token, 16)
         title = Text(no_wrap=True).append(" mean weight on ", style(palette.soft))
         title.append(token, style(palette.warm, bold=True))
-        after = first(room + 1 - title.cell_len, ", by layer and head", ", by head")
+        after = first_fitting(room + 1 - title.cell_len, ", by layer and head", ", by head")
         title.append(after, style(palette.soft))
         head_row = " " * (label + 1) + "".join(f"{n:^{cell}}" for n in shown)
         out = [title, Text(head_row, style(palette.faint), no_wrap=True)]
@@ -117,14 +127,14 @@ class HeadGrid(Pane):
             line.append(f"{one.label:<{label}}", style(palette.text if here else palette.soft, bold=here))
             for at in shown:
                 mean = float(row[at])
-                said = digits(mean, 3) + ("★" if mean == top else "")
+                text = digits(mean, 3) + ("★" if mean == top else "")
                 look = ink(round(mean / (top or 1.0), 2), palette.name)
-                line.append(f"{said:^{cell}}", look + style(bold=here and at == head, underline=here and at == head))
+                line.append(f"{text:^{cell}}", look + style(bold=here and at == head, underline=here and at == head))
             out.append(line)
         best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
-        head_said = f"★ {best.label}, head {int(row.argmax())}"
-        ways = f"{head_said} looks most at {token}: {row.max():.2f}", f"{head_said}: {row.max():.2f} on {token}"
-        self.border_subtitle = Text(first(room - 2, *ways, head_said))  # many heads push the table out of view
+        head_text = f"★ {best.label}, head {int(row.argmax())}"
+        ways = f"{head_text} looks most at {token}: {row.max():.2f}", f"{head_text}: {row.max():.2f} on {token}"
+        self.border_subtitle = Text(first_fitting(room - 2, *ways, head_text))  # the table may be out of view
         return out
 
     def on_click(self, event: events.Click) -> None:

@@ -1,4 +1,4 @@
-"""The numbers of one tensor: a plane of it as a table of coloured cells, the whole plane small, and a histogram."""
+"""The values of one tensor: a plane as a table of coloured cells, an overview of the plane, and a histogram."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _BINS = 32
 
 
 class Overview(Pane):
-    """The plane as a picture, and how its numbers are spread."""
+    """The plane as a small map, and the histogram."""
 
 
 class ValueScreen(CellScreen):
-    """One tensor, cut by the names of its axes; dismissed with a step that a term of an explanation leads to."""
+    """The values of a tensor, sliced by named axes; dismissed with the position to go to, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, show=False, priority=True)
@@ -58,7 +58,7 @@ class ValueScreen(CellScreen):
 
     @dataclass
     class Ready(Message):
-        """The values, or None where they cannot be read."""
+        """The values have been read; None if they cannot be read."""
 
         values: np.ndarray | None
 
@@ -69,9 +69,9 @@ class ValueScreen(CellScreen):
         self._plane = describe.default_plane(describe.axes(trace, position, line.row), line.row.shape)
         others = self._plane.others
         long = [at for at, axis in enumerate(others) if line.row.shape[axis] > 1]
-        self._axis = long[0] if long else 0  # of the plane's other axes the one that [ ] go along
+        self._axis = long[0] if long else 0  # which of the plane's other axes `[` and `]` move along
         self.at_row, self.at_column = 0, 0
-        self._said = ""
+        self._message = ""
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="parts"):
@@ -89,13 +89,13 @@ class ValueScreen(CellScreen):
 
     def on_value_screen_ready(self, event: Ready) -> None:
         self._values = event.values
-        self._said = "" if event.values is not None else "The values cannot be read: check the trace's folder."
+        self._message = "" if event.values is not None else "The values cannot be read: check the trace's folder."
         self.redraw()
 
     # -- keys ---------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a choice is typed, letters and arrows are the entry's."""
+        """Leave letters and arrows to the input while it is open."""
         return action == "escape" or not self.query_one(Input).display
 
     def action_leave(self) -> None:
@@ -148,9 +148,9 @@ class ValueScreen(CellScreen):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:
             self._plane = describe.parse_plane(self._plane, event.value)
-            self._said = ""
+            self._message = ""
         except TraceError as error:
-            self._said = str(error)
+            self._message = str(error)
         self._close_entry()
         self.action_cell(0, 0)
 
@@ -179,7 +179,7 @@ class ValueScreen(CellScreen):
         palette = PALETTES.get(self.app.theme, DARK)
         cells, overview, about = self.query_one(CellMap), self.query_one(Overview), self.query_one("#about", Static)
         if self._values is None or not self._values.size:
-            cells.clear(self._said or ("Reading …" if self._values is None else "The tensor has no elements."))
+            cells.clear(self._message or ("Reading …" if self._values is None else "The tensor has no elements."))
             about.update(Text(f" {_KEYS}", style(palette.faint)))
             return
         plane, one = self._plane, self._line
@@ -196,23 +196,23 @@ class ValueScreen(CellScreen):
         others = plane.others
         for axis, name in enumerate(plane.names):
             open_axis = axis in (plane.rows, plane.columns)
-            said = f"{name}={':' if open_axis else plane.index[axis]}"
+            text = f"{name}={':' if open_axis else plane.index[axis]}"
             here = bool(others) and axis == others[self._axis % len(others)]
-            out.append(f"[{said}]" if here else f" {said} ", style(palette.warm if here else palette.blue, bold=here))
+            out.append(f"[{text}]" if here else f" {text} ", style(palette.warm if here else palette.blue, bold=here))
         value = self._values[self.cell]
         out.append(f"   {one.name}[{', '.join(map(str, self.cell))}] = ", style(palette.soft))
         out.append(number(float(value)) if not np.iscomplexobj(value) else str(value), style(palette.text, bold=True))
-        out.append(self._token_said(labels), style(palette.warm))
-        out.append(f"\n {self._said or _KEYS}", style(palette.bad if self._said else palette.faint))
+        out.append(self._token_text(labels), style(palette.warm))
+        out.append(f"\n {self._message or _KEYS}", style(palette.bad if self._message else palette.faint))
         about.update(out)
 
-    def _token_said(self, labels: list[list[str]]) -> str:
+    def _token_text(self, labels: list[list[str]]) -> str:
         plane = self._plane
         seen = ((plane.rows, labels[0][self.at_row]), (plane.columns, labels[1][self.at_column]))
         return "".join(f"   {plane.names[axis]}: {label}" for axis, label in seen if axis >= 0 and not label.isdigit())
 
     def _labels(self, axis: int, size: int) -> list[str]:
-        """Tokens along an axis that has them, else numbers."""
+        """The tokens along an axis, else numbers."""
         name = self._plane.names[axis] if axis >= 0 else ""
         batch = self.cell[self._plane.names.index("B")] if "B" in self._plane.names else 0
         found = describe.tokens_along(self._trace, self._position, name, size, batch) if name else []
