@@ -1,4 +1,4 @@
-"""A trace and a step as a notebook shows them: small tables, in which every text of the trace is escaped."""
+"""HTML cards of a trace and a step for notebooks. Every text from the trace is escaped."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .text import duration, visible
 if TYPE_CHECKING:
     from .trace.trace import Step, Trace
 
-_TOP = 12  # steps of a trace, children of a step
+_TOP = 12  # calls of a trace, or children of a step, listed at most
 
 
 def trace_card(trace: Trace) -> str:
-    """What was run, what came of it, and the first calls."""
+    """The HTML card of a trace: facts about the run, and its first calls."""
     calls = [at for at in range(min(len(trace), 50 * _TOP)) if describe.row(trace, at).kind == "module"][:_TOP]
     more = f'<p>… of {len(trace)} steps: <code>trace[i]</code>, <code>trace.find("*.attention")</code></p>'
     return _table((), describe.about(trace)) + _steps(trace, calls) + (more if len(calls) < len(trace) else "")
 
 
 def step_card(step: Step) -> str:
-    """The line, the equation with its verdict, the tensors and what runs below."""
+    """The HTML card of a step: its source line, equations with verdicts, tensors, and the steps inside it."""
     trace, at = step.trace, step.position
     facts = [step.kind, step.type, describe.place(trace, at), duration(step.duration_ns), step.status]
     title = f"<p><b>{step.position} {_text(describe.path(trace, at))}</b> {_text(' · '.join(filter(None, facts)))}</p>"
@@ -52,6 +52,7 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table>{f'<tr>{head}</tr>' if head else ''}{body}</table>" if body else ""
 
 
-def _text(said: str, lines: bool = False) -> str:
-    shown = "\n".join(map(visible, said.split("\n"))) if lines else visible(said)
+def _text(text: str, lines: bool = False) -> str:
+    """The text escaped for HTML; with `lines`, line breaks are kept."""
+    shown = "\n".join(map(visible, text.split("\n"))) if lines else visible(text)
     return escape(shown).replace("  ", "&nbsp;&nbsp;")

@@ -1,13 +1,14 @@
-"""The one error class: every sentence a user may meet says what to do next."""
+"""The error class of the package."""
 
 from .text import visible
 
 
 class TraceError(Exception):
-    """What was asked cannot be done; the message is one sentence that says what to do next.
+    """A request cannot be fulfilled. The message is one sentence that says what to do next.
 
-    It may quote a stranger's trace or path, and Python prints it where nobody of ours is asked (a script's traceback, a
-    warning): it is made safe to show as it is made."""
+    The message may quote a trace or a path from elsewhere, and Python prints it in tracebacks and warnings without
+    asking this package. Unprintable characters are therefore escaped when the error is created.
+    """
 
     def __init__(self, sentence: str = "") -> None:
         super().__init__(visible(sentence))

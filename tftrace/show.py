@@ -1,6 +1,6 @@
-"""The trace as plain text or JSON: for pipes, for logs, and for terminals where no screen can open.
+"""A trace as plain text or JSON, for pipes, logs and terminals without cursor control.
 
-It says what the screen says; each equation stands once, where it first occurs, drawn as the paper prints it."""
+The text has the same content as the screen, with each equation only where it first occurs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .text import duration, visible
 from .trace import schema
 from .trace.trace import Trace
 
-_BEFORE, _AFTER = 4, 6  # source lines around a statement
+_BEFORE, _AFTER = 4, 6  # source lines shown before and after a statement
 _COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
 _ROLES = {
     schema.INPUT: "blue",
@@ -40,9 +40,19 @@ def show(
     width: int | None = None,
     language: str = "en",
 ) -> None:
-    """Write a trace, or one step of it, to `out` (default: standard output) as text or as JSON.
+    """Write a trace, or one step of it, as text or JSON.
 
-    `limit` ends the tree after that many steps. Raises TraceError for a step that the trace does not have.
+    Args:
+        trace: The trace.
+        step: Position of the step to write; None for the whole trace.
+        as_json: Whether to write JSON instead of text.
+        out: The stream; standard output by default.
+        limit: How many steps to write at most.
+        width: Width of the text in columns; by default that of the terminal, or 100.
+        language: Language of the notes on equations, one of `describe.LANGUAGES`.
+
+    Raises:
+        TraceError: The trace does not have that step.
     """
     if step is not None and not 0 <= step < len(trace):
         has = f"its steps are 0 to {len(trace) - 1}" if len(trace) else "it has no steps"
@@ -51,23 +61,30 @@ def show(
         if as_json:
             document(_json(trace, step, limit), out)
         else:
-            paper = Paper(out, width)
+            output = Paper(out, width)
             lines = (
-                _one(trace, step, paper.width, language)
+                _step_lines(trace, step, output.width, language)
                 if step is not None
-                else _all(trace, limit, paper.width, language)
+                else _trace_lines(trace, limit, output.width, language)
             )
             for line in lines:
-                paper.write(line)
-            paper.flush()
-    except BrokenPipeError:  # the reader has seen enough, as `head` has
+                output.write(line)
+            output.flush()
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         if out is None:
             reader_left()
 
 
 def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: int | None = None) -> None:
-    """Write which step of one run does what which step of the other does, and what differs between them."""
-    paper = Paper(out, width)
+    """Write the aligned steps of two runs and the differences of each pair.
+
+    Args:
+        left: The first trace.
+        right: The second trace.
+        out: The stream; standard output by default.
+        width: Width of the text in columns.
+    """
+    output = Paper(out, width)
     pairs = align(left, right)
     for pair in pairs:
         found = differences(left, right, pair, pairs)
@@ -76,18 +93,18 @@ def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: in
         names = (
             "—" if at is None else describe.path(trace, at) for trace, at in ((left, pair.left), (right, pair.right))
         )
-        paper.write([(f"{mark} ", "bold"), (f"{pair.label:<44} ", ""), ("  |  ".join(names), "dim")])
+        output.write([(f"{mark} ", "bold"), (f"{pair.label:<44} ", ""), ("  |  ".join(names), "dim")])
         for one in [] if alone else found:
-            paper.write([(f"    {one.aspect:<14} ", "cyan"), (f"{one.left}  |  {one.right}", "")])
-    paper.write([("· ", "bold"), (COMPARED, "dim")])
+            output.write([(f"    {one.aspect:<14} ", "cyan"), (f"{one.left}  |  {one.right}", "")])
+    output.write([("· ", "bold"), (COMPARED, "dim")])
 
 
 # -- the tree ------------------------------------------------------------------------------------------
 
 
-def _all(trace: Trace, limit: int | None, width: int, language: str) -> Iterator[list[Part]]:
-    for name, said in describe.about(trace):
-        yield [(f"{name:<8}", "dim"), (said, "dim" if name == "missing" else "")]
+def _trace_lines(trace: Trace, limit: int | None, width: int, language: str) -> Iterator[list[Part]]:
+    for name, text in describe.about(trace):
+        yield [(f"{name:<8}", "dim"), (text, "dim" if name == "missing" else "")]
     yield []
     kinds, parents = trace.column("kind"), trace.parents
     digits = len(str(max(0, len(trace) - 1)))
@@ -98,8 +115,8 @@ def _all(trace: Trace, limit: int | None, width: int, language: str) -> Iterator
         margin = digits + 2 + 2 * min(row.indent, max(0, width - 60) // 2)
         yield _row(row, digits, margin, width)
         if row.kind == schema.LINE or parents[at] < 0 or kinds[parents[at]] != schema.LINE:
-            for said in describe.values(trace, at):
-                yield [(" " * (margin + 6), ""), ("⇒ ", "yellow"), (_short(said, width - margin - 8), "dim")]
+            for text in describe.values(trace, at):
+                yield [(" " * (margin + 6), ""), ("⇒ ", "yellow"), (_short(text, width - margin - 8), "dim")]
         if row.kind in schema.CALLS and not seen.issuperset(_equation_ids(trace, at)):
             for equation in describe.equations(trace, at, language):
                 if equation.id not in seen:
@@ -111,7 +128,7 @@ def _all(trace: Trace, limit: int | None, width: int, language: str) -> Iterator
 
 
 def _equation_ids(trace: Trace, at: int) -> set[str]:
-    """What the equations of a call are called, which is cheap to know."""
+    """The ids of the equations of a call, without the cost of describing them."""
     names = {trace.column("equation")[at], *(check.equation for check in trace.checks_of(at))}
     return {visible(name) for name in names if name}
 
@@ -145,15 +162,15 @@ def _equation(equation: describe.StepEquation, width: int, brief: bool = False) 
     if brief:
         return
     names = max((cell_len(symbol) for symbol, _ in equation.legend), default=0)
-    for symbol, said in equation.legend:
-        yield [(f"  {symbol:<{names}}  ", "yellow"), (_short(said, width - names - 4), "")]
+    for symbol, text in equation.legend:
+        yield [(f"  {symbol:<{names}}  ", "yellow"), (_short(text, width - names - 4), "")]
     yield from ([(line, "italic dim")] for line in wrapped(equation.note, width))
 
 
 # -- one step ------------------------------------------------------------------------------------------
 
 
-def _one(trace: Trace, at: int, width: int, language: str) -> Iterator[list[Part]]:
+def _step_lines(trace: Trace, at: int, width: int, language: str) -> Iterator[list[Part]]:
     step = trace[at]
     yield [(f"step {at}", "bold yellow"), (f"/{len(trace) - 1} · {describe.path(trace, at)}", "bold")]
     facts = [step.kind, step.type, describe.place(trace, at), duration(step.duration_ns), step.status]
@@ -178,8 +195,8 @@ def _source(trace: Trace, at: int, width: int) -> Iterator[list[Part]]:
         pointer = "▶" if number == code.first else " "
         bar = "┃" if here or number in code.done else "╎" if number in code.later else " "
         raw = code.lines[number - 1]
-        said = _short(visible(raw), width - 9)
-        yield [(pointer, "bold yellow"), (f"{number:>5}", "dim"), (f" {bar} ", "cyan"), (said, "bold" if here else "")]
+        text = _short(visible(raw), width - 9)
+        yield [(pointer, "bold yellow"), (f"{number:>5}", "dim"), (f" {bar} ", "cyan"), (text, "bold" if here else "")]
         if here and code.call is not None and code.call[0] == code.call[2] == number:
             begin, end = (len(visible(raw[:column])) for column in (code.call[1], code.call[3]))
             yield [(_short(" " * (9 + begin) + "^" * max(1, end - begin), width), "yellow")]
@@ -212,10 +229,10 @@ def _table(rows: list[describe.TensorLine], width: int) -> Iterator[list[Part]]:
         ]
 
 
-def _short(said: str, width: int) -> str:
-    if cell_len(said) <= width:
-        return said
-    return set_cell_size(said, max(0, width - 1)) + "…"
+def _short(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)) + "…"
 
 
 # -- JSON ----------------------------------------------------------------------------------------------

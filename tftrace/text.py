@@ -1,6 +1,6 @@
-"""Text that came from a trace, a recipe or a model, made safe to show, and numbers made short.
+"""Text from traces, recipes and models made safe to show, and numbers made short.
 
-A trace may be a stranger's: a name in it must not be able to move the cursor or hide a line."""
+A trace may come from a stranger, so a name in it must not move the cursor or hide a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
 def visible(text: str) -> str:
-    """`text` with control and invisible characters written as escapes (``\\x1b``); tabs become spaces."""
+    """Escape control and invisible characters (``\\x1b``) and replace tabs by spaces."""
     if text.isprintable():
         return text
     out = []
@@ -25,14 +25,14 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """`text` with all but its line ends and tabs made visible."""
+    """Escape control and invisible characters except line ends and tabs."""
     if text.replace("\n", "").isprintable():
         return text
     return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
 
 
 def number(value: float | None) -> str:
-    """A statistic in at most nine characters: `0.0123`, `-4.1`, `3.2e-07`, `nan`; empty for None."""
+    """Format a statistic in at most nine characters: `0.0123`, `-4.1`, `3.2e-07`, `nan`; empty for None."""
     if value is None:
         return ""
     if not math.isfinite(value):
@@ -44,12 +44,12 @@ def number(value: float | None) -> str:
 
 
 def shape(sizes: Iterable[int]) -> str:
-    """`1×128×768`; `scalar` for a tensor without dimensions."""
+    """Format a shape: `1×128×768`, or `scalar` for a tensor without dimensions."""
     return "×".join(map(str, sizes)) or "scalar"
 
 
 def duration(nanoseconds: int | None) -> str:
-    """`1.25 ms`, with the unit that leaves one to three digits before the point."""
+    """Format nanoseconds with a suitable unit: `1.25 ms`; empty for None."""
     if nanoseconds is None:
         return ""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
