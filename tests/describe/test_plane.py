@@ -38,8 +38,8 @@ def test_choices(asked: str, said: str) -> None:
         ("X=0", "There is no axis X: the axes are B H T D."),
         ("H=4", "H goes from 0 to 3."),
         ("H=-5", "H goes from 0 to 3."),
-        ("head 3", "'head 3' is not read: write an axis and an index, such as B=0."),
-        ("B=0 H=0 T=0 D=0", "Leave an axis to look along"),
+        ("head 3", "'head 3' cannot be read: write an axis and an index, such as B=0."),
+        ("B=0 H=0 T=0 D=0", "Every axis has an index"),
     ],
 )
 def test_what_cannot_be_read_is_said(asked: str, sentence: str) -> None:

@@ -131,7 +131,7 @@ def test_more_boxes_than_can_be_looked_at(tmp_path: Path) -> None:
     b.step(0)
     for number in range(500):
         b.step(1, name=f"m.{number}")
-    with pytest.raises(TraceError, match="500 boxes, more than can be looked at"):
+    with pytest.raises(TraceError, match="500 boxes, more than 400"):
         graph(b.done(), depth=1)
 
 

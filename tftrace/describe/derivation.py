@@ -67,7 +67,9 @@ def derive(trace: Trace, position: int, row: TensorRow, cell: tuple[int, ...]) -
     """
     at = _maker(trace, position, row)
     if at is None:
-        raise TraceError(f"{row.name or 'The tensor'} was made by no step with an equation, so nothing derives it.")
+        raise TraceError(
+            f"{row.name or 'The tensor'} was not made by a step with an equation, so it cannot be derived."
+        )
     found = explain(trace, at, cell, replay=replayed)
     if not found.terms:
         raise TraceError(f"It cannot be derived: {found.reason}")

@@ -69,7 +69,7 @@ def parse_plane(plane: Plane, text: str) -> Plane:
     index, cut, seen = list(plane.index), set(), []
     rest = _CHOICE.sub("", text).strip(" ,")
     if rest:
-        raise TraceError(f"{rest!r} is not read: write an axis and an index, such as {plane.names[0]}=0.")
+        raise TraceError(f"{rest!r} cannot be read: write an axis and an index, such as {plane.names[0]}=0.")
     for name, value in _CHOICE.findall(text):
         if name not in plane.names:
             raise TraceError(f"There is no axis {name}: the axes are {' '.join(plane.names)}.")
@@ -89,6 +89,6 @@ def parse_plane(plane: Plane, text: str) -> Plane:
         if len(pair) < 2 and axis not in pair:
             pair = sorted([*pair, axis])
     if not pair:
-        raise TraceError("Leave an axis to look along: every one has an index.")
+        raise TraceError("Every axis has an index: leave at least one out.")
     rows, columns = (pair[0], pair[1]) if len(pair) > 1 else (-1, pair[0])
     return replace(plane, rows=rows, columns=columns, index=tuple(index))

@@ -136,7 +136,7 @@ def explain(
         names = [name for name in names if name == equation]
     if not names:
         which = f"has no equation {equation!r}" if equation else "has no equation"
-        raise TraceError(f"Step {position} {which}, so that there is nothing to derive a number from.")
+        raise TraceError(f"Step {position} {which}, so its numbers cannot be explained.")
     try:
         return _explained(trace, call, tuple(cell), names, KEPT)
     except from_trace.Missing as missing:

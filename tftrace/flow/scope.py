@@ -84,7 +84,7 @@ class Scope:
         self.boxes = self._boxes(self.depth)
         if len(self.boxes) > MOST_BOXES:
             raise TraceError(
-                f"That are {len(self.boxes):,} boxes, more than can be looked at ({MOST_BOXES}): choose a smaller "
+                f"The graph would have {len(self.boxes):,} boxes, more than {MOST_BOXES}: choose a smaller "
                 "--depth, or a part with --under."
             )
         self.box = np.full(len(kinds), -1)

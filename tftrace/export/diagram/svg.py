@@ -74,7 +74,7 @@ def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
     title, subtitle = wording.heading(trace, graph)
     feet = ["Weights, masks and caches are not drawn, nor calls that return what they took."]
     if any(edge.how == "order" for edge in graph.edges):
-        feet.append("Dotted: what came between was not recorded; --level lines does it.")
+        feet.append("Dotted: the steps in between were not recorded; record with --level lines.")
     width = max(drawing.width, _width(title, 9.5), _width(feet[0], 6.0)) + 2 * _MARGIN
     height = drawing.height + _HEAD + _FOOT + _LINE * (len(feet) - 1)
     left = (width - drawing.width) / 2

@@ -68,7 +68,7 @@ def attentions(trace: Trace, steps: int) -> dict[int, dict[str, Any]]:
         weights = made.probabilities[0]
         heads = np.stack([describe.shrink(head, _LONGEST, _LONGEST) for head in weights])
         if heads.size > left:
-            found[at] = {"reason": "The report holds as many attention maps as it should: export fewer steps."}
+            found[at] = {"reason": "The report has no room for more attention maps: export fewer steps."}
             continue
         left -= heads.size
         levels = np.rint(np.nan_to_num(heads).clip(0, 1) * 255).astype(np.uint8)
