@@ -78,7 +78,7 @@ MISTAKES = [
     # the source
     (["{d}/adapter"], "holds an adapter, not a model: merge it"),
     (["{d}/outer"], "has no config.json: did you mean {d}/outer/inner?"),
-    (["{d}/llama.json"], "is a file: to build a model from a config alone, say --random --config {d}/llama.json"),
+    (["{d}/llama.json"], "is a file: to build a model from a config alone, use --random --config {d}/llama.json"),
     (["{d}/broken"], "check its config.json"),
     (["{d}/unknown"], "knows no 'perceptron9' models"),
     (["{d}/remote"], "needs Python code that comes with it: read that code, and if you trust it add --trust-"),
@@ -108,7 +108,7 @@ MISTAKES = [
     # where and how it runs
     ([BERT, "--device", "gpu"], "There is no device 'gpu': name cpu, cuda"),
     ([BERT, "--device", "xpu"], "This machine has no xpu that torch can use"),
-    ([BERT, "--device", "meta"], "--device meta is --shapes-only"),
+    ([BERT, "--device", "meta"], "For --device meta use --shapes-only"),
     ([BERT, "--dtype", "int3"], "--dtype"),
     ([BERT, "--device-map", "silly"], "--device-map"),
     ([BERT, "--attn", "flash_attention_2"], "demo:bert cannot run with --attn flash_attention_2"),
@@ -122,8 +122,8 @@ MISTAKES = [
     ([BERT, "--audio", "{d}/sound.wav"], "takes no sound: give it --text"),
     (["{d}/vit", "--text", "x"], "takes no text: give it --image FILE"),
     (["{d}/vit", "--image", "{d}/none.png"], "There is no file {d}/none.png: check what --image names"),
-    (["{d}/vit", "--image", "{d}/picture.txt"], "is no picture that can be read"),
-    (["{d}/wav2vec2", "--audio", "{d}/silence.wav"], "is no sound that can be read"),
+    (["{d}/vit", "--image", "{d}/picture.txt"], "cannot be read as an image"),
+    (["{d}/wav2vec2", "--audio", "{d}/silence.wav"], "cannot be read as a sound"),
     (["{d}/llava", "--text", "<image> <image>", "--image", "{d}/picture.png"], "cannot take these together"),
     ([GPT2, "--text", "hi", "--chat"], "has no chat template: leave --chat out"),
     (["{d}/bare", "--chat"], "--chat needs something to say: add --text"),
@@ -140,7 +140,7 @@ MISTAKES = [
     ([BERT, "--inputs", "{d}/list.json"], "list.json holds no object"),
     ([BERT, "--inputs", "{d}/objects.npz"], "The tensors in {d}/objects.npz cannot be read"),
     ([BERT, "--inputs", "{d}/torn.safetensors"], "The tensors in {d}/torn.safetensors cannot be read"),
-    ([BERT, "--inputs", "{d}/picture.png"], "is of no kind that --inputs reads"),
+    ([BERT, "--inputs", "{d}/picture.png"], "--inputs cannot read {d}/picture.png"),
     ([BERT, "--inputs", "{d}/none.npz"], "There is no file {d}/none.npz"),
     ([BERT, "--inputs", "{d}/flat.json", "--text", "x"], "--inputs is all that the model is given"),
     # generation
@@ -229,19 +229,22 @@ def test_memory_that_will_not_suffice_is_said_before_anything_is_loaded(
     big = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
     big |= {"num_key_value_heads": 8, "vocab_size": 128256, "model_type": "llama", "dtype": "bfloat16"}
     (tmp_path / "70b.json").write_text(json.dumps(big))
-    monkeypatch.setattr(memory, "available", lambda device: 23 << 30 if "billion" in weights else 1 << 20)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 23 << 30 if "billion" in weights else 1 << 20)
     assert main(["record", *(one.format(d=tmp_path) for one in options), "-o", str(tmp_path / "run")]) == 2
     err = capsys.readouterr().err
     assert weights in err and size in err and "--shapes-only reads it without weights" in err
 
 
 def test_weights_are_counted_from_the_headers_of_their_files(tmp_path: Path) -> None:
-    assert memory.in_headers(DEMO / "bert") == (hf.AutoModel.from_pretrained(DEMO / "bert").num_parameters() + 130, 4.0)
+    assert memory.count_weights(DEMO / "bert") == (
+        hf.AutoModel.from_pretrained(DEMO / "bert").num_parameters() + 130,
+        4.0,
+    )
     save_file(
         {"a": torch.zeros(3, 5, dtype=torch.bfloat16), "b": torch.zeros(5, dtype=torch.float32)},
         tmp_path / "m.safetensors",
     )
-    assert memory.in_headers(tmp_path) == (20, 50 / 20)
+    assert memory.count_weights(tmp_path) == (20, 50 / 20)
     (tmp_path / "torn.safetensors").write_bytes(b"\xff" * 30)
-    assert memory.in_headers(tmp_path) == (None, None)
-    assert memory.in_headers(tmp_path / "none") == (None, None)
+    assert memory.count_weights(tmp_path) == (None, None)
+    assert memory.count_weights(tmp_path / "none") == (None, None)

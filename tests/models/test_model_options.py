@@ -52,7 +52,7 @@ def test_settings_change_the_model_and_keep_the_weights_that_fit() -> None:
     loaded = made("demo:bert", settings=("num_hidden_layers=1", "hidden_act=relu", "hidden_dropout_prob=0.3"))
     config = loaded.model.config
     assert (config.num_hidden_layers, config.hidden_act, config.hidden_dropout_prob) == (1, "relu", 0.3)
-    assert loaded.said == ["Dropped, as the model has no place for them: bert.encoder.layer.1 (16 weights)."]
+    assert loaded.messages == ["Dropped, as the model has no place for them: bert.encoder.layer.1 (16 weights)."]
     whole = hf.AutoModelForSequenceClassification.from_pretrained(DEMO / "bert").state_dict()
     kept = loaded.model.state_dict()
     assert all(torch.equal(value, whole[name]) for name, value in kept.items()) and len(kept) == len(whole) - 16
@@ -60,7 +60,7 @@ def test_settings_change_the_model_and_keep_the_weights_that_fit() -> None:
 
 def test_weights_of_another_shape_and_missing_ones_are_initialised_anew_and_said() -> None:
     loaded = made("demo:bert", settings=("num_hidden_layers=3", "intermediate_size=100"))
-    first, second = loaded.said
+    first, second = loaded.messages
     assert first.startswith(
         "Newly initialised, as their shapes differ from those saved: bert.encoder.layer.0 (3 weights)"
     )
@@ -131,7 +131,7 @@ def test_several_texts_are_one_padded_batch() -> None:
 def test_a_question_stands_before_its_context(disk: Path) -> None:
     loaded = load(Request(source=str(disk / "distilbert_answers"), input=InputOptions(text=("on the", "the cat sat"))))
     assert loaded.meta["tokens"] == [["on", "the", "the", "cat", "sat"]]
-    assert loaded.said == ["The two texts are taken as a question and its context."]
+    assert loaded.messages == ["The two texts are taken as a question and its context."]
 
 
 def test_every_models_mask_is_called_the_same(disk: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_picture_and_texts_are_compared(disk: Path) -> None:
     best = ("the cat", "w1 w2 w3")[int(pairs[0].argmax())]
     assert pairs.shape == (1, 2) and loaded.describe(loaded.run()) == f"“{best}” {pairs[0].softmax(-1).max():.2f}"
     loaded = made(disk / "clip", text="the cat")  # half of what it compares
-    assert loaded.said == ["The model also takes pixel_values 1×3×16×16: made up."]
+    assert loaded.messages == ["The model also takes pixel_values 1×3×16×16: made up."]
     assert loaded.run().logits_per_image.shape == (1, 1)
 
 
@@ -190,7 +190,7 @@ def test_tensors_of_a_file_are_the_inputs(form: str, tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_longer_than_the_model_was_made_for_is_said(disk: Path) -> None:
-    said = made(disk / "llama", text="the cat " * 40).said
+    said = made(disk / "llama", text="the cat " * 40).messages
     assert said == ["The text has 81 tokens, more than the 64 that the model was made for."]
 
 

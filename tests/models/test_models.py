@@ -12,7 +12,7 @@ import torch
 import tftrace
 from tftrace.capture.measure.structure import leaves
 from tftrace.cli import main
-from tftrace.models.inputs.dummy import around, described, made_up
+from tftrace.models.inputs.dummy import describe_shapes, make_dummy_inputs, run_mode
 
 from ..support import local_models as local
 from ..support.bits import same
@@ -136,22 +136,22 @@ def formed(step: Any) -> list[Any]:
 def test_inputs_can_be_made_up_for_any_model_of_the_zoo(name: str) -> None:
     model, _ = build(name)
     before = torch.random.get_rng_state()
-    inputs, said = made_up(model, 0, name)
+    inputs, said = make_dummy_inputs(model, 0, name)
     assert torch.equal(torch.random.get_rng_state(), before)
     with torch.no_grad():
-        assert same(model(**inputs), model(**made_up(model, 0, name)[0]))  # the same every time
-    assert said == f"Inputs are made up: {described(inputs)}."
+        assert same(model(**inputs), model(**make_dummy_inputs(model, 0, name)[0]))  # the same every time
+    assert said == f"Inputs are made up: {describe_shapes(inputs)}."
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_shapes_alone_are_those_of_the_model_with_numbers(name: str) -> None:
     model, _ = build(name)
-    inputs, _ = made_up(model, 0, name)
+    inputs, _ = make_dummy_inputs(model, 0, name)
     with torch.device("meta"):
         empty = type(model)(model.config).to("meta").eval()
-    others, _ = made_up(empty, 0, name)
-    with torch.no_grad(), around(empty):
+    others, _ = make_dummy_inputs(empty, 0, name)
+    with torch.no_grad(), run_mode(empty):
         found = empty(**others)
     assert {key: value.shape for key, value in inputs.items()} == {key: value.shape for key, value in others.items()}
     assert [leaf.shape for _, leaf in leaves(found)] == [leaf.shape for _, leaf in leaves(model(**inputs))]

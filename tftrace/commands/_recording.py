@@ -39,7 +39,7 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
         task = progress.add_task(escape(f"Loading {request.source}"), total=None)
         with quietly():
             loaded = _load(request)
-        for sentence in loaded.said:
+        for sentence in loaded.messages:
             beside.print(sentence, style="dim", soft_wrap=True)
         modules = sum(1 for _ in loaded.model.modules()) * (request.generation.generate or 1)
         progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)

@@ -1,3 +1,3 @@
-"""What a user names becomes a model with inputs: `request.Request` says what is wanted, `load.load` makes it.
+"""Turns what a user asks for into a model with inputs: `request.Request` states the wish, `load.load` fulfils it.
 
-Nothing is imported here, so that a command can name its options without torch."""
+This file imports nothing, so that a command can declare its options without importing torch."""

@@ -1,4 +1,4 @@
-"""One sentence of what a model said."""
+"""Summarizes a model's output in one sentence."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import torch
 
 from .inputs.processing import Processing
 
-_MOST = 400  # characters of a text that was generated
+_MOST = 400  # characters quoted from a generated text
 
 
-def answer(model: Any, processing: Processing, inputs: Mapping[str, Any], output: Any) -> str:
-    """What the model said about the first of its inputs; empty where it said nothing that can be put in words."""
+def summarize_output(model: Any, processing: Processing, inputs: Mapping[str, Any], output: Any) -> str:
+    """Say in a few words what the model predicted for the first example of the batch; '' if words do not fit."""
     try:
-        return _said(model, processing, inputs, output)
-    except Exception:  # heads without end; a sentence is no reason to lose a trace
+        return _summary(model, processing, inputs, output)
+    except Exception:  # there are countless kinds of head, and no summary is worth losing the trace
         return ""
 
 
-def _said(model: Any, processing: Processing, inputs: Mapping[str, Any], output: Any) -> str:
+def _summary(model: Any, processing: Processing, inputs: Mapping[str, Any], output: Any) -> str:
     if isinstance(output, torch.Tensor) and not output.is_floating_point():
-        return written(model, processing, inputs, output)
-    if any(value.is_meta for value in _values(output)):
+        return _generated_text(model, processing, inputs, output)
+    if any(value.is_meta for value in _tensors(output)):
         return ""
     tokenizer, kind = processing.maybe_tokenizer, type(model).__name__
     pairs = getattr(output, "logits_per_image", None)
     if isinstance(pairs, torch.Tensor):
-        return _pairs(pairs, inputs, tokenizer)
+        return _best_text(pairs, inputs, tokenizer)
     if isinstance(getattr(output, "start_logits", None), torch.Tensor):
-        return _span(output, inputs, tokenizer)
+        return _answer_span(output, inputs, tokenizer)
     logits = getattr(output, "logits", None)
     if isinstance(getattr(output, "pred_boxes", None), torch.Tensor):
         shares = output.logits[0].float().softmax(-1)[:, : len(model.config.id2label)]
@@ -45,14 +45,14 @@ def _said(model: Any, processing: Processing, inputs: Mapping[str, Any], output:
     if logits.dim() == 3:
         return f"mostly {_label(model, int(logits.argmax(0).flatten().mode().values))}"
     if logits.dim() == 1:
-        return _class(model, logits, kind)
-    return _of_tokens(model, processing, inputs, logits, kind, tokenizer)
+        return _best_class(model, logits, kind)
+    return _from_token_logits(model, processing, inputs, logits, kind, tokenizer)
 
 
-def _of_tokens(
+def _from_token_logits(
     model: Any, processing: Processing, inputs: Mapping[str, Any], logits: Any, kind: str, tokenizer: Any
 ) -> str:
-    """From logits of each token (T V)."""
+    """Summarize logits (T, V), one row per token."""
     best = logits.argmax(-1)
     if kind.endswith("ForTokenClassification"):
         names = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist())
@@ -73,8 +73,8 @@ def _of_tokens(
     return f"next token “{tokenizer.decode([best[last]])}” {logits[last].softmax(-1).max():.2f}"
 
 
-def written(model: Any, processing: Processing, inputs: Mapping[str, Any], ids: torch.Tensor) -> str:
-    """What was generated, without the prompt that a decoder repeats."""
+def _generated_text(model: Any, processing: Processing, inputs: Mapping[str, Any], ids: torch.Tensor) -> str:
+    """The generated text, without the prompt that a decoder-only model repeats."""
     tokenizer = processing.maybe_tokenizer
     row, prompt = ids[0].tolist(), inputs.get("input_ids")
     if prompt is not None and row[: prompt.shape[-1]] == prompt[0].tolist():
@@ -84,21 +84,21 @@ def written(model: Any, processing: Processing, inputs: Mapping[str, Any], ids: 
     return f"“{tokenizer.decode(row, skip_special_tokens=True).strip()[:_MOST]}”"
 
 
-def _pairs(pairs: torch.Tensor, inputs: Mapping[str, Any], tokenizer: Any) -> str:
-    """Which of the texts fits the first picture."""
+def _best_text(pairs: torch.Tensor, inputs: Mapping[str, Any], tokenizer: Any) -> str:
+    """The text that fits the first image best, with its probability; `pairs` are logits (images, texts)."""
     shares = pairs[0].float().softmax(-1)
     best = int(shares.argmax())
     text = tokenizer.decode(inputs["input_ids"][best], skip_special_tokens=True) if tokenizer else f"text {best + 1}"
     return f"“{text.strip()}” {shares[best]:.2f}"
 
 
-def _span(output: Any, inputs: Mapping[str, Any], tokenizer: Any) -> str:
-    """The stretch of the text that answers a question."""
+def _answer_span(output: Any, inputs: Mapping[str, Any], tokenizer: Any) -> str:
+    """The span of the text that answers the question."""
     first, last = int(output.start_logits[0].argmax()), int(output.end_logits[0].argmax())
     return f"“{tokenizer.decode(inputs['input_ids'][0][first : last + 1]).strip()}”" if last >= first else "no answer"
 
 
-def _class(model: Any, logits: torch.Tensor, kind: str) -> str:
+def _best_class(model: Any, logits: torch.Tensor, kind: str) -> str:
     if len(logits) == 1:
         return f"{logits[0]:.3g}"
     best = int(logits.argmax())
@@ -112,6 +112,6 @@ def _label(model: Any, number: int) -> str:
     return str(model.config.id2label.get(number, number))
 
 
-def _values(output: Any) -> list[torch.Tensor]:
+def _tensors(output: Any) -> list[torch.Tensor]:
     found = output.values() if isinstance(output, Mapping) else [output]
     return [value for value in found if isinstance(value, torch.Tensor)]

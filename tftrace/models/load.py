@@ -1,4 +1,4 @@
-"""`load(request)`: a model in evaluation mode, its inputs, and the run that is to be recorded."""
+"""`load(request)` returns a model in evaluation mode together with its inputs, ready to run and record."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from ..capture.watch.compiled import eagerly
-from .answer import answer
-from .inputs.dummy import around
-from .inputs.generation import check_writes, give_decoder, options_of
+from .answer import summarize_output
+from .inputs.dummy import run_mode
+from .inputs.generation import add_decoder_input, check_can_generate, generate_arguments
 from .inputs.make_inputs import make_inputs
 from .inputs.processing import Processing
 from .request import Request
@@ -23,68 +23,81 @@ from .source.head import model_class
 from .source.locate import locate
 from .weights.instantiate import build
 
-_SHAPES = "Only shapes are recorded: of what has no numbers there are no statistics, and no verdicts."
+_SHAPES = "Only shapes are recorded: without numbers there are no statistics and no verdicts."
 
 
 @dataclass
 class Loaded:
-    """A model in evaluation mode and what it is to be run on."""
+    """A model in evaluation mode and the inputs to run it on."""
 
     model: Any
     inputs: dict[str, Any]
     request: Request
     processing: Processing
-    meta: dict[str, Any]  # for the trace
-    said: list[str] = field(default_factory=list)  # sentences for the user
-    generation: dict[str, Any] = field(default_factory=dict)  # arguments of `generate`; none: a plain forward
+    meta: dict[str, Any]  # entries for the trace's meta.json
+    messages: list[str] = field(default_factory=list)  # sentences for the user
+    generation: dict[str, Any] = field(default_factory=dict)  # arguments of `generate`; empty for a plain forward
 
     def run(self) -> Any:
-        """Run the forward, or the generation, without gradients; its output."""
+        """Run the forward pass, or the generation, without gradients, and return its output."""
         seed_all(self.request.model.seed)
-        # Attention that compiles itself would keep one waiting for minutes, and runs where nothing sees it.
-        alone = eagerly() if self.request.model.attn == "flex_attention" else nullcontext()
-        with torch.no_grad(), around(self.model), alone:
+        # Flex attention would compile itself, which takes minutes and hides its calls from the recording.
+        not_compiled = eagerly() if self.request.model.attn == "flex_attention" else nullcontext()
+        with torch.no_grad(), run_mode(self.model), not_compiled:
             if self.generation:
                 return self.model.generate(**self.inputs, **self.generation)
             return self.model(**self.inputs)
 
     def describe(self, output: Any) -> str:
-        """One sentence of what the model said."""
-        return answer(self.model, self.processing, self.inputs, output)
+        """Summarize an output of `run` in one sentence; '' if it cannot be put in words."""
+        return summarize_output(self.model, self.processing, self.inputs, output)
 
 
 def load(request: Request) -> Loaded:
-    """Load what is asked for and make its inputs.
+    """Load the requested model and make its inputs.
 
-    Raises TraceError, whose sentence says what to do next, for a source that is not there or cannot be loaded, and for
-    options that it cannot take."""
-    generation = options_of(request.generation)
+    Args:
+        request: the source and the options, as `tftrace record` takes them.
+
+    Returns:
+        The model in evaluation mode, its inputs on the model's device, and messages for the user.
+
+    Raises:
+        TraceError: the source does not exist or cannot be loaded, or an option does not apply to it.
+    """
+    generation = generate_arguments(request.generation)
     place = locate(request)
     config = load_config(place, request.model)
     seed_all(request.model.seed)
-    model, said = build(place, model_class(config, request, place), config, request.model)
+    model, messages = build(place, model_class(config, request, place), config, request.model)
     processing = Processing(place, config, request.model)
     given = make_inputs(model, processing, request, place)
-    check_writes(model, place, request, given)
+    check_can_generate(model, place, request, given)
     if not generation:
-        give_decoder(model, processing, place, given, answer=not request.model.untrained)
+        add_decoder_input(model, processing, place, given, answer=not request.model.untrained)
     if request.model.shapes_only:
-        said.append(_SHAPES)
+        messages.append(_SHAPES)
     elif request.model.random:
-        said.append("The weights are random.")
+        messages.append("The weights are random.")
     meta = {"source": request.source, "request": request.to_meta(), **given.meta}
-    return Loaded(model, given.inputs, request, processing, meta, said + given.said, generation)
+    return Loaded(model, given.inputs, request, processing, meta, messages + given.messages, generation)
 
 
 def load_again(meta: Mapping[str, Any], trust_remote_code: bool = False) -> Loaded:
-    """Load the model and the inputs that a trace was recorded from, for a replay.
+    """Load the model and the inputs that a trace was recorded from, to run them again.
 
-    Raises TraceError where the trace does not say, or they are not there any more."""
+    Args:
+        meta: the trace's `meta`.
+        trust_remote_code: whether Python code that comes with the model may run; never read from the trace.
+
+    Raises:
+        TraceError: the trace does not say what it was recorded from, or the model or its inputs are gone.
+    """
     return load(Request.from_meta(meta, trust_remote_code))
 
 
 def seed_all(seed: int) -> None:
-    """Seed the random numbers of torch, NumPy and Python, which models draw from."""
+    """Seed the random number generators of torch, NumPy and Python."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

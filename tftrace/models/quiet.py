@@ -1,4 +1,4 @@
-"""The libraries below without their notices: what a user sees while a model loads and runs is ours."""
+"""Silences the libraries below us, so that a user sees only our own messages while a model loads and runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """No warnings in the block, and from now on no messages and progress bars of transformers."""
+    """Suppress warnings inside the block, and from now on transformers' log messages and progress bars."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()

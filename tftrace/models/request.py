@@ -1,5 +1,4 @@
-"""What is asked for, in plain data: the options of `tftrace record`, and what a trace keeps so that the same model can
-be loaded and run again."""
+"""The options of `tftrace record` as plain data; a trace stores them so that the same model can be run again."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ _INPUT = Group("Input", sort_key=2)
 _GENERATION = Group("Generation", sort_key=3)
 
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative=(), show_default=False)]
+Repeatable = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative=(), show_default=False)]
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16", "float64"]
 DeviceMap = Literal["auto", "balanced", "balanced_low_0", "sequential"]
@@ -32,36 +31,36 @@ class ModelOptions:
     Parameters
     ----------
     settings
-        Change the model's config, as in --set num_hidden_layers=2; weights that still fit are kept. May be repeated.
+        Change a field of the config, as in --set num_hidden_layers=2; weights that still fit are kept. May be repeated.
     task
-        What the model is for, such as text-classification or text-generation: loads it with the head for that.
+        Load the model with the head for this task, such as text-classification or text-generation.
     head
-        The head by its name, such as MaskedLM, or a class of transformers; 'none' for the bare model.
+        Load the model with this head, such as MaskedLM, or as this class of transformers; 'none' loads the bare model.
     random
-        Random weights: only the config is read.
+        Use random weights; only the config is read.
     config
-        With --random or --shapes-only: a config.json, in the place of SOURCE.
+        Build the model from this config.json instead of SOURCE; needs --random or --shapes-only.
     shapes_only
-        Run without weights or memory, for the shapes alone; statistics are empty and equations unchecked.
+        Compute shapes only, without weights; statistics are empty and equations unchecked.
     dtype
-        Of the weights; auto is what they were saved in.
+        Data type of the weights; auto keeps the one that they were saved in.
     attn
-        Attention: eager, sdpa, flex_attention, flash_attention_2, …
+        Attention implementation: eager, sdpa, flex_attention, flash_attention_2, …
     device
-        Where it runs, such as cpu, cuda, cuda:1 or mps.
+        Device to run on, such as cpu, cuda, cuda:1 or mps.
     device_map
-        Spread the model over devices, by accelerate.
+        Spread the model over several devices with accelerate.
     quantize
         Quantise the weights while they are loaded.
     revision
         Branch, tag or commit on the hub.
     trust_remote_code
-        Run Python code that comes with the model. Only for sources that you trust.
+        Run Python code that comes with the model; only for sources that you trust.
     seed
-        Of random weights, made-up inputs and sampling.
+        Seed for random weights, made-up inputs and sampling.
     """
 
-    settings: Annotated[Several, Parameter(name="--set")] = ()
+    settings: Annotated[Repeatable, Parameter(name="--set")] = ()
     task: str | None = None
     head: str | None = None
     random: Switch = False
@@ -78,32 +77,32 @@ class ModelOptions:
 
     @property
     def untrained(self) -> bool:
-        """Whether no weights are read."""
+        """Whether the model is built without saved weights."""
         return self.random or self.shapes_only
 
 
 @Parameter(name="*", group=_INPUT)
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
-    """What the model is given. Without any of these, inputs are made up from the config.
+    """What the model is run on. Without any of these, inputs are made up from the config.
 
     Parameters
     ----------
     text
-        A text; repeat it for a padded batch.
+        Input text; several are padded to a batch. May be repeated.
     image
-        File of a picture; may be repeated.
+        Image file; may be repeated.
     audio
-        File of a sound (WAV, FLAC, OGG, MP3), resampled to the model's rate; may be repeated.
+        Audio file (WAV, FLAC, OGG, MP3), resampled to the model's rate; may be repeated.
     inputs
-        File of tensors by the names of the forward's arguments: .json, .npz or .safetensors.
+        File of tensors named like the arguments of the model's forward: .json, .npz or .safetensors.
     chat
         Put each text into the model's chat template.
     """
 
-    text: Several = ()
-    image: Several = ()
-    audio: Several = ()
+    text: Repeatable = ()
+    image: Repeatable = ()
+    audio: Repeatable = ()
     inputs: str | None = None
     chat: Switch = False
 
@@ -116,19 +115,19 @@ class GenerationOptions:
     Parameters
     ----------
     generate
-        Generate up to so many tokens; each is a forward of the trace.
+        Generate at most this many tokens; each is a forward pass of the trace.
     sample
-        Draw tokens at random; the next three imply it. Without it the likeliest token is taken.
+        Sample tokens instead of taking the most likely one; implied by the next three options.
     temperature
-        Divides the scores before they are drawn from.
+        Divide the logits by this before sampling.
     top_k
-        Draw from so many likeliest tokens.
+        Sample from this many of the most likely tokens.
     top_p
-        Draw from the likeliest tokens that together have this probability.
+        Sample from the smallest set of most likely tokens whose probabilities add up to this.
     num_beams
-        Beams of a beam search.
+        Number of beams of a beam search.
     repetition_penalty
-        Divides the scores of tokens that are there already.
+        Penalise tokens that occurred before by this factor.
     """
 
     generate: int | None = None
@@ -142,48 +141,49 @@ class GenerationOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A model and a run of it."""
+    """A model and how to run it."""
 
-    source: str  # a hub id, a folder or demo:NAME; with a config alone its path
+    source: str  # a hub id, a folder or demo:NAME; the path of the config if there is nothing else
     model: ModelOptions = field(default_factory=ModelOptions)
     input: InputOptions = field(default_factory=InputOptions)
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def to_meta(self) -> dict[str, Any]:
-        """As it stands in a trace's meta.json under `request`, with whole paths, so that it holds in any folder."""
-        source = self.source if self.source.startswith("demo:") else _whole(self.source)
-        model = replace(self.model, config=_whole(self.model.config))
+        """The entry `request` of a trace's meta.json, with absolute paths, so that it is valid from any folder."""
+        source = self.source if self.source.startswith("demo:") else _absolute(self.source)
+        model = replace(self.model, config=_absolute(self.model.config))
         given = replace(
             self.input,
-            image=tuple(map(_whole, self.input.image)),
-            audio=tuple(map(_whole, self.input.audio)),
-            inputs=_whole(self.input.inputs),
+            image=tuple(map(_absolute, self.input.image)),
+            audio=tuple(map(_absolute, self.input.audio)),
+            inputs=_absolute(self.input.inputs),
         )
         return asdict(replace(self, source=source, model=model, input=given))
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any], trust_remote_code: bool = False) -> Request:
-        """The request that a trace was recorded with; raises TraceError where it holds none.
+        """The request that a trace was recorded with; raises TraceError if it has none.
 
-        A trace may come from anyone: `trust_remote_code` is never taken from it."""
+        A trace may come from anyone, so `trust_remote_code` is never taken from it."""
         found = meta.get("request")
         parts = {"model": ModelOptions, "input": InputOptions, "generation": GenerationOptions}
         if not isinstance(found, dict) or not isinstance(found.get("source"), str):
             raise TraceError("This trace does not say how its model was loaded: record it with 'tftrace record'.")
         try:
-            made: dict[str, Any] = {name: _options(kind, found.get(name, {})) for name, kind in parts.items()}
+            made: dict[str, Any] = {name: _restore(kind, found.get(name, {})) for name, kind in parts.items()}
         except (TypeError, ValueError, AttributeError) as error:
-            raise TraceError(f"What this trace says of its model cannot be read ({error}): record it again.") from error
+            raise TraceError(f"This trace describes its model wrongly ({error}): record it again.") from error
         made["model"] = replace(made["model"], trust_remote_code=trust_remote_code)
         return cls(source=found["source"], **made)
 
 
-def _whole(path: Any) -> Any:
-    """The whole path of a file or folder that is there."""
+def _absolute(path: Any) -> Any:
+    """The absolute path of a file or folder that exists; anything else as it is."""
     found = None if path is None else Path(path).expanduser()
     return path if found is None or not found.exists() else str(found.resolve())
 
 
-def _options(kind: type, found: Mapping[str, Any]) -> Any:
+def _restore(kind: type, found: Mapping[str, Any]) -> Any:
+    """Options of this class from a trace's entry; unknown keys and `trust_remote_code` are ignored."""
     known = {one.name for one in fields(kind)} - {"trust_remote_code"}
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in found.items() if key in known})

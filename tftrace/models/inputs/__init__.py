@@ -1,1 +1,1 @@
-"""What a model is run on."""
+"""Makes the inputs that a model is run on."""

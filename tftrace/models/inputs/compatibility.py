@@ -1,4 +1,4 @@
-"""Whether what a user gives fits the model: its kinds of input, its arguments, its vocabulary and positions."""
+"""Checks that a user's inputs fit the model: modalities, argument names, shapes, vocabulary and number of positions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 
 from ...errors import TraceError
 from ..source.locate import Place
-from .dummy import parameters
-from .forms import LISTENS, READS, SEES
+from .dummy import forward_parameters
+from .forms import AUDIO_INPUTS, IMAGE_INPUTS, TEXT_INPUTS
 
-_TAKES = {"text": READS, "image": SEES, "audio": LISTENS}
+_TAKES = {"text": TEXT_INPUTS, "image": IMAGE_INPUTS, "audio": AUDIO_INPUTS}
 _NOUNS = {"text": "text", "image": "picture", "audio": "sound"}
 _OPTIONS = {"text": '--text "…"', "image": "--image FILE", "audio": "--audio FILE"}
 _AXES = {"input_ids": "batch × tokens", "attention_mask": "batch × tokens", "decoder_input_ids": "batch × tokens"}
 _POSITIONS = ("position_embeddings", "position_embedding", "embed_positions", "wpe", "positions_embed")
 
 
-def check_kinds(model: Any, place: Place, given: Mapping[str, Any]) -> None:
-    """Raise TraceError where a text, image or audio is given to a model that takes none."""
-    takes = parameters(model)
+def check_modalities(model: Any, place: Place, given: Mapping[str, Any]) -> None:
+    """Raise TraceError if a text, image or sound is given to a model that takes none."""
+    takes = forward_parameters(model)
     kinds = [kind for kind, names in _TAKES.items() if any(name in takes for name in names)]
     for kind, found in given.items():
         if found and kind not in kinds:
@@ -31,8 +31,8 @@ def check_kinds(model: Any, place: Place, given: Mapping[str, Any]) -> None:
 
 
 def check_tensors(model: Any, found: dict[str, torch.Tensor], file: str) -> dict[str, Any]:
-    """The tensors of a file. Raises TraceError where they are no arguments of the forward or do not fit each other."""
-    takes = parameters(model)
+    """The tensors of a file; raises TraceError if one is no argument of the forward, or if their shapes conflict."""
+    takes = forward_parameters(model)
     for name in found:
         if name not in takes:
             close = get_close_matches(name, list(takes), n=1, cutoff=0.6)
@@ -47,9 +47,8 @@ def check_tensors(model: Any, found: dict[str, torch.Tensor], file: str) -> dict
         raise TraceError(f"input_ids in {file} are {str(ids.dtype)[6:]}: write whole numbers.")
     if ids is not None and mask is not None and mask.shape != ids.shape:
         raise TraceError(f"attention_mask in {file} is {_shape(mask)} and input_ids {_shape(ids)}: make them alike.")
-    sizes = {
-        name: len(value) for name, value in found.items() if name in {*_AXES, *READS, *SEES, *LISTENS} and value.dim()
-    }
+    batched = {*_AXES, *TEXT_INPUTS, *IMAGE_INPUTS, *AUDIO_INPUTS}
+    sizes = {name: len(value) for name, value in found.items() if name in batched and value.dim()}
     if len(set(sizes.values())) > 1 and "image_grid_thw" not in found:
         told = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise TraceError(f"The batches in {file} differ ({told}): give as many rows of each.")
@@ -61,8 +60,11 @@ def _shape(value: torch.Tensor) -> str:
 
 
 def check_tokens(model: Any, inputs: Mapping[str, Any], place: Place) -> list[str]:
-    """Raise TraceError where a token is not in the vocabulary or has no position; what is to be said of their
-    number."""
+    """Raise TraceError if a token is outside the vocabulary or beyond the last position.
+
+    Returns:
+        A sentence for the user if the text is longer than the model was trained for, else nothing.
+    """
     ids = inputs.get("input_ids")
     if not isinstance(ids, torch.Tensor) or ids.numel() == 0:
         return []
@@ -77,7 +79,7 @@ def check_tokens(model: Any, inputs: Mapping[str, Any], place: Place) -> list[st
             f"There is no token {wrong}: the vocabulary of {place.name} has {size}, from 0: the "
             "tokenizer may be another model's."
         )
-    room, length = positions(model), ids.shape[-1]
+    room, length = max_positions(model), ids.shape[-1]
     if room is not None and length > room:
         raise TraceError(f"The text has {length} tokens, and {place.name} has positions for {room}: shorten it.")
     meant = getattr(model.config, "max_position_embeddings", None)
@@ -86,8 +88,8 @@ def check_tokens(model: Any, inputs: Mapping[str, Any], place: Place) -> list[st
     return []
 
 
-def positions(model: Any) -> int | None:
-    """For how many tokens a model that learned its positions, or made a table of them, has room."""
+def max_positions(model: Any) -> int | None:
+    """The longest sequence that the model's table of position embeddings allows; None if it has no such table."""
     room = []
     for name, module in model.named_modules():
         last = name.rsplit(".", 1)[-1]

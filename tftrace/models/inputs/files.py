@@ -1,4 +1,4 @@
-"""Pictures, sounds and tensors that a user has in files."""
+"""Reads a user's image, audio and tensor files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from ...errors import TraceError
-from ..source.failure import why
+from ..source.failure import reason
 
 
 def read_picture(name: str) -> Any:
-    """A picture in RGB, as Pillow has it."""
+    """Read an image file as an RGB image of Pillow; raises TraceError if it is none."""
     from PIL import Image
 
     path = _existing(name, "--image")
@@ -23,25 +23,25 @@ def read_picture(name: str) -> Any:
         with Image.open(path) as found:
             return found.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise TraceError(f"{name} is no picture that can be read ({why(error)}): give a PNG or JPEG file.") from error
+        raise TraceError(f"{name} cannot be read as an image ({reason(error)}): give a PNG or JPEG file.") from error
 
 
 def read_sound(name: str, rate: int) -> np.ndarray:
-    """A sound in one channel with `rate` samples a second (T), float32."""
+    """Read an audio file as one channel (T), float32, resampled to `rate` samples per second."""
     import soundfile
 
     path = _existing(name, "--audio")
     try:
         samples, given = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError, ValueError) as error:
-        raise TraceError(f"{name} is no sound that can be read: give a WAV, FLAC, OGG or MP3 file.") from error
+        raise TraceError(f"{name} cannot be read as a sound: give a WAV, FLAC, OGG or MP3 file.") from error
     if len(samples) == 0:
         raise TraceError(f"There is no sound in {name}: it has no samples.")
-    return resampled(samples.mean(1), given, rate)
+    return resample(samples.mean(1), given, rate)
 
 
-def resampled(samples: np.ndarray, given: int, rate: int) -> np.ndarray:
-    """The same sound at another rate: its spectrum, cut or padded with zeros."""
+def resample(samples: np.ndarray, given: int, rate: int) -> np.ndarray:
+    """Resample a sound (T) from `given` to `rate` samples per second, by truncating or zero-padding its spectrum."""
     if given == rate:
         return samples
     size = max(round(len(samples) * rate / given), 1)
@@ -50,7 +50,7 @@ def resampled(samples: np.ndarray, given: int, rate: int) -> np.ndarray:
 
 
 def read_tensors(name: str) -> dict[str, torch.Tensor]:
-    """Tensors by name from .json (nested lists), .npz or .safetensors; never anything that runs when it is read."""
+    """Read named tensors from .json (nested lists), .npz or .safetensors; formats that can run code are refused."""
     path = _existing(name, "--inputs")
     try:
         match path.suffix.lower():
@@ -62,11 +62,11 @@ def read_tensors(name: str) -> dict[str, torch.Tensor]:
             case ".json":
                 found = {key: _tensor(key, value) for key, value in _object(path).items()}
             case _:
-                raise TraceError(f"{name} is of no kind that --inputs reads: write .json, .npz or .safetensors.")
+                raise TraceError(f"--inputs cannot read {name}: write .json, .npz or .safetensors.")
     except TraceError:
         raise
     except Exception as error:  # a damaged file fails in as many ways as there are formats
-        raise TraceError(f"The tensors in {name} cannot be read ({why(error)}): write it again.") from error
+        raise TraceError(f"The tensors in {name} cannot be read ({reason(error)}): write it again.") from error
     if not found:
         raise TraceError(f"There are no tensors in {name}: name them as the arguments of the model's forward.")
     return found
@@ -80,11 +80,13 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _tensor(key: str, value: Any) -> torch.Tensor:
-    """Nested lists of numbers as a tensor: whole numbers as int64, others as float32."""
+    """Convert nested lists of numbers to a tensor: int64 for integers, else float32."""
     try:
         return torch.tensor(value)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise TraceError(f"{key!r} is no tensor ({why(error)}): write lists of numbers, all of one length.") from error
+        raise TraceError(
+            f"{key!r} is no tensor ({reason(error)}): write lists of numbers, all of one length."
+        ) from error
 
 
 def _existing(name: str, option: str) -> Path:

@@ -1,4 +1,4 @@
-"""Generating text: the options of the command as those of `generate`, and a model's own answer for its decoder."""
+"""Text generation: arguments for `generate`, and the model's own answer as the input of its decoder."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ...errors import TraceError
 from ..request import GenerationOptions, Request
 from ..source.failure import attempt
 from ..source.locate import Place
-from .compatibility import positions
-from .dummy import parameters
-from .forms import Forms
-from .make_inputs import Given, tokens
+from .compatibility import max_positions
+from .dummy import forward_parameters
+from .forms import InputForms
+from .make_inputs import ModelInputs, token_rows
 from .processing import Processing
 
-_ANSWER = 64  # tokens of a model's own answer, at the most
+_ANSWER = 64  # most tokens of a model's own answer
 
 
-def options_of(options: GenerationOptions) -> dict[str, Any]:
-    """Arguments of `generate`; nothing for a plain forward. Raises TraceError for numbers that mean nothing."""
+def generate_arguments(options: GenerationOptions) -> dict[str, Any]:
+    """The keyword arguments for `generate`; empty for a plain forward. Raises TraceError for invalid numbers."""
     said = {
         "temperature": options.temperature,
         "top_k": options.top_k,
@@ -45,8 +45,8 @@ def options_of(options: GenerationOptions) -> dict[str, Any]:
     return {"max_new_tokens": options.generate, "do_sample": sample} | chosen
 
 
-def check_writes(model: Any, place: Place, request: Request, given: Given) -> None:
-    """Raises TraceError where a model cannot generate, or has no room for that many tokens."""
+def check_can_generate(model: Any, place: Place, request: Request, given: ModelInputs) -> None:
+    """Raise TraceError if the model cannot generate, or has no positions for that many tokens."""
     count = request.generation.generate
     if count is None:
         return
@@ -57,7 +57,7 @@ def check_writes(model: Any, place: Place, request: Request, given: Given) -> No
             f"{place.name} ({type(model).__name__}) cannot generate: name a head that can with --task text-generation, "
             "or leave --generate out."
         )
-    ids, room = given.inputs.get("input_ids"), positions(model)
+    ids, room = given.inputs.get("input_ids"), max_positions(model)
     if ids is not None and room is not None and not model.config.is_encoder_decoder and ids.shape[-1] + count > room:
         raise TraceError(
             f"The text has {ids.shape[-1]} tokens and {count} are to follow, and {place.name} has positions for "
@@ -65,11 +65,22 @@ def check_writes(model: Any, place: Place, request: Request, given: Given) -> No
         )
 
 
-def give_decoder(model: Any, processing: Processing, place: Place, given: Given, answer: bool) -> None:
-    """Give an encoder–decoder's decoder the model's own answer: one forward then shows every step side by side.
+def add_decoder_input(model: Any, processing: Processing, place: Place, given: ModelInputs, answer: bool) -> None:
+    """Add `decoder_input_ids` (B, T) for an encoder–decoder: the model's own answer, or made-up tokens.
 
-    Where there is no answer to be had, it gets a first token and a few more."""
-    takes = parameters(model)
+    With the answer as input, one forward pass shows every step of the decoder side by side.
+
+    Args:
+        model: the model, on its device.
+        processing: its tokenizer, which names the tokens for the trace.
+        place: the source, for an error.
+        given: the inputs so far; changed in place.
+        answer: whether the model may be asked for its answer; pointless with random weights.
+
+    Raises:
+        TraceError: the model cannot generate from these inputs.
+    """
+    takes = forward_parameters(model)
     if not model.config.is_encoder_decoder or "decoder_input_ids" not in takes or not given.inputs:
         return
     if {"decoder_input_ids", "decoder_inputs_embeds", "labels"} & given.inputs.keys():
@@ -88,8 +99,8 @@ def give_decoder(model: Any, processing: Processing, place: Place, given: Given,
         takes["decoder_input_ids"].default is not None or type(model).__name__.endswith("Model") or model.can_generate()
     ):
         rows = next(len(value) for value in given.inputs.values() if isinstance(value, torch.Tensor))
-        given.inputs["decoder_input_ids"] = Forms(model).answer(rows)
-        given.said.append("The decoder is given its first token and seven made-up ones.")
+        given.inputs["decoder_input_ids"] = InputForms(model).decoder_ids(rows)
+        given.messages.append("The decoder is given its first token and seven made-up ones.")
     ids, tokenizer = given.inputs.get("decoder_input_ids"), processing.maybe_tokenizer
     if ids is not None and tokenizer is not None:
-        given.meta["decoder_tokens"] = tokens(tokenizer, ids)
+        given.meta["decoder_tokens"] = token_rows(tokenizer, ids)

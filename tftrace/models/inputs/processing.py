@@ -1,4 +1,4 @@
-"""The processors that were saved with a model: what turns a text, a picture or a sound into its inputs."""
+"""The processors saved with a model, which turn texts, images and sounds into its inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor
 
 from ...errors import TraceError
 from ..request import ModelOptions
-from ..source.failure import needed
+from ..source.failure import missing_requirement
 from ..source.locate import Place
 
 
@@ -21,23 +21,23 @@ class Processing:
 
     def __init__(self, place: Place, config: PreTrainedConfig, options: ModelOptions) -> None:
         self._place, self._config = place, config
-        self._said = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+        self._options = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
 
     @cached_property
-    def whole(self) -> Any:
-        """The processor of several modalities, if the model has one."""
+    def processor(self) -> Any:
+        """The processor for several modalities; None if the model has none."""
         try:
-            found = AutoProcessor.from_pretrained(self._place.where, **self._said)
-        except Exception:  # it may have parts all the same, which say themselves what is wrong with them
+            found = AutoProcessor.from_pretrained(self._place.path_or_id, **self._options)
+        except Exception:  # its parts may still load; if not, they raise an error of their own
             return None
         return found if isinstance(found, transformers.ProcessorMixin) else None
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer; raises TraceError where there is none with a vocabulary."""
-        found = getattr(self.whole, "tokenizer", None) or self._part(AutoTokenizer, "tokenizer", "--text")
+        """The tokenizer; raises TraceError if there is none with a vocabulary."""
+        found = getattr(self.processor, "tokenizer", None) or self._load_part(AutoTokenizer, "tokenizer", "--text")
         try:
-            bare = len(found) <= len(found.all_special_tokens)  # made from the config alone, without a vocabulary
+            bare = len(found) <= len(found.all_special_tokens)  # built from the config, without a vocabulary
         except (TypeError, NotImplementedError):
             bare = False
         if bare:
@@ -53,23 +53,23 @@ class Processing:
             return None
 
     @cached_property
-    def pictures(self) -> Any:
-        """The image processor."""
-        return getattr(self.whole, "image_processor", None) or self._part(
+    def image_processor(self) -> Any:
+        """The image processor; raises TraceError if there is none."""
+        return getattr(self.processor, "image_processor", None) or self._load_part(
             AutoImageProcessor, "image processor", "--image"
         )
 
     @cached_property
-    def sounds(self) -> Any:
-        """The feature extractor."""
-        found = getattr(self.whole, "feature_extractor", None)
-        return found or self._part(AutoFeatureExtractor, "feature extractor", "--audio")
+    def feature_extractor(self) -> Any:
+        """The feature extractor for sounds; raises TraceError if there is none."""
+        found = getattr(self.processor, "feature_extractor", None)
+        return found or self._load_part(AutoFeatureExtractor, "feature extractor", "--audio")
 
-    def _part(self, kind: Any, name: str, option: str) -> Any:
+    def _load_part(self, kind: Any, name: str, option: str) -> Any:
         try:
-            return kind.from_pretrained(self._place.where, **self._said)
-        except Exception as error:  # they fail in as many ways as there are libraries behind them
-            raise TraceError(needed(error, self._place) or self._missing(name, option)) from error
+            return kind.from_pretrained(self._place.path_or_id, **self._options)
+        except Exception as error:  # each underlying library has errors of its own
+            raise TraceError(missing_requirement(error, self._place) or self._missing(name, option)) from error
 
     def _missing(self, name: str, option: str) -> str:
         return (
@@ -79,10 +79,10 @@ class Processing:
 
 
 def text_inputs(processing: Processing, texts: Sequence[str], chat: bool, left: bool) -> dict[str, Any]:
-    """Tokens of texts, padded to a batch (B T), on the `left` for generation."""
+    """Tokenize texts into a padded batch (B, T); padding goes on the `left` for generation."""
     tokenizer = processing.tokenizer
     if chat:
-        texts = [chatted(tokenizer, [{"role": "user", "content": text}]) for text in texts]
+        texts = [apply_chat_template(tokenizer, [{"role": "user", "content": text}]) for text in texts]
     inputs = dict(
         tokenizer(list(texts), return_tensors="pt", add_special_tokens=not chat, **padding(tokenizer, texts, left))
     )
@@ -92,7 +92,7 @@ def text_inputs(processing: Processing, texts: Sequence[str], chat: bool, left: 
 
 
 def padding(tokenizer: Any, texts: Sequence[str], left: bool) -> dict[str, Any]:
-    """How texts of different lengths become one batch."""
+    """The tokenizer's arguments that pad several texts to one batch; raises TraceError if it has no padding token."""
     if len(texts) < 2:
         return {}
     if tokenizer.pad_token is None:
@@ -104,8 +104,8 @@ def padding(tokenizer: Any, texts: Sequence[str], left: bool) -> dict[str, Any]:
     return {"padding": True}
 
 
-def chatted(owner: Any, messages: list[dict[str, Any]]) -> str:
-    """Messages in the chat template of a tokenizer or processor."""
+def apply_chat_template(owner: Any, messages: list[dict[str, Any]]) -> str:
+    """Render messages with the chat template of a tokenizer or processor; raises TraceError if it has none."""
     if not getattr(owner, "chat_template", None):
         raise TraceError("The tokenizer has no chat template: leave --chat out.")
     said: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -113,13 +113,13 @@ def chatted(owner: Any, messages: list[dict[str, Any]]) -> str:
 
 
 def sound_inputs(processing: Processing, sounds: Sequence[np.ndarray], rate: int) -> dict[str, Any]:
-    """Features of sounds (B T), padded to a batch."""
-    extractor = processing.sounds
+    """Extract the features of sounds, padded to a batch whose first axis is B."""
+    extractor = processing.feature_extractor
     more = {"padding": True} if len(sounds) > 1 else {}
     return dict(extractor(list(sounds), sampling_rate=rate, return_tensors="pt", **more))
 
 
-def rate_of(processing: Processing) -> int:
-    """Samples a second that the model was made for."""
-    found = getattr(processing.sounds, "sampling_rate", None)
+def sampling_rate(processing: Processing) -> int:
+    """The sampling rate that the model expects, in samples per second."""
+    found = getattr(processing.feature_extractor, "sampling_rate", None)
     return found if isinstance(found, int) and found > 0 else 16_000

@@ -1,4 +1,4 @@
-"""Running a model that has shapes but no numbers: torch's meta device, where even 70 billion weights take no memory."""
+"""Runs a model on torch's meta device, which tracks shapes without numbers: 70 billion weights take no memory there."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _NUMBER, _NONZERO = torch.ops.aten._local_scalar_dense.default, torch.ops.aten.n
 _GROUPED, _INDEX = getattr(torch.ops.aten, "_grouped_mm", None), torch.ops.aten.index.Tensor
 
 
-def numberless(model: torch.nn.Module) -> bool:
-    """Whether a model has shapes alone; a weight that was made in an odd way may have numbers all the same."""
+def has_only_shapes(model: torch.nn.Module) -> bool:
+    """Whether a model has shapes only; a single weight may have numbers nonetheless."""
     return any(one.is_meta for one in model.parameters())
 
 
-class Shapes(_Mode):  # type: ignore[misc]
-    """While it is entered, a forward can run on a model of the meta device, whatever it asks of numbers.
+class ShapesOnly(_Mode):  # type: ignore[misc]
+    """A dispatch mode in which a model on the meta device can run even if its code reads values.
 
-    A number that is asked for is 0 (or False): most models look whether a mask hides anything. Where the numbers would
-    say how many are picked, all are. What the code makes on the CPU beside has its shape only."""
+    A value that the code reads is 0 (or False): most models only ask whether a mask hides anything. If values would
+    decide how many elements are selected, all are. CPU tensors that the code mixes in contribute their shape only."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         flat, form = tree_flatten((args, kwargs or {}))
@@ -41,13 +41,13 @@ class Shapes(_Mode):  # type: ignore[misc]
         if any(not one.is_meta for one in tensors):
             flat = [one.to("meta") if isinstance(one, torch.Tensor) else one for one in flat]
         args, kwargs = tree_unflatten(flat, form)
-        if kwargs.get("device") is not None:  # there are no numbers to bring anywhere
+        if kwargs.get("device") is not None:  # there are no numbers to move
             kwargs["device"] = torch.device("meta")
         return func(*args, **kwargs)
 
 
 def _picked(index: Any) -> list[Any]:
-    """An index with the positions that a mask picks, which are all, in its place."""
+    """The index with each mask replaced by the positions that it selects, which here are all."""
     found: list[Any] = []
     for one in index:
         if one is not None and one.dtype in (torch.bool, torch.uint8):

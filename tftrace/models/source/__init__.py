@@ -1,1 +1,1 @@
-"""Which model a user means, with its config and class, and what may go wrong on the way to it."""
+"""Finds the model that a user means: its location, config and class, and a readable error for what may go wrong."""

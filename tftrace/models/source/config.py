@@ -1,4 +1,4 @@
-"""The config of a model, and what `--set key=value` changes in it."""
+"""Loads a model's config and applies `--set key=value` to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from ...errors import TraceError
 from ..request import ModelOptions
-from .failure import attempt, why
+from .failure import attempt, reason
 from .locate import Place
 
 _KINDS = {
@@ -21,45 +21,45 @@ _KINDS = {
     "list": "a list such as [1, 2]", "dict": 'an object such as {"a": 1}',
 }  # fmt: skip
 
-_USUAL = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")  # those that most configs have
+_USUAL = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")  # fields that most configs have
 
 
 def load_config(place: Place, options: ModelOptions) -> PreTrainedConfig:
-    """The config that the place holds, changed by `options.settings`. Raises TraceError for a setting that is none."""
+    """Load the config and apply `options.settings` to it; raises TraceError for a setting that it does not take."""
     hint = "check its config.json" if place.local else "check the name, or name a local folder or demo:bert"
     said = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     config: PreTrainedConfig = attempt(
-        lambda: AutoConfig.from_pretrained(place.where, **said),
+        lambda: AutoConfig.from_pretrained(place.path_or_id, **said),
         place,
         f"There is no model {place.name!r} that can be loaded",
         hint,
     )
     if not options.settings:
         return config
-    wanted = [_setting(config, said) for said in options.settings]
-    return _changed(config, wanted)
+    wanted = [_parse_setting(config, said) for said in options.settings]
+    return _apply_settings(config, wanted)
 
 
-def _setting(config: PreTrainedConfig, said: str) -> tuple[list[str], Any]:
-    """`text_config.num_hidden_layers=2` as the path of a field, by its own name, and a value of its type."""
+def _parse_setting(config: PreTrainedConfig, said: str) -> tuple[list[str], Any]:
+    """Parse `text_config.num_hidden_layers=2` into the field's path, under its canonical name, and a typed value."""
     name, equals, value = said.partition("=")
     if not equals or not name.strip():
         raise TraceError(f"--set takes key=value, such as num_hidden_layers=2, not {said!r}.")
     *above, key = name.strip().split(".")
     holder: Any = config
     for at, part in enumerate(above):
-        inner = getattr(holder, part, None) if part in _names(holder) else None
+        inner = getattr(holder, part, None) if part in _field_names(holder) else None
         if not isinstance(inner, (PreTrainedConfig, dict)):
-            raise TraceError(_unknown(config, holder, ".".join(above[: at + 1]), part))
+            raise TraceError(_unknown_field(config, holder, ".".join(above[: at + 1]), part))
         holder = inner
-    if key not in _names(holder):
-        raise TraceError(_unknown(config, holder, name.strip(), key))
+    if key not in _field_names(holder):
+        raise TraceError(_unknown_field(config, holder, name.strip(), key))
     key = getattr(holder, "attribute_map", {}).get(key, key)
-    return [*above, key], _typed(holder, key, value.strip())
+    return [*above, key], _convert(holder, key, value.strip())
 
 
-def _names(holder: Any) -> set[str]:
-    """What a config can be asked for."""
+def _field_names(holder: Any) -> set[str]:
+    """The fields of a config that can be set."""
     if isinstance(holder, dict):
         return set(holder)
     declared = {one.name for one in fields(holder)} if is_dataclass(holder) else set()
@@ -70,11 +70,11 @@ def _names(holder: Any) -> set[str]:
     }
 
 
-def _unknown(config: PreTrainedConfig, holder: Any, path: str, key: str) -> str:
-    """There is no such field; what comes nearest, in the part where it was looked for or in another one."""
-    known = _names(holder)
+def _unknown_field(config: PreTrainedConfig, holder: Any, path: str, key: str) -> str:
+    """The error for an unknown field, with the most similar fields of this config or of one nested in it."""
+    known = _field_names(holder)
     parts = {name: part for name, part in vars(config).items() if isinstance(part, (PreTrainedConfig, dict))}
-    within = [f"{name}.{key}" for name, part in sorted(parts.items()) if holder is config and key in _names(part)]
+    within = [f"{name}.{key}" for name, part in sorted(parts.items()) if holder is config and key in _field_names(part)]
     close = get_close_matches(key, sorted(known), n=2, cutoff=0.7) or [n for n in sorted(known) if key in n or n in key]
     prefix = path[: -len(key)]
     names = within or [prefix + name for name in close[:2]]
@@ -85,13 +85,13 @@ def _unknown(config: PreTrainedConfig, holder: Any, path: str, key: str) -> str:
     return f"There is no `{path}` in the config of {config.model_type}: there are {', '.join(usual)}{more}."
 
 
-def _typed(holder: Any, key: str, said: str) -> Any:
-    """The value in the type that the config's field has."""
+def _convert(holder: Any, key: str, said: str) -> Any:
+    """Convert the text of a setting to the type of the config's field; raises TraceError if it does not fit."""
     try:
         value = json.loads({"True": "true", "False": "false", "None": "null"}.get(said, said))
     except ValueError:
         value = said
-    accepted = _accepted(holder, key)
+    accepted = _accepted_types(holder, key)
     present: Any = holder.get(key) if isinstance(holder, dict) else getattr(holder, key, None)
     if all(type(number) in (int, float) for number in (value, present)) and value < 0 < present and key[-3:] != "_id":
         raise TraceError(f"`{key}` cannot be negative, as in {said!r}.")
@@ -106,8 +106,8 @@ def _typed(holder: Any, key: str, said: str) -> Any:
     raise TraceError(f"`{key}` takes {words or 'another kind of value'}, not {said!r}.")
 
 
-def _accepted(holder: Any, key: str) -> set[str]:
-    """Names of the types that a field takes: as it is declared, else that of its present value; none: anything."""
+def _accepted_types(holder: Any, key: str) -> set[str]:
+    """Names of the types that a field takes, by its declaration or else its present value; empty for any type."""
     if is_dataclass(holder):
         for one in fields(holder):
             if one.name == key:
@@ -117,20 +117,20 @@ def _accepted(holder: Any, key: str) -> set[str]:
     return set() if present is None else {type(present).__name__}
 
 
-def _changed(config: PreTrainedConfig, wanted: Sequence[tuple[list[str], Any]]) -> PreTrainedConfig:
-    """The config made anew from its own numbers, so that what it derives from them follows."""
+def _apply_settings(config: PreTrainedConfig, wanted: Sequence[tuple[list[str], Any]]) -> PreTrainedConfig:
+    """Rebuild the config with the settings applied, so that derived fields follow."""
     told = ", ".join(f"{'.'.join(path)}={json.dumps(value)}" for path, value in wanted)
     data = config.to_dict()
     for path, value in wanted:
         part = data
         for step in path[:-1]:
             part = part[step]
-        _follow(part, path[-1], value, {path[-1] for path, _ in wanted})
+        _update_derived(part, path[-1], value, {path[-1] for path, _ in wanted})
         part[path[-1]] = value
     try:
         made: PreTrainedConfig = type(config).from_dict(data)
     except Exception as error:  # each config validates in its own way
-        raise TraceError(f"--set {told} does not make a config of {config.model_type} ({why(error)}).") from error
+        raise TraceError(f"--set {told} does not make a config of {config.model_type} ({reason(error)}).") from error
     _check_heads(made, told)
     for path, value in wanted:
         kept: Any = made
@@ -145,7 +145,7 @@ def _changed(config: PreTrainedConfig, wanted: Sequence[tuple[list[str], Any]]) 
 
 
 def _check_heads(config: PreTrainedConfig, told: str) -> None:
-    """Several heads of queries share one of keys: models find only when they run that they cannot."""
+    """Raise TraceError if the key/value heads do not divide the query heads; a model would fail only when it runs."""
     heads, shared = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
     if isinstance(heads, int) and isinstance(shared, int) and (shared < 1 or heads % shared):
         raise TraceError(
@@ -162,8 +162,8 @@ _HIDDEN = ("hidden_size", "d_model", "n_embd")
 _HEADS = ("num_attention_heads", "n_head", "num_heads")
 
 
-def _follow(part: dict[str, Any], key: str, value: Any, chosen: set[str]) -> None:
-    """What was derived from a number follows it: lists with an entry a layer, the size of a head, the labels."""
+def _update_derived(part: dict[str, Any], key: str, value: Any, chosen: set[str]) -> None:
+    """Update what depends on a changed field: lists with an entry per layer, the size of a head, the labels."""
     old = part.get(key)
     if key in _LAYERS and isinstance(old, int) and isinstance(value, int) and old > 0:
         for name, entries in part.items():

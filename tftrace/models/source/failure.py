@@ -1,4 +1,4 @@
-"""The many errors of transformers and the hub, each as one sentence that says what to do next."""
+"""Turns the many errors of transformers and the hub into one sentence each that says what to do next."""
 
 from __future__ import annotations
 
@@ -15,24 +15,31 @@ _WHOLE = "check that the files are whole"
 
 
 def attempt(work: Callable[[], _Made], place: Place, failed: str, hint: str = _WHOLE) -> _Made:
-    """Run a loader of transformers; whatever it raises becomes a TraceError."""
+    """Run a loader of transformers and turn whatever it raises into a TraceError.
+
+    Args:
+        work: the loader.
+        place: the source that is loaded.
+        failed: the beginning of the sentence, such as "The weights of x cannot be loaded".
+        hint: its end, what to do about it.
+    """
     try:
         return work()
     except TraceError:
         raise
-    except Exception as error:  # loaders fail in as many ways as there are libraries behind them
-        raise as_sentence(error, place, failed, hint) from error
+    except Exception as error:  # each underlying library has errors of its own
+        raise to_trace_error(error, place, failed, hint) from error
 
 
-def as_sentence(error: Exception, place: Place, failed: str, hint: str = _WHOLE) -> TraceError:
-    """`failed`, the reason and a `hint`; or a better sentence, where the reason is a well-known one."""
+def to_trace_error(error: Exception, place: Place, failed: str, hint: str = _WHOLE) -> TraceError:
+    """A TraceError that says what failed, why, and what to do; well-known errors have a sentence of their own."""
     if isinstance(error, MemoryError):
-        return TraceError(f"{failed}: the memory did not suffice; --random --set num_hidden_layers=2 takes less.")
-    return TraceError(known(error, place) or f"{failed} ({why(error)}): {hint}.")
+        return TraceError(f"{failed}: there was not enough memory; --random --set num_hidden_layers=2 takes less.")
+    return TraceError(known_failure(error, place) or f"{failed} ({reason(error)}): {hint}.")
 
 
-def why(error: BaseException) -> str:
-    """The first line of an error that says something, without what does not belong into a sentence."""
+def reason(error: BaseException) -> str:
+    """The first telling line of an error, trimmed so that it fits into a sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and re.match(r"Validation error for|Class validation error", lines[0]) and len(lines) > 1:
         lines = [re.sub(r"^\w+Error: ", "", lines[1])]
@@ -46,8 +53,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def known(error: BaseException, place: Place) -> str | None:
-    """The sentence for an error that has a name or a wording of its own."""
+def known_failure(error: BaseException, place: Place) -> str | None:
+    """The sentence for a well-known error; None for any other."""
     kinds = {type(one).__name__ for one in _chain(error)}
     said = " ".join(str(one) for one in _chain(error))
     name = place.name
@@ -72,23 +79,23 @@ def known(error: BaseException, place: Place) -> str | None:
             f"There is no model {name!r} here, and the hub cannot be reached: check the network, or name a local "
             "folder or demo:bert."
         )
-    return needed(error, place)
+    return missing_requirement(error, place)
 
 
-def needed(error: BaseException, place: Place) -> str | None:
-    """The sentence for what a model needs beside its own files: trust in its code, or a library."""
+def missing_requirement(error: BaseException, place: Place) -> str | None:
+    """The sentence for what a model needs beside its files, trust in its code or a library; None if it is neither."""
     if any("trust_remote_code" in str(one) for one in _chain(error)):
         return (
             f"{place.name} needs Python code that comes with it: read that code, and if you trust it add "
             "--trust-remote-code."
         )
-    if missing := _library(error):
+    if missing := _missing_library(error):
         return f"{place.name} needs the library {missing}: 'pip install {missing}' adds it."
     return None
 
 
-def _library(error: BaseException) -> str | None:
-    """The library that is not installed, if that is what went wrong."""
+def _missing_library(error: BaseException) -> str | None:
+    """The library whose absence caused the error; None if that was not the cause."""
     for one in _chain(error):
         if not isinstance(one, ImportError):
             continue

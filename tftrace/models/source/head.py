@@ -1,4 +1,4 @@
-"""Which class of transformers a config is loaded as: the one it was saved from, or the one with the wanted head."""
+"""Chooses the class of transformers to load: the one that was saved, or the one with the requested head."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ TASKS = {
     "text-to-speech": "TextToSpectrogram|TextToWaveform",
     "mask-generation": "MaskGeneration",
 }
-# What is tried, in this order, for a config that does not say what it was saved from.
+# Heads that are tried, in this order, if the config does not name the class that was saved.
 _USUAL = ("Seq2SeqLM", "SpeechSeq2Seq", "ImageTextToText", "CausalLM")
 _PREFIX = "AutoModelFor"
 
 
 def model_class(config: PreTrainedConfig, request: Request, place: Place) -> Any:
-    """The class to load the config as: one of transformers, or an auto class where the code comes with the model.
+    """Choose the class to load: one of transformers, or an auto class if the model brings its own code.
 
     Raises TraceError for a task or head that the model does not have."""
     options = request.model
@@ -62,21 +62,21 @@ def model_class(config: PreTrainedConfig, request: Request, place: Place) -> Any
     if options.task is not None:
         heads = TASKS.get(options.task.lower())
         if heads is None:
-            raise TraceError(f"There is no task {options.task!r}{_close(options.task, list(TASKS))}.")
-        return _with_head(config, heads.split("|"), options.task, place)
+            raise TraceError(f"There is no task {options.task!r}{_suggestion(options.task, list(TASKS))}.")
+        return _class_with_head(config, heads.split("|"), options.task, place)
     if options.head is not None:
-        return _named(config, options.head) or _with_head(config, [options.head], options.head, place)
+        return _class_named(config, options.head) or _class_with_head(config, [options.head], options.head, place)
     for name in config.architectures or []:
-        found = _named(config, name)
+        found = _class_named(config, name)
         if found is not None:
             return found
-    if options.trust_remote_code and (auto := _remote(config)):
+    if options.trust_remote_code and (auto := _remote_auto_class(config)):
         return auto
-    return _guess(config, request.generation.generate is not None)
+    return _default_class(config, request.generation.generate is not None)
 
 
-def _named(config: PreTrainedConfig, name: str) -> Any:
-    """The model class of this name; a config may come from anyone and name anything."""
+def _class_named(config: PreTrainedConfig, name: str) -> Any:
+    """The model class of this name, or None; a config may come from anyone and name anything."""
     found: Any = getattr(transformers, name, None) if name.isidentifier() and not name.startswith("Auto") else None
     if not inspect.isclass(found) or not issubclass(found, PreTrainedModel) or found is PreTrainedModel:
         return None
@@ -84,33 +84,37 @@ def _named(config: PreTrainedConfig, name: str) -> Any:
     return found if kind is None or isinstance(config, kind) else None
 
 
-def _with_head(config: PreTrainedConfig, heads: list[str], said: str, place: Place) -> Any:
-    """The model's class that has the first of these heads that there is."""
-    autos = _autos()
+def _class_with_head(config: PreTrainedConfig, heads: list[str], given: str, place: Place) -> Any:
+    """The class with the first of these heads that the model has; raises TraceError if it has none of them."""
+    autos = _auto_classes()
     for head in heads:
         head = re.sub(r"^(AutoModel)?(For)?", "", head)
         name = "AutoModel" if head.lower() in ("none", "base", "") else _PREFIX + head
         auto = next((autos[key] for key in autos if key.lower() == name.lower()), None)
         if auto is None:
             continue
-        found = _of(auto, config)
+        found = _mapped_class(auto, config)
         if found is not None:
             return found
-    has = [name.removeprefix(_PREFIX) for name, auto in autos.items() if name != "AutoModel" and _of(auto, config)]
+    has = [
+        name.removeprefix(_PREFIX)
+        for name, auto in autos.items()
+        if name != "AutoModel" and _mapped_class(auto, config)
+    ]
     known = [key.removeprefix(_PREFIX).lower() for key in autos]
     if all(re.sub(r"^(AutoModel)?(For)?", "", head).lower() not in known for head in heads):
-        raise TraceError(f"There is no head {said!r}{_close(said, has)}.")
+        raise TraceError(f"There is no head {given!r}{_suggestion(given, has)}.")
     there = f"it has {', '.join(has)}" if has else "it has none but its own"
-    raise TraceError(f"{place.name} ({config.model_type}) has no head for {said}: {there}.")
+    raise TraceError(f"{place.name} ({config.model_type}) has no head for {given}: {there}.")
 
 
-def _autos() -> dict[str, Any]:
-    """The auto classes by their names."""
+def _auto_classes() -> dict[str, Any]:
+    """The auto classes of transformers by name."""
     return {name: found for name, found in vars(modeling_auto).items() if re.fullmatch(r"AutoModel(For\w+)?", name)}
 
 
-def _of(auto: Any, config: PreTrainedConfig) -> Any:
-    """What an auto class makes of this config, if anything."""
+def _mapped_class(auto: Any, config: PreTrainedConfig) -> Any:
+    """The class that an auto class maps this config to, or None."""
     mapping = getattr(auto, "_model_mapping", None)
     try:
         found = mapping[type(config)] if mapping is not None and type(config) in mapping else None
@@ -119,26 +123,29 @@ def _of(auto: Any, config: PreTrainedConfig) -> Any:
     return found[0] if isinstance(found, (tuple, list)) else found
 
 
-def _remote(config: PreTrainedConfig) -> Any:
-    """The auto class under which a model with code of its own has registered, its own head before the bare model."""
-    known, autos = getattr(config, "auto_map", None) or {}, _autos()
+def _remote_auto_class(config: PreTrainedConfig) -> Any:
+    """The auto class for a model that brings its own code, preferably one with a head; None if there is none."""
+    known, autos = getattr(config, "auto_map", None) or {}, _auto_classes()
     names = sorted((name for name in known if name in autos), key=lambda name: (name == "AutoModel", name))
     own = [name for name in names if str(known[name]).rsplit(".", 1)[-1] in (config.architectures or [])]
     return autos[(own or names)[0]] if names else None
 
 
-def _guess(config: PreTrainedConfig, generating: bool) -> Any:
-    """For a config that says nothing: a model that writes, if that is what the type is for, else the bare model."""
-    masked = _of(transformers.AutoModelForMaskedLM, config) is not None and not config.is_encoder_decoder
+def _default_class(config: PreTrainedConfig, generating: bool) -> Any:
+    """The default class: one that generates text if the architecture is meant for it, else the bare model."""
+    masked = _mapped_class(transformers.AutoModelForMaskedLM, config) is not None and not config.is_encoder_decoder
     for head in _USUAL:
-        found = _of(getattr(transformers, _PREFIX + head), config)
+        found = _mapped_class(getattr(transformers, _PREFIX + head), config)
         if found is not None and (generating or not masked):
             return found
-    return _of(AutoModel, config) or next(filter(None, (_of(auto, config) for auto in _autos().values())), AutoModel)
+    return _mapped_class(AutoModel, config) or next(
+        filter(None, (_mapped_class(auto, config) for auto in _auto_classes().values())), AutoModel
+    )
 
 
-def _close(said: str, known: list[str]) -> str:
-    close = get_close_matches(said.lower(), [name.lower() for name in known], n=2, cutoff=0.6)
+def _suggestion(given: str, known: list[str]) -> str:
+    """The end of an error about an unknown name: similar names, or all of them."""
+    close = get_close_matches(given.lower(), [name.lower() for name in known], n=2, cutoff=0.6)
     names = [name for name in known if name.lower() in close]
     if names:
         return f": did you mean {' or '.join(names)}?".rstrip("?") + ""

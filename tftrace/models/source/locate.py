@@ -1,4 +1,4 @@
-"""Where a source is: a demo, a local folder, a config file, or an id on the hub."""
+"""Locates a source: a demo, a local folder, a config file, or an id on the hub."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..request import Request
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A source that was found, or that the hub may have."""
+    """Where a model is loaded from: a folder or file that exists, or an id that the hub may know."""
 
     name: str  # as the user gave it
-    where: str  # path or hub id, for transformers
+    path_or_id: str  # what transformers loads from
     local: bool
-    text: str | None = None  # what a demo is run on, if nothing is said
+    text: str | None = None  # a demo's default input
 
 
 def locate(request: Request) -> Place:
-    """Find the source. Raises TraceError for a folder without a model and a path to nothing."""
+    """Locate the source; raises TraceError for a path that does not exist or holds no model."""
     source, options = request.source, request.model
     if options.config is not None:
         if not options.untrained:
@@ -38,7 +38,7 @@ def locate(request: Request) -> Place:
             raise TraceError(_no_config(source, path))
         return Place(source, str(path), True)
     if path.is_file() and path.suffix == ".json":
-        raise TraceError(f"{source} is a file: to build a model from a config alone, say --random --config {source}.")
+        raise TraceError(f"{source} is a file: to build a model from a config alone, use --random --config {source}.")
     if path.exists() or source.startswith((".", "/", "~")):
         raise TraceError(f"{source} is not a folder with a model: name a folder, a hub id, or demo:bert.")
     return Place(source, source, False)

@@ -1,1 +1,1 @@
-"""How a config becomes a model with weights, and what it needs for that."""
+"""Builds the model from its config and weights, after checking device, libraries and memory."""

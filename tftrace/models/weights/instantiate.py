@@ -1,4 +1,4 @@
-"""A config becomes a model: with the weights that were saved, with random ones, or with none at all."""
+"""Builds a model from its config: with saved weights, with random ones, or with shapes only."""
 
 from __future__ import annotations
 
@@ -15,44 +15,57 @@ from transformers.activations import ACT2FN
 
 from ...errors import TraceError
 from ..request import ModelOptions
-from ..source.failure import as_sentence, attempt, why
+from ..source.failure import attempt, reason, to_trace_error
 from ..source.locate import Place
-from .machine import check_attention, check_device, quantization
+from .machine import check_attention, check_device, quantization_config
 from .memory import check_memory
 
-_NAMED = 4  # groups of weights named in a sentence
+_NAMED = 4  # most groups of weights that a message names
 
 
 def build(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions) -> tuple[Any, list[str]]:
-    """The model in evaluation mode, and what is to be said of its weights.
+    """Build the model.
 
-    Raises TraceError for settings that make no model, weights that do not fit into memory or cannot be read, and
-    devices and libraries that are not there."""
+    Args:
+        place: where config and weights come from.
+        kind: the class to instantiate.
+        config: the config, with the user's settings applied.
+        options: how to build the model and where to put it.
+
+    Returns:
+        The model in evaluation mode, and messages about its weights for the user.
+
+    Raises:
+        TraceError: the settings make no valid model, the weights cannot be read or do not fit into memory, or a device
+            or library is missing.
+    """
     check_device(options)
     check_attention(options)
-    quantized = quantization(options)
+    quantized = quantization_config(options)
 
     def empty() -> Any:
-        return _made(place, kind, config, options, "meta")
+        return _from_config(place, kind, config, options, "meta")
 
     if options.settings and not options.untrained:
-        empty()  # settings that make no model are found before weights are read
+        empty()  # invalid settings should be found before weights are read
     if options.shapes_only:
-        return empty().to("meta").eval(), []  # some make a weight with numbers all the same
+        return empty().to("meta").eval(), []  # some models create a weight elsewhere nonetheless
     check_memory(place, config, empty, options)
     said: list[str] = []
     if options.random:
         torch.manual_seed(options.seed)
-        model = _made(place, kind, config, options)
+        model = _from_config(place, kind, config, options)
     else:
-        model, said = _read(place, kind, config, options, quantized)
+        model, said = _from_pretrained(place, kind, config, options, quantized)
     if options.device_map is None and quantized is None and options.device != "cpu":
         model = attempt(lambda: model.to(options.device), place, f"{place.name} cannot be put on {options.device}")
     return model.eval(), said
 
 
-def _made(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions, device: str | None = None) -> Any:
-    """The model from its config alone; on the meta device it takes no memory."""
+def _from_config(
+    place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions, device: str | None = None
+) -> Any:
+    """Build the model from its config alone; on the meta device it takes no memory."""
     told = " ".join(f"--set {said}" for said in options.settings)
     failed = f"{told} makes no model of {place.name}" if told else f"The config of {place.name} makes no model"
     auto = kind.__module__.startswith("transformers.models.auto")
@@ -70,14 +83,14 @@ def _made(place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptio
             close = get_close_matches(str(error.args[0]), list(ACT2FN), n=2, cutoff=0.5)
             hint = f": did you mean {' or '.join(map(repr, close))}?" if close else "."
             raise TraceError(f"{failed}: there is no {error.args[0]!r} to choose{hint}") from error
-        except Exception as error:  # each model checks its config in its own way
-            if options.attn is not None and _about_attention(error):
+        except Exception as error:  # each model validates its config in its own way
+            if options.attn is not None and _is_attention_error(error):
                 raise TraceError(_no_attention(place, options.attn, error)) from error
             hint = "choose other values" if told else "check its numbers"
-            raise as_sentence(error, place, failed, hint) from error
+            raise to_trace_error(error, place, failed, hint) from error
 
 
-def _read(
+def _from_pretrained(
     place: Place, kind: Any, config: PreTrainedConfig, options: ModelOptions, quantized: Any
 ) -> tuple[Any, list[str]]:
     said: dict[str, Any] = {
@@ -96,59 +109,59 @@ def _read(
     if quantized is not None:
         said["quantization_config"] = quantized
         said.setdefault("device_map", options.device)
-    torch.manual_seed(options.seed)  # for weights that are not among those that were saved
+    torch.manual_seed(options.seed)  # for weights that are not in the file
     failed = f"The weights of {place.name} cannot be loaded"
     try:
-        model, info = kind.from_pretrained(place.where, **said)
-    except Exception as error:  # as many ways as there are libraries behind it
-        if options.attn is not None and _about_attention(error):
+        model, info = kind.from_pretrained(place.path_or_id, **said)
+    except Exception as error:  # each underlying library has errors of its own
+        if options.attn is not None and _is_attention_error(error):
             raise TraceError(_no_attention(place, options.attn, error)) from error
         if "no file named" in str(error) or "does not appear to have a file named" in str(error):
             raise TraceError(
                 f"{place.name} has a config but no weights: --random gives it random ones, --shapes-only runs without."
             ) from error
-        raise as_sentence(error, place, failed) from error
-    told = _differences(info)
+        raise to_trace_error(error, place, failed) from error
+    told = _describe_differences(info)
     if options.quantize is not None:
-        count = sum(map(_quantized, model.modules()))
+        count = sum(map(_is_quantized, model.modules()))
         layers = f"{count} layer{'s' if count != 1 else ''}" if count else "nothing, as it knows no layer of this model"
         told.append(f"Quantised by {options.quantize}: {layers}.")
     return model, told
 
 
-def _quantized(module: torch.nn.Module) -> bool:
-    """Whether a module holds its weight in another form than numbers of floating point."""
+def _is_quantized(module: torch.nn.Module) -> bool:
+    """Whether a module stores its weight in anything but floating-point numbers."""
     weight = module._parameters.get("weight")
     plain = weight is None or (type(weight.data) is torch.Tensor and weight.is_floating_point())
     return not plain or type(module).__module__.startswith(("optimum.quanto", "bitsandbytes"))
 
 
-def _about_attention(error: Exception) -> bool:
+def _is_attention_error(error: Exception) -> bool:
     return bool(
         re.search(r"attn_implementation|attention implementation|flash_attn|FlashAttention|_supports_", str(error))
     )
 
 
 def _no_attention(place: Place, attn: str, error: Exception) -> str:
-    return f"{place.name} cannot run with --attn {attn} ({why(error)}): eager always works, sdpa nearly always."
+    return f"{place.name} cannot run with --attn {attn} ({reason(error)}): eager always works, sdpa nearly always."
 
 
-def _differences(info: Any) -> list[str]:
-    """What of the saved weights was not used, and what there was none for."""
+def _describe_differences(info: Any) -> list[str]:
+    """Sentences on saved weights that were not used, and on weights of the model that were not saved."""
     missing, unexpected = info.get("missing_keys") or (), info.get("unexpected_keys") or ()
     mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info.get("mismatched_keys") or ()]
     said = []
     if unexpected:
-        said.append(f"Dropped, as the model has no place for them: {_grouped(unexpected)}.")
+        said.append(f"Dropped, as the model has no place for them: {_by_layer(unexpected)}.")
     if mismatched:
-        said.append(f"Newly initialised, as their shapes differ from those saved: {_grouped(mismatched)}.")
+        said.append(f"Newly initialised, as their shapes differ from those saved: {_by_layer(mismatched)}.")
     if fresh := set(missing) - set(mismatched):
-        said.append(f"Newly initialised, as none were saved: {_grouped(fresh)}.")
+        said.append(f"Newly initialised, as none were saved: {_by_layer(fresh)}.")
     return said
 
 
-def _grouped(names: Iterable[str]) -> str:
-    """`encoder.layer.1 (16 weights), classifier (2)`: by layer, or by module."""
+def _by_layer(names: Iterable[str]) -> str:
+    """Group weights by layer, or else by module: `encoder.layer.1 (16 weights), classifier (2 weights)`."""
     groups = Counter(re.match(r"(.*?\.\d+(?=\.)|.*(?=\.)|.*)", name)[0] for name in sorted(names))  # type: ignore[index]
     told = [f"{group} ({count} weight{'s' if count != 1 else ''})" for group, count in groups.items()]
     return ", ".join(told[:_NAMED]) + (f" and {len(told) - _NAMED} more" if len(told) > _NAMED else "")

@@ -1,4 +1,4 @@
-"""What a model runs on and with: the device, the attention, the library that quantises; asked before it is loaded."""
+"""Checks before loading that the device, the attention implementation and the quantisation library are available."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_device(options: ModelOptions) -> None:
     except RuntimeError:
         raise TraceError(f"There is no device {options.device!r}: name cpu, cuda, cuda:1, mps, ….") from None
     if device.type == "meta":
-        raise TraceError("--device meta is --shapes-only: say that.")
+        raise TraceError("For --device meta use --shapes-only.")
     there = {"cpu"}
     if torch.accelerator.is_available() and (current := torch.accelerator.current_accelerator()) is not None:
         there.add(current.type)
@@ -34,15 +34,15 @@ def check_device(options: ModelOptions) -> None:
 
 
 def check_attention(options: ModelOptions) -> None:
-    """Raise TraceError for an attention that transformers does not know; a kernel of the hub has a `/` in its name."""
+    """Raise TraceError for an unknown attention implementation; names with a `/` are kernels on the hub."""
     said, known = options.attn, ["eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()]
     if said is not None and said not in known and "/" not in said:
         plain = [name for name in known if "|" not in name]
         raise TraceError(f"There is no attention {said!r}: choose {', '.join(plain)}.")
 
 
-def quantization(options: ModelOptions) -> Any:
-    """The config of a quantisation, or None. Raises TraceError where its library is missing."""
+def quantization_config(options: ModelOptions) -> Any:
+    """The quantisation config for transformers, or None; raises TraceError if its library is missing."""
     if options.device_map is not None and find_spec("accelerate") is None:
         raise TraceError("--device-map needs the library accelerate: 'pip install accelerate' adds it.")
     if options.quantize is None:

@@ -1,4 +1,4 @@
-"""Whether a model's weights fit into memory, before they are loaded."""
+"""Checks before loading that a model's weights fit into memory."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ...errors import TraceError
 from ..request import ModelOptions
 from ..source.locate import Place
 
-_SPARE = 256 << 20  # bytes that the run itself takes, at the least
-_HEADER = 100 << 20  # bytes of a header that a safetensors file may have
+_SPARE = 256 << 20  # bytes reserved for the run itself
+_HEADER = 100 << 20  # most bytes of a safetensors header
 _WIDTHS = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
-_QUANTIZED = {"8bit": 1.0, "int8": 1.0, "4bit": 0.5, "int4": 0.5}  # bytes of a number
+_QUANTIZED = {"8bit": 1.0, "int8": 1.0, "4bit": 0.5, "int4": 0.5}  # bytes per weight
 
 
 def check_memory(place: Place, config: PreTrainedConfig, empty: Callable[[], Any], options: ModelOptions) -> None:
-    """Raise TraceError if the weights are larger than the memory that is free.
+    """Raise TraceError if the weights take more than the free memory.
 
-    Their number is in the headers of safetensors files; else it is that of `empty`, the model without memory."""
+    Weights are counted in the headers of safetensors files, or else in `empty()`, the model on the meta device."""
     if options.device_map is not None:
         return
     count, saved = None, None
     if not options.untrained and not options.settings and place.local:
-        count, saved = in_headers(Path(place.where))
+        count, saved = count_weights(Path(place.path_or_id))
     if count is None:
         model = empty()
         count = sum(one.numel() for one in {id(one): one for one in model.parameters()}.values())
-    need, free = int(count * _width(config, options, saved)), available(options.device)
+    need, free = int(count * _bytes_per_weight(config, options, saved)), free_memory(options.device)
     if need + _SPARE > free:
         fewer = "--shapes-only reads it without weights, --random --set num_hidden_layers=2 a smaller one"
         raise TraceError(
@@ -43,8 +43,12 @@ def check_memory(place: Place, config: PreTrainedConfig, empty: Callable[[], Any
         )
 
 
-def in_headers(folder: Path) -> tuple[int | None, float | None]:
-    """Number of weights in the safetensors files of a folder, and their bytes each; None where there are none."""
+def count_weights(folder: Path) -> tuple[int | None, float | None]:
+    """Count the weights in a folder's safetensors files, without loading them.
+
+    Returns:
+        The number of weights and the mean bytes per weight; (None, None) if there are no readable files.
+    """
     count = total = 0
     for file in folder.glob("*.safetensors"):
         try:
@@ -61,8 +65,8 @@ def in_headers(folder: Path) -> tuple[int | None, float | None]:
     return (count, total / count) if count else (None, None)
 
 
-def available(device: str) -> int:
-    """Bytes that are free on a device, a container's limit on the host included."""
+def free_memory(device: str) -> int:
+    """Free bytes on a device; on the host, the limit of a container counts too."""
     kind = torch.device(device)
     if kind.type == "cuda" and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info(kind)[0])
@@ -72,12 +76,12 @@ def available(device: str) -> int:
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
         cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines()).get("file", "0")
         return min(free, limit - used + int(cached))
-    except (OSError, ValueError):  # no container, or one without a limit
+    except (OSError, ValueError):  # not in a container, or in one without a limit
         return free
 
 
-def _width(config: PreTrainedConfig, options: ModelOptions, saved: float | None) -> float:
-    """Bytes of a weight once it is loaded."""
+def _bytes_per_weight(config: PreTrainedConfig, options: ModelOptions, saved: float | None) -> float:
+    """Bytes per weight once it is loaded."""
     if options.quantize is not None:
         return _QUANTIZED[options.quantize.split("-")[1]]
     if options.dtype != "auto":
