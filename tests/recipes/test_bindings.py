@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 import tftrace
-from tftrace.recipes.evaluate.bindings import bound
+from tftrace.recipes.evaluate.bindings import bindings_of
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 def on(trace: tftrace.Trace, equation: str) -> tuple[dict[str, int], dict[str, tuple[str, tuple[int, ...]]]]:
     row = next(r for r in trace.checks.to_pylist() if r["equation"] == equation)
-    found = bound(trace, row["step"], equation)
+    found = bindings_of(trace, row["step"], equation)
     return found.dims, {symbol: (t.name, t.shape) for symbol, t in found.tensors.items()}
 
 
@@ -52,5 +52,5 @@ def test_a_recipe_in_a_forged_trace_is_only_shown(family: Any) -> None:
     step = next(r["step"] for r in trace.checks.to_pylist() if r["equation"] == "linear")
     for forged in ({"formula": "(" * 5000}, {"bind": "x"}, {"bind": [[]]}, {"dims": {"x": "(" * 900}}, {"cite": None}):
         trace.meta["equations"]["linear"] = dict(trace.meta["equations"]["linear"]) | forged
-        assert bound(trace, step, "linear").dims == {}
-    assert bound(trace, step, "no such equation").tensors == {}
+        assert bindings_of(trace, step, "linear").dims == {}
+    assert bindings_of(trace, step, "no such equation").tensors == {}

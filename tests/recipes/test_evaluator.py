@@ -15,10 +15,10 @@ import torch
 
 from tftrace.recipes.evaluate import plan
 from tftrace.recipes.evaluate.evaluator import Evaluator
-from tftrace.recipes.evaluate.value import Value, constant, reorder
+from tftrace.recipes.evaluate.value import Value, broadcast_to_dims, constant
 from tftrace.recipes.formula import dims
-from tftrace.recipes.formula.analysis import base, named, whole_dims
-from tftrace.recipes.formula.functions import kinds
+from tftrace.recipes.formula.analysis import base_tensor, infer_dims, named_dims
+from tftrace.recipes.formula.functions import argument_kinds
 from tftrace.recipes.formula.language import FormulaError, parse
 from tftrace.recipes.formula.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, inline, walk
 
@@ -63,7 +63,7 @@ class Known:
         return np.arange(self.sizes[dim])
 
     def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value:
-        return self._value(*moved(self.tensors[base(leaf)], leaf, numbers, self.sizes))
+        return self._value(*moved(self.tensors[base_tensor(leaf)], leaf, numbers, self.sizes))
 
     def size(self, dim: str) -> int:
         return self.sizes[dim]
@@ -71,7 +71,7 @@ class Known:
 
 def moved(x: Named, leaf: Apply, numbers: tuple[int, ...], sizes: dict[str, int]) -> Named:
     """`rename`, `window` and `unwindow`, by positions along each dimension that is taken apart."""
-    names, t, of = list(x.dims), x.t, named(leaf)
+    names, t, of = list(x.dims), x.t, named_dims(leaf)
     if leaf.function == "rename":
         return Named(tuple(of[1] if n == of[0] else n for n in names), t)
     for at in range(len(of) // 3):
@@ -160,7 +160,7 @@ class Run:
                 shape = torch.broadcast_shapes(p.t.shape, q.t.shape)
                 return Named(rest, product(*(x.t.expand(shape).flatten(len(rest)) for x in (p, q))))
             case Apply("window" | "unwindow" | "rename", (Name(name), *rest)):
-                given = zip(kinds(node.function, len(rest) + 1) or "", (node, *rest), strict=True)
+                given = zip(argument_kinds(node.function, len(rest) + 1) or "", (node, *rest), strict=True)
                 numbers = tuple(int(self.node(r).t) for kind, r in given if kind == "n")
                 names, t = known.tensors[name]
                 return moved(Named(names, t.to(dtype)), node, numbers, known.sizes)
@@ -347,10 +347,10 @@ def test_values_are_torchs(formula: str) -> None:
 def test_the_order_of_dimensions_can_be_asked_for() -> None:
     ((_, node),) = parse("y").statements
     known = example()
-    found = reorder(evaluated(node, known, torch.float64), ("A", "B", "C"), (2, 3, 4))
+    found = broadcast_to_dims(evaluated(node, known, torch.float64), ("A", "B", "C"), (2, 3, 4))
     assert np.array_equal(found.v, known.tensors["y"].t.T[:, None, :].expand(2, 3, 4).numpy())
     with pytest.raises(FormulaError, match="leaves the dimension 'C'"):
-        reorder(evaluated(node, known, torch.float64), ("A",), (2,))
+        broadcast_to_dims(evaluated(node, known, torch.float64), ("A",), (2,))
 
 
 def test_a_later_key_is_hidden_from_the_last_queries() -> None:
@@ -383,7 +383,7 @@ def test_dimensions_that_do_not_fit(formula: str, message: str) -> None:
     ((_, node),) = parse(formula).statements
     known = example()
     with pytest.raises(FormulaError, match=message):
-        whole_dims(node, {n: t.dims for n, t in known.tensors.items()})
+        infer_dims(node, {n: t.dims for n, t in known.tensors.items()})
         evaluated(node, known, torch.float64)
 
 
@@ -424,7 +424,7 @@ def test_abbreviations_of_abbreviations_take_no_time() -> None:
     text = "a0 = x + x; " + "".join(f"a{i} = a{i - 1} + a{i - 1}; " for i in range(1, 90)) + "out = a89"
     formula = parse(text)
     patterns = {"x": dims.parse("A"), "out": dims.parse("A")}
-    made = plan.make(formula, patterns, (("x", (3,)), ("out", (3,))), ())
+    made = plan.make_plan(formula, patterns, (("x", (3,)), ("out", (3,))), ())
     known = Known({"x": Named(("A",), torch.ones(3))}, {"A": 3})
     assert evaluated(made.statements[0].body, known, torch.float64).v.tolist() == [2.0**90] * 3
 

@@ -108,7 +108,7 @@ def test_the_configuration_says_what_is_right_not_the_module(tmp_path: Path) -> 
     assert recorded(MLP, model, tmp_path, torch.randn(2, 5, 8))["mlp"]["verdict"] == "differs"
     model = Stack(SimpleNamespace(act="nonsense", nested={"scale": [1.0]}))
     row = recorded(MLP, model, tmp_path, torch.randn(2, 5, 8))["mlp"]
-    assert row["verdict"] == "unchecked" and "'nonsense', and no activation is called so" in row["reason"]
+    assert row["verdict"] == "unchecked" and "'nonsense', which is not a known activation" in row["reason"]
 
 
 def test_a_convolution_is_read_through_windows(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tftrace.recipes.evaluate import plan
-from tftrace.recipes.evaluate.value import Value, reorder
+from tftrace.recipes.evaluate.value import Value, broadcast_to_dims
 from tftrace.recipes.format.library import library
 from tftrace.recipes.formula import dims
-from tftrace.recipes.formula.analysis import named
-from tftrace.recipes.formula.functions import kinds
+from tftrace.recipes.formula.analysis import named_dims
+from tftrace.recipes.formula.functions import argument_kinds
 from tftrace.recipes.formula.language import Formula, parse
 from tftrace.recipes.formula.nodes import Apply, Lookup, Name, walk
 
@@ -47,7 +47,7 @@ def case(
     shapes = {}
     tables = {n.table.id for _, body in formula.statements for n in walk(body) if isinstance(n, Lookup)}
     seen = {name for _, body in formula.statements for n in walk(body) if isinstance(n, Apply)
-            and n.function in ("window", "unwindow") for name in named(n)}  # fmt: skip
+            and n.function in ("window", "unwindow") for name in named_dims(n)}  # fmt: skip
     for symbol in sorted(formula.symbols & set(patterns)):
         shape: list[int] = []
         for axis in patterns[symbol].axes:
@@ -87,7 +87,7 @@ def case(
     # A size that only a number tells, such as H in (H D), is what was drawn.
     numbers |= {name: float(size) for name, size in sizes.items()}
     numbers |= words
-    made = plan.make(formula, patterns, tuple(shapes.items()), tuple(numbers.items()))
+    made = plan.make_plan(formula, patterns, tuple(shapes.items()), tuple(numbers.items()))
     seed = torch.Generator().manual_seed(draw.randrange(2**31))
     tensors = {}
     for symbol, layout in made.layouts.items():
@@ -105,7 +105,7 @@ def case(
 def _of_kind(formula: Formula, wanted: str) -> set[str]:
     """Names that stand where functions take a number, or a word."""
     calls = [n for _, body in formula.statements for n in walk(body) if isinstance(n, Apply)]
-    each = ((kinds(call.function, len(call.arguments)) or "", call.arguments) for call in calls)
+    each = ((argument_kinds(call.function, len(call.arguments)) or "", call.arguments) for call in calls)
     return {a.id for found, given in each for kind, a in zip(found, given, strict=True)
             if kind == wanted and isinstance(a, Name)}  # fmt: skip
 
@@ -124,7 +124,7 @@ def excess(made: plan.Plan, known: Known, dtype: torch.dtype) -> float:
     worst = 0.0
     for statement in made.statements:
         names, t = known.tensors[statement.symbol]
-        exact = reorder(evaluated(statement.body, known, dtype), names, tuple(t.shape))
+        exact = broadcast_to_dims(evaluated(statement.body, known, dtype), names, tuple(t.shape))
         found = t.to(torch.float64).numpy()
         with np.errstate(all="ignore"):
             over = np.isinf(found) & (np.abs(exact.v) + exact.e >= torch.finfo(dtype).max)  # which no dtype can hold

@@ -13,7 +13,7 @@ import tftrace
 from tftrace.capture.check.cells import Reading
 from tftrace.capture.check.judge import Outcome, judge
 from tftrace.recipes.evaluate.fitting import Fit, fit
-from tftrace.recipes.evaluate.split_dimension import doubled
+from tftrace.recipes.evaluate.split_dimension import split
 from tftrace.recipes.format.library import library
 from tftrace.recipes.format.recipe import parse
 from tftrace.recipes.formula.language import FormulaError
@@ -59,7 +59,7 @@ def test_short_rows_and_several_results_are_left_as_they_are() -> None:
     two = fitted("f = x * 2; out = x - mean(x, D)", variant=[]).plan
     assert [s.independent for s in two.statements] == [("T", "D"), ("T",)]
     with pytest.raises(FormulaError):
-        doubled(two, "D")
+        split(two, "D")
 
 
 def test_variants_are_read_with_the_same_cells_or_the_equation_is_left_as_it_is() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..recipes.evaluate.bindings import bound
+from ..recipes.evaluate.bindings import bindings_of
 from ..text import visible
 from ..trace import tokens
 from ..trace.rows import TensorRow
@@ -31,7 +31,7 @@ def axes(trace: Trace, position: int, row: TensorRow) -> tuple[str, ...]:
     for _ in range(_AROUND):
         equations = [trace.column("equation")[call], *(check.equation for check in trace.checks_of(call))]
         for name in dict.fromkeys(filter(None, equations)):
-            found = bound(trace, call, name)
+            found = bindings_of(trace, call, name)
             for symbol, tensor in found.tensors.items():
                 names = found.axes.get(symbol, ())
                 if tensor.tensor == row.tensor and tensor.shape == row.shape and names and all(names):

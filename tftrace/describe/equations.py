@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from ..recipes.evaluate.bindings import Bound, bound
+from ..recipes.evaluate.bindings import Bindings, bindings_of
 from ..recipes.format.covers import COVERS
 from ..recipes.typeset import mathtext, symbol_places
 from ..text import visible
@@ -130,9 +130,9 @@ def _papers(kept: Any) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _bound(trace: Trace, size: int, call: int, name: str) -> Bound:
+def _bound(trace: Trace, size: int, call: int, name: str) -> Bindings:
     """Cached, as both panes ask for it; `size` invalidates the cache when the trace grows."""
-    return bound(trace, call, name)
+    return bindings_of(trace, call, name)
 
 
 def symbols_of_tensors(trace: Trace, position: int) -> dict[int, tuple[str, int]]:

@@ -17,11 +17,11 @@ import numpy as np
 
 from ..errors import TraceError
 from ..navigate.value_advice import advice
-from ..recipes.evaluate.bindings import bound
-from ..recipes.evaluate.from_trace import Fitted, Kept, Missing, fitted
+from ..recipes.evaluate.bindings import bindings_of
+from ..recipes.evaluate.from_trace import FittedEquation, KeptTensors, NotKept, fit_recorded
 from ..recipes.evaluate.mixture import Mixture, mixture
 from ..recipes.evaluate.plan import Statement
-from ..recipes.evaluate.value import reorder
+from ..recipes.evaluate.value import broadcast_to_dims
 from ..recipes.formula.nodes import Node
 from ..trace import schema, tokens
 from ..trace.rows import TensorRow
@@ -118,7 +118,7 @@ def _by_equation(trace: Trace, position: int) -> Attention | None:
         if check.verdict != schema.HOLDS and check.variant is None:
             continue
         with suppress(TraceError):  # the attempt without an equation reports what is missing
-            fit = fitted(trace, position, check.equation)
+            fit = fit_recorded(trace, position, check.equation)
             for statement in fit.plan.statements:
                 mixed = mixture(statement.body)
                 if mixed is not None:
@@ -126,9 +126,9 @@ def _by_equation(trace: Trace, position: int) -> Attention | None:
     return None
 
 
-def _evaluated(trace: Trace, position: int, fit: Fitted, of: Statement, mixed: Mixture) -> Attention | None:
+def _evaluated(trace: Trace, position: int, fit: FittedEquation, of: Statement, mixed: Mixture) -> Attention | None:
     """The weights by a fitted equation; None if they are too many or do not reproduce the kept result."""
-    kept = Kept(trace, fit)
+    kept = KeptTensors(trace, fit)
     evaluator = kept.evaluator()
     weights = evaluator.evaluate(mixed.weights)
     if len(weights.dims) < 4 or prod(map(fit.plan.sizes.__getitem__, weights.dims)) > _LARGEST:
@@ -137,10 +137,12 @@ def _evaluated(trace: Trace, position: int, fit: Fitted, of: Statement, mixed: M
     shape = (sizes[0], prod(sizes[1:-2]), *sizes[-2:])  # with grouped queries, two dimensions make up the heads
 
     def whole(node: Node) -> np.ndarray:
-        return reorder(evaluator.evaluate(node), weights.dims, sizes).v.reshape(shape)
+        return broadcast_to_dims(evaluator.evaluate(node), weights.dims, sizes).v.reshape(shape)
 
-    with suppress(Missing):
-        result = reorder(evaluator.evaluate(of.body), fit.plan.layouts[of.symbol].names, kept.cells(of.symbol).shape)
+    with suppress(NotKept):
+        result = broadcast_to_dims(
+            evaluator.evaluate(of.body), fit.plan.layouts[of.symbol].names, kept.cells(of.symbol).shape
+        )
         given = kept.cells(of.symbol).astype(np.float64)
         limit = _TOLERANCE * (float(np.abs(given[np.isfinite(given)]).max(initial=0.0)) or 1.0)
         if np.any((np.abs(result.v - given) > limit) & np.isfinite(given)):
@@ -175,7 +177,7 @@ def _rows(trace: Trace, position: int) -> dict[str, TensorRow]:
         return {}
     found: dict[str, TensorRow] = {}
     for name in dict.fromkeys([trace.column("equation")[position], *(c.equation for c in trace.checks_of(position))]):
-        if name and {"Q", "K", "V"} <= (tensors := bound(trace, position, name).tensors).keys():
+        if name and {"Q", "K", "V"} <= (tensors := bindings_of(trace, position, name).tensors).keys():
             found = {**tensors}
             break
     rows = trace.tensors_of(position)

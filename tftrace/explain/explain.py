@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from ..errors import TraceError
 from ..flow import producer
 from ..recipes.evaluate import from_trace
-from ..recipes.evaluate.bindings import bound
+from ..recipes.evaluate.bindings import bindings_of
 from ..recipes.evaluate.mixture import mixture
 from ..recipes.evaluate.plan import Statement
-from ..recipes.evaluate.terms import Factor, Piece, Terms, cell_of
+from ..recipes.evaluate.terms import Factor, Summand, Terms, tensor_of
 from ..recipes.formula.nodes import Lookup, Node, Select, inline
 from ..trace import schema, tokens
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 
 if TYPE_CHECKING:
-    from ..recipes.evaluate.from_trace import Fitted
+    from ..recipes.evaluate.from_trace import FittedEquation
 
 # (trace, position) -> a new run of the same forward pass with the values of that step kept, and its position there.
 Replay = Callable[[Trace, int], AbstractContextManager[tuple[Trace, int]]]
@@ -131,7 +131,7 @@ def explain(
         TraceError: The call has no equation, the equation does not fit it, or there is no such cell.
     """
     call = trace.call_of(position)
-    names = from_trace.equations(trace, call)
+    names = from_trace.equations_of(trace, call)
     if equation is not None:
         names = [name for name in names if name == equation]
     if not names:
@@ -139,7 +139,7 @@ def explain(
         raise TraceError(f"Step {position} {which}, so its numbers cannot be explained.")
     try:
         return _explained(trace, call, tuple(cell), names, KEPT)
-    except from_trace.Missing as missing:
+    except from_trace.NotKept as missing:
         if replay is None:
             return _unexplained(trace, call, names[0], tuple(cell), f"{missing}: record with --values all.")
         reason = str(missing)
@@ -155,7 +155,7 @@ def explain(
 
 def _same(trace: Trace, position: int, found: Explanation) -> bool:
     """Whether the tensor of a replay has the statistics of the recorded one."""
-    now, then = found.tensor, bound(trace, position, found.equation).tensors.get(found.symbol)
+    now, then = found.tensor, bindings_of(trace, position, found.equation).tensors.get(found.symbol)
     if now is None or then is None or now.shape != then.shape:
         return False
     pairs = ((now.mean, then.mean), (now.std, then.std), (now.l2, then.l2), (now.min, then.min), (now.max, then.max))
@@ -165,10 +165,10 @@ def _same(trace: Trace, position: int, found: Explanation) -> bool:
 def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequence[str], how: str) -> Explanation:
     """Explain by the first equation that gives the result of the call, else by the first that fits."""
     failed: TraceError | None = None
-    found: list[tuple[Fitted, Statement]] = []
+    found: list[tuple[FittedEquation, Statement]] = []
     for name in names:
         try:
-            fit = from_trace.fitted(trace, position, name)
+            fit = from_trace.fit_recorded(trace, position, name)
         except TraceError as error:
             failed = failed or error
             continue
@@ -177,7 +177,7 @@ def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequen
         raise TraceError(f"The equation cannot be fitted to this step: {failed}")
     step = int(trace.column("step")[position])
 
-    def returned(pair: tuple[Fitted, Statement]) -> tuple[bool, bool]:
+    def returned(pair: tuple[FittedEquation, Statement]) -> tuple[bool, bool]:
         row = pair[0].tensors[pair[1].symbol]
         return row.role == schema.OUTPUT and row.step == step and row.name in ("", "[0]", "logits"), pair[
             1
@@ -188,7 +188,7 @@ def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequen
 
 
 def _cell(
-    trace: Trace, position: int, fit: Fitted, statement: Statement, cell: tuple[int, ...], how: str
+    trace: Trace, position: int, fit: FittedEquation, statement: Statement, cell: tuple[int, ...], how: str
 ) -> Explanation:
     """Explain one cell of the result of a fitted statement."""
     row = fit.tensors[statement.symbol]
@@ -201,17 +201,17 @@ def _cell(
     cell = tuple(at % n for at, n in zip(cell, row.shape, strict=True))
     where = _positions(fit, statement.symbol, cell)
     drawn = {dim: at for dim, at in where.items() if dim in statement.independent}
-    known = from_trace.Kept(trace, fit, {dim: [at] for dim, at in drawn.items()})
+    known = from_trace.KeptTensors(trace, fit, {dim: [at] for dim, at in drawn.items()})
     value = float(known.array(statement.symbol)[cell])
     evaluator = known.evaluator()
     terms = Terms(evaluator, drawn)
-    pieces = terms.of(statement.body, where)
+    summands = terms.of(statement.body, where)
     mixed = mixture(_inlined(fit, statement))
     keys = evaluator.evaluate(mixed.weights).dims[-1:] if mixed is not None else ()
     name = str(trace.column("name")[position] or "")
     batch = cell[0] if len(cell) > 1 else 0
     describer = _Describer(trace, position, fit, keys, name, batch)
-    ordered = sorted(pieces, key=lambda piece: -abs(piece.value) if not math.isnan(piece.value) else -math.inf)
+    ordered = sorted(summands, key=lambda summand: -abs(summand.value) if not math.isnan(summand.value) else -math.inf)
     return Explanation(
         equation=fit.equation.id,
         cite=fit.equation.cite,
@@ -222,7 +222,7 @@ def _cell(
         cell=cell,
         token=describer.token_of(row, cell),
         value=value,
-        total=_sum([piece.value for piece in pieces]),
+        total=_sum([summand.value for summand in summands]),
         bound=terms.bound(statement.body, where) + fit.unit * abs(terms.value(statement.body, where)),
         terms=tuple(map(describer.term, ordered)),
         how=how,
@@ -235,12 +235,12 @@ def _sum(values: list[float]) -> float:
     return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
 
 
-def _inlined(fit: Fitted, statement: Statement) -> Node:
+def _inlined(fit: FittedEquation, statement: Statement) -> Node:
     """The statement's expression with the definitions of other statements' symbols inlined."""
     return inline(statement.body, {s.symbol: s.body for s in fit.plan.statements if s.symbol != statement.symbol})
 
 
-def _positions(fit: Fitted, symbol: str, cell: tuple[int, ...]) -> dict[str, int]:
+def _positions(fit: FittedEquation, symbol: str, cell: tuple[int, ...]) -> dict[str, int]:
     """The index of a cell along each named dimension; one axis may combine several dimensions."""
     found = {}
     for at, names in zip(cell, fit.plan.layouts[symbol].axes, strict=True):
@@ -259,18 +259,20 @@ def _unexplained(trace: Trace, position: int, name: str, cell: tuple[int, ...], 
 class _Describer:
     """Names the tensors, source lines and tokens of terms."""
 
-    def __init__(self, trace: Trace, position: int, fit: Fitted, keys: tuple[str, ...], name: str, batch: int) -> None:
+    def __init__(
+        self, trace: Trace, position: int, fit: FittedEquation, keys: tuple[str, ...], name: str, batch: int
+    ) -> None:
         self._trace, self._position, self._fit, self._keys = trace, position, fit, keys
         self._name, self._batch = name, batch
         self._lines: dict[str, tuple[str, int | None]] = {}
 
-    def term(self, piece: Piece) -> Term:
+    def term(self, summand: Summand) -> Term:
         token = None
-        for dim, at in piece.along.items():
+        for dim, at in summand.along.items():
             if dim in self._keys:
                 known = tokens.along(self._trace, self._name, self._fit.plan.sizes[dim], self._batch, keys=True)
                 token = known[at] if at < len(known) else None
-        return Term(piece.value, tuple(map(self._part, piece.factors)), tuple(piece.along.items()), token)
+        return Term(summand.value, tuple(map(self._part, summand.factors)), tuple(summand.along.items()), token)
 
     def token_of(self, row: TensorRow, cell: tuple[int, ...]) -> str | None:
         """The token of a cell, by the first inner axis whose size is the number of tokens."""
@@ -281,7 +283,7 @@ class _Describer:
         return None
 
     def _part(self, factor: Factor) -> Part:
-        name = cell_of(factor.node)
+        name = tensor_of(factor.node)
         row = self._fit.tensors.get(name or "")
         if name is None or row is None:
             short = next((let for let, body in self._fit.plan.lets.items() if body == factor.node), factor.text)

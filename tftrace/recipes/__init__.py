@@ -1,1 +1,1 @@
-"""Equations of papers as data: the recipe format, its formula language, and the check against a run."""
+"""Papers' equations as data: the recipe format, its formula language, and the evaluation of formulas."""

@@ -17,14 +17,14 @@ import torch
 
 from ...recipes.evaluate.evaluator import Evaluator
 from ...recipes.evaluate.fitting import Fit
-from ...recipes.evaluate.named_slices import Slice, seen, take
+from ...recipes.evaluate.named_slices import Slice, move_cells, take
 from ...recipes.evaluate.plan import Statement
-from ...recipes.evaluate.split_dimension import is_double, original
+from ...recipes.evaluate.split_dimension import is_split, original_name
 from ...recipes.evaluate.value import Array, Value, constant
-from ...recipes.formula.analysis import base, moved_dims, named, products
+from ...recipes.formula.analysis import base_tensor, count_multiplications, moved_dims, named_dims
 from ...recipes.formula.dims import Layout
 from ...recipes.formula.nodes import Apply, Lookup, Name, Node, Select, walk
-from .host_arrays import along, host, numbers_of, standing
+from .host_arrays import along, host, numbers_of, take_padded
 from .pass_through import Passed
 from .references import Unbound
 from .strided import Drawn, Strided
@@ -71,7 +71,7 @@ class Known:
         raise Unbound(f"{dim} was not read")
 
     def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value:
-        raise Unbound(f"{base(leaf)} was not read")
+        raise Unbound(f"{base_tensor(leaf)} was not read")
 
 
 class Reading:
@@ -81,13 +81,13 @@ class Reading:
         self, fit: Fit, numbers: Mapping[str, float | str], dtypes: Mapping[str, torch.dtype], cells: int | None = None
     ) -> None:
         self.fit, self.numbers = fit, numbers
-        self._doubles = {name: original(name) for name in fit.layouts if original(name) != name}
-        dtypes = {name: dtypes[original(name)] for name in fit.layouts}
+        self._doubles = {name: original_name(name) for name in fit.layouts if original_name(name) != name}
+        dtypes = {name: dtypes[original_name(name)] for name in fit.layouts}
         for name, dtype in dtypes.items():
             if dtype not in _READABLE:
-                raise Unbound(f"{original(name)} is a tensor whose numbers cannot be read ({dtype})")
+                raise Unbound(f"{original_name(name)} is a tensor whose numbers cannot be read ({dtype})")
         if empty := [name for name, layout in fit.layouts.items() if any(fit.sizes[n] == 0 for n in layout.names)]:
-            raise Unbound(f"{original(empty[0])} is empty")
+            raise Unbound(f"{original_name(empty[0])} is empty")
         self.slices = {name: Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
         self.rooms: list[int] = []  # of each drawn dimension of every statement
         self.statements = []
@@ -109,7 +109,7 @@ class Reading:
         names, found = {name: slice_.names for name, slice_ in self.slices.items()}, 0
         for read, statement in zip(self.statements, self.fit.plan.statements, strict=True):
             sizes = {**self.fit.sizes, **{dim: drawn.cells for dim, drawn in read.drawn.items()}}
-            found += products(statement.body, names, sizes.__getitem__)
+            found += count_multiplications(statement.body, names, sizes.__getitem__)
         return found
 
     def units(self, tensors: Mapping[str, torch.Tensor] | None, coarse: bool) -> Units:
@@ -184,7 +184,7 @@ class _Statement:
         sizes, alone = reading.fit.sizes, statement.independent
         row = math.prod(sizes[dim] for dim in reading.slices[self.symbol].names if dim not in alone)
         self.leaves = reading.fit.leaves[statement.symbol]
-        tensors = {base(leaf) for leaf in self.leaves} & set(reading.slices)
+        tensors = {base_tensor(leaf) for leaf in self.leaves} & set(reading.slices)
         whole = {name for tensor in tensors for name in reading.slices[tensor].names} - set(alone)
         self._cost = math.prod(sizes[name] for name in whole)
         counts = _counts(row, self._cost, [sizes[dim] for dim in alone], cells)
@@ -192,16 +192,18 @@ class _Statement:
             isinstance(node, Apply) and node.function == "softmax" for node in walk(statement.body)
         ):
             counts = _all_heads(counts, alone, sizes, row * self._cost)
-        if any(map(is_double, alone)):
-            counts = [_DRAWN_DOUBLE if is_double(dim) else 1 for dim in alone]
+        if any(map(is_split, alone)):
+            counts = [_DRAWN_DOUBLE if is_split(dim) else 1 for dim in alone]
         self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
         self._starts = slice(first, first + len(self.drawn))  # among those of the reading
-        self.units = [UNIT.get(dtypes.get(base(leaf), torch.int64)) for leaf in self.leaves]  # of each leaf's dtype
+        self.units = [
+            UNIT.get(dtypes.get(base_tensor(leaf), torch.int64)) for leaf in self.leaves
+        ]  # of each leaf's dtype
         # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
         self.reads: list[tuple[int, str, Strided | None]] = []
         self.dims: list[tuple[str, ...]] = []  # of others than these once they have been read
         for at, leaf in enumerate((*self.leaves, Name(self.symbol))):
-            name, plain = base(leaf), isinstance(leaf, Name)
+            name, plain = base_tensor(leaf), isinstance(leaf, Name)
             strided = Strided(reading.fit.layouts[name], sizes, self.drawn, dtypes[name], first) if plain else None
             self.reads.append((at, name, strided))
             self.dims.append(reading.slices[name].names if plain else ())
@@ -284,10 +286,10 @@ class _Cells(Known):
         if isinstance(leaf, Select) and leaf.base.id in self._slices:
             return self._selected(leaf.base.id, leaf.dim, leaf.index)
         evaluator = Evaluator(self, *self._units)
-        if isinstance(leaf, Apply) and base(leaf) in self._slices:
+        if isinstance(leaf, Apply) and base_tensor(leaf) in self._slices:
             return self._moved(leaf, evaluator.numbers(leaf))
         value = evaluator.evaluate(leaf)
-        return value.dims, value.v.astype(np.int64) if value.whole else value.v
+        return value.dims, value.v.astype(np.int64) if value.integer else value.v
 
     def _cells(self, name: str) -> Any:
         return _take(self._tensors[name], self._slices[name], self._drawn)
@@ -316,10 +318,10 @@ class _Cells(Known):
 
     def _moved(self, leaf: Apply, numbers: tuple[int, ...]) -> tuple[tuple[str, ...], Any]:
         """The cells of a tensor under other names (`rename`), or seen through windows."""
-        slice_, moved = self._slices[base(leaf)], named(leaf)[:: 2 if leaf.function == "rename" else 3]
+        slice_, moved = self._slices[base_tensor(leaf)], named_dims(leaf)[:: 2 if leaf.function == "rename" else 3]
         drawn = {d: at for d, at in self._drawn.items() if d not in moved}
-        found = _take(self._tensors[base(leaf)], slice_, drawn)
-        found = seen(found, leaf, numbers, slice_.names, self._sizes, self.positions, standing)
+        found = _take(self._tensors[base_tensor(leaf)], slice_, drawn)
+        found = move_cells(found, leaf, numbers, slice_.names, self._sizes, self.positions, take_padded)
         return moved_dims(leaf, slice_.names), found
 
     # -- what the evaluator asks for ---------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ...errors import TraceError
-from ...recipes.evaluate.fitting import fit, join
+from ...recipes.evaluate.fitting import fit, join_plans
 from ...recipes.format.library import Library, Match
 from ...recipes.format.recipe import Equation
 from ...trace.scalars import NumbersWriter
@@ -168,7 +168,7 @@ class Checker:
         if isinstance(outcome, Outcome) and not outcome.holds:
             for name, variant in reading.fit.variants:
                 with suppress(Unbound, TraceError):
-                    own = Reading(join(variant), reading.numbers, _dtypes(tensors))
+                    own = Reading(join_plans(variant), reading.numbers, _dtypes(tensors))
                     found = judge_all(own, variant, tensors, own.units(tensors, self._coarse))
                     if isinstance(found, Outcome) and found.holds:
                         fitting = name

@@ -81,10 +81,10 @@ def along(found: Any, at: Array, axis: int) -> Any:
     return torch.stack([found.select(axis, int(i)) for i in at], axis)
 
 
-def standing(found: Any, places: Array, axis: int) -> Any:
+def take_padded(found: Any, places: Array, axis: int) -> Any:
     """What stands at each of these places along an axis, which becomes as many as `places` has; beyond the ends 0."""
     if isinstance(found, np.ndarray):
-        return named_slices.standing(found, places, axis)
+        return named_slices.take_padded(found, places, axis)
     size, nothing = found.shape[axis], torch.zeros_like(found.select(axis, 0))
     parts = [found.select(axis, int(i)) if 0 <= i < size else nothing for i in places.flat]
     return torch.stack(parts, axis).reshape(*found.shape[:axis], *places.shape, *found.shape[axis + 1 :])

@@ -11,7 +11,7 @@ import torch
 
 from ...recipes.evaluate.evaluator import Evaluator
 from ...recipes.evaluate.plan import Plan
-from ...recipes.evaluate.value import Array, Value, real, reorder, zeros
+from ...recipes.evaluate.value import Array, Value, broadcast_to_dims, shared_zeros, to_float64
 from ...recipes.formula.analysis import BATCH
 from ...recipes.formula.nodes import Node
 from .cells import UNIT, Known, Reading, Units
@@ -39,21 +39,23 @@ def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array]) 
 
     Many a norm, softmax and rotary embedding is computed in float32 whatever it is given: what does not hold as float64
     rounds is held to that."""
-    found = _judge(reading, plan, units, columns, varied=True)
+    found = _judge(reading, plan, units, columns, assume_distinct=True)
     if left := [at for at, outcome in enumerate(found) if isinstance(outcome, str) or not outcome.holds]:
-        again = _judge(reading, plan, units, [column[left] for column in columns], varied=False)
+        again = _judge(reading, plan, units, [column[left] for column in columns], assume_distinct=False)
         for at, outcome in zip(left, again, strict=True):
             found[at] = outcome
     left = [at for at in left if not isinstance(o := found[at], str) and not o.holds]
     if left and units[0] < _SINGLE:
-        again = _judge(reading, plan, (_SINGLE, _SINGLE), [column[left] for column in columns], varied=False)
+        again = _judge(reading, plan, (_SINGLE, _SINGLE), [column[left] for column in columns], assume_distinct=False)
         for at, outcome in zip(left, again, strict=True):
             if isinstance(outcome, Outcome) and outcome.holds:
                 found[at] = outcome._replace(single=True)
     return found
 
 
-def _judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array], varied: bool) -> list[Outcome | str]:
+def _judge(
+    reading: Reading, plan: Plan, units: Units, columns: Sequence[Array], assume_distinct: bool
+) -> list[Outcome | str]:
     found: list[list[Outcome | str]] = []
     given: dict[str, tuple[Any, dict[Node, Value], Array]] = {}
     at = 0
@@ -67,9 +69,9 @@ def _judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array],
         given[read.symbol] = read, leaves, parts[-1].astype(np.float64)
     for statement in plan.statements:
         read, leaves, returned = given[statement.symbol]
-        result = Evaluator(Known(plan.sizes, reading.numbers), *units, leaves, varied).evaluate(statement.body)
-        result = reorder(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
-        exact = real(result.v)
+        result = Evaluator(Known(plan.sizes, reading.numbers), *units, leaves, assume_distinct).evaluate(statement.body)
+        result = broadcast_to_dims(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
+        exact = to_float64(result.v)
         bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(exact) + _tiny(read.dtype)
         found.append(_compare(statement.symbol, returned, exact, bound, read.dtype))
     if len(found) == 1 and all(isinstance(o, str) or o.cells for o in found[0]):
@@ -104,10 +106,10 @@ def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
 
 def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:
     """A leaf of several steps as one value, with the rounding of a cast (autocast), if there was one."""
-    whole = v.dtype.kind in "iu"
+    integer = v.dtype.kind in "iu"
     v = v if v.dtype in (np.bool_, np.float32) else v.astype(np.float64, copy=False)
-    off = cast * np.abs(v, dtype=np.float64) if cast else zeros(v.shape)
-    return Value((BATCH, *dims), v, off, whole=whole)
+    off = cast * np.abs(v, dtype=np.float64) if cast else shared_zeros(v.shape)
+    return Value((BATCH, *dims), v, off, integer=integer)
 
 
 def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> list[Outcome | str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ...recipes.evaluate.split_dimension import original
+from ...recipes.evaluate.split_dimension import original_name
 from ...recipes.format.recipe import Reference
 from ..calls import Call
 from ..measure.identity import SHAPE, VERSION
@@ -75,7 +75,7 @@ class Route:
             for _, name, strided in statement.reads:
                 if strided is None:
                     raise ValueError(f"{name} is not read as it is")
-                name = original(name)
+                name = original_name(name)
                 self.forms.append(strided.form(strides[name]))
                 self._reads.append(place[name])
         self._layout = _layout(reading.rooms, self.forms, self._reads)

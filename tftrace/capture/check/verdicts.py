@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from ...errors import TraceError
-from ...recipes.evaluate.fitting import join
+from ...recipes.evaluate.fitting import join_plans
 from ...recipes.evaluate.plan import Plan
 from ...recipes.evaluate.value import Array
 from ...recipes.format.library import Match
@@ -192,7 +192,7 @@ def _apart(variant: Plan, alone: Group, tensors: Mapping[str, torch.Tensor]) -> 
     """The cells that a variant needs for itself, read while the tensors are there."""
     try:
         dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
-        reading = Reading(join(variant), alone.reading.numbers, dtypes)
+        reading = Reading(join_plans(variant), alone.reading.numbers, dtypes)
         group = Group(reading, alone.match, reading.units(tensors, coarse_products()))
         group.put(reading.draw(tensors, alone.steps[0], group.units))
         group.took(alone.steps[0], alone.orders[0])

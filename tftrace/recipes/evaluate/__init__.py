@@ -1,1 +1,1 @@
-"""Formulas evaluated in float64, with a bound on what rounding may have done to a run."""
+"""Evaluates formulas in float64, with a bound on the rounding error of the recorded run."""

@@ -1,17 +1,18 @@
-/* The two sums of `products.py`, compiled: of products, and of their magnitudes.
+/* The two sums of `products.py`, compiled: sums of products, and sums of their magnitudes.
 
-float32 is read as it is, and what a product needs stays in registers. Where there is no compiler, tftrace does the same
-with NumPy, and a test runs both. */
+float32 is read without conversion to a float64 array, and intermediate values stay in registers. Without a compiler,
+tftrace does the same with NumPy; a test compares both. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 2 };   /* sums that run side by side, as one would wait for itself */
-enum { BUFFERS = 4 }; /* x of [batch, m, k], y of [batch, n, k], and [batch, m, n] of their sums and magnitudes */
+enum { LANES = 2 };   /* independent partial sums, so that an addition need not wait for the one before */
+enum { BUFFERS = 4 }; /* x [batch, m, k], y [batch, n, k], and their sums and magnitudes, each [batch, m, n] */
 
-/* A row of x with one of y, of which each element is at hand; and an element of x with a row of y, for each n one. */
+/* dot: a row of x times a row of y, if y is contiguous along k. add: one element of x times a column of y, if y is
+   contiguous along n. products: either of them over all rows. */
 #define KERNELS(NAME, X, Y)                                                                                            \
     static void dot_##NAME(const X *x, const Y *y, Py_ssize_t count, double *sum, double *size) {                      \
         double sums[LANES] = {0}, sizes[LANES] = {0};                                                                  \
@@ -60,7 +61,7 @@ static int same(const Py_buffer *one, int at, const Py_buffer *two, int other) {
     return one->shape[at] == two->shape[other];
 }
 
-/* Whether the arrays are what the kernels take for granted. */
+/* Whether the arrays have the types, shapes and strides that the kernels assume. */
 static int fitting(const Py_buffer *given) {
     const Py_buffer *x = given, *y = given + 1;
     for (int at = 0; at < BUFFERS; at++) {

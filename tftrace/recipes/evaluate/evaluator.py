@@ -1,7 +1,7 @@
-"""Evaluates a formula in float64 on named dimensions, and with each value a bound on what rounding did to it.
+"""Evaluates a formula in float64, and bounds for each value the rounding error of the recorded run.
 
-The bound is a running error analysis: every operation adds the unit roundoff `u` of the run's dtype times the size
-of its result to what its operands bring along, and a sum what `rounding` says. It is derived in docs/recipes.md.
+The bound is a running error analysis, derived in docs/recipes.md: every operation adds the unit roundoff `u` of the
+run's dtype times the size of its result to the propagated errors of its operands, and a sum adds what `rounding` says.
 Underflow adds half the smallest number of the dtype. Overflow is not rounding: a run that becomes infinite differs."""
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..formula.analysis import inner_dim, named, reduced_dims, result_dims, swapped, union, without
-from ..formula.functions import PLACES, REDUCTIONS, kinds
+from ..formula.analysis import inner_dim, named_dims, reduced_dims, result_dims, swapped, union, without
+from ..formula.functions import POSITION_FUNCTIONS, REDUCTIONS, argument_kinds
 from ..formula.language import FormulaError
 from ..formula.nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select
 from . import rearranging, rounding
@@ -24,27 +24,27 @@ from .value import (
     Array,
     Value,
     aligned,
-    certain,
     check_size,
     constant,
-    real,
-    times,
-    to_order,
-    zeros,
+    reordered,
+    scaled_error,
+    shared_zeros,
+    sign_certain,
+    to_float64,
 )
 
-_LIBRARY = 8.0  # units `u` (four in the last place) that exp, tanh or sin may be off; half precision uses float32's
-_NONE = np.float64(0.0)  # no error
-_LONGEST_SCAN = 1 << 15  # positions, one after the other
-_OWN = 2.0**-53  # what this evaluation rounds by itself
-_EXACT = {
+_LIBRARY_UNITS = 8.0  # error of exp, tanh or sin in units of `u` (4 ulp); half precision computes them in float32
+_NO_ERROR = np.float64(0.0)
+_LONGEST_SCAN = 1 << 15  # positions, evaluated one after the other
+_EVALUATION_UNIT = 2.0**-53  # unit roundoff of this evaluation itself
+_EXACT_OPERATORS = {
     "+": np.add, "-": np.subtract, "*": np.multiply,
     "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal,
 }  # fmt: skip
-_WHOLE = {"where", "max", "min", "abs", "floor", "T"}  # what they make of whole numbers is whole
+_INTEGER_FUNCTIONS = {"where", "max", "min", "abs", "floor", "T"}  # give integers for integers
 
-# unit roundoff -> half the smallest number; float32 and bfloat16 may be flushed to zero below their normal numbers
-_TINY = {2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25}
+# unit roundoff -> half the smallest number; float32 and bfloat16 may flush subnormal numbers to zero
+_SMALLEST = {2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25}
 
 erf: Callable[[Array], Array] = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -53,21 +53,38 @@ Dims = tuple[str, ...]
 
 
 class Symbols(Protocol):
-    """Where the evaluator finds what a name stands for."""
+    """What the evaluator asks for the values behind the names of a formula."""
 
-    def value(self, name: str) -> Value | None: ...
-    def size(self, dim: str) -> int: ...
-    def lookup(self, table: str, index: Value) -> Value: ...
-    def select(self, name: str, dim: str, index: int) -> Value: ...
-    def positions(self, dim: str) -> Array: ...
-    def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value: ...
+    def value(self, name: str) -> Value | None:
+        """A tensor or number by its symbol; None if the name is the size of a dimension."""
+
+    def size(self, dim: str) -> int:
+        """The full size of a dimension."""
+
+    def lookup(self, table: str, index: Value) -> Value:
+        """Rows of a tensor by index."""
+
+    def select(self, name: str, dim: str, index: int) -> Value:
+        """A tensor at one position of a dimension."""
+
+    def positions(self, dim: str) -> Array:
+        """The positions of a dimension that are evaluated."""
+
+    def moved(self, leaf: Apply, numbers: tuple[int, ...]) -> Value:
+        """A tensor after `rename`, `window` or `unwindow`."""
 
 
 class Evaluator:
-    """Evaluates nodes over `symbols`, for a run whose unit roundoff is `u` (`sum_u` where sums accumulate).
+    """Evaluates the nodes of a formula and bounds the rounding error of the run.
 
-    The values of leaves (see `analysis.leaves`) that are `given` are not asked for again. `varied`: the terms of sums
-    are taken to differ without a look at them, which is quicker and may make the bound smaller, but never larger."""
+    Args:
+        symbols: gives the values of names.
+        u: unit roundoff of the run's dtype, such as 2**-24 for float32.
+        sum_u: unit roundoff in which sums accumulate; by default `u`.
+        given: values of leaves (see `analysis.leaves`) that are known already.
+        assume_distinct: take all terms of a sum to be distinct without looking at them (see `rounding`), which is
+            quicker and never makes the bound larger.
+    """
 
     def __init__(
         self,
@@ -75,45 +92,47 @@ class Evaluator:
         u: float,
         sum_u: float | None = None,
         given: Mapping[Node, Value] | None = None,
-        varied: bool = False,
+        assume_distinct: bool = False,
     ) -> None:
-        self._varied = varied
+        self._assume_distinct = assume_distinct
         self._symbols, self._given = symbols, given or {}
-        self._u, self._sum_u = (unit + _OWN for unit in (u, u if sum_u is None else sum_u))
-        self._library = 1.0 + _LIBRARY * self._sum_u / self._u
-        self._tiny = _TINY.get(u, 0.0)
-        self._known: dict[int, Value] = {}
+        self._u, self._sum_u = (unit + _EVALUATION_UNIT for unit in (u, u if sum_u is None else sum_u))
+        self._library_units = 1.0 + _LIBRARY_UNITS * self._sum_u / self._u
+        self._smallest = _SMALLEST.get(u, 0.0)
+        self._values: dict[int, Value] = {}
 
     def evaluate(self, node: Node) -> Value:
-        """The value of an expression; raises FormulaError where its dimensions do not fit."""
+        """Evaluate an expression; raises FormulaError if its dimensions do not fit."""
         with np.errstate(all="ignore"):
             return self._node(node)
 
     def numbers(self, node: Apply) -> tuple[int, ...]:
-        """The whole numbers among the arguments of a call."""
-        each = zip(kinds(node.function, len(node.arguments)) or "", node.arguments, strict=True)
-        return tuple([_whole(self.evaluate(a)) for kind, a in each if kind == "n"])
+        """The integer arguments of a call."""
+        each = zip(argument_kinds(node.function, len(node.arguments)) or "", node.arguments, strict=True)
+        return tuple([_integer(self.evaluate(a)) for kind, a in each if kind == "n"])
 
     def _node(self, node: Node) -> Value:
-        """A node's value; an abbreviation that stands in many places is evaluated once."""
-        found = self._known.get(id(node))
+        """A node's value, cached, since an abbreviation may occur in many places."""
+        found = self._values.get(id(node))
         if found is None:
-            found = self._known[id(node)] = self._evaluate(node)
+            found = self._values[id(node)] = self._evaluate(node)
         return found
 
     def _evaluate(self, node: Node) -> Value:
-        leaf = isinstance(node, (Name, Lookup, Select)) or (isinstance(node, Apply) and node.function in PLACES)
+        leaf = isinstance(node, (Name, Lookup, Select)) or (
+            isinstance(node, Apply) and node.function in POSITION_FUNCTIONS
+        )
         if leaf and node in self._given:
             return self._given[node]
         match node:
             case Number(value):
-                return self._held(constant(value))
+                return self._stored_unless_integer(constant(value))
             case Name(name):
                 found = self._symbols.value(name)
-                return self._held(constant(self._symbols.size(name)) if found is None else found)
+                return self._stored_unless_integer(constant(self._symbols.size(name)) if found is None else found)
             case Negative(operand):
                 inner = self._node(operand)
-                return replace(inner, v=-real(inner.v))
+                return replace(inner, v=-to_float64(inner.v))
             case Select(Name(name), dim, index):
                 return self._symbols.select(name, dim, index)
             case Lookup(Name(table), index):
@@ -123,21 +142,21 @@ class Evaluator:
                 return self._dot(a, b, (inner_dim(a.dims, b.dims),))
             case Operation(operator, left, right):
                 found = self._elementwise(operator, self._node(left), self._node(right))
-                return self._in_any_order(found, _summands(node)) if operator in ("+", "-") else found
+                return self._any_order(found, _summands(node)) if operator in ("+", "-") else found
             case Apply(function, arguments):
-                given = zip(kinds(function, len(arguments)) or "", arguments, strict=True)
+                given = zip(argument_kinds(function, len(arguments)) or "", arguments, strict=True)
                 values = [self._node(a) for kind, a in given if kind == "x"]
-                if function not in _WHOLE or not all(x.whole for x in values):
+                if function not in _INTEGER_FUNCTIONS or not all(x.integer for x in values):
                     values = [self._stored(x) for x in values]
                 return self._apply(node, values, self.numbers(node))
         raise AssertionError(node)
 
     def _apply(self, node: Apply, values: list[Value], numbers: tuple[int, ...]) -> Value:
-        function, names = node.function, named(node)
+        function, names = node.function, named_dims(node)
         match function:
             case "pos":
                 at = self._symbols.positions(names[0]).astype(np.float64)
-                return Value(names, at, np.zeros_like(at), whole=True)
+                return Value(names, at, np.zeros_like(at), integer=True)
             case "causal":
                 return self._causal(*names)
             case "window" | "unwindow" | "rename":
@@ -145,7 +164,7 @@ class Evaluator:
             case "dot":
                 return self._dot(values[0], values[1], reduced_dims(function, names, union(*(x.dims for x in values))))
             case "cumsum":
-                return self._cumulated(values[0], reduced_dims(function, names, values[0].dims)[0])
+                return self._cumsum(values[0], reduced_dims(function, names, values[0].dims)[0])
             case "scan":
                 return self._scan(values[0], values[1], names[0])
             case "T":
@@ -157,16 +176,18 @@ class Evaluator:
             dims, _ = result_dims(node, [x.dims for x in values], {})
             return rearranging.FUNCTIONS[function](values, rearranging.Target(names, numbers, dims, self._symbols.size))
         found = self._function(function, values)
-        return replace(found, whole=True) if function in _WHOLE and all(x.whole for x in values) else found
+        return (
+            replace(found, integer=True) if function in _INTEGER_FUNCTIONS and all(x.integer for x in values) else found
+        )
 
-    def _held(self, x: Value) -> Value:
-        """A number as it is had: whole ones (sizes, positions) are stored only where they meet others."""
-        return x if x.whole else self._stored(x)
+    def _stored_unless_integer(self, x: Value) -> Value:
+        """A constant or symbol; integers (sizes, positions) stay exact until they are combined with other numbers."""
+        return x if x.integer else self._stored(x)
 
     def _stored(self, x: Value) -> Value:
-        """A number as the run holds it beside others: rounded, unless a few bits are enough for it."""
+        """A value as the run stores it: a scalar is rounded to the run's dtype unless a few bits hold it exactly."""
         if x.dims or not math.isfinite(x.v) or math.ldexp(math.frexp(x.v)[0], 8).is_integer():
-            return replace(x, whole=False) if x.whole else x
+            return replace(x, integer=False) if x.integer else x
         return Value(x.dims, x.v, x.e + self._u * np.abs(x.v))
 
     def _round(
@@ -176,85 +197,102 @@ class Evaluator:
         e: Array,
         units: float = 1.0,
         sure: Callable[[], Array | bool] = lambda: True,
-        begun: Array | None = None,
+        start_units: Array | None = None,
     ) -> Value:
-        """A result with its own rounding added; one that is surely infinite or NaN has none."""
+        """Add the rounding of the operation itself to a result.
+
+        Args:
+            dims: dimensions of the result.
+            v: its values.
+            e: the error propagated from the operands.
+            units: rounding of the operation in units of `u`.
+            sure: where an infinite or NaN value is certain, so that its error is 0; elsewhere it is infinite.
+            start_units: see `Value`.
+        """
         own = np.abs(v)
         own *= units * self._u
-        own += units * self._tiny + e * (1 + units * self._u)
+        own += units * self._smallest + e * (1 + units * self._u)
         e = own
         if math.isfinite(e.sum()):  # and so is v, whose size is part of it
-            return Value(dims, v, e, begun)
+            return Value(dims, v, e, start_units)
         e = np.where(np.isfinite(v), e, np.where(sure(), 0.0, np.inf))
-        return Value(dims, v, np.where(np.isnan(e), np.inf, e), begun)
+        return Value(dims, v, np.where(np.isnan(e), np.inf, e), start_units)
 
-    def _in_any_order(self, found: Value, terms: list[Node]) -> Value:
-        """A sum of three or more terms, whose partial sums the run may have rounded in another order."""
-        if len(terms) < 3 or found.whole:
+    def _any_order(self, found: Value, terms: list[Node]) -> Value:
+        """Widen the bound of a sum of three or more terms, which the run may have added in another order."""
+        if len(terms) < 3 or found.integer:
             return found
         _, (_, *values), _ = aligned(found, *map(self._node, terms))
         more = (len(terms) - 2) * self._u * sum(map(np.abs, values))
         return replace(found, e=found.e + np.where(np.isfinite(more), more, 0.0))
 
     def _elementwise(self, operator: str, a: Value, b: Value) -> Value:
-        exact = a.whole and b.whole and operator in _EXACT
+        exact = a.integer and b.integer and operator in _EXACT_OPERATORS
         if not exact:
             a, b = self._stored(a), self._stored(b)
         dims, (x, y), (p, q) = aligned(a, b)
         if exact:
-            v = _EXACT[operator](x, y)
-            return Value(dims, v, zeros(v.shape), whole=True)
+            v = _EXACT_OPERATORS[operator](x, y)
+            return Value(dims, v, shared_zeros(v.shape), integer=True)
         match operator:
             case "+" | "-":
-                more, begun = self._begun(a, b, x, y)
-                e = (_NONE if a.exact else p) + (_NONE if b.exact else q) + more
-                return self._round(dims, x + y if operator == "+" else x - y, e, begun=begun)
+                more, start_units = self._start_error(a, b, x, y)
+                e = (_NO_ERROR if a.exact else p) + (_NO_ERROR if b.exact else q) + more
+                return self._round(dims, x + y if operator == "+" else x - y, e, start_units=start_units)
             case "*":
-                v, e = x * y, _NONE
+                v, e = x * y, _NO_ERROR
                 if not b.exact:
-                    e = times(np.abs(x), q)
+                    e = scaled_error(np.abs(x), q)
                 if not a.exact:
-                    e = e + times(np.abs(y) + q, p)
-                begun = b.begun if not a.dims else a.begun if not b.dims else None
-                return self._round(dims, v, e, sure=lambda: certain(x, p) & certain(y, q), begun=begun)
+                    e = e + scaled_error(np.abs(y) + q, p)
+                start_units = b.start_units if not a.dims else a.start_units if not b.dims else None
+                return self._round(
+                    dims, v, e, sure=lambda: sign_certain(x, p) & sign_certain(y, q), start_units=start_units
+                )
             case "/":
-                v, e = x / y, _NONE
+                v, e = x / y, _NO_ERROR
                 if not (a.exact and b.exact):
-                    e = (p + times(np.abs(v), q)) / (np.abs(y) - q)
+                    e = (p + scaled_error(np.abs(v), q)) / (np.abs(y) - q)
                     if not (np.abs(y) > q).all():
-                        e = np.where(certain(x, p) & certain(y, q) | (np.abs(y) > q), e, np.inf)
+                        e = np.where(sign_certain(x, p) & sign_certain(y, q) | (np.abs(y) > q), e, np.inf)
                         e = np.where((p == 0) & (q == 0), 0.0, e)
-                begun = None if b.dims else a.begun
-                return self._round(dims, v, e, sure=lambda: certain(x, p) & certain(y, q), begun=begun)
+                start_units = None if b.dims else a.start_units
+                return self._round(
+                    dims, v, e, sure=lambda: sign_certain(x, p) & sign_certain(y, q), start_units=start_units
+                )
             case "**":
                 return self._power(dims, x, y, p, q)
-        e = np.where((p + q > 0) & ~(np.abs(x - y) > p + q), 1.0, 0.0)  # rounding may decide it
-        return Value(dims, _EXACT[operator](x, y), e)
+        e = np.where((p + q > 0) & ~(np.abs(x - y) > p + q), 1.0, 0.0)  # rounding may decide the comparison
+        return Value(dims, _EXACT_OPERATORS[operator](x, y), e)
 
     def _power(self, dims: tuple[str, ...], x: Array, y: Array, p: Array, q: Array) -> Value:
         v, size = x**y, np.abs(x)
         # x (1 ± r) to the power y ± q, as long as the base keeps its sign …
         log, r = np.log(size), np.where(p > 0, -np.log1p(-p / size), 0.0)
-        near = np.abs(v) * np.expm1(times(np.abs(y), r) + times(np.abs(log) + r, q))
+        near = np.abs(v) * np.expm1(scaled_error(np.abs(y), r) + scaled_error(np.abs(log) + r, q))
         # … and if it may not, a whole positive power is at most that of the largest base.
-        whole = (y == np.round(y)) & (y > 0) & (q == 0)
-        far = np.where(whole, (size + p) ** np.maximum(y, 0.0) + np.abs(v), np.inf)
+        integer = (y == np.round(y)) & (y > 0) & (q == 0)
+        far = np.where(integer, (size + p) ** np.maximum(y, 0.0) + np.abs(v), np.inf)
         e = np.where(p < size, np.where((x > 0) | (q == 0), near, np.inf), far)
         e = np.where((p == 0) & (q == 0), 0.0, e)
-        return self._round(dims, v, e, self._library, lambda: certain(x, p) & certain(y, q))
+        return self._round(dims, v, e, self._library_units, lambda: sign_certain(x, p) & sign_certain(y, q))
 
     @staticmethod
-    def _begun(a: Value, b: Value, x: Array, y: Array) -> tuple[Array | float, Array | None]:
-        """What it costs that a sum may have begun with the number that is added to it: each of its roundings may be of
-        that size. `x` and `y` are the values of `a` and `b`, aligned."""
-        if a.begun is None and b.begun is None:
+    def _start_error(a: Value, b: Value, x: Array, y: Array) -> tuple[Array | float, Array | None]:
+        """The extra error if a sum started from the number that is added to it, as a matrix product with a bias may.
+
+        Each rounding of the sum may then be as large as that number allows. `x` and `y` are the aligned values of `a`
+        and `b`. Returns the error, and `start_units` of the result."""
+        if a.start_units is None and b.start_units is None:
             return 0.0, None
-        both = [Value(v.dims, np.zeros((1,) * v.v.ndim) if v.begun is None else v.begun, v.e) for v in (a, b)]
+        both = [
+            Value(v.dims, np.zeros((1,) * v.v.ndim) if v.start_units is None else v.start_units, v.e) for v in (a, b)
+        ]
         _, (s, t), _ = aligned(*both)
-        if a.begun is None:
-            return times(_finite(x), t), t
-        if b.begun is None:
-            return times(_finite(y), s), s
+        if a.start_units is None:
+            return scaled_error(_finite(x), t), t
+        if b.start_units is None:
+            return scaled_error(_finite(y), s), s
         return s * _finite(y) + t * _finite(x), np.maximum(s, t)
 
     def _dot(self, a: Value, b: Value, over: tuple[str, ...]) -> Value:
@@ -264,29 +302,29 @@ class Evaluator:
         check_size(both, a, b, most=MAX_PRODUCTS)
         product = Product(a.dims, b.dims, dims, over)
         v, size = product(a.v, b.v)
-        e: Array = _NONE
+        e: Array = _NO_ERROR
         if not b.exact:
             _, e = product(a.v, b.e)
         if not a.exact:
-            e = e + product(a.e, b.v if b.exact else np.abs(real(b.v)) + b.e)[1]
+            e = e + product(a.e, b.v if b.exact else np.abs(to_float64(b.v)) + b.e)[1]
         terms = math.prod(next(x.v.shape[x.dims.index(d)] for x in (a, b) if d in x.dims) for d in over)
         distinct: Array | float = math.inf
-        if not self._varied:
-            _, (p, q), _ = aligned(*(_variety(x, over) for x in (a, b)))
+        if not self._assume_distinct:
+            _, (p, q), _ = aligned(*(_distinct_terms(x, over) for x in (a, b)))
             distinct = np.maximum(p, q)
         units = rounding.units(terms, distinct) * self._sum_u
-        # Half precision may round partial sums, whose size is that of their terms over the root of their number.
-        e = e + (self._u / math.sqrt(terms) + units) * (size + e) + self._tiny
-        return self._round(dims, v, e, begun=np.full(v.shape, self._u + units))
+        # Half precision may round partial sums, whose typical size is the sum of magnitudes over the root of n.
+        e = e + (self._u / math.sqrt(terms) + units) * (size + e) + self._smallest
+        return self._round(dims, v, e, start_units=np.full(v.shape, self._u + units))
 
     def _reduce(self, function: str, x: Value, over: tuple[str, ...]) -> Value:
         if function == "softmax":
-            return self._softmax(replace(x, v=real(x.v)), x.dims.index(over[0]))
+            return self._softmax(replace(x, v=to_float64(x.v)), x.dims.index(over[0]))
         rest = without(x.dims, over)
-        x = to_order(x, (*rest, *over))
+        x = reordered(x, (*rest, *over))
         shape = (*x.v.shape[: len(rest)], -1)
-        values, e = real(x.v).reshape(shape), zeros((1,)) if x.exact else x.e.reshape(shape)
-        if function in ("amax", "amin"):  # neither moves by more than what it is chosen from
+        values, e = to_float64(x.v).reshape(shape), shared_zeros((1,)) if x.exact else x.e.reshape(shape)
+        if function in ("amax", "amin"):  # an extremum is off by at most the largest error of its candidates
             v = values.max(-1) if function == "amax" else values.min(-1)
             return Value(rest, v, np.broadcast_to(e.max(-1), v.shape))
         if function == "var":
@@ -294,26 +332,26 @@ class Evaluator:
         return self._sum(rest, values, e, mean=function == "mean")
 
     def _units(self, values: Array) -> Array:
-        """For sums along the last axis: what rounding may do to them, as a share of the sum of magnitudes."""
-        units = rounding.units(values.shape[-1], math.inf) if self._varied else rounding.sum_units(values)
+        """The rounding error of sums along the last axis, relative to the sum of magnitudes."""
+        units = rounding.units(values.shape[-1], math.inf) if self._assume_distinct else rounding.sum_units(values)
         return np.full(values.shape[:-1], units * self._sum_u)
 
     def _sum(self, dims: tuple[str, ...], values: Array, off: Array, mean: bool) -> Value:
-        """Over the last axis."""
+        """The sum, or the mean, over the last axis; `off` is the error of `values`."""
         v, size, e, n = values.sum(-1), np.abs(values).sum(-1), off.sum(-1), values.shape[-1]
         units = self._units(values)
         e = e + units * (size + e)
-        return self._round(dims, v / n, e / n) if mean else self._round(dims, v, e, begun=units)
+        return self._round(dims, v / n, e / n) if mean else self._round(dims, v, e, start_units=units)
 
-    def _cumulated(self, x: Value, dim: str) -> Value:
+    def _cumsum(self, x: Value, dim: str) -> Value:
         axis = x.dims.index(dim)
-        v = real(x.v)
+        v = to_float64(x.v)
         size, e = np.abs(v).cumsum(axis), x.e.cumsum(axis)
         units = self._units(np.moveaxis(v, axis, -1))
         return self._round(x.dims, v.cumsum(axis), e + np.expand_dims(units, axis) * (size + e))
 
     def _scan(self, a: Value, b: Value, dim: str) -> Value:
-        """h[t] = a[t] h[t-1] + b[t] along a dimension, from nothing."""
+        """The recurrence h[t] = a[t] h[t-1] + b[t] along a dimension, with h[-1] = 0."""
         dims, (x, y), (p, q) = aligned(a, b)
         axis = dims.index(dim)
         shape = np.broadcast_shapes(x.shape, y.shape)
@@ -324,47 +362,54 @@ class Evaluator:
         h, off = np.zeros(y.shape[1:]), np.zeros(y.shape[1:])
         for t in range(len(y)):
             carried = x[t] * h
-            off = times(np.abs(x[t]), off) + times(np.abs(h) + off, p[t]) + q[t] + self._u * (np.abs(carried) + off)
+            off = (
+                scaled_error(np.abs(x[t]), off)
+                + scaled_error(np.abs(h) + off, p[t])
+                + q[t]
+                + self._u * (np.abs(carried) + off)
+            )
             h = carried + y[t]
-            off = off + self._u * (np.abs(h) + off) + self._tiny
+            off = off + self._u * (np.abs(h) + off) + self._smallest
             v[t], e[t] = h, off
         return self._round(dims, np.moveaxis(v, 0, axis), np.moveaxis(e, 0, axis))
 
     def _variance(self, dims: tuple[str, ...], values: Array, off: Array) -> Value:
-        """Over the last axis. The error of the mean counts squared only, since the differences from the true mean sum
-        to zero; where it is a running one (Welford), each of its steps adds a rounding of its own."""
+        """The variance over the last axis; `off` is the error of `values`.
+
+        The error of the mean contributes only squared, since differences from the true mean sum to zero. A running
+        mean (Welford's algorithm) adds one rounding per step."""
         mean, n = self._sum(dims, values, off, mean=True), values.shape[-1]
         apart = mean.e[..., None]
         difference = np.abs(values - mean.v[..., None])
         own = np.abs(values)
         own *= 2 * self._sum_u
         own += self._u * difference
-        own += (1 + self._u) * off + (self._u * apart + self._tiny)
+        own += (1 + self._u) * off + (self._u * apart + self._smallest)
         v = _sum_of_products(difference, difference) / n
         e = 2 * _sum_of_products(difference, own)
         own += apart
         e = (e + _sum_of_products(own, own)) / n
-        e = e + (self._u + self._units(difference)) * (v + e) + self._tiny
+        e = e + (self._u + self._units(difference)) * (v + e) + self._smallest
         return self._round(dims, v, e)
 
     def _softmax(self, x: Value, axis: int) -> Value:
-        """In logarithms: what the scores are off by, and what the exponentials add, moves a weight by a factor."""
+        """Softmax along an axis: an error of a score, or of its exponential, changes a weight by a factor."""
         highest = x.v.max(axis, keepdims=True)
         masked = np.isneginf(x.v)
         z = np.where(masked, -np.inf, x.v - highest)
         total = np.exp(z).sum(axis, keepdims=True)
         p = np.exp(z) / total
-        off = np.where(masked & (x.e == 0), 0.0, x.e + self._u * (np.abs(z) + x.e + self._library))
+        off = np.where(masked & (x.e == 0), 0.0, x.e + self._u * (np.abs(z) + x.e + self._library_units))
         growth = np.log(np.exp(z + off).sum(axis, keepdims=True) / total)
         units = self._units(np.moveaxis(p, axis, -1))
         factor = off + growth + np.expand_dims(units, axis)
-        # A weight may also come from nothing: then it is what the largest possible score makes of it.
+        # A weight that underflows to 0 here may be positive in the run: at most what the largest possible score gives.
         e = np.where(p > 0, p * np.expm1(factor), np.exp(z - np.log(total) + factor))
         e = np.where(np.isnan(e), 1.0, np.minimum(e, 1.0))
         return self._round(x.dims, p, np.where(masked & (x.e == 0), 0.0, e))
 
     def _causal(self, query: str, key: str) -> Value:
-        """0 where a query may see a key and -inf where the key is later; the last query sees the last key."""
+        """The causal mask: 0 where a query sees a key, -inf where the key is later; the last query sees all keys."""
         ahead = self._symbols.size(key) - self._symbols.size(query)
         late = self._symbols.positions(key)[None, :] > self._symbols.positions(query)[:, None] + ahead
         return Value((query, key), np.where(late, -np.inf, 0.0), np.zeros(late.shape))
@@ -372,7 +417,7 @@ class Evaluator:
     def _function(self, function: str, args: list[Value]) -> Value:
         x = args[0]
         v, e, d = x.v, x.e, x.dims
-        if function in ("mask", "hide"):  # a boolean mask keeps, or hides, what is True; an additive one stays as it is
+        if function in ("mask", "hide"):  # `mask` keeps and `hide` hides what is True; additive masks stay as they are
             seen, hidden = (0.0, -np.inf) if function == "mask" else (-np.inf, 0.0)
             return Value(d, np.where(v, seen, hidden), np.where(e > 0, np.inf, 0.0)) if v.dtype == np.bool_ else x
         if function == "where":
@@ -383,63 +428,63 @@ class Evaluator:
         if function in ("max", "min"):
             dims, (a, b), (p, q) = aligned(*args)
             return Value(dims, (np.maximum if function == "max" else np.minimum)(a, b), np.maximum(p, q))
-        v = real(v)
-        least = np.maximum(np.abs(v) - e, 0.0)  # the nearest to zero that the run's own may be
+        v = to_float64(v)
+        least = np.maximum(np.abs(v) - e, 0.0)  # the smallest magnitude that the run's value may have
         match function:
             case "abs":
                 return Value(d, np.abs(v), e)
             case "sqrt":
-                sure = certain(v, e)  # if not, the run may have taken the root of a negative number
-                v, e = np.sqrt(v), np.where(sure, times(1 / np.sqrt(v), e), np.inf)
+                sure = sign_certain(v, e)  # if not, the run may have taken the root of a negative number
+                v, e = np.sqrt(v), np.where(sure, scaled_error(1 / np.sqrt(v), e), np.inf)
                 return self._round(d, v, e, 2.0, lambda: sure)  # not every library rounds it correctly
             case "exp":
-                return self._round(d, np.exp(v), np.exp(v) * np.expm1(e), self._library)
+                return self._round(d, np.exp(v), np.exp(v) * np.expm1(e), self._library_units)
             case "log":
-                sure = certain(v, e)
-                return self._round(d, np.log(v), np.where(e > 0, e / least, 0.0), self._library, lambda: sure)
+                sure = sign_certain(v, e)
+                return self._round(d, np.log(v), np.where(e > 0, e / least, 0.0), self._library_units, lambda: sure)
             case "log1p":
                 sure = (e == 0) | (1 + v > e)
                 off = np.where(e > 0, np.where(sure, e / (1 + v - e), np.inf), 0.0)
-                return self._round(d, np.log1p(v), off, self._library, lambda: sure)
+                return self._round(d, np.log1p(v), off, self._library_units, lambda: sure)
             case "floor":
                 return Value(d, np.floor(v), np.floor(v + e) - np.floor(v - e))
             case "tanh":
-                return self._round(d, np.tanh(v), np.minimum(e * (1 - np.tanh(least) ** 2), 2.0), self._library)
+                return self._round(d, np.tanh(v), np.minimum(e * (1 - np.tanh(least) ** 2), 2.0), self._library_units)
             case "erf":
                 slope = 2 / math.sqrt(math.pi) * np.exp(-(least**2))
-                # torch's is right to units of 1, not of its result
-                return self._round(d, erf(v), np.minimum(e * slope, 2.0) + _LIBRARY * self._sum_u)
+                # the error of torch's erf is relative to 1, not to its result
+                return self._round(d, erf(v), np.minimum(e * slope, 2.0) + _LIBRARY_UNITS * self._sum_u)
             case "sigmoid":
                 low = 1 / (1 + np.exp(least))
-                return self._round(d, 1 / (1 + np.exp(-v)), np.minimum(e * low * (1 - low), 1.0), self._library)
+                return self._round(d, 1 / (1 + np.exp(-v)), np.minimum(e * low * (1 - low), 1.0), self._library_units)
             case "sin" | "cos":
-                return self._round(d, getattr(np, function)(v), np.minimum(e, 2.0), self._library)
+                return self._round(d, getattr(np, function)(v), np.minimum(e, 2.0), self._library_units)
         raise AssertionError(function)
 
 
 def _sum_of_products(x: Array, y: Array) -> Array:
-    """Along the last axis."""
+    """The sum of products along the last axis."""
     found: Array = np.einsum("...i,...i->...", x, y)
     return found
 
 
-def _variety(x: Value, over: tuple[str, ...]) -> Value:
-    """How many distinct terms each cell of a sum along some dimensions takes from a value; 1 if it has none of them."""
+def _distinct_terms(x: Value, over: tuple[str, ...]) -> Value:
+    """The number of distinct terms in each sum of a value over some dimensions; 1 if it has none of them."""
     own = tuple(d for d in over if d in x.dims)
     rest = without(x.dims, own)
-    v = real(to_order(x, (*rest, *own)).v)
-    found = rounding.variety(v.reshape(*v.shape[: len(rest)], -1)) if own else np.ones(v.shape)
+    v = to_float64(reordered(x, (*rest, *own)).v)
+    found = rounding.distinct_terms(v.reshape(*v.shape[: len(rest)], -1)) if own else np.ones(v.shape)
     return Value(rest, found, np.zeros(found.shape))
 
 
 def _finite(x: Array) -> Array:
-    """Magnitudes; 0 where there is none."""
+    """Magnitudes, with 0 for infinite and NaN values."""
     size = np.abs(x)
     return size if math.isfinite(size.sum()) else np.where(np.isfinite(size), size, 0.0)
 
 
 def _summands(node: Node) -> list[Node]:
-    """The terms of a chain of sums and differences, as it is written from left to right."""
+    """The terms of a chain of additions and subtractions, the last one first."""
     found = []
     while isinstance(node, Operation) and node.operator in ("+", "-"):
         found.append(node.right)
@@ -447,7 +492,8 @@ def _summands(node: Node) -> list[Node]:
     return [*found, node]
 
 
-def _whole(x: Value) -> int:
+def _integer(x: Value) -> int:
+    """A scalar truncated to an integer; raises FormulaError if it has dimensions or is too large."""
     if x.v.ndim or not abs(float(x.v)) < 1 << 31:
         raise FormulaError("the formula needs one whole number there")
     return int(x.v)

@@ -1,4 +1,4 @@
-"""An equation fitted to the shapes of one step with its variants, and what must be read to evaluate all of them."""
+"""Fits an equation and its variants to the shapes of one step, and lists what must be read to evaluate them."""
 
 from __future__ import annotations
 
@@ -11,47 +11,55 @@ from ..format.recipe import Equation
 from ..formula import dims
 from ..formula.language import Formula
 from ..formula.nodes import Node
-from .plan import Numbers, Plan, Shapes, make
-from .split_dimension import candidates, doubled
+from .plan import Numbers, Plan, Shapes, make_plan
+from .split_dimension import split, splittable_dims
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """An equation and its variants fitted to the shapes of one step, and what must be read to evaluate them later."""
+    """An equation and its variants fitted to the shapes of one step, and what must be read to evaluate them."""
 
     plan: Plan
     variants: tuple[tuple[str, Plan], ...]
-    together: bool  # whether the cells drawn for the equation serve the variants too
+    together: bool  # whether the cells drawn for the equation are enough for its variants
     sizes: Mapping[str, int]
     layouts: Mapping[str, dims.Layout]
     leaves: Mapping[str, tuple[Node, ...]]  # of each symbol
 
 
 def fit(equation: Equation, shapes: Shapes, numbers: Numbers, few: bool = True) -> Fit:
-    """Fit an equation and those of its variants that can be; raises TraceError if the equation itself cannot.
+    """Fit an equation, and its variants where possible, to the shapes of one step.
 
-    `few`: so that a few cells of the result can be evaluated without the others (see `doubled`)."""
+    Args:
+        equation: the equation.
+        shapes: (symbol, shape) of each tensor.
+        numbers: (symbol, value) of each number or word.
+        few: whether only a few cells will be checked; then long rows are split (see `split_dimension`).
+
+    Raises:
+        TraceError: the equation itself does not fit; the sentence says why.
+    """
 
     def fitted(formula: Formula, patterns: Mapping[str, dims.Pattern]) -> Plan:
-        return make(formula, patterns, tuple(s for s in shapes if s[0] in formula.symbols), numbers)
+        return make_plan(formula, patterns, tuple(s for s in shapes if s[0] in formula.symbols), numbers)
 
     plan = fitted(equation.formula, equation.dims)
     variants = []
     for variant in equation.variants:
         with suppress(TraceError):
             variants.append((variant.name, fitted(variant.formula, variant.dims)))
-    plain = join(plan, tuple(variants))
-    for dim in candidates(plan) if few and plain.together else ():
+    plain = join_plans(plan, tuple(variants))
+    for dim in splittable_dims(plan) if few and plain.together else ():
         with suppress(TraceError):
-            quick = join(doubled(plan, dim), tuple((name, doubled(variant, dim)) for name, variant in variants))
+            quick = join_plans(split(plan, dim), tuple((name, split(variant, dim)) for name, variant in variants))
             if quick.together:
                 return quick
     return plain
 
 
-def join(plan: Plan, variants: tuple[tuple[str, Plan], ...] = ()) -> Fit:
-    """A plan and its variants, to be read with the same cells where these serve all of them."""
-    together = all(_serves(plan, other) for _, other in variants)
+def join_plans(plan: Plan, variants: tuple[tuple[str, Plan], ...] = ()) -> Fit:
+    """Combine a plan and its variants, to be evaluated from the same cells where these are enough for all of them."""
+    together = all(_cells_suffice(plan, other) for _, other in variants)
     plans = (*(other for _, other in variants), plan) if together else (plan,)
     leaves: dict[str, dict[Node, None]] = {}
     for statement in (s for p in plans for s in p.statements):
@@ -66,8 +74,8 @@ def join(plan: Plan, variants: tuple[tuple[str, Plan], ...] = ()) -> Fit:
     )
 
 
-def _serves(plan: Plan, other: Plan) -> bool:
-    """Whether cells drawn for one plan are enough to evaluate another."""
+def _cells_suffice(plan: Plan, other: Plan) -> bool:
+    """Whether the cells drawn for one plan are enough to evaluate another."""
     drawn = {s.symbol: set(s.independent) for s in plan.statements}
     same = all(plan.layouts[name] == layout for name, layout in other.layouts.items() if name in plan.layouts)
     return same and all(s.symbol in drawn and drawn[s.symbol] <= set(s.independent) for s in other.statements)

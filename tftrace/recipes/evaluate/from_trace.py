@@ -1,4 +1,4 @@
-"""An equation evaluated from what a trace has kept: whole, or at a few positions. Needs no torch."""
+"""Evaluates an equation on the tensors that a trace has kept, everywhere or at a few positions, without torch."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ...trace.scalars import numbers
 from ...trace.trace import Trace
 from ...trace.values import read_value
 from ..format.recipe import Equation, parse
-from ..formula.analysis import base, moved_dims, named
+from ..formula.analysis import base_tensor, moved_dims, named_dims
 from ..formula.language import Formula, FormulaError
 from ..formula.nodes import Apply, Node
 from . import plan
-from .bindings import bound
+from .bindings import bindings_of
 from .evaluator import Evaluator
-from .named_slices import Slice, seen, take
-from .value import MAX_CELLS, Array, Value, constant, real
+from .named_slices import Slice, move_cells, take
+from .value import MAX_CELLS, Array, Value, constant, to_float64
 
 UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoff
 
 
-class Missing(TraceError):
-    """A tensor that the trace has not kept; the message names it."""
+class NotKept(TraceError):
+    """Raised for a tensor that the trace has not kept; the message names it."""
 
 
 @dataclass
-class Fitted:
-    """An equation on a step: the formula that fits there, and the tensors and numbers that its symbols stand for."""
+class FittedEquation:
+    """An equation fitted to a recorded step: the formula that fits, and what its symbols stand for."""
 
     equation: Equation
     formula: Formula
@@ -41,19 +41,30 @@ class Fitted:
     plan: plan.Plan
     tensors: Mapping[str, TensorRow]
     numbers: Mapping[str, float | str]
-    single: bool = False  # whether float32 was used inside, though the run has float64
-    arrays: dict[str, Array] = field(default_factory=dict)  # what was read, or replayed
+    single: bool = False  # whether a float64 run used float32 inside the step
+    arrays: dict[str, Array] = field(default_factory=dict)  # tensors read so far, or replayed
 
     @property
     def unit(self) -> float:
-        """Unit roundoff of the coarsest dtype that takes part."""
+        """The unit roundoff of the coarsest dtype involved."""
         units = [UNITS[r.dtype] for r in self.tensors.values() if r.dtype in UNITS]
         return max([*units, UNITS["float32"]] if self.single or not units else units)
 
 
-def fitted(trace: Trace, position: int, name: str, own_numbers: Mapping[str, float | str] | None = None) -> Fitted:
-    """An equation on the call at `position`, in the variant that the check found to fit; raises TraceError with the
-    reason where it cannot be fitted to what the trace tells."""
+def fit_recorded(
+    trace: Trace, position: int, name: str, own_numbers: Mapping[str, float | str] | None = None
+) -> FittedEquation:
+    """Fit an equation to a recorded step, in the variant that the check found to hold.
+
+    Args:
+        trace: the trace.
+        position: position of the call.
+        name: id of the equation.
+        own_numbers: values of the numbers in the formula; by default those that the trace recorded.
+
+    Raises:
+        TraceError: it cannot be fitted; the sentence says why.
+    """
     data = trace.equation(name)
     if data is None:
         raise TraceError(f"the trace does not describe the equation {name!r}")
@@ -61,46 +72,46 @@ def fitted(trace: Trace, position: int, name: str, own_numbers: Mapping[str, flo
     check = next((c for c in trace.checks_of(position) if c.equation == name), None)
     chosen = next((v for v in equation.variants if check is not None and v.name == check.variant), None)
     form, patterns = (equation.formula, equation.dims) if chosen is None else (chosen.formula, chosen.dims)
-    tensors = {s: r for s, r in bound(trace, position, name).tensors.items() if s in form.symbols}
+    tensors = {s: r for s, r in bindings_of(trace, position, name).tensors.items() if s in form.symbols}
     known = numbers(trace, position, name) if own_numbers is None else own_numbers
     shapes = tuple((s, r.shape) for s, r in tensors.items())
     bind = {symbol for b in equation.binds for symbol in b.symbols}
     lost = sorted((form.names & bind) - set(tensors) - set(known) - {symbol for symbol, _ in form.statements})
     if lost:
         raise TraceError(f"what {lost[0]} stood for was not recorded")
-    made = plan.make(form, patterns, shapes, tuple(known.items()))
+    made = plan.make_plan(form, patterns, shapes, tuple(known.items()))
     single = check is not None and check.reason == schema.SINGLE
-    return Fitted(equation, form, None if chosen is None else chosen.name, made, tensors, known, single)
+    return FittedEquation(equation, form, None if chosen is None else chosen.name, made, tensors, known, single)
 
 
-class Kept:
-    """What the symbols of a fitted equation are, for the evaluator; along `drawn` dimensions only there."""
+class KeptTensors:
+    """Gives the evaluator the tensors that a trace kept (see `Symbols`); of `drawn` dimensions only those positions."""
 
-    def __init__(self, trace: Trace, fit: Fitted, drawn: Mapping[str, Sequence[int]] | None = None) -> None:
+    def __init__(self, trace: Trace, fit: FittedEquation, drawn: Mapping[str, Sequence[int]] | None = None) -> None:
         self._trace, self._fit = trace, fit
         self._drawn = {dim: np.asarray(at) for dim, at in (drawn or {}).items()}
 
     def evaluator(self) -> Evaluator:
-        """Of the run's dtype; sums of half precision accumulate in single."""
+        """An evaluator for the run's dtype; half-precision sums are taken to accumulate in float32."""
         return Evaluator(self, self._fit.unit, min(self._fit.unit, UNITS["float32"]))
 
     def array(self, name: str) -> Array:
-        """A tensor as it was recorded; raises Missing if the trace has not kept it."""
+        """A tensor in its recorded shape; raises NotKept if the trace has not kept it."""
         fit = self._fit
         if name not in fit.arrays:
             row = fit.tensors[name]
             if not row.value:
-                raise Missing(f"{row.name or 'the result'} was not kept")
+                raise NotKept(f"{row.name or 'the result'} was not kept")
             fit.arrays[name] = read_value(self._trace.path, row.value, row.shape)
         return fit.arrays[name]
 
     def cells(self, name: str, without: Sequence[str] = ()) -> Array:
-        """The drawn cells of a tensor in the shape of its named dimensions; all those along `without`."""
+        """The drawn cells of a tensor, one axis per named dimension; along the dimensions in `without`, all cells."""
         drawn = {dim: at for dim, at in self._drawn.items() if dim not in without}
         found: Array = take(self.array(name), Slice(self._fit.plan.layouts[name], self._fit.plan.sizes), drawn)
         return found
 
-    # -- what the evaluator asks for --------------------------------------------------------------------
+    # -- the Symbols protocol ---------------------------------------------------------------------------
 
     def value(self, name: str) -> Value | None:
         layout = self._fit.plan.layouts.get(name)
@@ -129,19 +140,21 @@ class Kept:
         return _value(rest, self.cells(name, (dim,)).take(index, names.index(dim)))
 
     def moved(self, leaf: Apply, given: tuple[int, ...]) -> Value:
-        names, step = named(leaf), 2 if leaf.function == "rename" else 3
-        start = self._fit.plan.layouts[base(leaf)].names
-        found = seen(self.cells(base(leaf), names[::step]), leaf, given, start, self._fit.plan.sizes, self.positions)
+        names, step = named_dims(leaf), 2 if leaf.function == "rename" else 3
+        start = self._fit.plan.layouts[base_tensor(leaf)].names
+        found = move_cells(
+            self.cells(base_tensor(leaf), names[::step]), leaf, given, start, self._fit.plan.sizes, self.positions
+        )
         return _value(moved_dims(leaf, start), found)
 
 
 def _value(names: tuple[str, ...], found: Array) -> Value:
-    v = found if found.dtype == np.bool_ else real(found)
-    return Value(names, v, np.zeros(v.shape), whole=found.dtype.kind in "iu")
+    v = found if found.dtype == np.bool_ else to_float64(found)
+    return Value(names, v, np.zeros(v.shape), integer=found.dtype.kind in "iu")
 
 
-def equations(trace: Trace, position: int) -> list[str]:
-    """The equations of a call: its principal one, and the others that were checked on it."""
+def equations_of(trace: Trace, position: int) -> list[str]:
+    """The ids of a call's equations: its principal one first, then the others that were checked on it."""
     if trace.column("kind")[position] not in schema.CALLS:
         return []
     own = trace.column("equation")[position]
@@ -149,6 +162,6 @@ def equations(trace: Trace, position: int) -> list[str]:
     return [name for name in dict.fromkeys(names) if trace.equation(name) is not None]
 
 
-def expression(fit: Fitted, symbol: str) -> Node | None:
-    """What a fitted equation says of a symbol, abbreviations put in their place."""
+def expression_of(fit: FittedEquation, symbol: str) -> Node | None:
+    """The expression for a symbol, with abbreviations substituted; None if the equation does not define it."""
     return next((s.body for s in fit.plan.statements if s.symbol == symbol), None)

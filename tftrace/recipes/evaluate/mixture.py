@@ -1,4 +1,4 @@
-"""The parts of an expression that mixes values by weights, as attention does."""
+"""Finds the scores, weights and values in an attention formula."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..formula.nodes import Apply, Node, Operation, walk
 
 
 class Mixture(NamedTuple):
-    """`weights @ values`, where the weights are made of scores."""
+    """The parts of `weights @ values`, where the weights come from an exponential or softmax of scores."""
 
     weights: Node
     values: Node
-    scores: Node  # what the exponential is taken of, without what is added to it
-    product: Node  # of queries and keys alone
-    added: tuple[Node, ...]
+    scores: Node  # the argument of the exponential, without added terms such as a mask
+    product: Node  # the product of queries and keys, without the scale
+    added: tuple[Node, ...]  # the terms added to the scores
 
 
 def mixture(node: Node) -> Mixture | None:
-    """The innermost product whose left side is an exponential of scores, which are a product themselves."""
+    """Find the innermost matrix product whose left side is an exponential or softmax of another matrix product."""
     found = None
     for part in walk(node):
         if not isinstance(part, Operation) or part.operator != "@":
@@ -37,7 +37,7 @@ def _product(node: Node) -> Node | None:
 
 
 def _terms(node: Node) -> list[Node]:
-    """What is added up."""
+    """The terms of a sum."""
     if isinstance(node, Operation) and node.operator == "+":
         return _terms(node.left) + _terms(node.right)
     return [node]

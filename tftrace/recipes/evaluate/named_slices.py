@@ -1,4 +1,4 @@
-"""How the cells of a tensor are taken by the names of its dimensions: of an array, or of what acts like one."""
+"""Takes cells of a tensor by the names of its dimensions, from a NumPy array or anything that behaves like one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..formula.analysis import named
+from ..formula.analysis import named_dims
 from ..formula.dims import Layout
 from ..formula.language import FormulaError
 from ..formula.nodes import Apply
@@ -16,7 +16,7 @@ from .value import MAX_CELLS, Array
 
 
 class Slice:
-    """How an array is brought into the shape of its named dimensions."""
+    """Reshapes an array so that it has one axis per named dimension."""
 
     def __init__(self, layout: Layout, sizes: Mapping[str, int]) -> None:
         self.names = layout.names
@@ -26,13 +26,20 @@ class Slice:
         self.shape = tuple(sizes[n] for n in layout.names) if any(len(a or ()) > 1 for a in layout.axes) else None
 
     def of(self, found: Any) -> Any:
-        """An array in the shape of its named dimensions: a view."""
+        """A view of the array with one axis per named dimension."""
         found = found if self.index is None else found[self.index]
         return found if self.shape is None else found.reshape(self.shape)
 
 
 def take(found: Any, slice_: Slice, drawn: Mapping[str, Array], along: Callable[..., Any] = np.take) -> Any:
-    """A copy of the drawn positions."""
+    """Copy the drawn positions of an array.
+
+    Args:
+        found: the array, in its recorded shape.
+        slice_: its named dimensions.
+        drawn: positions along some of them; along the others all are taken.
+        along: what takes positions along an axis, as `np.take` does.
+    """
     found = slice_.of(found)
     whole = True
     for axis, name in slice_.axes:
@@ -42,7 +49,7 @@ def take(found: Any, slice_: Slice, drawn: Mapping[str, Array], along: Callable[
     return found if not whole else np.array(found) if isinstance(found, (np.ndarray, np.generic)) else found.clone()
 
 
-def seen(
+def move_cells(
     found: Any,
     leaf: Apply,
     numbers: tuple[int, ...],
@@ -51,9 +58,24 @@ def seen(
     positions: Callable[[str], Array],
     places: Callable[[Any, Array, int], Any] | None = None,
 ) -> Any:
-    """The cells of a tensor with these dimensions under other names (`rename`), or those that each position of a window
-    sees, or whose windows see it (`unwindow`): `positions` of its dimension, zero where there is none."""
-    names, step = named(leaf), 2 if leaf.function == "rename" else 3
+    """Apply `rename`, `window` or `unwindow` to the cells of a tensor.
+
+    `window` gathers the cells that each position of a sliding window covers, `unwindow` those whose windows cover each
+    position; a place beyond the ends gives 0.
+
+    Args:
+        found: the cells, one axis per dimension.
+        leaf: the call.
+        numbers: stride, padding and dilation of each window.
+        dims: the dimensions of `found`.
+        sizes: the size of each dimension.
+        positions: gives the positions that are wanted along a new dimension.
+        places: what takes places along an axis, as `take_padded` does.
+
+    Raises:
+        FormulaError: the sizes do not fit, or the result is too large.
+    """
+    names, step = named_dims(leaf), 2 if leaf.function == "rename" else 3
     for at, dim in enumerate(names[::step]):
         to, size, axis = names[at * step + 1], sizes[dim], dims.index(dim)
         where = positions(to)
@@ -72,13 +94,13 @@ def seen(
                 where = np.where(reached % stride == 0, reached // stride, -1)
         if math.prod(found.shape) // size * where.size > MAX_CELLS:
             raise FormulaError(f"{leaf.function}() needs more than {MAX_CELLS} cells at once")
-        found = (places or standing)(found, where, axis)
+        found = (places or take_padded)(found, where, axis)
         dims = (*dims[:axis], *names[at * step + 1 : at * step + step], *dims[axis + 1 :])
     return found
 
 
-def standing(found: Array, places: Array, axis: int) -> Array:
-    """What stands at each of these places along an axis, which becomes as many as `places` has; beyond the ends 0."""
+def take_padded(found: Array, places: Array, axis: int) -> Array:
+    """Take places along an axis, 0 beyond its ends; the axis is replaced by the axes of `places`."""
     size = found.shape[axis]
     inside = (places >= 0) & (places < size)
     taken = found.take(places.clip(0, size - 1), axis)

@@ -1,7 +1,7 @@
-"""Sums of products along named dimensions, and the sums of their magnitudes, which a bound on rounding needs.
+"""Matrix products along named dimensions, together with the sums of magnitudes that a rounding bound needs.
 
-A check has two rows or so of each matrix, for which `_products.c` is compiled: it goes over what was read once, where
-NumPy would make float64 of it, magnitudes of that, and then read all of it again."""
+A check multiplies only two rows or so of each matrix. For these, `_products.c` reads the data once, where NumPy would
+convert it to float64, take magnitudes, and read all of it again."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..formula.language import FormulaError
-from .value import MAX_CELLS, Array, real
+from .value import MAX_CELLS, Array, to_float64
 
 try:
     from . import _products as compiled
 except ImportError:  # installed where there is no compiler
     compiled = None  # type: ignore[assignment]
 
-_MOST_ROWS = 8  # of the smaller matrix, up to which it is compiled code that multiplies
+_MOST_ROWS = 8  # rows of the smaller matrix up to which the compiled code is quicker than BLAS
 
 Dims = tuple[str, ...]
 
 
 class Product:
-    """The sums of products of two arrays with named dimensions, as matrix products, and those of their magnitudes."""
+    """Multiplies two arrays with named dimensions, summing over some of them, and sums the magnitudes alike."""
 
     def __init__(self, a: Dims, b: Dims, dims: Dims, over: Dims) -> None:
         self._batch = [d for d in dims if d in a and d in b]
@@ -33,7 +33,7 @@ class Product:
         self._a, self._b, self._dims, self._over = a, b, dims, over
 
     def __call__(self, x: Array, y: Array) -> tuple[Array, Array]:
-        # what only one of them has along a dimension that is summed over, the other repeats
+        # if one array lacks a dimension that is summed over, it is repeated along it
         sizes = {d: n for dims, v in ((self._a, x), (self._b, y)) for d, n in zip(dims, v.shape, strict=True)}
         p, q = self._laid(x, self._a, self._left, sizes), self._laid(y, self._b, self._right, sizes)
         order = [*self._batch, *self._left, *self._right]
@@ -42,7 +42,7 @@ class Product:
         return v, size
 
     def _laid(self, v: Array, dims: Dims, own: list[str], sizes: Mapping[str, int]) -> Array:
-        """As batches of matrices: the dimensions of both, its own, those that are summed over."""
+        """Lay out an array as a batch of matrices: shared dimensions, its own, those that are summed over."""
         order = [*self._batch, *own, *self._over]
         v = v.transpose([dims.index(d) for d in order if d in dims])
         if missing := [d for d in self._over if d not in dims]:
@@ -55,12 +55,12 @@ class Product:
 
 
 def products(x: Array, y: Array) -> tuple[Array, Array]:
-    """Of [batch, m, k] and [batch, n, k] the sums over k of products, and of their magnitudes."""
+    """Sum over k the products of x [batch, m, k] and y [batch, n, k], and their magnitudes: two of [batch, m, n]."""
     batch, m, n = len(x), x.shape[1], y.shape[1]
     if compiled is None or min(m, n) > _MOST_ROWS:  # BLAS goes over the columns of larger matrices in blocks
-        x, y = real(x), real(y)
+        x, y = to_float64(x), to_float64(y)
         return x @ y.swapaxes(-1, -2), np.abs(x) @ np.abs(y).swapaxes(-1, -2)
-    x, y = (v if v.dtype == np.float32 else real(v) for v in (x, y))
+    x, y = (v if v.dtype == np.float32 else to_float64(v) for v in (x, y))
     if y.itemsize not in y.strides[1:]:
         y = np.ascontiguousarray(y)
     v, size = np.empty((batch, m, n)), np.empty((batch, m, n))

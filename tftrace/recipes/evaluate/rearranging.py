@@ -1,4 +1,4 @@
-"""Functions that put cells elsewhere and leave their numbers as they are."""
+"""Functions of the formula language that move cells without changing their values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from ..formula.analysis import without
 from ..formula.language import FormulaError
-from .value import Array, Value, check_size, real, to_order
+from .value import Array, Value, check_size, reordered, to_float64
 
 Dims = tuple[str, ...]
 
 
 class Target(NamedTuple):
-    """What a call names, the dimensions of its result, and how large dimensions are."""
+    """The dimensions and numbers that a call names, the dimensions of its result, and the size of each dimension."""
 
     names: Dims
     numbers: tuple[int, ...]
@@ -25,7 +25,7 @@ class Target(NamedTuple):
 
 
 def _each(x: Value, dims: Dims, move: Callable[[Array], Array]) -> Value:
-    return Value(dims, move(real(x.v)), move(x.e))
+    return Value(dims, move(to_float64(x.v)), move(x.e))
 
 
 def _concat(values: Sequence[Value], to: Target) -> Value:
@@ -40,10 +40,10 @@ def _concat(values: Sequence[Value], to: Target) -> Value:
     parts = []
     for x in values:
         own = tuple([d for d in rest if d in x.dims])
-        x = to_order(x, (*own, x.dims[-1]))
+        x = reordered(x, (*own, x.dims[-1]))
         index = (*(slice(None) if d in own else None for d in rest), slice(None))
         full = (*shape, x.v.shape[-1])
-        parts.append((np.broadcast_to(real(x.v)[index], full), np.broadcast_to(x.e[index], full)))
+        parts.append((np.broadcast_to(to_float64(x.v)[index], full), np.broadcast_to(x.e[index], full)))
     v, e = (np.concatenate(part, -1) for part in zip(*parts, strict=True))
     return Value(to.dims, v, e)
 
@@ -56,7 +56,7 @@ def _split_heads(values: Sequence[Value], to: Target) -> Value:
 
 
 def _join_heads(values: Sequence[Value], to: Target) -> Value:
-    x = to_order(values[0], (*without(values[0].dims, to.names[:2]), *to.names[:2]))
+    x = reordered(values[0], (*without(values[0].dims, to.names[:2]), *to.names[:2]))
     if math.prod(x.v.shape[-2:]) != to.size(to.names[2]):
         raise FormulaError(
             f"join_heads() gives {math.prod(x.v.shape[-2:])} along {to.names[2]}, not {to.size(to.names[2])}"
@@ -65,22 +65,22 @@ def _join_heads(values: Sequence[Value], to: Target) -> Value:
 
 
 def _rotate_half(values: Sequence[Value], to: Target) -> Value:
-    """(x1, x2) becomes (-x2, x1), where x1 is the first half of the last dimension."""
+    """Map (x1, x2) to (-x2, x1), where x1 is the first half of the last dimension."""
     (x,) = values
     if x.v.shape[-1] % 2:
         raise FormulaError(f"rotate_half() needs an even dimension, and {to.dims[-1]} has {x.v.shape[-1]}")
     half = x.v.shape[-1] // 2
-    v, e = np.roll(real(x.v), half, -1), np.roll(x.e, half, -1)
+    v, e = np.roll(to_float64(x.v), half, -1), np.roll(x.e, half, -1)
     v[..., :half] *= -1
     return Value(to.dims, v, e)
 
 
 def _rotate_pairs(values: Sequence[Value], to: Target) -> Value:
-    """Each two neighbours (x1, x2) become (-x2, x1)."""
+    """Map each pair of neighbours (x1, x2) along the last dimension to (-x2, x1)."""
     (x,) = values
     if x.v.shape[-1] % 2:
         raise FormulaError(f"rotate_pairs() needs an even dimension, and {to.dims[-1]} has {x.v.shape[-1]}")
-    v, e = (a.reshape(*a.shape[:-1], -1, 2)[..., ::-1].reshape(a.shape) for a in (real(x.v), x.e))
+    v, e = (a.reshape(*a.shape[:-1], -1, 2)[..., ::-1].reshape(a.shape) for a in (to_float64(x.v), x.e))
     return Value(to.dims, v * np.resize([-1.0, 1.0], v.shape[-1]), e)
 
 
@@ -90,7 +90,7 @@ def _roll(values: Sequence[Value], to: Target) -> Value:
 
 
 def _shift(values: Sequence[Value], to: Target) -> Value:
-    """As roll, but what comes from beyond the end is zero."""
+    """Like roll, but zeros move in from beyond the end."""
     axis = to.dims.index(to.names[0])
     at = np.arange(values[0].v.shape[axis]) - to.numbers[0]
     inside = (at >= 0) & (at < len(at))
@@ -101,13 +101,13 @@ def _shift(values: Sequence[Value], to: Target) -> Value:
 
 
 def _gather(values: Sequence[Value], to: Target) -> Value:
-    """x at the positions along a dimension that an index to.names."""
+    """Take x at the positions that an index gives along one of its dimensions."""
     x, index = values
     shared = tuple([d for d in x.dims if d in index.dims and d != to.names[0]])
     own, new = without(x.dims, (*shared, *to.names)), without(index.dims, shared)
     check_size(to.dims, x, index)
-    x, index = to_order(x, (*shared, *own, *to.names)), to_order(index, (*shared, *new))
-    whole = (index.e < 0.5) & (index.v == np.rint(index.v))  # sums of positions are exact, whatever their bound
+    x, index = reordered(x, (*shared, *own, *to.names)), reordered(index, (*shared, *new))
+    whole = (index.e < 0.5) & (index.v == np.rint(index.v))  # sums of positions are exact, even if their bound is not 0
     if not (whole & (index.v >= 0) & (index.v < x.v.shape[-1])).all():
         raise FormulaError(f"the index of gather() is no position along {to.names[0]}")
     at = index.v.astype(np.int64).reshape(*index.v.shape[: len(shared)], *(1,) * len(own), -1)
@@ -117,15 +117,15 @@ def _gather(values: Sequence[Value], to: Target) -> Value:
         found = np.take_along_axis(a, places, -1)
         return np.reshape(found, (*a.shape[:-1], *index.v.shape[len(shared) :]))
 
-    return to_order(_each(x, (*shared, *own, *new), take), to.dims)
+    return reordered(_each(x, (*shared, *own, *new), take), to.dims)
 
 
 def _topk(values: Sequence[Value], to: Target) -> Value:
-    """The largest along a dimension, in falling order. None of them moves by more than what they are chosen from."""
+    """The largest values along a dimension, in descending order; their error is at most the largest among all."""
     (x,), axis, count = values, to.dims.index(to.names[1]), to.size(to.names[1])
     if count > x.v.shape[axis]:
         raise FormulaError(f"topk() cannot take {count} of {x.v.shape[axis]} along {to.names[0]}")
-    v = np.flip(np.sort(real(x.v), axis), axis).take(np.arange(count), axis)
+    v = np.flip(np.sort(to_float64(x.v), axis), axis).take(np.arange(count), axis)
     return Value(to.dims, v, np.repeat(x.e.max(axis, keepdims=True), count, axis))
 
 

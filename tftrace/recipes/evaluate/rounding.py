@@ -1,10 +1,10 @@
-"""What rounding may do to a sum, whatever the order of its terms.
+"""Bounds the rounding error of a sum, for any order of its terms, relative to the sum of their magnitudes.
 
-Each of the n - 1 additions rounds a partial sum, by at most u times the sum of all magnitudes: n u is never exceeded.
-As a rule the roundings fall on both sides and cancel: with a probability of all but 1e-3 a sum, 4 sqrt(n) u is not
-exceeded (Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019,
-Theorem 2.4), and terms of ordinary runs stay far below. That needs terms that differ: where the same few come again and
-again, so do their roundings, and of k distinct terms n / sqrt(k) of them add up on one side."""
+Each of the n - 1 additions rounds a partial sum, by at most u times the sum of all magnitudes, so the error never
+exceeds n u. Rounding errors of different signs usually cancel: with a probability of at least 1 - 1e-3 per sum, the
+error stays below 4 sqrt(n) u (Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
+Comput. 41(5), 2019, Theorem 2.4), and in ordinary runs far below. This assumes that the terms differ. If a few terms
+repeat, so do their rounding errors, and of k distinct terms n / sqrt(k) may add up with the same sign."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ import numpy as np
 
 from .value import Array
 
-_FEW = 16  # terms of which n u is the smaller bound
-_LOOKED_AT = 64  # terms that tell how many differ
-_VARIED = 0.75  # the share of them that does so where all may
+_FEW = 16  # terms up to which n u is the smaller bound
+_LOOKED_AT = 64  # size of the sample that estimates how many terms differ
+_VARIED = 0.75  # if this share of the sample is distinct, all terms count as distinct
 
 
 def sum_units(values: Array) -> Array:
-    """For sums along the last axis: by how many units `u` of the sum of magnitudes rounding may be off."""
-    return units(values.shape[-1], variety(values))
+    """The bound for sums along the last axis, in units of `u` times the sum of magnitudes; one less axis."""
+    return units(values.shape[-1], distinct_terms(values))
 
 
 def units(terms: int, distinct: Array | float) -> Array:
-    """By how many units a sum of so many terms may be off, of which so many are distinct (infinity: all)."""
+    """The bound for a sum of `terms` terms, of which `distinct` are distinct (infinity for all), in the same units."""
     if terms <= _FEW:
         return np.full(np.shape(distinct), float(terms))
     found: Array = np.minimum(terms, 4.0 * math.sqrt(terms) + terms / np.sqrt(distinct))
     return found
 
 
-def variety(values: Array) -> Array:
-    """How many of the terms along the last axis are distinct, as far as a sample tells; infinity if it seems all are.
-    Zeros do not count: they round nothing."""
+def distinct_terms(values: Array) -> Array:
+    """Estimate from a sample how many terms along the last axis are distinct; infinity if all seem to be.
+
+    Zeros do not count, because adding them rounds nothing."""
     terms = values.shape[-1]
     if terms <= _FEW:
         return np.full(values.shape[:-1], np.inf)

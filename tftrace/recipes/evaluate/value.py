@@ -1,4 +1,4 @@
-"""Numbers with named dimensions, and how far a run's own may be from them."""
+"""Arrays with named dimensions and a bound on the rounding error of the run."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ import numpy as np
 from ..formula.analysis import union
 from ..formula.language import FormulaError
 
-MAX_CELLS, MAX_PRODUCTS = 1 << 24, 1 << 30  # of one value, in one matrix product; a recipe may be a stranger's
+MAX_CELLS, MAX_PRODUCTS = 1 << 24, 1 << 30  # per value and per matrix product, since a recipe may come from anyone
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """Numbers `v` with named dimensions and `e`, how far the run's own may be from them through rounding. `v` may be
-    what was read, of another dtype (see `real`).
-
-    What is added to a sum may have been the number that the sum began with: `begun` says how many units of that number
-    its roundings may then be off, as long as that can be. Arithmetic of `whole` numbers (sizes, positions) is exact."""
+    """An array with named dimensions, and how far the run's own values may be from it because of rounding."""
 
     dims: tuple[str, ...]
-    v: Array
-    e: Array
-    begun: Array | None = None
-    whole: bool = False
+    v: Array  # the values; of another dtype than float64 if they were just read (see `to_float64`)
+    e: Array  # the bound on the run's rounding error, in the same units as `v`
+    start_units: Array | None = None  # a sum may have started from the term added next: its error per size of that term
+    integer: bool = False  # whether these are integers (sizes, positions), whose arithmetic is exact
 
     @property
     def exact(self) -> bool:
-        """Whether there is no error; what is read from a run has one zero that stands for all."""
+        """Whether the error bound is 0 everywhere; quick for `shared_zeros`, which values read from a run have."""
         if not self.e.size or self.e.item(0):
             return not self.e.size
         return not any(self.e.strides) or not self.e.any()
 
 
 @lru_cache(maxsize=4096)
-def zeros(shape: tuple[int, ...]) -> Array:
-    """One zero that stands for all of a shape."""
+def shared_zeros(shape: tuple[int, ...]) -> Array:
+    """Zeros of a shape that share one element in memory."""
     return np.broadcast_to(np.float64(0.0), shape)
 
 
 def constant(value: float) -> Value:
-    """A number without dimensions, known exactly."""
-    return Value((), np.float64(value), np.float64(0.0), whole=float(value).is_integer() and abs(value) < 2.0**53)
+    """An exact number without dimensions."""
+    return Value((), np.float64(value), np.float64(0.0), integer=float(value).is_integer() and abs(value) < 2.0**53)
 
 
-def real(v: Array) -> Array:
-    """As float64: what is true counts as 1."""
+def to_float64(v: Array) -> Array:
+    """Convert to float64; True becomes 1."""
     return np.asarray(v, np.float64)
 
 
-def certain(v: Array, e: Array) -> Array:
-    """Whether rounding leaves a value on its side of zero."""
+def sign_certain(v: Array, e: Array) -> Array:
+    """Where rounding cannot have changed the sign of a value."""
     found: Array = (e == 0) | (np.abs(v) > e)
     return found
 
 
-def times(a: Array, error: Array) -> Array:
-    """a * error, where no error stays none even beside an infinity."""
+def scaled_error(a: Array, error: Array) -> Array:
+    """a * error, with 0 where the error is 0, even if `a` is infinite or NaN."""
     found = np.asarray(a * error)
     return found if math.isfinite(found.sum()) else np.where(error == 0, 0.0, found)
 
 
 def aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
-    """Values brought to common dimensions by name, ready to broadcast."""
+    """Align values by the names of their dimensions.
+
+    Returns:
+        The union of their dimensions, and each one's values in float64 and errors, ready to broadcast.
+    """
     dims = union(*(x.dims for x in values))
     check_size(dims, *values)
 
@@ -79,11 +79,11 @@ def aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
         array = np.transpose(array, order) if order != list(range(len(order))) else array
         return array[tuple([slice(None) if d in x.dims else None for d in dims])]
 
-    return dims, [spread(x, real(x.v)) for x in values], [spread(x, x.e) for x in values]
+    return dims, [spread(x, to_float64(x.v)) for x in values], [spread(x, x.e) for x in values]
 
 
-def to_order(x: Value, dims: tuple[str, ...]) -> Value:
-    """The same value with its dimensions in this order."""
+def reordered(x: Value, dims: tuple[str, ...]) -> Value:
+    """Transpose a value to this order of its dimensions."""
     if x.dims == dims:
         return x
     order = [x.dims.index(d) for d in dims]
@@ -91,13 +91,14 @@ def to_order(x: Value, dims: tuple[str, ...]) -> Value:
 
 
 def check_size(dims: tuple[str, ...], *values: Value, others: int = 1, most: int = MAX_CELLS) -> None:
+    """Raise FormulaError if a result with these dimensions, times `others`, has more than `most` cells."""
     sizes = {d: n for x in values for d, n in zip(x.dims, x.v.shape, strict=True)}
     if others * math.prod(sizes[d] for d in dims) > most:
         raise FormulaError(f"the formula needs more than {most} cells at once, along {' '.join(dims)}")
 
 
-def reorder(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:
-    """A value in the order of `dims`, repeated along those it lacks; raises FormulaError if it has others."""
+def broadcast_to_dims(x: Value, dims: tuple[str, ...], shape: tuple[int, ...]) -> Value:
+    """Transpose a value to `dims` and repeat it along those it lacks; raises FormulaError if it has others."""
     extra = [d for d in x.dims if d not in dims and x.v.shape[x.dims.index(d)] > 1]
     if extra:
         raise FormulaError(f"the formula leaves the dimension {extra[0]!r}, which the result does not have")

@@ -1,7 +1,7 @@
-"""Named dimensions: `"B H Tq D"` says what each axis of a tensor is, `"B T (H D)"` that an axis holds two.
+"""Named dimensions: `"B H Tq D"` names each axis of a tensor, `"B T (H D)"` says that the last one holds two.
 
-They check shapes, print as the shape comment beside an equation, and tell which cells can be recomputed alone.
-`B?` is an axis that may be missing or of size 1, `*` any number of leading axes, `S=3` a size that is fixed."""
+They check shapes, appear as the shape comment beside an equation, and tell which cells can be recomputed on their own.
+`B?` is an axis that may be missing or of size 1, `*` is any number of axes, `S=3` fixes a size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _AXIS = re.compile(
 
 
 class ShapeError(TraceError):
-    """A shape that does not fit the named dimensions."""
+    """Raised for a shape that does not fit the named dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis: the named dimensions it holds, outermost first."""
+    """One axis and the named dimensions it holds, outermost first."""
 
     names: tuple[str, ...]
     optional: bool = False
@@ -43,7 +43,7 @@ class Pattern:
 
 @lru_cache(maxsize=4096)
 def parse(source: str) -> Pattern:
-    """Parse a pattern; raises ShapeError that names the place."""
+    """Parse a pattern such as `"B T (H D)"`; raises ShapeError, which names the column."""
     axes: list[Axis] = []
     fixed: dict[str, int] = {}
     at = 0
@@ -67,20 +67,35 @@ def parse(source: str) -> Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one tensor's axes are named: for each axis its dimensions, None for an axis of size 1 that is left out."""
+    """The dimensions of each axis of one tensor; None for an optional axis of size 1."""
 
     axes: tuple[tuple[str, ...] | None, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The named dimensions in order, groups taken apart."""
+        """The named dimensions in order, with groups flattened."""
         return tuple(name for axis in self.axes if axis is not None for name in axis)
 
 
 def solve(
     patterns: Mapping[str, Pattern], shapes: Mapping[str, Sequence[int]], known: Mapping[str, int] | None = None
 ) -> tuple[dict[str, int], dict[str, Layout]]:
-    """Sizes of all named dimensions and the layout of each tensor; raises ShapeError where they disagree."""
+    """Find the sizes of all named dimensions and the layout of each tensor.
+
+    Args:
+        patterns: the pattern of each symbol.
+        shapes: the shape of each tensor, by symbol.
+        known: sizes that are known beforehand.
+
+    Returns:
+        The size of each dimension, and the layout of each tensor.
+
+    Raises:
+        ShapeError: the shapes contradict each other, or do not determine a size.
+
+    Example:
+        `solve({"x": parse("B (H D)")}, {"x": (2, 12)}, {"H": 3})` gives the sizes `B = 2, H = 3, D = 4`.
+    """
     sizes: dict[str, int] = dict(known or {})
     first: dict[str, str] = {}
     layouts, waiting = {}, []
@@ -110,6 +125,7 @@ def solve(
 
 
 def _lay_out(symbol: str, pattern: Pattern, shape: Sequence[int]) -> Layout:
+    """Match the axes of one tensor with its pattern, with `*` and optional axes resolved."""
     axes = list(pattern.axes)
     star = next((i for i, axis in enumerate(axes) if STAR in axis.names), None)
     if star is not None:

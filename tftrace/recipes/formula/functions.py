@@ -1,30 +1,36 @@
-"""The functions of the formula language: what each takes, and those that are only short for others."""
+"""The functions of the formula language: their signatures, and the definitions of those made of others."""
 
 from __future__ import annotations
 
 from functools import cache
 
-# What stands where in a call, one letter an argument: x an expression, D the name of a dimension, s the symbol of a
-# tensor, n an expression that is one number, w the symbol of a word. `?` may be left out, `+` may be repeated.
+# A signature has one letter per argument: x an expression, D the name of a dimension, s the symbol of a tensor, n an
+# expression for one number, w the symbol of a word. After them, `?` means optional, `+` one or more, `*` any number.
 ELEMENTWISE = {
     "sqrt": "x", "exp": "x", "log": "x", "log1p": "x", "tanh": "x", "erf": "x", "sin": "x", "cos": "x",
     "sigmoid": "x", "abs": "x", "floor": "x", "max": "x x", "min": "x x", "where": "x x x", "mask": "x", "hide": "x",
 }  # fmt: skip
 SIGNATURES = ELEMENTWISE | {
-    # short for others: see EXPANSIONS
+    # defined by others: see EXPANSIONS
     "relu": "x", "relu2": "x", "silu": "x", "gelu": "x", "gelu_tanh": "x", "gelu_quick": "x", "softplus": "x",
     "mish": "x", "act": "x w",
     # along dimensions
     "softmax": "x D?", "sum": "x D*", "mean": "x D*", "var": "x D*", "amax": "x D*", "amin": "x D*",
     "dot": "x x D+", "cumsum": "x D", "scan": "x x D", "topk": "x D D",
-    # where cells stand
+    # positions of cells
     "T": "x", "pos": "D", "causal": "D D", "concat": "x x+ D", "split_heads": "x D D", "join_heads": "x D D D",
     "rotate_half": "x", "rotate_pairs": "x", "roll": "x D n", "shift": "x D n", "gather": "x D x",
     "rename": "s D D", "window": "s DDDnnn+", "unwindow": "s DDDnnn+",
 }  # fmt: skip
 
 REDUCTIONS = {"softmax", "sum", "mean", "var", "amax", "amin"}
-PLACES = {"pos", "causal", "rename", "window", "unwindow"}  # read by where a cell stands, not computed from parts
+POSITION_FUNCTIONS = {
+    "pos",
+    "causal",
+    "rename",
+    "window",
+    "unwindow",
+}  # read by where a cell stands, not computed from parts
 
 EXPANSIONS = {
     "relu": "max(x, 0)",
@@ -37,7 +43,7 @@ EXPANSIONS = {
     "mish": "x * tanh(where(x > 20, x, log1p(exp(x))))",
 }
 
-# What configurations call an activation -> the function
+# Name of an activation in a model's config -> our function
 ACTIVATIONS = {
     "gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh",
@@ -47,8 +53,8 @@ ACTIVATIONS = {
 
 
 @cache
-def kinds(function: str, count: int) -> str | None:
-    """What each of `count` arguments is, a letter each; None where the function does not take so many."""
+def argument_kinds(function: str, count: int) -> str | None:
+    """The kind of each of `count` arguments, one letter each; None if the function does not take that many."""
     tokens = SIGNATURES[function].split()
     rest = count - sum(len(token) for token in tokens if token[-1].isalpha())
     found = ""
@@ -64,7 +70,7 @@ def kinds(function: str, count: int) -> str | None:
     return found if len(found) == count else None
 
 
-def counts(function: str) -> str:
+def argument_count(function: str) -> str:
     """How many arguments a function takes, in words."""
     tokens = SIGNATURES[function].split()
     least = sum(len(token.rstrip("?*")) - token.count("+") for token in tokens if token[-1] not in "?*")

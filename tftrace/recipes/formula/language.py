@@ -1,11 +1,11 @@
-"""The small formula language: parsed once by our own grammar, so that a recipe can reach nothing but numbers.
+"""The formula language: a small grammar of our own, so that a recipe can compute with numbers and do nothing else.
 
     P = softmax(Q @ T(K) / sqrt(D) + mask(M)); out = P @ V
 
-A formula is one or more statements `symbol = expression`, separated by `;`; a lone expression is `out`.
-A symbol that the recipe binds to a tensor of the run is checked against it and then stands for it; one that
-it does not bind is an abbreviation. Names that are no symbols are sizes of dimensions.
-`W[ids]` looks rows up, `x[T=0]` takes one position along a dimension. The functions stand in `functions`."""
+A formula is one or more statements `symbol = expression`, separated by `;`; a lone expression defines `out`.
+A symbol that the recipe binds to a tensor of the run is checked against that tensor, which later statements then use;
+any other symbol is an abbreviation. All other names are sizes of dimensions.
+`W[ids]` looks up rows, `x[T=0]` takes one position along a dimension. `functions` lists the functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from ...errors import TraceError
-from .functions import EXPANSIONS, SIGNATURES, counts, kinds
+from .functions import EXPANSIONS, SIGNATURES, argument_count, argument_kinds
 from .nodes import Apply, Lookup, Name, Negative, Node, Number, Operation, Select, height, inline, walk
 
 __all__ = ["Apply", "Formula", "FormulaError", "Lookup", "Name", "Negative", "Node", "Number", "Operation", "Select",
@@ -23,11 +23,11 @@ __all__ = ["Apply", "Formula", "FormulaError", "Lookup", "Name", "Negative", "No
 
 MAX_LENGTH = 2000  # characters
 MAX_DEPTH = 40  # nested brackets
-MAX_HEIGHT = 100  # operations on top of each other, abbreviations put in their place
+MAX_HEIGHT = 100  # depth of the expression tree, with abbreviations substituted
 
 
 class FormulaError(TraceError):
-    """A formula that cannot be understood; the message names the place, and `column` too where there is one."""
+    """Raised for a formula that cannot be understood; `column`, from 1, is where the mistake is, if it has a place."""
 
     def __init__(self, message: str, column: int | None = None) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ _LEVELS = (("<", ">", "<=", ">=", "=="), ("+", "-"), ("*", "/", "@"))
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """A parsed formula: `(symbol, expression)` in order."""
+    """A parsed formula: its statements `(symbol, expression)` in order."""
 
     source: str
     statements: tuple[tuple[str, Node], ...]
@@ -55,14 +55,14 @@ class Formula:
 
 @lru_cache(maxsize=2048)
 def parse(source: str) -> Formula:
-    """Parse a formula; raises FormulaError that names the place."""
+    """Parse a formula; raises FormulaError, which names the column."""
     if len(source) > MAX_LENGTH:
         raise FormulaError(f"The formula is longer than {MAX_LENGTH} characters: split it into symbols.")
     return _Parser(source).formula()
 
 
 def expand(function: str, argument: Node) -> Node:
-    """A function that is short for others, written out."""
+    """Replace a function by its definition (see EXPANSIONS)."""
     return inline(_expansion(function), {"x": argument})
 
 
@@ -72,6 +72,8 @@ def _expansion(function: str) -> Node:
 
 
 class _Parser:
+    """A recursive-descent parser over the tokens of one formula."""
+
     def __init__(self, source: str) -> None:
         self._source = source
         self._tokens: list[tuple[str, str, int]] = []
@@ -99,31 +101,31 @@ class _Parser:
 
     @staticmethod
     def _check_height(statements: list[tuple[str, Node]]) -> None:
-        """Whoever walks the formula by recursion must come back."""
+        """Raise FormulaError if the tree is so deep that recursive functions would exceed Python's stack."""
         defined: dict[str, int] = {}
         for symbol, body in statements:
             defined[symbol] = height(body, defined)
             if defined[symbol] > MAX_HEIGHT:
-                raise FormulaError(f"The formula puts more than {MAX_HEIGHT} operations on top of each other.")
+                raise FormulaError(f"The formula nests more than {MAX_HEIGHT} operations: split it into symbols.")
 
     def _statement(self) -> tuple[str, Node]:
         if [t[1] for t in self._tokens[self._at + 1 : self._at + 2]] == ["="]:
             symbol = self._name()
             self._need("=")
-            return symbol, self._level(0)
-        return "out", self._level(0)
+            return symbol, self._binary(0)
+        return "out", self._binary(0)
 
-    def _level(self, level: int) -> Node:
+    def _binary(self, level: int) -> Node:
         if level == len(_LEVELS):
             return self._unary()
-        self._deeper()
-        node = self._level(level + 1)
+        self._enter()
+        node = self._binary(level + 1)
         while operator := self._take(*_LEVELS[level]):
-            node = Operation(operator, node, self._level(level + 1))
+            node = Operation(operator, node, self._binary(level + 1))
         self._depth -= 1
         return node
 
-    def _deeper(self) -> None:
+    def _enter(self) -> None:
         self._depth += 1
         if self._depth > MAX_DEPTH * len(_LEVELS):
             message = f"The formula nests deeper than {MAX_DEPTH}: split it into symbols."
@@ -135,7 +137,7 @@ class _Parser:
             signs += 1
         base = self._postfix()
         if self._take("**"):
-            self._deeper()
+            self._enter()
             base = Operation("**", base, self._unary())
             self._depth -= 1
         return Negative(base) if signs % 2 else base
@@ -151,12 +153,12 @@ class _Parser:
                 sign = -1 if self._take("-") else 1
                 node = Select(node, dim, sign * self._index())
             else:
-                node = Lookup(node, self._level(0))
+                node = Lookup(node, self._binary(0))
             self._need("]")
         return node
 
     def _index(self) -> int:
-        text = self._kind("number", "a whole number")
+        text = self._token("number", "a whole number")
         if not text.isdecimal() or len(text) > 9:
             self._at -= 1
             self._fail("a whole number")
@@ -164,11 +166,11 @@ class _Parser:
 
     def _atom(self) -> Node:
         if self._take("("):
-            node = self._level(0)
+            node = self._binary(0)
             self._need(")")
             return node
         if self._at < len(self._tokens) and self._tokens[self._at][0] == "number":
-            return Number(float(self._kind("number", "a number")))
+            return Number(float(self._token("number", "a number")))
         column = self._column()
         name = self._name()
         return self._call(name, column) if self._take("(") else Name(name)
@@ -176,28 +178,28 @@ class _Parser:
     def _call(self, name: str, column: int) -> Node:
         if name not in SIGNATURES:
             raise FormulaError(f"There is no function {name!r}: there are {', '.join(sorted(SIGNATURES))}.", column)
-        places, arguments = [self._column()], [self._level(0)]
+        places, arguments = [self._column()], [self._binary(0)]
         while self._take(","):
             places.append(self._column())
-            arguments.append(self._level(0))
+            arguments.append(self._binary(0))
         self._need(")")
-        found = kinds(name, len(arguments))
+        found = argument_kinds(name, len(arguments))
         if found is None:
-            raise FormulaError(f"{name}() takes {counts(name)} arguments.", column)
+            raise FormulaError(f"{name}() takes {argument_count(name)} arguments.", column)
         for kind, argument, place in zip(found, arguments, places, strict=True):
             if kind in _WANTED and not isinstance(argument, Name):
                 raise FormulaError(f"{name}() needs {_WANTED[kind]} there, not an expression.", place)
         return expand(name, arguments[0]) if name in EXPANSIONS else Apply(name, tuple(arguments))
 
     def _column(self, back: int = 0) -> int:
-        """Where the next token stands, from 1, or the one so many before it."""
+        """The column of the next token, from 1, or of the token `back` places before it."""
         at = self._at - back
         return self._tokens[at][2] + 1 if at < len(self._tokens) else len(self._source) + 1
 
     def _name(self) -> str:
-        return self._kind("name", "a name or a number")
+        return self._token("name", "a name or a number")
 
-    def _kind(self, kind: str, wanted: str) -> str:
+    def _token(self, kind: str, wanted: str) -> str:
         if self._at >= len(self._tokens) or self._tokens[self._at][0] != kind:
             self._fail(wanted)
         self._at += 1

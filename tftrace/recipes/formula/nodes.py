@@ -1,25 +1,31 @@
-"""A formula once parsed: the few kinds of node it is made of, and how they are walked through."""
+"""The syntax tree of a formula: its kinds of node, and functions that walk, change and print it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .functions import kinds
+from .functions import argument_kinds
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
+    """A constant."""
+
     value: float
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
+    """A symbol, or the size of a dimension."""
+
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
+    """A binary operation; `@` is the matrix product."""
+
     operator: str  # + - * / @ ** < > <= >= ==
     left: Node
     right: Node
@@ -27,23 +33,31 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Negative:
+    """A negated expression."""
+
     operand: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Apply:
+    """A function applied to its arguments, some of which may be names of dimensions."""
+
     function: str
     arguments: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
+    """Rows of a tensor by index: `W[ids]`."""
+
     table: Name
     index: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Select:
+    """One position along a dimension of a tensor: `x[T=0]`."""
+
     base: Name
     dim: str
     index: int
@@ -53,7 +67,7 @@ Node = Number | Name | Operation | Negative | Apply | Lookup | Select
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """A node and everything below it, each before what is below it; what stands in several places comes once."""
+    """Yield a node and its descendants, parents first; a node that occurs several times comes once."""
     waiting, seen = [node], set()
     while waiting:
         node = waiting.pop()
@@ -64,7 +78,7 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below a node."""
+    """The direct children of a node."""
     match node:
         case Operation(_, left, right):
             return left, right
@@ -79,36 +93,36 @@ def children(node: Node) -> tuple[Node, ...]:
     return ()
 
 
-def expressions(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below that are computed: not names of dimensions, nor words."""
+def operands(node: Node) -> tuple[Node, ...]:
+    """The direct children that are evaluated, so neither names of dimensions nor words."""
     if isinstance(node, Apply):
-        each = zip(kinds(node.function, len(node.arguments)) or "", node.arguments, strict=True)
+        each = zip(argument_kinds(node.function, len(node.arguments)) or "", node.arguments, strict=True)
         return tuple([a for kind, a in each if kind in "xn"])
     return children(node)
 
 
-def replaced(node: Node, change: Callable[[Node], Node], known: dict[int, Node] | None = None) -> Node:
-    """A node in which each part was changed, from the leaves up; what is `known` of parts by their id is kept."""
+def transform(node: Node, change: Callable[[Node], Node], known: dict[int, Node] | None = None) -> Node:
+    """Apply `change` to each part of a node, from the leaves up; `known` holds the results by id of the part."""
     known = {} if known is None else known
     if id(node) not in known:
-        known[id(node)] = change(_rebuilt(node, lambda part: replaced(part, change, known)))
+        known[id(node)] = change(_with_operands(node, lambda part: transform(part, change, known)))
     return known[id(node)]
 
 
 def inline(node: Node, lets: Mapping[str, Node]) -> Node:
-    """A node with abbreviations put in their place."""
-    return replaced(node, lambda part: lets.get(part.id, part) if isinstance(part, Name) else part)
+    """Substitute abbreviations by their definitions."""
+    return transform(node, lambda part: lets.get(part.id, part) if isinstance(part, Name) else part)
 
 
-def _rebuilt(node: Node, of: Callable[[Node], Node]) -> Node:
-    """A node with other expressions in it; names of dimensions, tables and words stay."""
+def _with_operands(node: Node, of: Callable[[Node], Node]) -> Node:
+    """The node with `of` applied to its operands; names of dimensions, tables and words stay."""
     match node:
         case Negative(operand):
             return Negative(of(operand))
         case Operation(operator, left, right):
             return Operation(operator, of(left), of(right))
         case Apply(function, arguments):
-            each = zip(kinds(function, len(arguments)) or "", arguments, strict=True)
+            each = zip(argument_kinds(function, len(arguments)) or "", arguments, strict=True)
             return Apply(function, tuple([of(a) if kind in "xn" else a for kind, a in each]))
         case Lookup(table, index):
             return Lookup(table, of(index))
@@ -116,7 +130,7 @@ def _rebuilt(node: Node, of: Callable[[Node], Node]) -> Node:
 
 
 def height(node: Node, defined: Mapping[str, int]) -> int:
-    """How many operations lie on top of each other, where names stand for what is `defined`."""
+    """The depth of a node's tree; `defined` has the depth of each abbreviation."""
     heights: dict[int, int] = {}
     waiting = [node]
     while waiting:
@@ -131,17 +145,17 @@ def height(node: Node, defined: Mapping[str, int]) -> int:
     return heights[id(node)]
 
 
-def written(node: Node, longest: int = 60) -> str:
-    """A node as text; what is longer than that ends in an ellipsis."""
-    text = _written(node, 0, [4 * longest])
+def to_text(node: Node, longest: int = 60) -> str:
+    """Write a node as text, cut off with an ellipsis after `longest` characters."""
+    text = _to_text(node, 0, [4 * longest])
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 _BINDS = {"<": 1, ">": 1, "<=": 1, ">=": 1, "==": 1, "+": 2, "-": 2, "*": 3, "/": 3, "@": 3, "**": 5}
 
 
-def _written(node: Node, around: int, left: list[int]) -> str:
-    left[0] -= 1  # an abbreviation stands in many places: only so much is written out
+def _to_text(node: Node, around: int, left: list[int]) -> str:
+    left[0] -= 1  # a limit on nodes, since an abbreviation may occur in many places
     if left[0] < 0:
         return "…"
     match node:
@@ -150,15 +164,15 @@ def _written(node: Node, around: int, left: list[int]) -> str:
         case Name(name):
             return name
         case Negative(operand):
-            return f"-{_written(operand, 4, left)}"
+            return f"-{_to_text(operand, 4, left)}"
         case Operation(operator, first, second):
             own = _BINDS[operator]
-            text = f"{_written(first, own, left)} {operator} {_written(second, own + 1, left)}"
+            text = f"{_to_text(first, own, left)} {operator} {_to_text(second, own + 1, left)}"
             return f"({text})" if own < around else text
         case Apply(function, arguments):
-            return f"{function}({', '.join(_written(a, 0, left) for a in arguments)})"
+            return f"{function}({', '.join(_to_text(a, 0, left) for a in arguments)})"
         case Lookup(table, index):
-            return f"{table.id}[{_written(index, 0, left)}]"
+            return f"{table.id}[{_to_text(index, 0, left)}]"
         case Select(base, dim, index):
             return f"{base.id}[{dim}={index}]"
     raise AssertionError(node)
