@@ -1,7 +1,9 @@
-"""tftrace: step through a transformer's forward pass beside its source and its paper's equations, checked.
+"""Step through a transformer's forward pass beside its source and its paper's equations, checked on the live numbers.
 
-with tftrace.record(model, path="run.tftrace") as trace:
-    model(**inputs)
+Example:
+    with tftrace.record(model, path="run.tftrace") as trace:
+        model(**inputs)
+    trace.to_csv("run.csv")
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ __all__ = ["Trace", "TraceError", "load", "record", "traced"]
 
 
 def load_ipython_extension(shell: object) -> None:
-    """`%load_ext tftrace` in a notebook: `%%trace` then records the models that a cell calls."""
+    """Register the cell magic `%%trace`; IPython calls this for `%load_ext tftrace`."""
     from .notebook import load_ipython_extension
 
     load_ipython_extension(shell)

@@ -1,4 +1,4 @@
-"""`python -m tftrace` and the `tftrace` command."""
+"""Entry point of `python -m tftrace` and of the `tftrace` command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .cli import main
 
 
 def run() -> None:
-    """Entry point of the command."""
+    """Run the command line and exit with its code."""
     sys.exit(main())
 
 

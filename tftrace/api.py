@@ -1,6 +1,7 @@
-"""The public face: `record`, `load` and `traced`, and traces and steps with their conveniences.
+"""The public interface: `record`, `load`, `traced`, and `Trace` and `Step` with their convenience methods.
 
-What is below reads and writes traces without them, and takes the class of a trace as an argument where one is made."""
+Lower layers know only the plain readers in `tftrace.trace`. Where they create a trace, they take its class as an
+argument, so that they need not import this module."""
 
 from __future__ import annotations
 
@@ -25,13 +26,30 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Step(trace.Step):
-    """One step of the forward pass: a row of the steps table that knows its tensors and its place in the tree."""
+    """One step of a recorded run: a call of a module, function or op, or an executed source line.
+
+    Its attributes are the columns of the steps table (docs/trace-format.md), such as `kind`, `name`, `file`, `line` and
+    `duration_ns`. `parent` and `children` are steps; `tensors` and `checks` are lists of rows."""
 
     def explain(self, *cell: int, equation: str | None = None, replay: bool = True) -> Explanation:
-        """Derive one number of what the step returned: the terms of its equation with their values, largest first.
+        """Derive one number that the step returned, as the terms of its equation, largest first.
 
-        `trace[57].explain(0, 3, 7)`. What was not kept comes from running the forward again, unless `replay` is False;
-        that needs torch. Raises TraceError if the step has no equation, or there is no such cell."""
+        Args:
+            cell: the position along each axis of the returned tensor, from 0; negative ones count from the end.
+            equation: id of the equation, if the step has several; by default its principal one.
+            replay: whether to run the forward pass again (which needs torch) if the trace has not kept a tensor that
+                the equation needs.
+
+        Returns:
+            The terms and their sum in float64, the recorded value, and the largest difference between the two that
+            rounding explains (docs/recipes.md). If it cannot be derived, there are no terms, and `reason` says why.
+
+        Raises:
+            TraceError: the step has no equation, the equation does not fit, or there is no such cell.
+
+        Example:
+            `trace[57].explain(0, 3, 7)` explains cell [0, 3, 7] of what step 57 returned.
+        """
         from .explain.explain import explain
         from .explain.replay import replayed
 
@@ -44,11 +62,23 @@ class Step(trace.Step):
 
 
 class Trace(trace.Trace):
-    """A recorded run. `trace[i]` is the i-th step; `steps`, `tensors` and `checks` are Arrow tables.
+    """A recorded run, read from its folder.
 
-    A trace is a folder (see docs of `tftrace.trace.schema` for the columns). It can be opened while it is
-    being written; `reload()` reads what has come since. With `head` it has only the first forward passes, as
-    far as they are read in a blink, and `whole` says whether those are all.
+    `trace[i]` is the i-th step, `len(trace)` the number of steps, and `steps`, `tensors` and `checks` are Arrow tables
+    with the columns of docs/trace-format.md. A trace can be opened while it is being written; `reload()` reads what has
+    been added since.
+
+    Args:
+        path: folder of the trace.
+        head: read only the first forward passes, as far as that takes no noticeable time; `whole` then says whether
+            these are all.
+
+    Raises:
+        TraceError: the folder does not exist or is not a trace.
+
+    Example:
+        trace = tftrace.load("run.tftrace")
+        trace[57].name, trace[57].tensors, trace[57].checks
     """
 
     step_type = Step
@@ -64,8 +94,15 @@ class Trace(trace.Trace):
         return (self[i] for i in range(len(self)))
 
     def to_pandas(self, table: str | None = None) -> pandas.DataFrame:
-        """A table (`"steps"`, `"tensors"`, `"checks"`) as a DataFrame; without a name what the CSV holds:
-        one row a (step, tensor)."""
+        """Return a table of the trace as a DataFrame.
+
+        Args:
+            table: `"steps"`, `"tensors"` or `"checks"`; by default all of them joined, with one row per step and
+                tensor, as in the CSV.
+
+        Raises:
+            TraceError: there is no such table.
+        """
         from .export.table import joined, to_frame
 
         if table is None:
@@ -75,15 +112,36 @@ class Trace(trace.Trace):
         return to_frame(self._whole(table))
 
     def to_csv(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write one row a (step, tensor) as CSV. Raises TraceError if the file exists, unless `overwrite`."""
+        """Write the trace as CSV, with one row per step and tensor.
+
+        Args:
+            path: file to write.
+            overwrite: replace an existing file.
+
+        Raises:
+            TraceError: the file exists, or cannot be written.
+        """
         self.export(path, overwrite=overwrite, format="csv")
 
     def export(
         self, path: str | os.PathLike[str], *, overwrite: bool = False, format: str | None = None, **options: Any
     ) -> None:
-        """Write the trace in the format that the path's extension names (.csv, .parquet, .jsonl, .json, .html,
-        .perfetto.json, .mmd, .dot, .svg), or in `format`; a diagram takes `under`, `depth` and `forward`. Raises
-        TraceError for an unknown format, and if the file exists, unless `overwrite`."""
+        """Write the trace in another format.
+
+        Args:
+            path: file to write; its extension names the format: .csv, .parquet, .jsonl, .json, .html, .perfetto.json (a
+                timeline), or .mmd, .dot and .svg (diagrams). `"-"` is standard output.
+            overwrite: replace an existing file.
+            format: the format, such as `"csv"`, if the extension does not name it.
+            options: for diagrams, `under` (path of a module: draw only this part), `depth` (how many levels of nested
+                calls are opened) and `forward` (number of the forward pass, from 0).
+
+        Raises:
+            TraceError: the format or an option is unknown, or the file exists or cannot be written.
+
+        Example:
+            `trace.export("layer.svg", under="encoder.layer.0")`
+        """
         from .export import export
 
         export(self, path, overwrite=overwrite, format=format, **options)
@@ -95,7 +153,14 @@ class Trace(trace.Trace):
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
-    """Open a trace folder. Raises TraceError with a sentence if it is not one."""
+    """Open a recorded trace; needs no torch.
+
+    Args:
+        path: folder of the trace.
+
+    Raises:
+        TraceError: the folder does not exist or is not a trace.
+    """
     return trace.load(path, Trace)
 
 
@@ -114,41 +179,47 @@ def record(
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder[Trace]:
-    """Record every forward pass of `model` while the `with` block runs.
+    """Record every forward pass of a model that runs inside the `with` block.
 
+    Recording does not change the model's outputs, hooks or random numbers. For each step it stores shapes, dtypes,
+    devices and statistics of the tensors (mean, std, min, max and L2 norm over finite elements, and counts of NaN, Inf
+    and zeros). If equations are checked, cells of the result are recomputed in float64; docs/recipes.md derives the
+    bound on the difference that rounding explains.
+
+    Args:
+        model: any `torch.nn.Module`, a list of them, or a dict from display names to modules. By default all models
+            that are called in the block, each named by its class.
+        path: folder to write. By default a temporary one, deleted together with the `Trace` object.
+        level: how much to record: `"modules"` (module calls), `"functions"` (also the functions that modeling code
+            calls), `"lines"` (also each source line with the locals it binds) or `"ops"` (also the torch functions
+            that lines call).
+        include: glob pattern(s) of module paths. Only matching modules and what is below them are recorded, besides
+            the model itself as the root.
+        exclude: glob pattern(s) of module paths that are left out, with everything below them.
+        layers: numbers of the layers to record; negative ones count from the end. Modules outside of layers are
+            still recorded.
+        values: which tensors to keep as a whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or
+            glob pattern(s) of step names.
+        check: whether to check the papers' equations: True (on a few cells of each result), False, about how many
+            cells per result, or `"all"` for every cell. By default True at every level except `"modules"`.
+        recipes: file(s) or folder(s) with equations of your own, which take precedence over those of tftrace. So do
+            those listed in a `tftrace.toml` in this folder or above it.
+        backward: also record the gradients that backward passes compute inside the block, of each module's outputs
+            and parameters: rows of the tensors table with the role `gradient`.
+        overwrite: replace an existing trace at `path`.
+        meta: additional entries for the trace's meta.json, such as `{"tokens": [...]}`.
+
+    Returns:
+        A context manager whose value is the `Trace`; it is complete once the block has ended.
+
+    Raises:
+        TraceError: `path` exists or cannot be written, `model` is not a module, `level`, `values` or `check` is
+            invalid, a recipe contains a mistake, or a pattern or layer matches nothing.
+
+    Example:
         with tftrace.record(model, path="run.tftrace") as trace:
             model(**inputs)
         trace.to_csv("run.csv")
-
-    The model's outputs, its hooks and its random numbers stay as they are without the recording.
-
-    Args:
-        model: any `torch.nn.Module`, a list of them, or a dict from the name to show to the module; without one,
-            whatever models are called in the block, each named by its class.
-        path: folder to write; without one the trace lives as long as the `Trace` object.
-        level: `"modules"` (module calls), `"functions"` (and the functions that modeling code calls), `"lines"`
-            (and each source line with the locals it binds) or `"ops"` (and the torch functions that lines call).
-        include: glob pattern(s) of module paths: only these modules, and all below them, are recorded (and the model
-            itself, as the root).
-        exclude: glob pattern(s) of module paths that are left out, with all below them.
-        layers: numbers of the layers to record, from the end if negative; what is in no layer stays.
-        values: tensors to keep whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or glob
-            patterns of the steps' names.
-        check: whether the papers' equations are checked, on a few cells of each result: True, False, about how many
-            cells, or `"all"` for every one; if not said, they are at every level but `"modules"`.
-        recipes: file(s) or folder(s) of equations of your own, which stand before those that come with tftrace; so do
-            those that a `tftrace.toml` in this folder or above it lists.
-        backward: whether the gradients that backward passes compute are recorded, of each module's outputs and of its
-            parameters: rows of role `gradient`, with the step of the module's call.
-        overwrite: replace an existing trace at `path`.
-        meta: further entries for the trace's meta.json, such as `{"tokens": [...]}`.
-
-    Returns:
-        A context manager; its value is the `Trace`, complete once the block has ended.
-
-    Raises:
-        TraceError: `path` exists or cannot be written, `model` is no module, `level` or `values` is unknown, a recipe
-            is mistaken, or a pattern or layer selects nothing.
     """
     from .capture.recorder import Recorder
 
@@ -201,8 +272,29 @@ def traced(
     overwrite: bool = False,
     **options: Any,
 ) -> Any:
-    """Record each call of a function, or of the modules of a class.
+    """Decorate a function, or a class of modules, so that each of its calls is recorded.
 
+    The function becomes a step with its lines; below it are the models, and the functions of the same file, that it
+    calls. Every call is one forward pass of the same trace, `function.trace`, which is complete after each call. If
+    another recording is running (`tftrace.record`, `tftrace run`), the function is a step of that one too.
+
+    Args:
+        target: the function, or the subclass of `torch.nn.Module`; nothing else about it changes.
+        path: folder of the trace. By default a temporary one, deleted together with the function.
+        max_forwards: record at most this many calls.
+        skip: number of calls to skip before recording.
+        every: record only every n-th call.
+        when: keep only calls with at least one step for which this condition holds, such as `loss > 5` or `nan > 0`.
+        level, values, check, recipes, backward, overwrite, meta: as for `tftrace.record`. With `backward`, the backward
+            pass must run inside the function.
+
+    Returns:
+        The decorated target, or, if called with options only, a decorator.
+
+    Raises:
+        TraceError: the target cannot be traced, or an option is invalid.
+
+    Example:
         @tftrace.traced
         def step(model, batch):
             loss = model(**batch).loss
@@ -210,21 +302,6 @@ def traced(
 
         step(model, batch)
         step.trace.to_pandas()
-
-    The function is a step with its lines, and below it are the models and the functions of its file that it calls. All
-    calls go to one trace, each as a forward: `step.trace`, a `Trace`, complete after each call. In a recording that
-    runs around it (`tftrace.record`, `tftrace run`) the function is a step, too.
-
-    Args:
-        target: the function or the subclass of `torch.nn.Module`, which is changed in nothing else.
-        path: folder of the trace; without one the trace lives as long as the function.
-        max_forwards, skip, every: record no more calls than this, leave out the first ones, record each n-th only.
-        when: keep only calls with a step of which this is true, such as `loss > 5` or `nan > 0`.
-        level, values, check, recipes, backward, overwrite, meta: as in `tftrace.record`. The backward pass must run
-            inside of the function.
-
-    Raises:
-        TraceError: the target cannot be traced, or an option is mistaken.
     """
     from .capture.forward_choice import Choice
     from .capture.traced import record_calls

@@ -1,4 +1,4 @@
-"""The command line: finds the commands in `tftrace/commands`. A mistake of a user gets one sentence and exit code 2."""
+"""The command line: runs the commands in `tftrace/commands`; a user's mistake gets one sentence and exit code 2."""
 
 from __future__ import annotations
 
@@ -25,20 +25,27 @@ for _name in _names:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line.
+
+    Args:
+        arguments: the words after `tftrace`; by default those of the process.
+
+    Returns:
+        The exit code: 0, or 2 after a user's mistake, 130 after Ctrl+C, or what the command returns.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         if not arguments or arguments[0] in app.help_flags:
             for name in _names:
-                app[name.replace("_", "-")]  # imports it: the overview says what each does
+                app[name.replace("_", "-")]  # imports the command, whose docstring the overview shows
         if arguments[:1] == ["run"]:
-            from .commands.run import own_words
+            from .commands.run import separate_program
 
-            arguments = ["run", *own_words(arguments[1:])]
+            arguments = ["run", *separate_program(arguments[1:])]
         if arguments[:1] == ["record"]:
-            from .commands._shared import check_words
+            from .commands._shared import expand_check
 
-            arguments = check_words(arguments)
+            arguments = expand_check(arguments)
         code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except TraceError as error:
@@ -54,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mistake(error: CycloptsError) -> str:
-    """What is wrong with the words of a command, and whose help has the right ones."""
+    """One sentence on what is wrong with a command line, and which help to read."""
     command = " ".join(["tftrace", *(error.command_chain or ())])
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        name = error.argument.name  # --trace also where the help says TRACE
+        name = error.argument.name  # --trace even for what the help calls TRACE
         option = error.argument.index is None
-        sentence = f"{name} requires an argument." if option else f"'{command}' wants {name.lstrip('-').upper()}."
+        sentence = f"{name} requires an argument." if option else f"'{command}' needs {name.lstrip('-').upper()}."
     elif isinstance(error, UnusedCliTokensError):
         sentence = f"'{command}' does not know what to do with {' '.join(map(repr, error.unused_tokens or ()))}."
     elif isinstance(error, UnknownCommandError):

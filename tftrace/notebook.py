@@ -1,4 +1,4 @@
-"""`%load_ext tftrace` in a notebook: the cell magic `%%trace` records the models that a cell calls."""
+"""The cell magic `%%trace` records the models that a notebook cell calls; `%load_ext tftrace` provides it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError
 
 from .api import Trace
 from .commands._options import Options
-from .commands._shared import check_words
+from .commands._shared import expand_check
 from .errors import TraceError
 from .terminal import tell
 
@@ -18,20 +18,20 @@ USAGE = """\
         [--max-forwards N] [--values auto|all|none|PATTERN]... [--check [yes|all|N] | --no-check] [--recipes FILE]...
         [--when CONDITION] [--backward] [--force] [--into NAME]
 
-Run the cell and record the models that it calls, each outermost call as a forward. The trace is shown, and stands in
-the variable `trace`, or in the one that --into names. Without -o it lives as long as that. The options are those of
-`tftrace run`."""
+Run the cell and record the models that it calls; each outermost call of a model is a forward pass. The trace is shown
+and assigned to the variable `trace`, or to the one that --into names. Without -o its folder is temporary and is deleted
+with that variable. The options are those of `tftrace run`."""
 
 
 class _Shown(Exception):
-    """The cell raised something, which IPython has shown already."""
+    """Raised after a cell that failed, whose error IPython has shown already."""
 
     def _render_traceback_(self) -> list[str]:
         return []
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """What `%load_ext tftrace` calls."""
+    """Register `%%trace`; IPython calls this for `%load_ext tftrace`."""
 
     def trace(line: str, cell: str) -> Trace | None:
         return _run(shell, line, cell)
@@ -41,12 +41,12 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """What `%unload_ext tftrace` calls."""
+    """Remove `%%trace`; IPython calls this for `%unload_ext tftrace`."""
     shell.magics_manager.magics["cell"].pop("trace", None)
 
 
 def _run(shell: Any, line: str, cell: str) -> Trace | None:
-    """Record a cell; a mistake in the options is one sentence, as IPython prints that of a magic."""
+    """Run and record a cell; a mistake in the options raises IPython's UsageError, which it prints as one sentence."""
     from IPython.core.error import UsageError
 
     try:
@@ -63,16 +63,16 @@ def _run(shell: Any, line: str, cell: str) -> Trace | None:
         return None
     shell.push({into: trace})
     if not ran.success:
-        raise _Shown  # so that the cells below it do not run
+        raise _Shown  # so that "run all" stops here
     return trace
 
 
 def _read(line: str) -> tuple[Any, str]:
-    """The recorder that the options behind `%%trace` ask for, and the name of the variable for its trace."""
+    """The recorder for the options on the `%%trace` line, and the name of the variable for its trace."""
     app = App(name="%%trace", result_action="return_value", help_flags=[], version_flags=[])
     app.default(_recorder)
     try:
-        return app(check_words(shlex.split(line)), exit_on_error=False, print_error=False)  # type: ignore[no-any-return]
+        return app(expand_check(shlex.split(line)), exit_on_error=False, print_error=False)  # type: ignore[no-any-return]
     except (CycloptsError, ValueError) as error:
         sentence = " ".join(str(error).split()).rstrip(".")
         raise TraceError(f"{sentence}. '%%trace?' lists the options.") from error
@@ -82,6 +82,6 @@ def _recorder(*, options: Options | None = None, into: str = "trace") -> tuple[A
     from .capture.recorder import Recorder
 
     if not into.isidentifier():
-        raise TraceError(f"--into {into!r} is no name of a variable: name one such as trace.")
+        raise TraceError(f"--into {into!r} is not the name of a variable: choose one such as trace.")
     options = options or Options()
     return Recorder(None, options.output, open=Trace, **options.recorder()), into

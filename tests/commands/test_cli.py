@@ -52,7 +52,7 @@ def test_a_demo_without_a_terminal_prints_its_steps(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["show"], "'tftrace show' wants TRACE. See 'tftrace show --help'."),
+        (["show"], "'tftrace show' needs TRACE. See 'tftrace show --help'."),
         (["explain", "run.tftrace", "3"], "--cell requires an argument. See 'tftrace explain --help'."),
         (["recipes", "lst"], "'tftrace recipes' does not know what to do with 'lst'. See 'tftrace recipes --help'."),
         (["vieww"], 'Unknown command "vieww". Did you mean "view"? See \'tftrace --help\'.'),
@@ -203,7 +203,7 @@ def bare_folder(tmp_path: Path) -> Path:
         (["record", "demo:bert", "--layers", "3-1"], "There are no layers '3-1'"),
         (["record", "demo:bert", "--layers", "0-99999999999"], "There are no layers '0-99999999999'"),
         (["record", "demo:bert", "--layers"], "requires an argument"),
-        (["record", "demo:bert", "--values", "all", "--values", "bert.*"], "--values all stands alone"),
+        (["record", "demo:bert", "--values", "all", "--values", "bert.*"], "--values all cannot be combined"),
         (["view", "{tmp}"], "is not a readable trace"),
         (["show", "{tmp}/missing"], "There is no trace at"),
         (["export", "{bare}", "{tmp}/run.csv"], "is not a readable trace"),
@@ -285,4 +285,4 @@ def test_how_much_is_checked_can_be_said(tmp_path: Path, capsys: pytest.CaptureF
         cells[said] = sum(tftrace.load(folder).checks["cells"].to_pylist())
     assert cells["0"] == 0 < cells["yes"] < cells["100"] < cells["all"]
     assert main(["record", "demo:bert", "-o", str(tmp_path / "x"), "--check=some"]) == 2
-    assert "There is no --check some: say yes, no, all, or" in capsys.readouterr().err
+    assert "There is no --check some: choose yes, no, all, or" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_what_a_cell_raises_is_shown_as_ever(shell: Any, capsys: pytest.CaptureF
         ("--nope", "Unknown option"),
         ("--level deep", "Invalid value"),
         ("--every 0", "every is 0"),
-        ("--into 3", "no name of a variable"),
+        ("--into 3", "not the name of a variable"),
         ("-o 'x", "No closing quotation"),
     ],
 )

@@ -250,11 +250,11 @@ def test_the_words_after_the_program_are_its_own() -> None:
     # the word after a flag is the program, that after another option its value
     flags = {f"--{one.name}" for one in fields(Options) if one.type in ("Force", "Switch")}
     assert flags | {"--quiet", "--no-check", "--help", "-h"} == run.FLAGS
-    assert run.own_words(["--check", "x.py"]) == ["--check=yes", "--", "x.py"]
-    assert run.own_words(["--check", "all", "x.py", "--check"]) == ["--check=all", "--", "x.py", "--check"]
-    assert run.own_words(["--force", "x.py", "-o", "y"]) == ["--force", "--", "x.py", "-o", "y"]
-    assert run.own_words(["-o", "y", "--level=ops", "-m", "x"]) == ["-o", "y", "--level=ops", "--", "-m", "x"]
-    assert run.own_words(["--", "pytest", "-x"]) == ["--", "--", "pytest", "-x"]
+    assert run.separate_program(["--check", "x.py"]) == ["--check=yes", "--", "x.py"]
+    assert run.separate_program(["--check", "all", "x.py", "--check"]) == ["--check=all", "--", "x.py", "--check"]
+    assert run.separate_program(["--force", "x.py", "-o", "y"]) == ["--force", "--", "x.py", "-o", "y"]
+    assert run.separate_program(["-o", "y", "--level=ops", "-m", "x"]) == ["-o", "y", "--level=ops", "--", "-m", "x"]
+    assert run.separate_program(["--", "pytest", "-x"]) == ["--", "--", "pytest", "-x"]
 
 
 # -- launchers, which start the program in processes of their own ------------------------------------------

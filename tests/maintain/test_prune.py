@@ -129,10 +129,10 @@ def test_a_trace_that_is_recorded_is_not_pruned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "Nothing says what stays"),
-        (["--keep-values", "none", "--keep-values", "x"], "--keep-values none stands alone"),
-        (["--budget", "many"], "'many' is no size"),
-        (["--budget", "-1"], "is no size"),
+        ([], "Say what to keep"),
+        (["--keep-values", "none", "--keep-values", "x"], "--keep-values none cannot be combined"),
+        (["--budget", "many"], "'many' is not a size"),
+        (["--budget", "-1"], "is not a size"),
     ],
 )
 def test_mistakes_get_one_sentence(
@@ -147,7 +147,7 @@ def test_mistakes_get_one_sentence(
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = kept_trace(tmp_path)
     assert main(["prune", str(trace.path), "--keep-values", "layer.*", "--budget", "0.05 kB"]) == 0
-    assert "Took 6 tensors out of" in capsys.readouterr().err
+    assert "Removed 6 tensors from" in capsys.readouterr().err
     assert set(read(load(trace.path))) == {("layer.0", role) for role in ("input", "output", "parameter")}
 
 

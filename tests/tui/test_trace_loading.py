@@ -172,7 +172,7 @@ def test_steps_of_several_ranks_are_found_again(tmp_path: Path) -> None:
 def test_the_command_opens_at_a_breakpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trace = attention_trace(tmp_path, forwards=2)
     opened = []
-    monkeypatch.setattr("tftrace.commands.view.present", lambda *given, **options: opened.append(options))
+    monkeypatch.setattr("tftrace.commands.view.show_trace", lambda *given, **options: opened.append(options))
     view(trace.path, break_=["Linear"], when="nan > 0")
     assert opened[0]["start"] == 21
     assert opened[0]["breakpoints"] == [Breakpoint("Linear", "nan > 0")]

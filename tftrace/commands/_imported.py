@@ -1,5 +1,6 @@
-"""Does something as soon as a module has been imported, without importing it: a program may never do so, or may want
-to say something in its environment before."""
+"""Runs a callback as soon as the program imports a module, without importing it ourselves.
+
+The program may never import it, or may need to set environment variables first."""
 
 from __future__ import annotations
 
@@ -12,19 +13,19 @@ from types import ModuleType
 from typing import Any
 
 
-def when_imported(name: str, work: Callable[[], None]) -> None:
-    """Call `work` once the module of this name has been imported; at once if it has been."""
+def when_imported(name: str, callback: Callable[[], None]) -> None:
+    """Call `callback` right after the module of this name is imported, or immediately if it is already."""
     if name in sys.modules:
-        work()
+        callback()
     else:
-        sys.meta_path.insert(0, _Finder(name, work))
+        sys.meta_path.insert(0, _Finder(name, callback))
 
 
 class _Finder(MetaPathFinder):
-    """Finds nothing itself, but puts the work behind what the others find; being asked does not mean to import."""
+    """Finds no module itself, but wraps the loader that other finders return; a mere lookup runs nothing."""
 
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
-        self._name, self._work, self._asking = name, work, False
+    def __init__(self, name: str, callback: Callable[[], None]) -> None:
+        self._name, self._callback, self._asking = name, callback, False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -44,22 +45,22 @@ class _Finder(MetaPathFinder):
     def _imported(self) -> None:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
-            self._work()
+            self._callback()
 
 
 class _Loader:
-    """A module's own loader, and the work after it."""
+    """A module's own loader, followed by the callback."""
 
-    def __init__(self, loader: Any, work: Callable[[], None]) -> None:
-        self._loader, self._work = loader, work
+    def __init__(self, loader: Any, callback: Callable[[], None]) -> None:
+        self._loader, self._callback = loader, callback
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module, leave no trace of this in it, and do the work."""
+        """Restore the module's own loader, run the module, then the callback."""
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._work()
+        self._callback()

@@ -1,4 +1,4 @@
-"""What `tftrace run` and `%%trace` can be told: one set of options for both."""
+"""The options that `tftrace run` and `%%trace` share."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any
 from cyclopts import Parameter
 
 from ..capture.forward_choice import Choice
-from ._shared import Checks, Force, Level, Output, Patterns, Recipes, Switch, wanted_checks, wanted_values
+from ._shared import Checks, Force, Level, Output, Patterns, Recipes, Switch, parse_check, parse_values
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is recorded of a program, and where.
+    """What to record of a program, and where.
 
     Parameters
     ----------
     output
-        Folder of the trace; without it run makes a name from the program's, and a cell's trace lives as long as its
-        variable.
+        Folder of the trace. By default `tftrace run` names it after the program, and a cell uses a temporary folder.
     level
-        modules, functions, lines or ops: how much is recorded, each with all before it.
+        How much to record: modules, functions, lines or ops; each includes those before it.
     model_class
-        Only models whose class, or one that it derives from, fits this pattern, such as 'Bert*'.
+        Record only models whose class, or a base class of it, matches this pattern, such as 'Bert*'.
     skip
-        Leave out the first forwards of each model.
+        Skip this many forward passes of each model before recording.
     every
-        Record only each n-th forward of a model.
+        Record only every n-th forward pass of each model.
     max_forwards
-        Record no more forwards than this; the program runs on.
+        Record at most this many forward passes; the program runs on.
     when
-        Keep only forwards with a step of which this is true, such as 'loss > 5', 'nan > 0' or 'logits.max > 30'.
+        Keep only forward passes with at least one step for which this holds, such as 'loss > 5', 'nan > 0' or
+        'logits.max > 30'.
     values
-        Tensors to keep whole: auto (all but weights, up to 256 MB), all, none, or a pattern of the steps' names,
-        which may be repeated. The default is auto.
+        Tensors to keep as a whole: auto (all but weights, up to 256 MB; the default), all, none, or a pattern of step
+        names. May be repeated.
     check
-        Check the papers' equations on a few cells of each result: yes, all for every cell, or about how many cells;
-        0 or --no-check: not at all. If nothing is said, they are checked at every level but modules.
+        Check the papers' equations: yes (a few cells of each result), all (every cell), or about how many cells; 0 or
+        --no-check for none. By default yes at every level except modules.
     recipes
-        A file or folder of equations of your own, which stand before ours; may be repeated.
+        File or folder of your own equations, which take precedence over ours; may be repeated.
     backward
-        Record gradients too: of what each module returned, and of its parameters.
+        Also record gradients, of each module's outputs and parameters.
     force
         Replace an existing trace.
     """
@@ -52,7 +52,7 @@ class Options:
     model_class: str | None = None
     skip: int = 0
     every: int = 1
-    max_forwards: int = 1000  # a training script may make millions
+    max_forwards: int = 1000  # a training script may run millions
     when: str | None = None
     values: Patterns = None
     check: Checks = None
@@ -61,24 +61,24 @@ class Options:
     force: Force = False
 
     def choice(self) -> Choice:
-        """Which forwards are wanted. Raises TraceError for a mistake, as `recorder` does."""
+        """Which forward passes to record; raises TraceError for an invalid option."""
         return Choice(self.model_class, self.skip, self.every, self.max_forwards, self.when)
 
     def recorder(self) -> dict[str, Any]:
-        """The arguments of a Recorder."""
+        """The arguments for a Recorder; raises TraceError for an invalid option."""
         return {
             "level": self.level,
             "overwrite": self.force,
             "meta": {},
-            "values": wanted_values(self.values),
-            "check": wanted_checks(self.check),
+            "values": parse_values(self.values),
+            "check": parse_check(self.check),
             "recipes": self.recipes,
             "backward": self.backward,
             "choice": self.choice(),
         }
 
-    def words(self) -> list[str]:
-        """All but the output as it is typed."""
+    def to_words(self) -> list[str]:
+        """The options as words of a command line, except for the output."""
         words: list[str] = []
         for name in (field.name for field in fields(self) if field.name != "output"):
             option, value = f"--{name.replace('_', '-')}", getattr(self, name)

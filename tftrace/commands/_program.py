@@ -1,4 +1,4 @@
-"""Recording a program: it runs as without us, and from its import of torch on every model that it calls is recorded."""
+"""Records a program: it runs unchanged, and once it has imported torch, every model that it calls is recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..trace.disk.whole_trace import check_whole
 from ..trace.trace import Trace
 from . import _runner
 from ._imported import when_imported
-from ._recording import summed_up
+from ._recording import summarize
 from ._shared import free_name
 from ._threads import wait_for_threads
 
@@ -29,15 +29,24 @@ if TYPE_CHECKING:
 def record_program(
     program: _runner.Program, path: Path | None, options: dict[str, Any], say: Callable[[str], None]
 ) -> None:
-    """Run a program to its end and record what models it calls; leaves by SystemExit with the program's exit code.
+    """Run a program to its end and record the models that it calls.
 
-    `options` are those of a Recorder."""
+    Args:
+        program: the program.
+        path: folder of the trace; by default named after the program.
+        options: arguments for a Recorder.
+        say: prints a sentence for the user.
+
+    Raises:
+        TraceError: the trace cannot be written there.
+        SystemExit: always, with the program's exit code.
+    """
     rank, world, launch = launched()
     stem = Path(program.name).stem
     path = path or (
         Path(f"{stem}.tftrace") if world > 1 else free_name(stem, options["overwrite"])
-    )  # the same name in each process
-    check_folder(path, options["overwrite"], rank=rank, launch=launch)  # a bad path should cost no wait
+    )  # processes of one launch must all choose the same name
+    check_folder(path, options["overwrite"], rank=rank, launch=launch)  # a bad path should fail before the program runs
     recording = _Recording(program, path, options, say)
     process = os.getpid()
     when_imported("torch", recording.begin)
@@ -49,7 +58,9 @@ def record_program(
         code = left.code
     except BaseException as raised:
         error, code = raised, 130 if isinstance(raised, KeyboardInterrupt) else 1
-        sys.excepthook(type(raised), raised.with_traceback(_runner.below(raised.__traceback__)), raised.__traceback__)
+        sys.excepthook(
+            type(raised), raised.with_traceback(_runner.program_traceback(raised.__traceback__)), raised.__traceback__
+        )
     if os.getpid() == process:  # not in a child that the program forked
         wait_for_threads()
         recording.end(error)
@@ -57,7 +68,7 @@ def record_program(
 
 
 class _Recording:
-    """The recording of a program, which begins with the program's import of torch."""
+    """The recording of a program, which begins when the program imports torch."""
 
     def __init__(
         self, program: _runner.Program, path: Path, options: dict[str, Any], say: Callable[[str], None]
@@ -69,7 +80,7 @@ class _Recording:
         self._failed = False
 
     def begin(self) -> None:
-        """Begin to record. Where that fails the program runs on without."""
+        """Begin recording; if that fails, warn and let the program run on."""
         from ..capture.recorder import Recorder
 
         try:
@@ -81,7 +92,7 @@ class _Recording:
             warnings.warn(f"tftrace does not record this: {error}", RuntimeWarning, stacklevel=2)
 
     def end(self, error: BaseException | None) -> None:
-        """End the recording and say what came of it."""
+        """End the recording and report the result."""
         recorder, trace = self._recorder, self._trace
         if recorder is None or trace is None:
             if not self._failed:
@@ -89,16 +100,16 @@ class _Recording:
             return
         recorder.__exit__(None if error is None else type(error), error, None)
         if launched().world > 1:
-            return  # others may still write: of all of them speaks who launched them
+            return  # other processes may still be writing; the launcher reports for all
         try:
             self._sum_up(trace, recorder)
-        except TraceError as problem:  # the exit code is the program's all the same
+        except TraceError as problem:  # the exit code is still the program's
             self._say(str(problem))
 
     def _sum_up(self, trace: Trace, recorder: Recorder[Trace]) -> None:
         left_out = recorder.left_out()
         if len(trace):
-            self._say(summed_up(trace, self._shown))
+            self._say(summarize(trace, self._shown))
         elif recorder.unwritten is not None:
             self._say(f"Nothing was recorded, as {recorder.unwritten}.")
         else:

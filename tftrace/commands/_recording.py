@@ -1,4 +1,4 @@
-"""Loading and recording what a user names, with a progress line where a person is watching."""
+"""Loads and records the model that a user names, with a progress line in a terminal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,23 @@ _VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
 
 
 def record_request(request: Request, path: Path, force: bool, options: dict[str, Any]) -> Trace:
-    """Load what is asked for and record it, with a progress line where a person is watching."""
+    """Load the requested model, record its run, and report the result, with a progress line in a terminal.
+
+    Args:
+        request: the model and its inputs.
+        path: folder of the trace.
+        force: whether to replace an existing trace.
+        options: further arguments for a Recorder.
+
+    Raises:
+        TraceError: the model cannot be loaded or run, or the trace cannot be written.
+    """
     from .. import describe
     from ..capture.process import launched
     from ..trace.disk.folder import check_folder
 
     rank, _, launch = launched()
-    check_folder(path, force, rank=rank, launch=launch)  # before the model is loaded: a bad path should cost no wait
+    check_folder(path, force, rank=rank, launch=launch)  # a bad path should fail before the model is loaded
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     beside = console(beside=True)
     with Progress(*columns, console=beside, transient=True, disable=not beside.is_terminal) as progress:
@@ -45,14 +55,14 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
         progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
         trace = _run(loaded, path, force, options, lambda: progress.advance(task))
     said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
-    say(summed_up(trace, path) + said)
+    say(summarize(trace, path) + said)
     for sentence in describe.missing(trace):
         beside.print(sentence, style="dim", soft_wrap=True)
     return trace
 
 
-def summed_up(trace: Trace, path: Path | None = None) -> str:
-    """One sentence of what was recorded, in the folder as the user named it."""
+def summarize(trace: Trace, path: Path | None = None) -> str:
+    """Summarize a recording in one sentence; `path` is the folder as the user named it."""
     counts = Counter(trace.checks["verdict"].to_pylist())
     verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none checked"
     return f"Recorded {len(trace)} steps of {trace.meta['model']} in {path or trace.path}; equations: {verdicts}."
@@ -70,7 +80,7 @@ def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advan
     recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, open=Trace, **options)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "tftrace could not write the end")  # which is said below
+            warnings.filterwarnings("ignore", "tftrace could not write the end")  # reported below
             with recorder as trace:
                 with quietly():
                     output = loaded.run()
@@ -78,11 +88,11 @@ def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advan
     except TraceError:
         raise
     except MemoryError as error:
-        raise TraceError(f"The memory did not suffice: 'tftrace view {path}' shows how far it came.") from error
+        raise TraceError(f"There was not enough memory: 'tftrace view {path}' shows how far it came.") from error
     except Exception as error:
-        if is_full(error):  # what the model itself writes: parts of it that do not fit into memory
+        if is_full(error):  # written by the model itself: parts that do not fit into memory
             raise TraceError(f"The disk is full ({error}): make room, and record it again with --force.") from error
-        # whatever a model raises: its trace shows where
+        # a model may raise anything; the trace shows where
         why = next(iter(str(error).splitlines()), "")[:200].rstrip(".:")
         raise TraceError(
             f"The forward pass failed ({type(error).__name__}: {why}): 'tftrace view {path}' shows where."

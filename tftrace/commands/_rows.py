@@ -1,4 +1,4 @@
-"""Rows of any query as a table for a person, or as CSV or JSON for a program."""
+"""Prints the rows of a query as a table, as CSV or as JSON lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..export.table import csv_text
 from ..terminal import console
 from ..text import number, visible
 
-_WIDTH = 160  # columns where the stream is not a terminal
+_WIDTH = 160  # columns if the output is not a terminal
 
 
 def write_table(found: pa.RecordBatchReader, limit: int) -> bool:
-    """Print the first rows; whether there are more."""
+    """Print the first rows as a table; returns whether there are more."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for field in found.schema:
         numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
@@ -34,14 +34,14 @@ def write_table(found: pa.RecordBatchReader, limit: int) -> bool:
 
 
 def write_csv(found: pa.RecordBatchReader, out: BinaryIO) -> None:
-    """A header and all rows; what is missing is an empty cell, and nothing is a formula to a spreadsheet."""
+    """Write a header and all rows as CSV; nulls are empty cells, and no cell is a formula to a spreadsheet."""
     out.write((",".join(csv_text(name) for name in found.schema.names) + "\n").encode())
     for row in _rows(found):
         out.write((",".join("" if value is None else _cell(value) for value in row) + "\n").encode())
 
 
 def write_jsonl(found: pa.RecordBatchReader, out: BinaryIO) -> None:
-    """One object a row and line."""
+    """Write one JSON object per line and row."""
     for row in _rows(found):
         cells = {name: _plain(value) for name, value in zip(found.schema.names, row, strict=True)}
         out.write(dumps(cells).encode() + b"\n")
@@ -71,7 +71,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: dates, decimals and the like as text."""
+    """A value as JSON can represent it; dates, decimals and the like become text."""
     if isinstance(value, list):
         return [_plain(one) for one in value]
     if isinstance(value, dict):

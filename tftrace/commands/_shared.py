@@ -1,4 +1,4 @@
-"""Options that several commands have, and what they have in common."""
+"""Options and helper functions that several commands share."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _CHECKS = re.compile(r"yes|no|all|[0-9]{1,9}", re.ASCII)
 
 
 def free_name(source: str, force: bool = False) -> Path:
-    """`bert.tftrace` for demo:bert or a folder bert, numbered where that exists and is not to be replaced."""
+    """The folder `bert.tftrace` for demo:bert or a folder bert; numbered if it exists, unless `force`."""
     stem = visible(source.rstrip("/").replace(":", "/").rsplit("/", 1)[-1]) or "run"
     names = (Path(f"{stem}{'' if n == 1 else f'-{n}'}.tftrace") for n in range(1, 10_000))
     return next(name for name in names if force or not os.path.lexists(name))
 
 
-def wanted_values(said: list[str] | None) -> str | list[str]:
-    """What `--values` names: one of the words that say what is kept, or patterns."""
+def parse_values(said: list[str] | None) -> str | list[str]:
+    """Parse `--values`: one of the words auto, all, none, or patterns."""
     said = said or ["auto"]
     words = [word for word in said if word in ("auto", "all", "none")]
     if words and len(said) > 1:
-        raise TraceError(f"--values {words[0]} stands alone: leave it out to name patterns.")
+        raise TraceError(f"--values {words[0]} cannot be combined: leave it out to name patterns.")
     return words[0] if words else said
 
 
-def check_words(arguments: Sequence[str]) -> list[str]:
-    """The words of a command in which --check has a value: a plain --check means yes, --no-check no."""
+def expand_check(arguments: Sequence[str]) -> list[str]:
+    """Give `--check` a value on a command line: a plain --check means yes, --no-check means no."""
     words: list[str] = []
     for at, word in enumerate(arguments):
         if words and words[-1] == "--check" and at:
@@ -57,18 +57,18 @@ def check_words(arguments: Sequence[str]) -> list[str]:
     return [*words[:-1], "--check=yes"] if words[-1:] == ["--check"] else words
 
 
-def wanted_checks(said: str | None) -> bool | int | str | None:
-    """What `--check` names: yes, no, all, or about how many cells of each result."""
+def parse_check(said: str | None) -> bool | int | str | None:
+    """Parse `--check`: yes, no, all, or about how many cells of each result."""
     words: dict[str | None, bool | str | None] = {None: None, "yes": True, "no": False, "all": "all"}
     if said in words:
         return words[said]
     if said is None or not re.fullmatch(r"[0-9]{1,9}", said):
-        raise TraceError(f"There is no --check {said}: say yes, no, all, or about how many cells.")
+        raise TraceError(f"There is no --check {said}: choose yes, no, all, or about how many cells.")
     return int(said)
 
 
-def present(trace: Trace, language: str = "en", **options: Any) -> None:
-    """The debugger where there is a screen (the options are those of its app), else the same content as text."""
+def show_trace(trace: Trace, language: str = "en", **options: Any) -> None:
+    """Show a trace in the debugger, with the options of its app; without a screen, print the same content as text."""
     if on_screen():
         from ..tui.app import run
 
@@ -79,8 +79,8 @@ def present(trace: Trace, language: str = "en", **options: Any) -> None:
         print_steps(trace, language=language)
 
 
-def present_pair(left: Trace, right: Trace, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
-    """Both side by side where there is a screen, else what differs as text."""
+def show_trace_pair(left: Trace, right: Trace, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
+    """Show two traces side by side in the debugger; without a screen, print their differences as text."""
     if on_screen():
         from ..tui.pairapp import run_pair
 

@@ -1,4 +1,4 @@
-"""`tftrace check`: the verdicts of a run, and an exit code for scripts."""
+"""`tftrace check` prints the verdicts of a run and gives scripts an exit code."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _UNCHECKED = (
 
 
 def check(trace: Path, *, json: Switch = False) -> int:
-    """Print the verdicts on the equations of a run; the exit code is 1 if any differs.
+    """Print the verdicts on a run's equations; the exit code is 1 if any differs.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     json
-        As JSON.
+        Print JSON.
     """
     from ..export.jsonlines import dumps
     from ..navigate.verdict_summary import summaries

@@ -1,4 +1,4 @@
-"""`tftrace demo`: the first minute with tftrace, on a model that ships with it."""
+"""`tftrace demo` records and shows a small model that comes with tftrace."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from ..demo import demo_folder
 from ..models.request import InputOptions, Request
 from ..terminal import say
 from ._recording import record_request
-from ._shared import Force, Lang, Output, Texts, present
+from ._shared import Force, Lang, Output, Texts, show_trace
 
 
 def demo(
     name: str = "bert", *, text: Texts = None, output: Output = None, lang: Lang = "en", force: Force = False
 ) -> None:
-    """Record a small model that ships with tftrace and step through it.
+    """Record a small model that comes with tftrace and step through it.
 
-    In a terminal this opens the debugger; without one it prints the same steps.
+    In a terminal this opens the debugger; elsewhere it prints the steps.
 
     Parameters
     ----------
     name
-        bert (sentiment), gpt2 (writes a story) or transformer (translates a date into words).
+        bert (classifies sentiment), gpt2 (writes a story) or transformer (translates a date into words).
     text
-        Another text to run the model on.
+        Run the model on this text instead.
     output
-        Keep the trace in this folder; without it the trace is gone at the end.
+        Keep the trace in this folder; by default it is deleted at the end.
     lang
-        Notes on equations in English (en) or Chinese (zh).
+        Language of the notes on equations: English (en) or Chinese (zh).
     force
         Replace an existing trace.
     """
     name = name.removeprefix("demo:")
-    demo_folder(name)  # before torch is loaded: a wrong name should cost no wait
+    demo_folder(name)  # a wrong name should fail before torch is loaded
     with TemporaryDirectory(prefix="tftrace-") as folder:
         path = output or Path(folder) / f"{name}.tftrace"
         options = {"level": "lines", "values": "auto"}
         request = Request(source=f"demo:{name}", input=InputOptions(text=tuple(text or ())))
-        present(record_request(request, path, force, options), lang)
+        show_trace(record_request(request, path, force, options), lang)
     if output is None:
         say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")

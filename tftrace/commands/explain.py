@@ -1,4 +1,4 @@
-"""`tftrace explain`: one number of a run, as the terms of its equation."""
+"""`tftrace explain` derives one number of a run as the terms of its equation."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ def explain(
     replay: Replay = True,
     json: Switch = False,
 ) -> int:
-    """Derive one number of what a step returned: the terms of its equation with their real values, largest first.
+    """Derive one number that a step returned: the terms of its equation with their recorded values, largest first.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     step
-        The step, as 'tftrace show' numbers it.
+        Number of the step, as 'tftrace show' prints it.
     cell
-        Which number: a position along each axis of what was returned, such as 0,3,7; negative ones count from the end.
+        The position of the number along each axis of the returned tensor, such as 0,3,7; negative ones count from the
+        end.
     equation
-        By this equation, where the step has several.
+        Use this equation if the step has several.
     top
-        How many terms are printed.
+        Print this many terms.
     replay
-        Run the forward again, if something needed was not kept and the model can be loaded.
+        Run the forward pass again if the trace has not kept a tensor that is needed.
     json
-        As JSON.
+        Print JSON.
     """
     from ..explain.explain import explain as derive
     from ..explain.replay import replayed

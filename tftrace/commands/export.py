@@ -1,4 +1,4 @@
-"""`tftrace export`: a trace in another format."""
+"""`tftrace export` writes a trace in another format."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def export(
     trace
         Folder of the trace.
     file
-        What to write; its ending names the format: run.csv, run.parquet (a folder), run.jsonl, run.json, run.html,
-        run.perfetto.json, run.mmd, run.dot or run.svg. A single - is standard output; a terminal or a pipe is sent
-        what would move a terminal as escapes.
+        File to write. Its extension names the format: run.csv, run.parquet (a folder), run.jsonl, run.json, run.html,
+        run.perfetto.json, run.mmd, run.dot or run.svg. A single - is standard output; for a terminal
+        or a pipe, control characters are escaped.
     format
-        The format, where the ending does not name it.
+        The format, if the extension does not name it.
     under
-        A diagram of this part only, such as encoder.layer.0.
+        In a diagram, draw only this part, such as encoder.layer.0.
     depth
-        A diagram that opens so many calls inside one another; without it as many as make a picture of some boxes.
+        In a diagram, open this many levels of nested calls; by default as many as give a readable picture.
     forward
-        A diagram of this forward pass, from 0; without it of the first.
+        In a diagram, draw this forward pass, numbered from 0; by default the first.
     force
         Replace an existing file.
     """
@@ -58,7 +58,7 @@ def export(
 
 @contextmanager
 def _ended_as_interrupted() -> Iterator[None]:
-    """While something is written, being told to end is an interruption, so that no half file is left."""
+    """Treat signals that end the process as an interruption, so that no half-written file is left."""
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""`tftrace info`: what is in a trace."""
+"""`tftrace info` summarizes the content of a trace."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def info(trace: Path, *, json: Switch = False) -> None:
-    """Say what is in a trace, how large its parts are, and what is missing.
+    """Summarize a trace: its content, the size of its parts, and what is missing.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     json
-        As JSON; sizes in bytes.
+        Print JSON, with sizes in bytes.
     """
     from ..export.jsonlines import dumps
     from ..maintain.info import info as describe
@@ -38,31 +38,31 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("trace", f"{found['path']}  ({_size(found['bytes']['total'])}, schema {found['schema']})"),
         ("model", " · ".join(part for part in about if isinstance(part, str))),
-        ("versions", _named(found.get("versions"))),
+        ("versions", _listed(found.get("versions"))),
         ("forwards", f"{found['forwards']}" + (f" in {len(ranks)} processes" if len(ranks) > 1 else "")),
-        ("steps", _all(rows["steps"], found["steps"])),
-        ("ended", _named(found["status"])),
-        ("tensors", _all(rows["tensors"], found["roles"])),
+        ("steps", _count_and_parts(rows["steps"], found["steps"])),
+        ("ended", _listed(found["status"])),
+        ("tensors", _count_and_parts(rows["tensors"], found["roles"])),
         ("kept", f"{kept['tensors']} tensors whole" + (f", {kept['lost']} more are lost" if kept["lost"] else "")),
-        ("checks", _all(rows["checks"], found["verdicts"])),
-        ("beside", _named({name: found[name] for name in ("equations", "sources", "notes")})),
-        ("sizes", _named({name: _size(size) for name, size in found["bytes"].items() if name != "total"})),
+        ("checks", _count_and_parts(rows["checks"], found["verdicts"])),
+        ("beside", _listed({name: found[name] for name in ("equations", "sources", "notes")})),
+        ("sizes", _listed({name: _size(size) for name, size in found["bytes"].items() if name != "total"})),
     ]
     lines += [("missing", sentence) for sentence in found["missing"]]
     return [(name, said) for name, said in lines if said]
 
 
-def _all(count: int, parts: dict[str, int]) -> str:
-    """`202: line 149, module 53`."""
-    return f"{count}: {_named(parts)}" if parts else str(count)
+def _count_and_parts(count: int, parts: dict[str, int]) -> str:
+    """A count and its parts: `202: line 149, module 53`."""
+    return f"{count}: {_listed(parts)}" if parts else str(count)
 
 
-def _named(counts: object) -> str:
+def _listed(counts: object) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) if isinstance(counts, dict) else ""
 
 
 def _size(size: float) -> str:
-    """`39.9 MB`."""
+    """A number of bytes in a readable unit: `39.9 MB`."""
     for unit in _UNITS:
         if size < 1000 or unit == _UNITS[-1]:
             break

@@ -1,4 +1,4 @@
-"""`tftrace merge`: the traces of one run's processes as one."""
+"""`tftrace merge` combines the traces of a distributed run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ._shared import Force
 
 
 def merge(*traces: Path, output: Annotated[Path, Parameter(name=["--output", "-o"])], force: Force = False) -> None:
-    """Put the traces of one run together whose processes recorded into folders of their own.
+    """Merge the traces of a distributed run whose processes recorded into separate folders.
 
     Parameters
     ----------
     traces
-        Folders of the traces; they stay as they are.
+        Folders of the traces; they are not changed.
     output
         Folder of the new trace.
     force

@@ -1,4 +1,4 @@
-"""`tftrace note`: what a reader found, kept with the step it was found on."""
+"""`tftrace note` keeps a reader's notes with the steps of a trace."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ..trace.trace import load
 
 
 def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
-    """Keep a note on a step, or print the notes of a trace.
+    """Write a note on a step, or print the notes of a trace.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     step
-        The step, as 'tftrace show' numbers it; without one all notes are printed.
+        Number of the step, as 'tftrace show' prints it; without one, all notes are printed.
     text
-        The note; without one the step's is printed. An empty text "" takes it away.
+        The note; without one, the note on the step is printed. An empty text "" removes it.
     """
     from .. import describe
     from ..errors import TraceError
@@ -27,7 +27,7 @@ def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
     opened = load(trace)
     if text is not None and step is not None:
         write(opened, step, text)
-        say(f"Noted on step {step}." if text.strip() else f"Step {step} has no note now.")
+        say(f"Noted on step {step}." if text.strip() else f"Removed the note on step {step}.")
         return
     notes = read(opened)
     if step is not None and step not in notes:

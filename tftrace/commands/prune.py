@@ -1,4 +1,4 @@
-"""`tftrace prune`: a smaller trace."""
+"""`tftrace prune` makes a trace smaller."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 2
 
 
 def prune(trace: Path, *, keep_values: Patterns = None, budget: str | None = None) -> None:
-    """Take tensors that were kept whole out of a trace; all else stays.
+    """Remove kept tensors from a trace to make it smaller; statistics, verdicts and everything else stay.
 
-    It may be interrupted at any point: what is there is a whole trace, and a second run ends what the first began.
+    If it is interrupted, the trace stays valid, and running it again completes the work.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     keep_values
-        What stays: none, auto (all but parameters), all, or a pattern of the steps' names, which may be repeated.
+        Kept tensors to leave in: none, auto (all but parameters), all, or a pattern of step names. May be repeated.
     budget
-        Of these only the first that fit, such as 100MB.
+        Leave in only as many of these, in order, as fit into this size, such as 100MB.
     """
     from ..maintain.prune import prune as take_out
 
     words = [word for word in keep_values or [] if word in ("none", "auto", "all")]
     if words and len(keep_values or []) > 1:
-        raise TraceError(f"--keep-values {words[0]} stands alone: leave it out to name patterns.")
+        raise TraceError(f"--keep-values {words[0]} cannot be combined: leave it out to name patterns.")
     if not keep_values and budget is None:
-        raise TraceError("Nothing says what stays: name it with --keep-values none, or a pattern, or --budget 100MB.")
+        raise TraceError("Say what to keep, with --keep-values none, --keep-values PATTERN or --budget 100MB.")
     size = None if budget is None else _bytes(budget)
     count, smaller = take_out(trace, words[0] if words else keep_values or "all", size)
-    say(f"Took {count} tensors out of {trace}, which is {smaller / 1e6:.3g} MB smaller.")
+    say(f"Removed {count} tensors from {trace}, which is now {smaller / 1e6:.3g} MB smaller.")
 
 
 def _bytes(said: str) -> int:
-    """The number in `100MB`."""
+    """Parse a size such as `100MB` into bytes."""
     found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?)\s*([kmg]i?|)b?", said.strip().lower(), re.ASCII)
     if found is None:
-        raise TraceError(f"{said!r} is no size: write it as 100MB, 2GB or a number of bytes.")
+        raise TraceError(f"{said!r} is not a size: write 100MB, 2GB or a number of bytes.")
     return int(float(found[1]) * _UNITS[found[2]])

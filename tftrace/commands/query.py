@@ -1,4 +1,4 @@
-"""`tftrace query`: SQL over a trace."""
+"""`tftrace query` runs SQL over a trace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..terminal import data, say
 from ..trace.trace import load
 from ._shared import Switch
 
-_FIRST = 100  # rows that are printed, if nothing else is said
+_FIRST = 100  # rows printed by default
 
 
 def query(
@@ -23,24 +23,24 @@ def query(
     json: Switch = False,
     rows: int = _FIRST,
 ) -> None:
-    """Ask a trace in SQL: "select name, max from tensors where nan > 0".
+    """Query a trace with SQL, such as "select name, max from tensors where nan > 0".
 
-    The tables are steps, tensors and checks, with the columns of docs/trace-format.md after the position of the step
-    (0, 1, … over all ranks), and trace: one row a step and tensor, as in the CSV. Nothing else can be read, and nothing
-    is changed. It needs DuckDB: pip install 'tftrace[query]'.
+    The tables steps, tensors and checks have the columns of docs/trace-format.md, preceded by the position of the step
+    (0, 1, … over all ranks). The table trace has one row per step and tensor, as the CSV does. Nothing else can be
+    read, and nothing is changed. This needs DuckDB: pip install 'tftrace[query]'.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     sql
-        One SELECT; DESCRIBE steps or SHOW TABLES also do.
+        One SELECT; DESCRIBE steps and SHOW TABLES work too.
     csv
-        All rows as CSV.
+        Print all rows as CSV.
     json
-        All rows as JSON, one object a line.
+        Print all rows as JSON, one object per line.
     rows
-        Rows of the table that is printed otherwise.
+        Print at most this many rows as a table, if neither CSV nor JSON is asked for.
     """
     from ..maintain.query import query as run
     from ._rows import write_csv, write_jsonl, write_table

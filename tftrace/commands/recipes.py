@@ -1,4 +1,4 @@
-"""`tftrace recipes`: the equations that are known, one of them drawn, and the mistakes in a file of them."""
+"""`tftrace recipes` lists the known equations, draws one, and finds mistakes in recipe files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import TraceError
 from ..terminal import document, say, tell
 from ._shared import Lang, Recipes
 
-recipes = App(name="recipes", help="The equations that tftrace knows, and yours.", result_action="return_value")
+recipes = App(name="recipes", help="List, draw and check equations, yours and ours.", result_action="return_value")
 
 
 @recipes.default
@@ -22,7 +22,7 @@ def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> Non
     Parameters
     ----------
     own
-        Equations of your own, a file or a folder of them; a tftrace.toml in this folder or above may name some too.
+        File or folder of your own equations; a tftrace.toml in this folder or above may name some too.
     """
     from ..recipes.format.library import with_own
 
@@ -35,16 +35,16 @@ def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> Non
 
 @recipes.command
 def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
-    """Draw one equation, with its formula, its dimensions, where its symbols come from, and its variants.
+    """Draw one equation, with its formula, dimensions, the origin of its symbols, and its variants.
 
     Parameters
     ----------
     name
-        The equation's id, as the list gives it.
+        Id of the equation, as 'tftrace recipes' lists it.
     lang
-        Note in English (en) or Chinese (zh).
+        Language of the note: English (en) or Chinese (zh).
     own
-        Equations of your own, a file or a folder of them.
+        File or folder of your own equations.
     """
     from difflib import get_close_matches
 
@@ -104,13 +104,13 @@ def lint(*files: Path) -> int:
     Parameters
     ----------
     files
-        Files, or folders of them.
+        Recipe files, or folders with them.
     """
     from ..recipes.format import library
     from ..recipes.format.lint import lint as findings
 
     if not files:
-        raise TraceError("Name the file to look at: 'tftrace recipes lint my.toml'.")
+        raise TraceError("Name the file to check: 'tftrace recipes lint my.toml'.")
     every = [file for path in files for file in library.files(path)]
     count = 0
     for file in every:
@@ -123,6 +123,6 @@ def lint(*files: Path) -> int:
 
 
 def _steps(bind: dict[str, Any]) -> str:
-    """What a bind names its steps by."""
+    """The matcher of a bind and its value, such as `class BertSelfAttention`."""
     matcher = next((key for key in ("class", "function", "module", "base", "structure") if key in bind), "nothing")
     return f"{matcher} {bind.get(matcher)}"

@@ -1,4 +1,4 @@
-"""`tftrace record`: a forward pass of whatever the user names."""
+"""`tftrace record` loads a model and records a forward pass or a generation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import TraceError
 from ..models.request import GenerationOptions, InputOptions, ModelOptions, Request
 from ..terminal import say
 from ._recording import record_request
-from ._shared import Checks, Force, Level, Output, Patterns, Recipes, free_name, wanted_checks, wanted_values
+from ._shared import Checks, Force, Level, Output, Patterns, Recipes, free_name, parse_check, parse_values
 
 _MODEL, _INPUT, _GENERATION = ModelOptions(), InputOptions(), GenerationOptions()
 
@@ -35,30 +35,31 @@ def record(
     given: InputOptions = _INPUT,
     generation: GenerationOptions = _GENERATION,
 ) -> None:
-    """Record a forward pass of a model.
+    """Load a model and record a forward pass, or a generation.
 
     Parameters
     ----------
     source
         A hub id, a local folder, or demo:bert, demo:gpt2, demo:transformer.
     output
-        Folder of the trace; without it a name made from the source, in this folder.
+        Folder of the trace; by default named after the source, in the current folder.
     level
-        modules, functions, lines or ops: how much is recorded, each with all before it.
+        How much to record: modules, functions, lines or ops; each includes those before it.
     include
-        Only modules whose path fits this pattern, such as 'encoder.*', and all below them; may be repeated.
+        Record only modules whose path matches this pattern, such as 'encoder.*', and what is below them. May be
+        repeated.
     exclude
-        Not the modules whose path fits this pattern, nor what is below them; may be repeated.
+        Leave out modules whose path matches this pattern, and what is below them. May be repeated.
     layers
-        Only these layers, such as 0,2,-1 or 0-3.
+        Record only these layers, such as 0,2,-1 or 0-3.
     values
-        Tensors to keep whole: auto (all but weights, up to 256 MB), all, none, or a pattern of the steps' names,
-        which may be repeated. The default is auto.
+        Tensors to keep as a whole: auto (all but weights, up to 256 MB; the default), all, none, or a pattern of step
+        names. May be repeated.
     check
-        Check the papers' equations on a few cells of each result: yes, all for every cell, or about how many cells;
-        0 or --no-check: not at all. If nothing is said, they are checked at every level but modules.
+        Check the papers' equations: yes (a few cells of each result), all (every cell), or about how many cells; 0 or
+        --no-check for none. By default yes at every level except modules.
     recipes
-        Equations of your own, a file or a folder of them: they stand before those that come with tftrace.
+        File or folder of your own equations, which take precedence over ours; may be repeated.
     force
         Replace an existing trace.
     """
@@ -68,20 +69,20 @@ def record(
     name = source or str(model.config)
     request = Request(source=name, model=model, input=given, generation=generation)
     options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude}
-    options["check"] = wanted_checks(check)
+    options["check"] = parse_check(check)
     options |= {
         "recipes": recipes,
         "layers": None if layers is None else _layers(layers),
-        "values": wanted_values(values or ["auto"]),
+        "values": parse_values(values or ["auto"]),
     }
-    together = launched().world > 1  # the same name in each process
+    together = launched().world > 1  # then every process must choose the same name
     output = output or free_name(name.removesuffix(".json"), force or together)
     record_request(request, output, force, options)
     say(f"Next: 'tftrace view {output}' steps through it, 'tftrace export {output} run.csv' gives the numbers.")
 
 
 def _layers(said: str) -> list[int]:
-    """The numbers in `0,2,-1` or `0-3`."""
+    """Parse `0,2,-1` or `0-3` into numbers."""
     found: list[int] = []
     for part in said.split(","):
         numbers = re.fullmatch(r"\s*(-?\d{1,4})(?:-(\d{1,4}))?\s*", part, re.ASCII)

@@ -1,4 +1,4 @@
-"""`tftrace show`: a trace as text."""
+"""`tftrace show` prints a trace as text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def show(trace: Path, *, step: int | None = None, json: Switch = False, lang: La
     trace
         Folder of the trace.
     step
-        Everything about this one step.
+        Print everything about this one step.
     json
-        As JSON.
+        Print JSON.
     lang
-        Notes on equations in English (en) or Chinese (zh).
+        Language of the notes on equations: English (en) or Chinese (zh).
     """
     from ..show import show as print_steps
 

@@ -1,4 +1,4 @@
-"""`tftrace view`: the debugger, in a terminal or in a browser."""
+"""`tftrace view` opens the debugger in a terminal or a browser."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..errors import TraceError
 from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..terminal import on_screen, say
 from ..trace.trace import Trace
-from ._shared import Lang, Patterns, Switch, present, present_pair
+from ._shared import Lang, Patterns, Switch, show_trace, show_trace_pair
 
-_PATIENCE = 0.3  # seconds between two looks for a trace that is not there yet
-_M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # glibc's number for it; bytes
+_PATIENCE = 0.3  # seconds between attempts to open a trace that does not exist yet
+_M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # the number of this option in glibc's mallopt; bytes
 
 
 def view(
@@ -34,52 +34,54 @@ def view(
     port: int = 8000,
     lang: Lang = "en",
 ) -> None:
-    """Step through a recorded trace in the terminal; or through two side by side, by what each step is for.
+    """Step through a trace in the debugger, or through two traces side by side.
+
+    Two traces are aligned by the role of each step, such as attention or layer normalization.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     other
-        A second trace, of the same model or another.
+        A second trace, of the same model or another one.
     break_
-        Halt at these steps: a path such as 'encoder.layer.*.attention' (or its end), a class, or a line as
-        modeling_bert.py:175; may be repeated. The debugger opens at the first of them, and c goes to the next.
+        Set a breakpoint: a path such as 'encoder.layer.*.attention' (or its end), a class, or a line such as
+        modeling_bert.py:175. May be repeated. The debugger opens at the first hit, and c continues to the next.
     when
-        Halt only where this is true, such as 'nan > 0', 'max > 1e3 and kind = module' or 'verdict = differs'.
+        Stop only where this condition holds, such as 'nan > 0', 'max > 1e3 and kind = module' or 'verdict = differs'.
     step
         Open at this step.
     follow
-        Go on reading while the trace is still being written, and wait for it if it is not there yet.
+        Keep reading while the trace is being written, and wait for it if it does not exist yet.
     web
-        Open the debugger in a browser of this machine instead (pip install 'tftrace[web]').
+        Open the debugger in a browser on this machine instead (needs pip install 'tftrace[web]').
     port
-        Where the browser finds it.
+        Port for the browser.
     lang
-        Notes on equations in English (en) or Chinese (zh).
+        Language of the notes on equations: English (en) or Chinese (zh).
     """
     _give_memory_back()
     halts = _breakpoints(break_ or [], when)
     if other is not None:
         if step is not None or follow or web:
             raise TraceError("Two traces side by side take --break, --when and --lang: leave the others out.")
-        return present_pair(Trace(trace), Trace(other), lang, halts)
+        return show_trace_pair(Trace(trace), Trace(other), lang, halts)
     if web:
         from ..tui.web import serve
 
-        Trace(trace)  # what is no trace is said here, not in the browser
+        Trace(trace)  # fail here, not in the browser, if this is no trace
         return serve(_arguments(trace, break_ or [], when, step, follow, lang), port)
-    found = _awaited(trace) if follow and on_screen() else Trace(trace, head=on_screen())
-    if on_screen() and not len(found):  # not even its first forward is in the head
+    found = _wait_for(trace) if follow and on_screen() else Trace(trace, head=on_screen())
+    if on_screen() and not len(found):  # the head does not even contain the first forward pass
         found = Trace(trace)
-    at = _position(found, trace, step, halts)
-    present(found, lang, start=at, breakpoints=halts, follow=follow, remember=True)
+    at = _start_position(found, trace, step, halts)
+    show_trace(found, lang, start=at, breakpoints=halts, follow=follow, remember=True)
 
 
 def _give_memory_back() -> None:
-    """What decoding and sorting a long trace takes goes back to the system at once: 45 MB for a million steps.
+    """Make freed memory return to the system at once, 45 MB after decoding and sorting a million steps.
 
-    Arrow's own pool would keep it, and so would glibc once it has seen a large array freed."""
+    Arrow's own memory pool would keep it, and so would glibc once it has seen a large array freed."""
     pa.set_memory_pool(pa.system_memory_pool())
     with suppress(AttributeError, OSError, TypeError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
@@ -90,8 +92,8 @@ def _breakpoints(patterns: list[str], when: str | None) -> list[Breakpoint]:
     return [parse_breakpoint(pattern + conditioned) for pattern in patterns or (["*"] if when is not None else [])]
 
 
-def _position(found: Trace, path: Path, step: int | None, halts: list[Breakpoint]) -> int | None:
-    """Where to open, if that was said; for this the whole trace has to be looked at."""
+def _start_position(found: Trace, path: Path, step: int | None, halts: list[Breakpoint]) -> int | None:
+    """The position to open at, if a step or breakpoint asks for one, which means reading the whole trace."""
     if step is None and not halts:
         return None
     whole = found if found.whole else Trace(path)
@@ -103,12 +105,12 @@ def _position(found: Trace, path: Path, step: int | None, halts: list[Breakpoint
 
     at = [int(hits.argmax()) for hits in (matching_steps(whole, one) for one in halts) if hits.any()]
     if not at:
-        say(f"No step fits {' or '.join(map(str, halts))}.")
+        say(f"No step matches {' or '.join(map(str, halts))}.")
     return min(at, default=None)
 
 
-def _awaited(path: Path) -> Trace:
-    """A trace that may not have been begun; the user ends the wait."""
+def _wait_for(path: Path) -> Trace:
+    """Wait until a trace exists and has steps, however long that takes; Ctrl+C ends it."""
     told = False
     while True:
         try:
@@ -127,7 +129,7 @@ def _awaited(path: Path) -> Trace:
 def _arguments(
     trace: Path, patterns: list[str], when: str | None, step: int | None, follow: bool, lang: str
 ) -> list[str]:
-    """The command that the browser's side runs."""
+    """The command line that textual-serve runs for each browser."""
     words = [sys.executable, "-m", "tftrace", "view", str(trace.absolute()), "--lang", lang]
     words += [word for pattern in patterns for word in ("--break", pattern)]
     words += ["--when", when] if when is not None else []
