@@ -1,4 +1,4 @@
-"""`include`, `exclude` and `layers`: which modules become steps, and what stands above them then."""
+"""`include`, `exclude` and `layers`: which modules become steps, and what their parents are then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recording: what a trace holds of a forward pass, and that the model does not notice."""
+"""Recording: what a trace holds of a forward pass, and that the model is not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several threads that run models inside one recording: each has a tree of its own, and nothing is lost."""
+"""Several threads run models inside one recording: each gets a tree of its own, and nothing is lost."""
 
 from __future__ import annotations
 

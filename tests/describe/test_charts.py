@@ -1,4 +1,4 @@
-"""What is said of a tensor: its axes, its numbers made small, its way through the layers."""
+"""What is said of a tensor: its axes, a summary of its numbers, its statistics through the layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plane of a tensor, told by the names of its axes."""
+"""The two axes of a tensor that are shown as a plane, chosen by the names of its axes."""
 
 from __future__ import annotations
 

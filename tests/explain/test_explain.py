@@ -1,4 +1,4 @@
-"""A number derived: its terms sum to what was recorded, with tensors, lines and tokens; a wrong number is seen."""
+"""A derived number: its terms add up to what was recorded, with tensors, lines and tokens; errors are noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks' own promises: the page names the targets they check, results land between their markers, they run."""
+"""The benchmarks: the page names their targets, results land between their markers, and they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same mistakes in models that share their equations with many others: they are seen there, too."""
+"""The same mistakes are noticed in models that share their equations with many others."""
 
 from __future__ import annotations
 

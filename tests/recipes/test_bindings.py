@@ -1,4 +1,4 @@
-"""The dimensions of an equation on a step and the tensors behind its symbols, told from the trace alone."""
+"""The dimensions of an equation on a step, and the tensors behind its symbols, found from the trace alone."""
 
 from __future__ import annotations
 

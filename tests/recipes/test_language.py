@@ -1,4 +1,4 @@
-"""The formula language: what binds tighter, what each mistake is called, and that no text can do harm."""
+"""The formula language: operator precedence, the error for each mistake, and that no text can do harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes of a user's own: where they are found, what they can name, and that they can fail."""
+"""A user's own recipes: where they are found, what they can name, and that they can fail."""
 
 from __future__ import annotations
 

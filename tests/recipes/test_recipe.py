@@ -1,4 +1,4 @@
-"""The recipe format: what ships is whole, mistakes are named, and a step finds the equations that describe it."""
+"""The recipe format: our recipes are valid, mistakes are named, and a step finds the equations that describe it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bound on a sum holds in whatever order its terms are added, and whatever the sum began with."""
+"""The bound on a sum holds for any order of its terms, and for any number that the sum starts from."""
 
 from __future__ import annotations
 

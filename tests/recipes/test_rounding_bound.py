@@ -1,4 +1,4 @@
-"""The rounding bound on the equations that ship: sound runs stay within it, small mistakes do not."""
+"""The rounding bound of our equations: sound runs stay within it, small mistakes do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result is checked at a few positions of a dimension that is reduced, too: without the other cells of its row."""
+"""A few positions along a reduced dimension can be checked without the other cells of the row."""
 
 from __future__ import annotations
 

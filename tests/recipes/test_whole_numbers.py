@@ -1,4 +1,4 @@
-"""Equations over whole numbers have a bound of zero, which is no number to divide by, and decide what they compare."""
+"""Equations over integers have a bound of zero, which must not be divided by, and decide what they compare."""
 
 from pathlib import Path
 

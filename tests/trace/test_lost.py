@@ -1,4 +1,4 @@
-"""What a kill or a full disk takes from a recording: its last batch, nothing of the model, and it is said."""
+"""A kill or a full disk costs a recording its last batch and the model nothing, and the trace says so."""
 
 from __future__ import annotations
 

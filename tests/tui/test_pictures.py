@@ -1,4 +1,4 @@
-"""True pictures of maps, in a terminal that is said to show them."""
+"""Maps as true images, in a terminal that is said to support them."""
 
 from __future__ import annotations
 

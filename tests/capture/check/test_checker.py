@@ -1,4 +1,4 @@
-"""A sound model holds, in every dtype and mode; what cannot be told is unchecked, with the reason."""
+"""A sound model holds in every dtype and mode; what cannot be checked is unchecked, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in float64 that computes some of it in float32 holds, and the verdict says as what."""
+"""A float64 model that computes partly in float32 still holds, and the verdict says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an equation only passes on is the same place of memory, or is read."""
+"""A tensor that an equation only passes on is compared by its memory address, or else read."""
 
 from __future__ import annotations
 

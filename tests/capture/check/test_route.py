@@ -1,4 +1,4 @@
-"""A call is read as an earlier one where it is like it, and only there: the verdicts are those of reading it anew."""
+"""A call like an earlier one is read along the same route, with the same verdicts as when it is read anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch's own attention module is recomputed from its inputs, with every kind of mask; and what is costly is not."""
+"""torch's own attention module is recomputed from its inputs, with every kind of mask, unless that is too costly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients in a trace are those that autograd computes, and computing them is not changed by watching."""
+"""Gradients in a trace are those that autograd computes, and watching does not change them."""
 
 from __future__ import annotations
 

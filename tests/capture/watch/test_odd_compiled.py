@@ -1,4 +1,4 @@
-"""Compiled, scripted and traced models, generation, debuggers: how each is recorded, and that it does not notice."""
+"""Compiled, scripted and traced models, generation, debuggers: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

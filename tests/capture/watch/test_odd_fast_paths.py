@@ -1,4 +1,4 @@
-"""Torch's own fast paths, and hooks of others: how each is recorded, and that it does not notice."""
+"""Torch's own fast paths, and hooks of others: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

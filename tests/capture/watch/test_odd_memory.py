@@ -1,4 +1,4 @@
-"""Memory and gradients, and exceptions: how each is recorded, and that it does not notice."""
+"""Memory and gradients, and exceptions: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

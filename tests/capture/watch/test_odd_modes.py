@@ -1,4 +1,4 @@
-"""Modes of torch: autocast, inference, training, checkpoints: how each is recorded, and that it does not notice."""
+"""Modes of torch: autocast, inference, training, checkpoints: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, paths and occurrences of modules: how each is recorded, and that it does not notice."""
+"""Names, paths and occurrences of modules: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

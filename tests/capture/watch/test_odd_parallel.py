@@ -1,4 +1,4 @@
-"""Several recordings, threads and copies: how each is recorded, and that it does not notice."""
+"""Several recordings, threads and copies: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

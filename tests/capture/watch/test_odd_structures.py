@@ -1,4 +1,4 @@
-"""What calls are given and return: how each is recorded, and that it does not notice."""
+"""Arguments and results of every structure: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

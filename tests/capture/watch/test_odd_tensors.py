@@ -1,4 +1,4 @@
-"""Tensors of every kind: how each is recorded, and that it does not notice."""
+"""Tensors of every kind: how each is recorded, and that it is not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Level ops: the torch functions that a line calls, with what flows between them, and that torch does not notice."""
+"""Level ops: the torch functions that a line calls, the tensors between them, and that torch is not affected."""
 
 from __future__ import annotations
 
