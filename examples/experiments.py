@@ -1,10 +1,11 @@
-"""The experiments that a reader of "Attention Is All You Need" wants to make, on the demo BERT: one layer fewer, other
-heads, ReLU for GELU. Each runs as it was trained but for one setting, and is compared with the untouched run.
+"""Experiments on the demo BERT for a reader of "Attention Is All You Need": fewer layers, other heads, ReLU for GELU.
+
+Each changes one setting of the trained model, and its run is compared with that of the unchanged model.
 
     python examples/experiments.py
     tftrace view base.tftrace          # or one_layer_fewer.tftrace, …; `tftrace record --set` does the same by hand
 
-The first line that differs is where the change begins to act; how far the answer moves says what the part was worth.
+The first line that differs is where the change takes effect; how much the answer changes shows how much it matters.
 """
 
 import torch

@@ -1,9 +1,9 @@
-"""A ViT looks at a picture: patches become tokens, and the rest is the encoder of "Attention Is All You Need".
+"""A ViT classifies an image: patches become tokens, and the rest is the encoder of "Attention Is All You Need".
 
     tftrace run examples/image.py
 
-Another model is named behind the script: with a network a hub id such as google/vit-base-patch16-224, and a picture of
-yours after it; without one a small model of random weights and a drawn picture serve, which say nothing of worth.
+The script takes a hub id, such as google/vit-base-patch16-224, and your own image as arguments. Without them it uses a
+small model with random weights and a drawn image, so its answer means nothing.
 """
 
 import sys

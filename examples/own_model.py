@@ -1,4 +1,4 @@
-"""A model of your own, recorded in three ways: a `with` block, a decorator, and an equation of yours that is checked.
+"""Your own model, recorded in a `with` block and by a decorator, and checked against your own equation.
 
 python examples/own_model.py
 tftrace view own_model.tftrace

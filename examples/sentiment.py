@@ -1,10 +1,10 @@
-"""BERT says whether sentences are positive or negative, through a `pipeline`: nothing here knows of a recording.
+"""BERT classifies sentences as positive or negative in a `pipeline`; the script does not know that it is recorded.
 
     tftrace run examples/sentiment.py
     tftrace view sentiment.tftrace
 
-Another model is named behind the script: with a network a hub id such as
-distilbert/distilbert-base-uncased-finetuned-sst-2-english; without one the demo that ships with tftrace is taken.
+The script takes a hub id as argument, such as distilbert/distilbert-base-uncased-finetuned-sst-2-english. Without one
+it uses the demo model that comes with tftrace.
 """
 
 import sys

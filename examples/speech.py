@@ -2,8 +2,8 @@
 
     tftrace run examples/speech.py
 
-Another model is named behind the script: with a network a hub id such as openai/whisper-tiny, and a sound file of yours
-after it (16 kHz, read with soundfile); without one a small model of random weights hears a tone and writes nonsense.
+The script takes a hub id, such as openai/whisper-tiny, and your own sound file (16 kHz, read with soundfile) as
+arguments. Without them it uses a small model with random weights and a tone, so it writes nonsense.
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""GPT-2 goes on with a story: each token is a forward, from the second one on with the keys and values it remembers.
+"""GPT-2 continues a story: each token is a forward pass, from the second one on with the key/value cache.
 
     tftrace run examples/story.py
-    tftrace run --every 4 --level modules examples/story.py   # each fourth token, and no lines
+    tftrace run --every 4 --level modules examples/story.py   # every fourth token, without lines
 
-Another model is named behind the script: with a network a hub id such as openai-community/gpt2; without one the demo
-that ships with tftrace is taken.
+The script takes a hub id as argument, such as openai-community/gpt2. Without one it uses the demo model that comes with
+tftrace.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""The Trainer of transformers fine-tunes a small BERT: a script that knows nothing of a recording.
+"""The Trainer of transformers fine-tunes a small BERT; the script does not know that it is recorded.
 
     tftrace run --backward --level modules --every 5 examples/trainer.py
-    tftrace run --when "loss > 0.7" examples/trainer.py        # only the forwards that went badly
+    tftrace run --when "loss > 0.7" examples/trainer.py        # only forward passes that went badly
 
 The Trainer needs accelerate: pip install 'tftrace[examples]'.
 """

@@ -1,11 +1,10 @@
-"""An encoder and a decoder translate: the encoder reads once, the decoder is asked for a token at a time.
+"""An encoder–decoder translates: the encoder runs once, the decoder once per token.
 
     tftrace run examples/translation.py
 
-Another model is named behind the script: with a network a hub id such as Helsinki-NLP/opus-mt-en-de, or
-google-t5/t5-small with a text that says what to do ("translate English to German: The house is wonderful."); without
-one the demo that ships with tftrace is taken, a Marian in the form of "Attention Is All You Need" that puts dates into
-words.
+The script takes a hub id as argument, such as Helsinki-NLP/opus-mt-en-de, or google-t5/t5-small with a text that states
+the task ("translate English to German: The house is wonderful."). Without one it uses the demo model that comes with
+tftrace: a Marian model built like the one in "Attention Is All You Need", which translates dates into words.
 """
 
 import sys

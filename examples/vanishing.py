@@ -1,10 +1,9 @@
-"""Trains a small BERT for sentiment for 50 steps, with its gradients recorded, and looks for a layer that learns
-nothing.
+"""Trains a small BERT for 50 steps with gradients recorded, and looks for a layer that does not learn.
 
     python examples/vanishing.py               # all layers learn
     python examples/vanishing.py 2             # layer 2 is broken first: its feed-forward part never fires
 
-The same of a script of yours, without a change to it: tftrace run --backward --level modules train.py
+To record the gradients of your own, unchanged script: tftrace run --backward --level modules train.py
 """
 
 import sys

@@ -24,13 +24,7 @@ SIGNATURES = ELEMENTWISE | {
 }  # fmt: skip
 
 REDUCTIONS = {"softmax", "sum", "mean", "var", "amax", "amin"}
-POSITION_FUNCTIONS = {
-    "pos",
-    "causal",
-    "rename",
-    "window",
-    "unwindow",
-}  # read by where a cell stands, not computed from parts
+POSITION_FUNCTIONS = {"pos", "causal", "rename", "window", "unwindow"}  # depend on positions, not only on values
 
 EXPANSIONS = {
     "relu": "max(x, 0)",
