@@ -122,7 +122,7 @@ def test_the_screen_walks_both_and_opens_one(runs: dict[str, Trace]) -> None:
             screen = shown()
             assert "▶●≠   norm of attention" in screen
             assert "after its sublayer and the sum (post-norm)" in screen and "before its sublayer (pre-norm)" in screen
-            assert screen.count("Ba et al. 2016") == 2
+            assert screen.count("✓ Ba et al. 2016") == 2  # the titles, one a run
             await pilot.press("question_mark")
             await settle(pilot)
             assert "only in the left run" in shown()

@@ -78,6 +78,6 @@ def test_recipes_are_listed_and_drawn(capsys: pytest.CaptureFixture[str]) -> Non
     assert any(line.split()[0] == "attention" for line in listed.splitlines())
     assert main(["recipes", "show", "layer-norm"]) == 0
     out = capsys.readouterr().out
-    assert "variant: without epsilon" in out and "e = attr:eps" in out and "Ba et al. 2016" in out
+    assert "variant (mistake): without epsilon" in out and "e = attr:eps" in out and "Ba et al. 2016" in out
     assert main(["recipes", "show", "layer-nor"]) == 2
     assert "is it one of layer-norm" in capsys.readouterr().err
