@@ -12,18 +12,20 @@ from time import perf_counter_ns
 from types import FrameType
 from typing import Any
 
-import torch
-from torch.utils._python_dispatch import _disable_current_modes
-
 from ..trace.disk.write_errors import why
 from .calls import Call
 from .depth import lend, take_back
+from .torch_internals import (
+    count_dispatch_modes,
+    count_function_modes,
+    disable_dispatch_modes,
+    disable_function_modes,
+    getframe,
+    is_traced,
+)
 
 _DEEP, _ROOM = 16, 400  # steps inside each other from which on a piece of the recording brings frames of its own along
 FULL = "Python's stack was nearly full: steps of the innermost calls are missing."
-_disable_function_modes = torch._C.DisableTorchFunction
-_is_traced = torch._C._is_tracing
-_dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 
 
 class State:
@@ -79,7 +81,7 @@ class Guard:
         it enters begins at its end, so that no step's duration holds what the recording takes. What torch.jit.trace
         runs is passed over: it would write down what we compute, too."""
         state = self._local.state
-        if state.busy or self.over or _is_traced():
+        if state.busy or self.over or is_traced():
             return None
         state.busy = True
         tracing, traced, lent, began = self.tracing, False, None, None
@@ -93,12 +95,12 @@ class Guard:
             with self._lock:
                 if self.over:  # another thread has ended it meanwhile
                     return None
-                if _dispatch_modes() or _function_modes():
-                    with _disable_function_modes(), _disable_current_modes():
+                if count_dispatch_modes() or count_function_modes():
+                    with disable_function_modes(), disable_dispatch_modes():
                         return work(*args)
                 return work(*args)
         except Exception as error:
-            if isinstance(error, RecursionError) and lent is None and _full(sys._getframe()):
+            if isinstance(error, RecursionError) and lent is None and _full(getframe()):
                 self.full = True  # the model's own calls have filled the stack
                 return None
             self._fail(error)

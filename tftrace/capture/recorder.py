@@ -26,6 +26,7 @@ from .guard import FULL
 from .keep_when import Sieve
 from .measure.identity import Identities
 from .measure.kept_values import Values, check_wanted
+from .measure.object_identity import ObjectIdentities
 from .measure.summaries import Summaries
 from .module_choice import Patterns, selection
 from .patches import Undo
@@ -33,6 +34,7 @@ from .pending_rows import Rows
 from .process import process
 from .recording import Recording
 from .run_facts import about_model, about_run
+from .torch_internals import INTERNALS, knows_storages, sees_ops
 from .watch.checkpoints import Checkpoints
 from .watch.collectives import Collectives
 from .watch.compiled import UNSEEN, Eagerly, has_compiled, is_compiled
@@ -46,6 +48,9 @@ from .watch.traced_functions import Functions
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]
+
+
+TAKEN = "A tool took the interpreter's trace function while the model ran: steps are missing."
 
 
 class Watcher(Protocol):
@@ -80,6 +85,7 @@ class Recorder(Generic[Opened]):
         backward: bool = False,
         open: Callable[..., Opened],
     ) -> None:
+        INTERNALS.require()
         self._models = {} if model is None else _named(model)
         if model is None and (include or exclude or layers):
             raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
@@ -125,7 +131,7 @@ class Recorder(Generic[Opened]):
         self._checker = checker = None if self._library is None else Checker(self._library, writer, self._cells)
         self._recording = recording = Recording(
             rows := Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
-            identities := Identities(summaries.of),
+            identities := (Identities if knows_storages() else ObjectIdentities)(summaries.of),
             checker,
             partial(_write, writer, self._values),
             None if self._values is None else self._values.keep,
@@ -144,7 +150,11 @@ class Recorder(Generic[Opened]):
             if isinstance(self._hooks, ProgramHooks):
                 self._hooks.on_left_out = self._gradients.leave_out
         self._functions = Functions(recording, writer, self._hooks)
+        self._lost = INTERNALS.losses(self._level)
         watchers = self._watch(recording)
+        if self._lost:
+            writer.meta["lost"] = self._lost
+            warnings.warn(self._lost[0], stacklevel=3)
         self._checkpoints = Checkpoints(recording)
         self._collectives = Collectives(recording, identities)
         # What compiles meanwhile would compile the watching of ops, too.
@@ -218,9 +228,11 @@ class Recorder(Generic[Opened]):
         if self._level == "modules":
             return []
         tracer = LineTracer(recording, self._hooks, self._writer, lines=self._level != "functions")
-        frames, lost = source_of_frames(tracer)
+        frames, missing = source_of_frames(tracer)
+        lost = self._writer.meta["lost"] = self._lost
+        lost += missing
         watchers: list[Watcher] = [frames] if frames is not None else []
-        if self._level == "ops":
+        if self._level == "ops" and sees_ops():
             ops = OpMode(recording, self._writer, lost)
             self._hooks.on_module = ops.on_module
             watchers.append(ops)
@@ -233,15 +245,13 @@ class Recorder(Generic[Opened]):
 
         def switch(entering: bool) -> None:
             for watcher in watchers:
-                if entering and not watcher.start() and not lost:
-                    lost.append("A tool took the interpreter's trace function while the model ran: steps are missing.")
+                if entering and not watcher.start() and not missing:
+                    missing.append(TAKEN)
+                    lost.append(TAKEN)
                 elif not entering:
                     watcher.stop()
 
         recording.on_root = switch
-        self._writer.meta["lost"] = lost
-        if lost:
-            warnings.warn(lost[0], stacklevel=4)
         return watchers
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -261,11 +271,14 @@ class Recorder(Generic[Opened]):
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"
         elif self._models and not recording.steps and has_compiled():
-            self._writer.meta["lost"] = [*self._writer.meta.get("lost", ()), UNSEEN]
+            self._lost.append(UNSEEN)
             with suppress(UserWarning):
                 warnings.warn(UNSEEN, stacklevel=3)
         if recording.full:
-            self._writer.meta["lost"] = [*self._writer.meta.get("lost", ()), FULL]
+            self._lost.append(FULL)
+        self._lost += [one for one in INTERNALS.losses(self._level) if one not in self._lost]
+        if self._lost:
+            self._writer.meta["lost"] = self._lost
         self.unwritten = recording.failure if recording.unwritten else None
         problem = self._close(complete=recording.failure is None)
         if problem is not None and recording.failure is None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from concurrent.futures import thread as pools
-from typing import Any
 
 _SECONDS = 0.02
-_queues: Any = getattr(pools, "_threads_queues", {})  # worker thread of a pool -> its queue of tasks
-_work: Any = getattr(getattr(pools, "_worker", None), "__code__", None)  # the loop of a worker, on top between tasks
 
 
 def wait_for_threads() -> None:
@@ -30,5 +25,8 @@ def _idle(thread: threading.Thread) -> bool:
     tasks = getattr(thread, "pending_work_items", None)  # of the thread that manages a pool of processes
     if tasks is not None:
         return not tasks
-    queue, frame = _queues.get(thread), sys._current_frames().get(thread.ident or 0)
-    return queue is not None and queue.empty() and frame is not None and frame.f_code is _work
+    from ..capture.torch_internals import current_frames, pool_queues, pool_worker
+
+    queue, frame = pool_queues.get(thread), current_frames().get(thread.ident or 0)
+    between = getattr(pool_worker, "__code__", None)  # what runs between two tasks
+    return queue is not None and queue.empty() and frame is not None and frame.f_code is between

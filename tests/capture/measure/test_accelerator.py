@@ -56,9 +56,9 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Tensors seem to be on a device. Nothing is written for the clock's sake."""
     watch = Watch()
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
-    monkeypatch.setattr(guard, "_dispatch_modes", lambda: 1)
-    monkeypatch.setattr(guard, "_disable_current_modes", watch)
-    monkeypatch.setattr(guard, "_disable_function_modes", contextlib.nullcontext)
+    monkeypatch.setattr(guard, "count_dispatch_modes", lambda: 1)
+    monkeypatch.setattr(guard, "disable_dispatch_modes", watch)
+    monkeypatch.setattr(guard, "disable_function_modes", contextlib.nullcontext)
     monkeypatch.setattr(recording, "_NANOSECONDS", 1 << 62)
     return watch
 

@@ -290,11 +290,17 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_route", "The ho
 PyMODINIT_FUNC PyInit__route(void) {
     struct { PyObject **name; const char *text; } all[] = {
         {&names.arguments, "arguments"}, {&names.given, "given"}, {&names.is_neg, "is_neg"},
-        {&names.modules, "_modules"}, {&names.owner, "owner"}, {&names.parameters, "_parameters"},
-        {&names.result, "result"}, {&names.returned, "returned"}, {&names.seen, "seen"}, {&names.version, "_version"},
-    };
+        {&names.owner, "owner"}, {&names.result, "result"}, {&names.returned, "returned"}, {&names.seen, "seen"},
+    }, private[] = {{&names.modules, "MODULES"}, {&names.parameters, "PARAMETERS"}, {&names.version, "VERSION"}};
     for (size_t at = 0; at < sizeof all / sizeof *all; at++)
         if (!(*all[at].name = PyUnicode_InternFromString(all[at].text))) return NULL;
+    PyObject *internals = PyImport_ImportModule("tftrace.capture.torch_internals");
+    if (!internals) return NULL;
+    for (size_t at = 0; at < sizeof private / sizeof *private; at++) {
+        if (!(*private[at].name = PyObject_GetAttrString(internals, private[at].text))) return NULL;
+        PyUnicode_InternInPlace(private[at].name);
+    }
+    Py_DECREF(internals);
     PyObject *nn = PyImport_ImportModule("torch.nn");
     module_type = nn ? (PyTypeObject *)PyObject_GetAttrString(nn, "Module") : NULL;
     Py_XDECREF(nn);

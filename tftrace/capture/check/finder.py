@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from ...recipes.format.library import Level, Library, Match
+from ...recipes.format.library import Inside, Level, Library, Match
 from ...trace import schema
 from ..calls import Call
+from ..torch_internals import children_of, parameters_of
 from .references import applies
 
 _MOST_MODULES = 1 << 16  # whose equations are remembered
@@ -111,7 +112,8 @@ class Finder:
     def _of(self, module: torch.nn.Module) -> Known:
         if len(self._modules) >= _MOST_MODULES:  # such as the replicas of every forward
             self._modules.clear()
-        levels = self._library.of_module(type(module), module)
+        inside = Inside(children_of(module), parameters_of(module), module.__dict__)
+        levels = self._library.of_module(type(module), inside)
         known = self._modules[id(module)] = Known(module, levels, self._asked)
         return known
 
@@ -143,7 +145,7 @@ class Finder:
 def drops(module: torch.nn.Module) -> bool:
     """Whether a module drops something out in training mode, by itself or by a module directly below."""
     values = [value for name, value in module.__dict__.items() if "drop" in name]
-    for child in module._modules.values():
+    for child in children_of(module).values():
         if child is not None and "Drop" in type(child).__name__:
             values += child.__dict__.values()
     return any(type(value) in (int, float) and value > 0 for value in values)

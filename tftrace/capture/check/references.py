@@ -19,6 +19,7 @@ from ...recipes.format.recipe import Bind, Reference
 from ..calls import Call
 from ..measure.identity import VERSION, View
 from ..measure.plain_memory import address
+from ..torch_internals import buffers_of, children_of, parameters_of, version_of
 from .flex_mask import laid_out
 
 
@@ -152,7 +153,7 @@ def getter(source: Reference | float) -> Getter:
         case "param", (str(name),):
 
             def parameter(call: Call) -> Any:
-                found = call.owner._parameters.get(name) if isinstance(call.owner, torch.nn.Module) else None
+                found = parameters_of(call.owner).get(name) if isinstance(call.owner, torch.nn.Module) else None
                 return _static(call.owner, name) if found is None else found
 
             return parameter
@@ -265,7 +266,7 @@ def _static(value: Any, name: str) -> Any:
     kind: Any = type(value)
     if name not in own:
         if isinstance(value, torch.nn.Module):
-            for store in (value._parameters, value._buffers, value._modules):
+            for store in (parameters_of(value), buffers_of(value), children_of(value)):
                 if name in store:
                     return store[name]
         other = _of_class(kind, "attribute_map")  # a configuration may have another name for it
@@ -301,6 +302,6 @@ def _unchanged(source: Reference, value: Any, noted: Mapping[int, View]) -> Any:
     """The value, if it is no tensor that was written to since its view was noted; an inference tensor does not tell."""
     if isinstance(value, torch.Tensor):
         view = noted.get(id(value))
-        if view is not None and view[VERSION] != value._version:
+        if view is not None and view[VERSION] != version_of(value):
             raise Unbound(f"{source.source} was changed in place before the step ended")
     return value

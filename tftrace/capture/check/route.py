@@ -19,6 +19,7 @@ from ..calls import Call
 from ..measure.identity import SHAPE, VERSION
 from ..measure.plain_memory import host_address
 from ..measure.stats import PLAIN
+from ..torch_internals import children_of, parameters_of, version_of
 from .batches import Group
 from .cells import Reading
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
@@ -169,7 +170,7 @@ def _like(tensor: torch.Tensor, form: tuple[Any, ...], what: int, call: Call, at
         return False
     if what == RESULT and at is call:
         return True
-    version = tensor._version
+    version = version_of(tensor)
     return bool(version == view[VERSION] == call.given.get(id(tensor), view)[VERSION])
 
 
@@ -186,8 +187,8 @@ def _parameter(owner: Any, path: tuple[str, ...]) -> Any:
     """A parameter of a module, or of one below it."""
     *modules, name = path
     for below in modules:
-        owner = owner._modules.get(below) if isinstance(owner, torch.nn.Module) else None
-    return owner._parameters.get(name) if isinstance(owner, torch.nn.Module) else None
+        owner = children_of(owner).get(below) if isinstance(owner, torch.nn.Module) else None
+    return parameters_of(owner).get(name) if isinstance(owner, torch.nn.Module) else None
 
 
 def _settled(tensor: torch.Tensor) -> bytes | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..torch_internals import free_weak_storage, storage_address, storage_is_gone, version_of, weak_storage
 from .fingerprint import fingerprint
 from .stats import summarize
 
@@ -47,10 +48,10 @@ class Identities:
         """The tensor's record: its number and its statistics at this moment. Its view is noted in `seen`, if it has
         one, under the tensor's id."""
         try:
-            storage: Any = tensor.untyped_storage()._cdata
+            storage: Any = storage_address(tensor.untyped_storage())
             view = (
                 storage,
-                tensor._version,
+                version_of(tensor),
                 tensor.storage_offset(),
                 tensor.shape,
                 tensor.stride(),
@@ -71,8 +72,7 @@ class Identities:
             return self._without_version(tensor)
         storage, version, offset, size, stride, *kind = view
         if storage not in self._storages:
-            untyped: Any = tensor.untyped_storage()
-            self._storages[storage] = untyped._weak_ref()
+            self._storages[storage] = weak_storage(tensor.untyped_storage())
         if len(self._views) >= _VERSIONS:
             self._views.clear()
             self._stretches.clear()
@@ -92,20 +92,28 @@ class Identities:
         """An inference tensor does not count its writes: it is the same while its storage holds the same numbers.
         What has no storage of its own (sparse, nested, a wrapper) is known as long as the object lives."""
         if not tensor.is_inference():
-            version = _version(tensor)
-            known = self._objects.get(id(tensor))
-            if known is not None and known[0]() is tensor and known[1] == version:
-                return known[2]
-            record = self._made(tensor, _shape(tensor), self._summary(tensor))
-            self._objects[id(tensor)] = (weakref.ref(tensor), version, record)
-            return record
+            return self._of_object(tensor)
         try:
-            storage, offset = tensor.untyped_storage()._cdata, tensor.storage_offset()
+            storage, offset = storage_address(tensor.untyped_storage()), tensor.storage_offset()
             content = ("content", fingerprint(tensor))
             view = (storage, content, offset, tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg())
         except (RuntimeError, NotImplementedError):
-            return self._made(tensor, _shape(tensor), self._summary(tensor))
+            return self._alone(tensor)
         return self._views.get(view) or self._new(tensor, view)
+
+    def _of_object(self, tensor: torch.Tensor) -> Record:
+        """The record of this object, as long as it lives and is not written to."""
+        version = _version(tensor)
+        known = self._objects.get(id(tensor))
+        if known is not None and known[0]() is tensor and known[1] == version:
+            return known[2]
+        record = self._alone(tensor)
+        self._objects[id(tensor)] = (weakref.ref(tensor), version, record)
+        return record
+
+    def _alone(self, tensor: torch.Tensor) -> Record:
+        """A new record of a tensor that is like no other."""
+        return self._made(tensor, _shape(tensor), self._summary(tensor))
 
     def _made(self, tensor: torch.Tensor, shape: tuple[int, ...], summary: Any) -> Record:
         try:
@@ -118,7 +126,7 @@ class Identities:
     def forget(self, tensor: torch.Tensor) -> None:
         """A tensor was written to behind its version's back: what is known of its storage holds no longer."""
         try:
-            storage = tensor.untyped_storage()._cdata
+            storage = storage_address(tensor.untyped_storage())
         except (RuntimeError, NotImplementedError):
             self._objects.pop(id(tensor), None)
             return
@@ -132,11 +140,11 @@ class Identities:
             self._objects = {key: known for key, known in self._objects.items() if known[0]() is not None}
         if len(self._storages) < self._most:
             return
-        gone = {address for address, weak in self._storages.items() if _expired(weak)}
+        gone = {address for address, weak in self._storages.items() if storage_is_gone(weak)}
         self._views = {view: record for view, record in self._views.items() if view[0] not in gone}
         self._stretches = {part: found for part, found in self._stretches.items() if part[0] not in gone}
         for address in gone:
-            _free(self._storages.pop(address))
+            free_weak_storage(self._storages.pop(address))
         self._most = max(_FEW, 2 * len(self._storages))
 
     def close(self) -> None:
@@ -145,16 +153,12 @@ class Identities:
         self._views.clear()
         self._stretches.clear()
         while self._storages:
-            _free(self._storages.popitem()[1])
-
-
-_Storage: Any = torch.UntypedStorage
-_expired, _free = _Storage._expired, _Storage._free_weak_ref
+            free_weak_storage(self._storages.popitem()[1])
 
 
 def _version(tensor: torch.Tensor) -> int:
     try:
-        return tensor._version
+        return int(version_of(tensor))
     except RuntimeError:
         return -1
 

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from ...errors import TraceError
 from ...trace import schema
 from ...trace.disk.folder import write_bytes
+from ..torch_internals import base_of
 from .identity import Record
 from .plain_memory import address
 
@@ -99,4 +100,4 @@ class Values:
 
 def _weight(tensor: torch.Tensor) -> bool:
     """Whether this is a parameter, or a view of one, though a function or an op was given it as an input."""
-    return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
+    return isinstance(tensor, torch.nn.Parameter) or isinstance(base_of(tensor), torch.nn.Parameter)

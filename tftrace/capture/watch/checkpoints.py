@@ -12,9 +12,9 @@ from ...trace import schema
 from ..calls import place
 from ..patches import Layer, Patch
 from ..recording import Recording
+from ..torch_internals import checkpoint_frame, stop_recomputation
 
 _AGAIN = place(schema.FUNCTION, "recompute", "torch.utils.checkpoint")
-_STOPPED = "_StopRecomputationError"  # raised by torch on purpose, once it has what it needs
 
 
 class Checkpoints:
@@ -54,7 +54,7 @@ class Checkpoints:
                 result = function(*args, **kwargs)
             except BaseException as error:
                 if call is not None:
-                    recording.hook(recording.leave, call, None, type(error).__name__ != _STOPPED)
+                    recording.hook(recording.leave, call, None, not isinstance(error, stop_recomputation))
                 raise
             if call is not None:
                 recording.hook(recording.leave, call)
@@ -86,5 +86,5 @@ def _runs_first(layer: Layer) -> Any:
 
 
 _AGAINS = [Patch(checkpoint.CheckpointFunction, "forward", _runs_first)]
-if hasattr(checkpoint, "_CheckpointFrame"):
-    _AGAINS.append(Patch(checkpoint._CheckpointFrame, "__init__", _begins))
+if checkpoint_frame is not None:
+    _AGAINS.append(Patch(checkpoint_frame, "__init__", _begins))

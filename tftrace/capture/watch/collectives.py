@@ -14,10 +14,11 @@ from ..measure.identity import Identities
 from ..measure.structure import leaves
 from ..patches import Layer, Patch
 from ..recording import Recording
+from ..torch_internals import WRITING
 
 _WRITE = (  # methods of a process group whose first argument they write to
-    *("allreduce", "allreduce_coalesced", "broadcast", "reduce", "allgather", "allgather_coalesced", "_allgather_base"),
-    *("allgather_into_tensor_coalesced", "gather", "scatter", "reduce_scatter", "_reduce_scatter_base"),
+    *("allreduce", "allreduce_coalesced", "broadcast", "reduce", "allgather", "allgather_coalesced", *WRITING),
+    *("allgather_into_tensor_coalesced", "gather", "scatter", "reduce_scatter"),
     *("reduce_scatter_tensor_coalesced", "alltoall", "alltoall_base", "recv", "recv_anysource"),
 )
 

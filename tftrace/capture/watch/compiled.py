@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from ..patches import Layer, Patch
+from ..torch_internals import COMPILED_CALL, COMPILED_FRAMES, COMPILER, FORCE_EAGER, ORIGINAL, STANCE
 
-_IN_PLACE, _LOADED = "_compiled_call_impl", "torch._dynamo.eval_frame"
 SAID = "tftrace runs the compiled model eagerly while it records."
 UNSEEN = (
     "No call of the model was seen: if a function calls it that torch.compile was applied to, "
@@ -26,12 +26,12 @@ UNSEEN = (
 
 def is_compiled(module: torch.nn.Module) -> bool:
     """Whether torch.compile was applied, to the module or in place."""
-    return hasattr(module, "_orig_mod") or vars(module).get(_IN_PLACE) is not None
+    return hasattr(module, ORIGINAL) or vars(module).get(COMPILED_CALL) is not None
 
 
 def has_compiled() -> bool:
     """Whether torch.compile has compiled anything in this process."""
-    return _LOADED in sys.modules and bool(sys.modules["torch._dynamo.utils"].counters["frames"]["total"])
+    return COMPILER in sys.modules and bool(COMPILED_FRAMES.find({"frames": {"total": 0}})["frames"]["total"])
 
 
 class Eagerly:
@@ -45,7 +45,7 @@ class Eagerly:
 
     def attach(self) -> None:
         """From now on, or from when something is compiled."""
-        if _LOADED in sys.modules:
+        if COMPILER in sys.modules:
             self.begin()
         else:
             _COMPILE.put(self)
@@ -53,7 +53,7 @@ class Eagerly:
     def begin(self) -> None:
         """There is a compiler."""
         if self._everything:
-            _stance().put(self)
+            self._eagerly()
         _CALL.put(self)
         _COMPILE.take(self)
 
@@ -61,8 +61,13 @@ class Eagerly:
         """Leave the compiler as it was."""
         _COMPILE.take(self)
         _CALL.take(self)
-        if _LOADED in sys.modules:
-            _stance().take(self)
+        if COMPILER in sys.modules:
+            for stance in _stances():
+                stance.take(self)
+
+    def _eagerly(self) -> None:
+        for stance in _stances():
+            stance.put(self)
 
     def all(self) -> None:
         """Whatever is compiled runs eagerly for the rest of the recording, and that is said."""
@@ -70,7 +75,7 @@ class Eagerly:
             self._said = True
             with suppress(UserWarning):  # it is one where warnings are made errors
                 warnings.warn(SAID, stacklevel=3)
-        _stance().put(self)
+        self._eagerly()
 
     def called(self, module: torch.nn.Module) -> bool:
         """A compiled module is called: whether it is to run eagerly."""
@@ -85,10 +90,12 @@ def eagerly() -> Iterator[None]:
     """All that is compiled runs eagerly in this block."""
     block = object()
     try:
-        _stance().put(block)
+        for stance in _stances():
+            stance.put(block)
         yield
     finally:
-        _stance().take(block)
+        for stance in _stances():
+            stance.take(block)
 
 
 def _compiling(layer: Layer) -> Callable[..., Any]:
@@ -110,25 +117,24 @@ class _Call:
         self._layer = layer
 
     def __get__(self, module: torch.nn.Module | None, kind: type) -> Any:
-        compiled = None if module is None else vars(module).get(_IN_PLACE)
+        compiled = None if module is None else vars(module).get(COMPILED_CALL)
         if compiled is None or torch.compiler.is_dynamo_compiling():
             return compiled
         return None if any(recording.called(module) for recording in self._layer.watching()) else compiled
 
     def __set__(self, module: torch.nn.Module, compiled: Any) -> None:
-        vars(module)[_IN_PLACE] = compiled
+        vars(module)[COMPILED_CALL] = compiled
 
     def __delete__(self, module: torch.nn.Module) -> None:
-        vars(module).pop(_IN_PLACE, None)
+        vars(module).pop(COMPILED_CALL, None)
 
 
 _COMPILE = Patch(torch, "compile", _compiling)
-_CALL = Patch(torch.nn.Module, _IN_PLACE, _Call)
+_CALL = Patch(torch.nn.Module, COMPILED_CALL, _Call)
 
 
 @lru_cache(maxsize=1)
-def _stance() -> Patch:
-    """What the compiler is told to do with what is compiled."""
-    from torch._dynamo import eval_frame
-
-    return Patch(eval_frame, "_stance", lambda layer: eval_frame.DynamoStance("force_eager"))
+def _stances() -> list[Patch]:
+    """What the compiler is told to do with what is compiled, if it can be told."""
+    force = FORCE_EAGER.find()
+    return [Patch(STANCE.owner(), STANCE.name, lambda layer: force("force_eager"))] if force and STANCE.there() else []

@@ -11,6 +11,8 @@ from opcode import opmap
 from types import CodeType, FrameType
 from typing import Any, Protocol
 
+from ..torch_internals import getframe
+
 _PLACES = (4, 3, 5, 2)  # of sys.monitoring; 0, 1, 2 and 5 are meant for debuggers, coverage, profilers, optimizers
 _RETURNS = {opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opmap}
 _DEBUGGERS = {"set_trace", "settrace"}  # what pdb and its kin are called by to take over a program that runs
@@ -213,7 +215,7 @@ class Monitoring:
                 lines = events.LINE if self._follower.lines else 0
                 self._api.set_local_events(self._tool, code, events.PY_RETURN | lines)
         if self._threads.following:
-            frame = sys._getframe(1)
+            frame = getframe(1)
             body = self._follower.called(frame)
             if body is not None:
                 self._threads.frames.append((frame, body))
@@ -221,14 +223,14 @@ class Monitoring:
 
     def _line(self, code: CodeType, line: int) -> None:
         frames = self._threads.frames
-        if frames and frames[-1][0] is sys._getframe(1):
+        if frames and frames[-1][0] is getframe(1):
             frames[-1][1].line(frames[-1][0])
 
     def _returned(self, code: CodeType, offset: int, value: Any) -> None:
-        self._threads.leave(sys._getframe(1), value, False)
+        self._threads.leave(getframe(1), value, False)
 
     def _unwound(self, code: CodeType, offset: int, error: BaseException) -> None:
-        self._threads.leave(sys._getframe(1), None, True)
+        self._threads.leave(getframe(1), None, True)
 
 
 class Setprofile:

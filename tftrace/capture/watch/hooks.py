@@ -9,7 +9,6 @@ themselves stay untouched."""
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -27,6 +26,17 @@ from ..code_site import NOWHERE, Site, call_site, code_of
 from ..depth import back_to, take, taken
 from ..patches import Layer, Patch, take_all
 from ..recording import Recording
+from ..torch_internals import (
+    CALL_IMPL,
+    COPIES,
+    FORWARD_HOOKS,
+    ORIGINAL,
+    children_of,
+    forward_hooks,
+    forward_pre_hooks,
+    getframe,
+    parameters_of,
+)
 
 _OURS = str(Path(__file__).parents[2]) + os.sep
 BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
@@ -109,7 +119,7 @@ class ModuleHooks:
                     if path.rpartition(".")[0] in compiled:
                         self.unseen.append(path)
                 else:
-                    self._by_hooks[id(below._forward_hooks)] = watched
+                    self._by_hooks[id(forward_hooks(below))] = watched
             elif path not in watched.names:
                 watched.names.append(path)
                 watched.muted = watched.muted and not self._selected(path)
@@ -122,7 +132,7 @@ class ModuleHooks:
 
     def find(self, module: torch.nn.Module) -> Watched | None:
         """What is known of a module that is called; one that is in no recorded model is not recorded."""
-        watched = self._by_hooks.get(id(module.__dict__.get("_forward_hooks")))
+        watched = self._by_hooks.get(id(module.__dict__.get(FORWARD_HOOKS)))
         if watched is not None:
             return watched
         stack = self._recording.stack
@@ -194,12 +204,12 @@ class ModuleHooks:
             return inner(module, *args, **kwargs)
         watched = self.watched.get(id(module)) or recording.hook(self.find, module)
         if watched is None:
-            if "_orig_mod" in module._modules:
+            if ORIGINAL in children_of(module):
                 self.on_compiled(module)
             return inner(module, *args, **kwargs)
-        if module._forward_pre_hooks:
+        if forward_pre_hooks(module):
             return self._after_pre_hooks(watched, inner, module, args, kwargs)
-        call = recording.hook(self.enter, watched, module, args, kwargs, sys._getframe(1))
+        call = recording.hook(self.enter, watched, module, args, kwargs, getframe(1))
         if call is None:
             return inner(module, *args, **kwargs)
         if self.on_module is not None:
@@ -217,7 +227,7 @@ class ModuleHooks:
     ) -> Any:
         """A module's own pre-hooks may change its arguments: what its forward gets is seen by a last one of ours."""
         calls: list[Call | None] = []
-        frame, thread = sys._getframe(2), threading.get_ident()
+        frame, thread = getframe(2), threading.get_ident()
         told = self.on_module or (lambda module, entering: None)
 
         # Another thread may have read it from the module already, and meet it after it was taken away: without kwargs.
@@ -295,13 +305,7 @@ def _calls(layer: Layer) -> Callable[..., Any]:
     return _call_impl
 
 
-_COPIED = "unpatched_nn_module_call_impl"  # by torch's compiler
-_CALLS = Patch(
-    torch.nn.Module,
-    "_call_impl",
-    _calls,
-    copies=[("torch._dynamo.utils", _COPIED), ("torch._dynamo.variables.nn_module", _COPIED)],
-)
+_CALLS = Patch(torch.nn.Module, CALL_IMPL, _calls, copies=[(copy.module, copy.name) for copy in COPIES])
 
 
 def _nested(hooks: ModuleHooks, inner: Callable[..., Any]) -> Callable[..., Any]:
@@ -338,7 +342,9 @@ def _walk(
     while waiting:
         name, module, above = waiting.pop()
         yield name, module
-        children = module._modules if not isinstance(module, torch.jit.ScriptModule) else dict(module.named_children())
+        children = (
+            children_of(module) if not isinstance(module, torch.jit.ScriptModule) else dict(module.named_children())
+        )
         waiting += [
             (f"{name}.{key}" if name else key, child, (*above, module))
             for key, child in reversed(children.items())
@@ -350,4 +356,4 @@ def own_parameters(module: torch.nn.Module) -> dict[str, Any]:
     """The parameters that stand in the module itself."""
     if isinstance(module, torch.jit.ScriptModule):
         return dict(module.named_parameters(recurse=False))
-    return {name: parameter for name, parameter in module._parameters.items() if parameter is not None}
+    return {name: parameter for name, parameter in parameters_of(module).items() if parameter is not None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,26 +10,28 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode, resolve_name
+from torch.overrides import TorchFunctionMode, resolve_name
 
 from ...trace import schema
 from ...trace.writer import TraceWriter
 from ..calls import Call, Place, place
 from ..code_site import NOWHERE, Site, call_site
 from ..recording import Recording
+from ..torch_internals import (
+    NO_OPS,
+    OP_WRAPPERS,
+    count_function_modes,
+    function_mode_at,
+    getframe,
+    pop_mode,
+    push_mode,
+)
 
 _TORCH = os.path.dirname(torch.__file__)
 # Wrappers between the line and the function; torch/nn/modules is not one: its lines are the call sites of its ops.
 _BETWEEN = {
-    os.path.join(_TORCH, *path)
-    for path in (
-        ("overrides.py",),
-        ("functional.py",),
-        ("_tensor.py",),
-        ("nn", "functional.py"),
-        ("utils", "_device.py"),
-        ("_jit_internal.py",),
-    )
+    *(os.path.join(_TORCH, *path) for path in (("overrides.py",), ("functional.py",), ("nn", "functional.py"))),
+    *(module.__file__ for module in OP_WRAPPERS),
 }
 # Questions about a tensor's form, which compute nothing.
 _QUESTIONS = frozenset(
@@ -38,7 +39,7 @@ _QUESTIONS = frozenset(
         *("size", "dim", "ndimension", "nelement", "numel", "stride", "storage_offset", "element_size", "get_device"),
         *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_inference", "is_conj", "is_neg"),
         *("data_ptr", "untyped_storage", "requires_grad_", "register_hook", "result_type"),
-        *("_set_grad_enabled", "_enter_autocast", "_exit_autocast"),  # torch tells modes of these too
+        *NO_OPS,
         *("__len__", "__hash__", "__repr__", "__format__", "__dir__", "__reduce_ex__", "__deepcopy__"),
     )
 )
@@ -70,7 +71,7 @@ class OpMode(TorchFunctionMode):
     def start(self) -> bool:
         """Watch this thread."""
         if self not in _modes():
-            _push_mode(self)  # type: ignore[no-untyped-call]
+            push_mode(self)
         return True
 
     def stop(self) -> None:
@@ -80,9 +81,9 @@ class OpMode(TorchFunctionMode):
             return
         above = above[above.index(self) + 1 :]
         for _ in range(len(above) + 1):
-            _pop_mode()  # type: ignore[no-untyped-call]
+            pop_mode()
         for mode in above:
-            _push_mode(mode)  # type: ignore[no-untyped-call]
+            push_mode(mode)
 
     def close(self) -> None:
         """End for all threads."""
@@ -114,7 +115,7 @@ class OpMode(TorchFunctionMode):
         recording = self._recording
         if recording.busy or recording.over or not _computes(func):
             return func(*args, **kwargs)
-        call = recording.hook(self._enter, func, args, kwargs, sys._getframe(1))
+        call = recording.hook(self._enter, func, args, kwargs, getframe(1))
         try:
             result = func(*args, **kwargs)
         except BaseException:
@@ -150,7 +151,7 @@ class OpMode(TorchFunctionMode):
 
 def _modes() -> list[Any]:
     """The modes of this thread, the outermost first."""
-    return [torch._C._get_function_stack_at(at) for at in range(torch._C._len_torch_function_stack())]
+    return [function_mode_at(at) for at in range(count_function_modes())]
 
 
 def _may_be_fused(module: torch.nn.Module) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import weakref
 from collections import Counter
@@ -15,6 +14,7 @@ import torch
 from ...trace.writer import TraceWriter
 from ..forward_choice import Choice, is_model
 from ..recording import Recording
+from ..torch_internals import FORWARD_HOOKS, getframe
 from .hooks import BETWEEN, ModuleHooks, Watched
 
 BETWEEN.add(__file__)
@@ -119,7 +119,7 @@ class ProgramHooks(ModuleHooks):
         """Begin to watch one module, for as long as it lives: a program may make any number of models."""
         watched = super().watch(module, path)
         watched.module = None
-        end = weakref.finalize(module, self._forget, id(module), id(module.__dict__.get("_forward_hooks")))
+        end = weakref.finalize(module, self._forget, id(module), id(module.__dict__.get(FORWARD_HOOKS)))
         end.atexit = False
         self._ends[id(module)] = end
         return watched
@@ -139,7 +139,7 @@ class ProgramHooks(ModuleHooks):
 
 def _whole(module: torch.nn.Module) -> torch.nn.Module:
     """The model whose method calls a part of it, as `generate` does the encoder; or else the module itself."""
-    whole, frame = module, sys._getframe(1).f_back
+    whole, frame = module, getframe(1).f_back
     while frame is not None:
         if frame.f_code.co_varnames[:1] == ("self",):
             caller = frame.f_locals.get("self")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..calls import Call, Place, place
 from ..code_site import NOWHERE, call_site, code_of
 from ..depth import back_to, take, taken
 from ..recording import Recording
+from ..torch_internals import getframe
 from .hooks import ModuleHooks, defined
 from .program import ProgramHooks
 
@@ -97,7 +97,7 @@ class Functions:
 
 def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a function as a step of each recording; its caller's caller is where it is called."""
-    inner, code, frame = function, code_of(function), sys._getframe(2)
+    inner, code, frame = function, code_of(function), getframe(2)
     if code is not None:
         for functions in reversed(_active):  # the first of them is the outermost
             inner = partial(functions.run, inner, function, code, frame)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from ...capture.torch_internals import TorchDispatchMode, grouped_product, number_of, tree_flatten, tree_unflatten
 
 _Mode: Any = TorchDispatchMode
-_NUMBER, _NONZERO = torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default
-_GROUPED, _INDEX = getattr(torch.ops.aten, "_grouped_mm", None), torch.ops.aten.index.Tensor
+_NUMBER, _GROUPED = getattr(number_of, "default", None), getattr(grouped_product, "default", None)
+_NONZERO, _INDEX = torch.ops.aten.nonzero.default, torch.ops.aten.index.Tensor
 
 
 def has_only_shapes(model: torch.nn.Module) -> bool:
@@ -36,7 +36,7 @@ class ShapesOnly(_Mode):  # type: ignore[misc]
         if func is _INDEX:
             args = (args[0].to("meta"), _picked(args[1]))
             flat, form = tree_flatten((args, kwargs or {}))
-        if _GROUPED is not None and func is _GROUPED.default and args[0].dim() == 2 and args[1].dim() == 3:
+        if func is _GROUPED and args[0].dim() == 2 and args[1].dim() == 3:
             return args[0].new_empty(len(args[0]), args[1].size(2))
         if any(not one.is_meta for one in tensors):
             flat = [one.to("meta") if isinstance(one, torch.Tensor) else one for one in flat]

@@ -11,6 +11,7 @@ import transformers
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 
+from ...capture.torch_internals import MODEL_MAPPING
 from ...errors import TraceError
 from ..request import Request
 from .locate import Place
@@ -115,7 +116,7 @@ def _auto_classes() -> dict[str, Any]:
 
 def _mapped_class(auto: Any, config: PreTrainedConfig) -> Any:
     """The class that an auto class maps this config to, or None."""
-    mapping = getattr(auto, "_model_mapping", None)
+    mapping = getattr(auto, MODEL_MAPPING, None)
     try:
         found = mapping[type(config)] if mapping is not None and type(config) in mapping else None
     except (KeyError, ImportError, AttributeError, ValueError):

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
 
+from ...capture.torch_internals import FROM_CONFIG, parameters_of
 from ...errors import TraceError
 from ..request import ModelOptions
 from ..source.failure import attempt, reason, to_trace_error
@@ -69,7 +70,7 @@ def _from_config(
     told = " ".join(f"--set {said}" for said in options.settings)
     failed = f"{told} makes no model of {place.name}" if told else f"The config of {place.name} makes no model"
     auto = kind.__module__.startswith("transformers.models.auto")
-    make: Callable[..., Any] = kind.from_config if auto else kind._from_config
+    make: Callable[..., Any] = kind.from_config if auto else getattr(kind, FROM_CONFIG)
     said: dict[str, Any] = {"trust_remote_code": options.trust_remote_code} if auto else {}
     if options.dtype != "auto":
         said["dtype"] = getattr(torch, options.dtype)
@@ -131,7 +132,7 @@ def _from_pretrained(
 
 def _is_quantized(module: torch.nn.Module) -> bool:
     """Whether a module stores its weight in anything but floating-point numbers."""
-    weight = module._parameters.get("weight")
+    weight = parameters_of(module).get("weight")
     plain = weight is None or (type(weight.data) is torch.Tensor and weight.is_floating_point())
     return not plain or type(module).__module__.startswith(("optimum.quanto", "bitsandbytes"))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from .named_lists import Names, names
 from .papers import FILE as PAPERS
@@ -42,6 +43,22 @@ class Match:
 Level = tuple[Match, ...]
 
 
+class Store(Protocol):
+    """Values by their names; those of torch.jit have no get."""
+
+    def keys(self) -> AbstractSet[str]: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+class Inside(NamedTuple):
+    """What a module holds, by which a recipe may know it."""
+
+    children: Store
+    parameters: Store
+    attributes: Store
+
+
 class Library:
     """Equations, and which of them describe a step. Those of `own` stand before the others, and in the place of those
     that have their id."""
@@ -57,19 +74,18 @@ class Library:
         self._functions: dict[tuple[str, type], tuple[Level, ...]] = {}
         self._asked = {n for shelf in self._shelves for m in shelf["structure"] for n in _names(m.bind.structure)}
 
-    def of_module(self, kind: type, module: Any = None) -> tuple[Level, ...]:
+    def of_module(self, kind: type, inside: Inside | None = None) -> tuple[Level, ...]:
         """Equations of a module in order of precedence: those of the first level of which one applies are meant.
 
         Those that name the class come first, then those of a module it derives from with its forward, then those of
-        a base class, then those of a structure that `module` has."""
+        a base class, then those of a structure that what is `inside` has."""
         key: Any = kind
-        if module is not None and self._asked:
-            stores = (module._modules, module._parameters, module.__dict__)
+        if inside is not None and self._asked:
             asked = self._asked.intersection
-            key = (kind, frozenset([n for s in stores for n in asked(s.keys()) if s[n] is not None]))
+            key = (kind, frozenset([n for s in inside for n in asked(s.keys()) if s[n] is not None]))
         found = self._modules.get(key)
         if found is None:
-            levels = [level for shelf in self._shelves for level in _levels(shelf, kind, module)]
+            levels = [level for shelf in self._shelves for level in _levels(shelf, kind, inside)]
             found = self._modules[key] = tuple(level for level in levels if level)
         return found
 
@@ -99,7 +115,7 @@ def _shelf(equations: Iterable[Equation]) -> dict[str, list[Match]]:
     return shelf
 
 
-def _levels(shelf: dict[str, list[Match]], kind: type, module: Any) -> Iterator[Level]:
+def _levels(shelf: dict[str, list[Match]], kind: type, inside: Inside | None) -> Iterator[Level]:
     # A base class counts only while its forward is the one that runs, unless a recipe asks for the base itself.
     run = getattr(kind, "forward", None)
     same = [c for c in kind.__mro__ if getattr(c, "forward", None) is run]
@@ -107,35 +123,29 @@ def _levels(shelf: dict[str, list[Match]], kind: type, module: Any) -> Iterator[
     yield tuple(m for m in shelf["module"] if _fits(m.bind.patterns, [n for c in same for n in _full_names(c)]))
     every = [n for c in kind.__mro__ for n in (c.__name__, *_full_names(c))]
     yield tuple(m for m in shelf["base"] if _fits(m.bind.patterns, every))
-    if module is not None:
-        yield tuple(m for m in shelf["structure"] if m.bind.structure and _made_so(m.bind.structure, kind, module))
+    if inside is not None:
+        yield tuple(m for m in shelf["structure"] if m.bind.structure and _made_so(m.bind.structure, kind, inside))
 
 
 def _fits(patterns: Sequence[str], names: Sequence[str]) -> bool:
     return any(fnmatchcase(name, p) if "*" in p else name == p for p in patterns for name in names)
 
 
-def _made_so(structure: Structure, kind: type, module: Any) -> bool:
+def _made_so(structure: Structure, kind: type, inside: Inside) -> bool:
     if structure.classes and not _fits(structure.classes, [c.__name__ for c in kind.__mro__]):
         return False
-    if any(_has(module, name) for name in structure.without):
+    if any(_holds(store, name) for store in inside for name in structure.without):
         return False
-    stores = (module._modules, module._parameters, module.__dict__)
     wanted = (structure.children, structure.parameters, structure.attributes)
     return all(
         any(_holds(store, name) for name in names)
-        for store, every in zip(stores, wanted, strict=True)
+        for store, every in zip(inside, wanted, strict=True)
         for names in every
     )
 
 
-def _has(module: Any, name: str) -> bool:
-    stores = (module._modules, module._parameters, module.__dict__)
-    return any(_holds(store, name) for store in stores)
-
-
-def _holds(store: Any, name: str) -> bool:
-    return name in store and store[name] is not None  # those of torch.jit have no get
+def _holds(store: Store, name: str) -> bool:
+    return name in store and store[name] is not None
 
 
 def _names(structure: Structure | None) -> set[str]:
