@@ -262,7 +262,7 @@ def test_what_only_shapes_need_is_asked_for_there_alone(
     with pytest.raises(
         again.TraceError, match=r"^A model cannot be run for its shapes alone: torch .*; install torch 2"
     ):
-        shapes.Shapes()
+        shapes.ShapesOnly()
 
 
 def test_a_compiler_that_cannot_be_told_is_left_alone(anew: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,7 +287,7 @@ def _calls(layer: Layer) -> Callable[..., Any]:
         if torch.compiler.is_dynamo_compiling():
             return original(module, *args, **kwargs)
         watching = layer.watching()
-        frames, more = 1, bool(module._forward_pre_hooks) + (len(watching) > 1)
+        frames, more = 1, bool(forward_pre_hooks(module)) + (len(watching) > 1)
         for hooks in watching:
             frames += hooks.frames + more
         before = taken()
