@@ -194,7 +194,7 @@ def test_a_recording_that_was_killed_can_be_replaced(tmp_path: Path) -> None:
     """Whenever it was: a source that is in the trace is in its meta.json."""
     program = """
 import os, signal, sys, torch, tftrace
-from tftrace import writer
+from tftrace.trace import writer
 write_bytes, left = writer.write_bytes, int(sys.argv[2])
 def killed(*given):
     global left

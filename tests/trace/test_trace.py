@@ -90,7 +90,7 @@ def test_to_pandas(tmp_path: Path, table: str | None) -> None:
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from tftrace import schema
+from tftrace.trace import schema
 from tftrace.trace.disk.folder import create_folder
 from tftrace.trace.writer import TraceWriter
 def row(step, status):

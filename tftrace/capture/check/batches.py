@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...recipes.evaluate.value import Array
+from ...recipes.format.evidence import STATED
 from ...recipes.format.library import Match
 from .cells import Reading, Units
 from .host_arrays import host, host_kind
@@ -23,8 +24,9 @@ _MOST_CELLS, _MOST_TOGETHER = 1 << 19, 512
 class Group:
     """Steps of one equation, whose cells are read in one way."""
 
-    def __init__(self, reading: Reading, match: Match, units: Units) -> None:
+    def __init__(self, reading: Reading, match: Match, units: Units, evidence: str = STATED) -> None:
         self.reading, self.match, self.units = reading, match, units
+        self.evidence = evidence  # what speaks for the equation describing these steps
         self.steps: list[int] = []
         self.orders: list[int] = []  # of the equation among those of the step
         self.cells, self.together = 0, 1  # cells of one step; steps that are judged at once

@@ -22,6 +22,7 @@ from ..measure.plain_memory import is_spread
 from .batches import Group
 from .cells import ALL, Reading, Units, coarse_products
 from .finder import Finder, drops
+from .flow import flow, seen
 from .host_arrays import SPREAD
 from .judge import Outcome, judge_all
 from .references import Asked, Unbound, getter, resolve
@@ -92,13 +93,14 @@ class Checker:
         if addresses is None:
             return False
         reading, step = route.reading, call.step
+        evidence = match.evidence if not match.bind.flow else seen(match, route.flows(addresses))
         if route.numbers:
             self._numbers.note(step, call.place.name, match.equation.id, route.numbers)
         if route.passes(addresses):
             self._verdicts.passed(step, order, match, reading.passes.cells)
             return True
         units = reading.units(None, self._coarse)
-        group = route.group = self._verdicts.group(route.group, reading, match, units)
+        group = route.group = self._verdicts.group(route.group, reading, match, units, evidence)
         row = group.row(route.forms)
         route.copy(addresses, step, group, row)
         self._verdicts.took(group, step, order)
@@ -111,6 +113,8 @@ class Checker:
     def _read(self, match: Match, call: Call, order: int) -> None:
         step, asked = call.step, _amounts(match, call)
         tensors, numbers, found = resolve(match, call)
+        flows, passed = flow(match.bind, call)
+        evidence = match.evidence if not match.bind.flow else seen(match, passed)
         others = other_epsilons(match.bind, call, found)
         numbers |= others
         if numbers:
@@ -120,19 +124,19 @@ class Checker:
             raise Unbound(match.bind.costly)
         if reading.fit.together and not self._every and not others:
             with suppress(ValueError):
-                self._remember(match, call, Route(reading, numbers, asked + found, call))
+                self._remember(match, call, Route(reading, numbers, asked + found + flows, call))
         if reading.passes(tensors):
             return self._verdicts.passed(step, order, match, reading.passes.cells)
         units = reading.units(tensors, self._coarse)
         if self._every:
-            return self._check_all(match, step, order, reading, units, tensors)
+            return self._check_all(match, step, order, reading, units, tensors, evidence)
         cells = reading.draw(tensors, step, units)
         if reading.fit.together:
-            group = self._verdicts.group(None, reading, match, units)
+            group = self._verdicts.group(None, reading, match, units, evidence)
             group.put(cells)
             self._verdicts.took(group, step, order)
         else:
-            group = Group(reading, match, units)
+            group = Group(reading, match, units, evidence)
             group.put(cells)
             group.took(step, order)
             self._verdicts.alone(group, tensors)
@@ -161,7 +165,14 @@ class Checker:
         return found
 
     def _check_all(
-        self, match: Match, step: int, order: int, reading: Reading, units: Units, tensors: Mapping[str, torch.Tensor]
+        self,
+        match: Match,
+        step: int,
+        order: int,
+        reading: Reading,
+        units: Units,
+        tensors: Mapping[str, torch.Tensor],
+        evidence: str,
     ) -> None:
         """Check every cell of one step, of the equation and, where it differs, of each variant."""
         outcome, fitting = judge_all(reading, reading.fit.plan, tensors, units), None
@@ -173,7 +184,7 @@ class Checker:
                     if isinstance(found, Outcome) and found.holds:
                         fitting = name
                         break
-        self._verdicts.judged(step, order, match, outcome, fitting)
+        self._verdicts.judged(step, order, match, outcome, fitting, evidence)
 
 
 def _amounts(match: Match, call: Call) -> Asked:

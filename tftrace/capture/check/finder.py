@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ...recipes.format.evidence import file_in_library
 from ...recipes.format.library import Inside, Level, Library, Match
 from ...trace import schema
 from ..calls import Call
@@ -81,7 +82,7 @@ class Finder:
     def __init__(self, library: Library, met: dict[str, Any]) -> None:
         self._library, self._met = library, met
         self._modules: dict[int, Known] = {}
-        self._functions: dict[tuple[str, type], Known] = {}
+        self._functions: dict[tuple[str, type, str | None], Known] = {}
         self._children: dict[tuple[int, ...], Patterns | None] = {}
         self._wanted: dict[tuple[Patterns, str], Wanted] = {}
 
@@ -93,10 +94,11 @@ class Finder:
             if known is None or known.owner() is not owner:
                 known = self._of(owner)
         else:
-            known = self._functions.get((call.place.type, type(owner)))
+            code = (call.place.type, type(owner), call.place.def_file)
+            known = self._functions.get(code)
             if known is None:
-                levels = self._library.of_function(call.place.type, type(owner))
-                known = self._functions[(call.place.type, type(owner))] = Known(None, levels, self._asked)
+                levels = self._library.of_function(*code[:2], file_in_library(code[2]))
+                known = self._functions[code] = Known(None, levels, self._asked)
         if known.chained and call.parent is not None:
             above, kind = call.parent.call, type(owner)
             call.before = above.latest.get(kind)

@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
     cells: int
     symbol: str
     single: bool = False  # it holds as float32 rounds, though the run has float64
+    wired: bool = False  # what is only passed on went where the equation says, and there is something
 
 
 def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array]) -> list[Outcome | str]:
@@ -74,9 +75,10 @@ def _judge(
         exact = to_float64(result.v)
         bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(exact) + _tiny(read.dtype)
         found.append(_compare(statement.symbol, returned, exact, bound, read.dtype))
-    if len(found) == 1 and all(isinstance(o, str) or o.cells for o in found[0]):
+    moves = [statement.moves for statement in plan.statements]
+    if len(found) == 1 and not moves[0] and all(isinstance(o, str) or o.cells for o in found[0]):
         return found[0]
-    return [_worst(outcomes) for outcomes in zip(*found, strict=True)]
+    return [_worst(outcomes, moves) for outcomes in zip(*found, strict=True)]
 
 
 def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor], units: Units) -> Outcome | str:
@@ -88,11 +90,17 @@ def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor],
     if not judged:
         return found[0]
     worst = max(judged, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
-    return worst._replace(cells=sum(o.cells for o in judged), single=any(o.single for o in judged))
+    return worst._replace(
+        cells=sum(o.cells for o in judged),
+        single=any(o.single for o in judged),
+        wired=all(o.wired for o in judged),
+    )
 
 
-def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
-    """One statement that differs decides; else one that could not be checked; else the largest share of the bound."""
+def _worst(outcomes: Sequence[Outcome | str], moves: Sequence[bool]) -> Outcome | str:
+    """One statement that differs decides; else one that could not be checked; else the largest share of the bound.
+
+    `moves` says which of the statements only pass something on."""
     judged = [o for o in outcomes if isinstance(o, Outcome)]
     unchecked = [o for o in outcomes if isinstance(o, str)]
     if unchecked and all(o.holds for o in judged):
@@ -101,7 +109,8 @@ def _worst(outcomes: Sequence[Outcome | str]) -> Outcome | str:
     if not cells:
         return f"the drawn cells of {judged[0].symbol} are all zero"
     worst = max(judged, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
-    return worst if len(judged) == 1 else worst._replace(cells=cells)
+    passed = [o for o, moved in zip(outcomes, moves, strict=True) if moved and isinstance(o, Outcome)]
+    return worst._replace(cells=cells, wired=bool(passed) and all(o.holds for o in passed))
 
 
 def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:

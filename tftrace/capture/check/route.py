@@ -22,6 +22,7 @@ from ..measure.stats import PLAIN
 from ..torch_internals import children_of, parameters_of, version_of
 from .batches import Group
 from .cells import Reading
+from .flow import FLOW
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
 from .strided import Form
 
@@ -70,6 +71,8 @@ class Route:
                 raise ValueError(f"{name} is {kind.__name__}")
         place = {name: at for at, name in enumerate(first + last)}
         self._passed = [(place[one], place[two]) for one, two in reading.passes.pairs(strides)]
+        flows = sorted({name for name in place if name.startswith(FLOW)})
+        self._flows = [(place[one], place[two]) for one, two in zip(flows[::2], flows[1::2], strict=True)]
         self.forms: list[Form] = []  # of each column how it is read,
         self._reads: list[int] = []  # and the number of the tensor
         for statement in reading.statements:
@@ -100,6 +103,10 @@ class Route:
     def passes(self, addresses: Sequence[int]) -> bool:
         """Whether all that the equation passes on is the same (see `Passed`)."""
         return bool(self._passed) and all(addresses[one] == addresses[two] for one, two in self._passed)
+
+    def flows(self, addresses: Sequence[int]) -> bool:
+        """Whether the tensors are the same of which the bind says so."""
+        return bool(self._flows) and all(addresses[one] == addresses[two] for one, two in self._flows)
 
     def copy(self, addresses: list[int], seed: int, group: Group, row: int) -> None:
         """Copy the drawn cells into a row of this group."""

@@ -12,7 +12,9 @@ from ...errors import TraceError
 from ...recipes.evaluate.fitting import join_plans
 from ...recipes.evaluate.plan import Plan
 from ...recipes.evaluate.value import Array
+from ...recipes.format.evidence import FLOWS, STATED, WIRED
 from ...recipes.format.library import Match
+from ...recipes.format.shorthand import DESIGN
 from ...trace import schema
 from ...trace.writer import TraceWriter
 from .batches import Group, fetch
@@ -24,6 +26,8 @@ from .references import Unbound
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
 _SECONDS = 5.0  # that verdicts may wait for; to judge costs 10 to 20 ms, however few steps wait
 
+LOOKS_LIKE = "looks like {} by its names, computes something else"
+
 _Apart = tuple[Plan, Group]
 
 
@@ -34,7 +38,7 @@ class Verdicts:
     def __init__(self, writer: TraceWriter) -> None:
         self._writer = writer
         self._rows: list[tuple[int, int, tuple[object, ...]]] = []  # step, order, row
-        self._waiting: dict[tuple[Reading, Units], Group] = {}
+        self._waiting: dict[tuple[Reading, Units, str], Group] = {}
         # Those of which each variant needs cells of its own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
@@ -55,10 +59,21 @@ class Verdicts:
         """The equation cannot be checked on this step."""
         self._row(step, order, match, schema.UNCHECKED, None, None, 0, None, reason)
 
-    def judged(self, step: int, order: int, match: Match, outcome: Outcome | str, fitting: str | None) -> None:
-        """What came of a check, and the variant that fits."""
+    def judged(
+        self,
+        step: int,
+        order: int,
+        match: Match,
+        outcome: Outcome | str,
+        fitting: str | None,
+        evidence: str = STATED,
+    ) -> None:
+        """What came of a check, and the variant that fits. A step differs from an equation only if that was stated to
+        describe it, or was seen to; and in what other models do on purpose, where the numbers fit."""
         if isinstance(outcome, str):
             return self.unchecked(step, order, match, outcome)
+        if not outcome.holds and not described(outcome, evidence) and not _design(match, fitting):
+            return self.unchecked(step, order, match, LOOKS_LIKE.format(match.equation.id))
         if not outcome.holds and fitting is None and step in self._random:
             return self.unchecked(step, order, match, "random: dropout is active (training mode)")
         verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
@@ -71,16 +86,17 @@ class Verdicts:
 
     # -- what is judged later -------------------------------------------------------------------------
 
-    def group(self, known: Group | None, reading: Reading, match: Match, units: Units) -> Group:
-        """Where steps that are read so wait: the `known` group, if it is for these units and no other has taken its
-        place since it was let go."""
-        if known is None or known.units != units:
+    def group(self, known: Group | None, reading: Reading, match: Match, units: Units, evidence: str = STATED) -> Group:
+        """Where steps that are read so wait: the `known` group, if it is for these units and this evidence, and no
+        other has taken its place since it was let go."""
+        if known is None or known.units != units or known.evidence != evidence:
             known = None
         elif known.steps:
             return known  # as only those have steps that wait
-        found = self._waiting.get((reading, units))
+        key = (reading, units, evidence)
+        found = self._waiting.get(key)
         if found is None:
-            found = self._waiting[reading, units] = known or Group(reading, match, units)
+            found = self._waiting[key] = known or Group(reading, match, units, evidence)
         return found
 
     def took(self, group: Group, step: int, order: int) -> None:
@@ -161,7 +177,17 @@ class Verdicts:
                 if isinstance(found, Outcome) and found.holds:
                     fitting[at] = name
         for at, (step, order, outcome) in enumerate(zip(group.steps, group.orders, outcomes, strict=True)):
-            self.judged(step, order, group.match, outcome, fitting.get(at))
+            self.judged(step, order, group.match, outcome, fitting.get(at), group.evidence)
+
+
+def described(outcome: Outcome, evidence: str) -> bool:
+    """Whether the equation describes a step where it does not hold: that is stated, or what flows was seen to flow as
+    the bind or the formula says."""
+    return evidence in (STATED, FLOWS) or (evidence == WIRED and outcome.wired)
+
+
+def _design(match: Match, fitting: str | None) -> bool:
+    return any(variant.name == fitting and variant.kind == DESIGN for variant in match.equation.variants)
 
 
 def failure(error: Exception) -> str:

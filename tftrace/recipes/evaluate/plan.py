@@ -13,7 +13,7 @@ from ..formula import dims
 from ..formula.analysis import base_tensor, infer_dims, is_product, leaves, named_dims
 from ..formula.functions import ACTIVATIONS, EXPANSIONS, POSITION_FUNCTIONS, REDUCTIONS
 from ..formula.language import Formula, FormulaError, expand
-from ..formula.nodes import Apply, Lookup, Name, Node, Number, Operation, Select, inline, transform, walk
+from ..formula.nodes import Apply, Lookup, Name, Node, Number, Operation, Select, inline, operands, transform, walk
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Numbers = tuple[tuple[str, float | str], ...]  # values of symbols; a config may also give words, such as "gelu"
@@ -29,6 +29,7 @@ class Statement:
     products: bool  # whether it contains a matrix product
     windows: bool  # whether it contains a sliding window, as a convolution does
     leaves: tuple[Node, ...]  # the parts that are read from the step
+    moves: bool  # whether it only passes a tensor on, or moves its parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,25 @@ def make_plan(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Sh
         products = any(is_product(node) for node in parts)
         windows = any(isinstance(node, Apply) and node.function in ("window", "unwindow") for node in parts)
         independent = tuple(d for d in names[symbol] if d not in needed)
-        statements.append(Statement(symbol, body, independent, products, windows, read))
+        statements.append(Statement(symbol, body, independent, products, windows, read, _moves(body, names)))
     if not statements:
         raise FormulaError("its result was not seen at this level")
     return Plan(sizes, layouts, tuple(statements), {name: settled(body) for name, body in lets.items()})
+
+
+_MOVING = {"T", "concat", "split_heads", "join_heads", "rename", "roll"}
+
+
+def _moves(body: Node, tensors: Collection[str]) -> bool:
+    """Whether nothing is computed: what stands there is tensors, or parts of them in another place."""
+    match body:
+        case Name(name):
+            return name in tensors
+        case Select(Name(name)):
+            return name in tensors
+        case Apply(function, (x, *_)):
+            return function in _MOVING and all(_moves(part, tensors) for part in (operands(body) or (x,)))
+    return False
 
 
 def _resolve_activation(node: Node, words: Mapping[str, str]) -> Node:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from .evidence import GUESSED, STATED, WIRED, in_library
 from .named_lists import Names, names
 from .papers import FILE as PAPERS
 from .papers import Paper
@@ -38,6 +39,7 @@ class Match:
     locals: bool  # whether a symbol is a local of the step's function
     chained: bool  # whether a symbol is of the call of its class before it
     conditional: bool
+    evidence: str = STATED  # what speaks for it (see `evidence`)
 
 
 Level = tuple[Match, ...]
@@ -71,7 +73,8 @@ class Library:
         self.equations = mine | ours
         self._shelves = [_shelf(mine.values()), _shelf(ours.values())]
         self._modules: dict[Any, tuple[Level, ...]] = {}
-        self._functions: dict[tuple[str, type], tuple[Level, ...]] = {}
+        self._functions: dict[tuple[str, type, bool], tuple[Level, ...]] = {}
+        self._graded: dict[tuple[int, str], Match] = {}  # those for which less speaks than that they are stated
         self._asked = {n for shelf in self._shelves for m in shelf["structure"] for n in _names(m.bind.structure)}
 
     def of_module(self, kind: type, inside: Inside | None = None) -> tuple[Level, ...]:
@@ -82,25 +85,72 @@ class Library:
         key: Any = kind
         if inside is not None and self._asked:
             asked = self._asked.intersection
-            key = (kind, frozenset([n for s in inside for n in asked(s.keys()) if s[n] is not None]))
+            names = [n for s in inside for n in asked(s.keys()) if s[n] is not None]
+            key = (kind, frozenset(names), *(() if in_library(kind) else (frozenset(s.keys()) for s in inside[:2])))
         found = self._modules.get(key)
         if found is None:
-            levels = [level for shelf in self._shelves for level in _levels(shelf, kind, inside)]
+            mine, ours = self._shelves
+            levels = [*_levels(mine, kind, inside)]
+            for level in _levels(ours, kind, inside):
+                levels.append(tuple(self._less(m, graded(m, kind, inside)) for m in level))
             found = self._modules[key] = tuple(level for level in levels if level)
         return found
 
-    def of_function(self, name: str, owner: type) -> tuple[Level, ...]:
-        """Equations of a function that runs in a module of class `owner`: those for that owner come first."""
-        key = (name, owner)
+    def of_function(self, name: str, owner: type, ours: bool = True) -> tuple[Level, ...]:
+        """Equations of a function that runs in a module of class `owner`: those for that owner come first.
+
+        `ours`: whether it is one of a library that our recipes were written for."""
+        key = (name, owner, ours)
         if key not in self._functions:
             levels = []
             for shelf in self._shelves:
                 found = [m for m in shelf["function"] if any(fnmatchcase(name, p) for p in m.bind.patterns)]
+                if not ours and shelf is self._shelves[-1]:
+                    found = [self._less(m, unstated(m)) for m in found]
                 names = [c.__name__ for c in owner.__mro__]
                 levels.append(tuple(m for m in found if _fits(m.bind.within, names)))
                 levels.append(tuple(m for m in found if not m.bind.within))
             self._functions[key] = tuple(level for level in levels if level)
         return self._functions[key]
+
+    def _less(self, match: Match, evidence: str) -> Match:
+        """A match with its evidence; always the same object, as others go by its id."""
+        if match.evidence == evidence:
+            return match
+        key = (id(match), evidence)
+        if key not in self._graded:
+            self._graded[key] = replace(match, evidence=evidence)
+        return self._graded[key]
+
+
+def graded(match: Match, kind: type, inside: Inside | None = None) -> str:
+    """What speaks for one of our equations describing a module of this class."""
+    bind, structure = match.bind, match.bind.structure
+    meant = bind.stated if structure else bind.patterns
+    known = (c for c in kind.__mro__ if in_library(c))
+    if bind.matcher == "module" or any(_fits(meant, [c.__name__, *_full_names(c)]) for c in known):
+        return STATED
+    return GUESSED if inside is not None and _more(inside, bind) else unstated(match)
+
+
+def _more(inside: Inside, bind: Bind) -> bool:
+    """Whether a module has parameters, of its own or of a part, that a bind does not know of: it computes more."""
+    parts, own = ([n for n, value in _items(store) if value is not None] for store in inside[:2])
+    with_weights = [name for name in parts if _weighs(inside[0][name])]
+    return not all(_fits(bind.parts, [name]) for name in (*own, *with_weights))
+
+
+def _items(store: Store) -> list[tuple[str, Any]]:
+    return [(name, store[name]) for name in sorted(store.keys())]
+
+
+def _weighs(part: Any) -> bool:
+    return next(part.parameters(), None) is not None
+
+
+def unstated(match: Match) -> str:
+    """What speaks for an equation where names alone were found: more, where it says what flows between the parts."""
+    return WIRED if match.bind.flow or match.equation.covers != "wiring" else GUESSED
 
 
 def _shelf(equations: Iterable[Equation]) -> dict[str, list[Match]]:
@@ -127,7 +177,7 @@ def _levels(shelf: dict[str, list[Match]], kind: type, inside: Inside | None) ->
         yield tuple(m for m in shelf["structure"] if m.bind.structure and _made_so(m.bind.structure, kind, inside))
 
 
-def _fits(patterns: Sequence[str], names: Sequence[str]) -> bool:
+def _fits(patterns: Collection[str], names: Sequence[str]) -> bool:
     return any(fnmatchcase(name, p) if "*" in p else name == p for p in patterns for name in names)
 
 

@@ -22,13 +22,14 @@ from .sources import Reference as Reference
 
 MATCHERS = ("class", "function", "module", "base", "structure")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
-SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "unchecked", "costly")
+SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "stated", "flow", "unchecked", "costly")
 KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong
 _KEYS = ("id", "cite", "papers", "tex", "formula", "covers", "dims", "note", "signs", "aside", "bind", "variant")
 _MOST = 100  # entries of a table
 
 _T = TypeVar("_T")
 Condition = tuple[Reference, Any]
+Flow = tuple[Binding, Binding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,21 @@ class Bind:
     symbols: Mapping[str, Binding]
     unchecked: str = ""  # why no number of these steps can be checked
     costly: str = ""  # why they are checked only where few products are enough
+    stated: tuple[str, ...] = ()  # classes of libraries made so that are meant by name
+    flow: tuple[Flow, ...] = ()  # pairs of tensors that are the same where the equation describes the step
 
     @property
     def children(self) -> frozenset[str]:
         """Names of the calls below the step that the symbols need."""
         return frozenset(r.child for r in self._references if r.child and r.child not in ("..", "<"))
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Names of the parts and parameters of a module that the bind knows of; some are patterns."""
+        made = self.structure
+        found = {name for names in ((*made.children, *made.parameters) if made else ()) for name in names}
+        found |= {r.child.partition(".")[0] for r in self._references if r.child}
+        return frozenset(found | {str(r.path[0]) for r in self._references if r.kind == "param" and not r.child})
 
     @property
     def last(self) -> frozenset[str]:
@@ -81,6 +92,7 @@ class Bind:
     @property
     def _references(self) -> list[Reference]:
         found = [r for b in self.symbols.values() for r in b.sources if isinstance(r, Reference)]
+        found += [r for pair in self.flow for b in pair for r in b.sources if isinstance(r, Reference)]
         return [*found, *self.random, *(r for r, _ in (*self.when, *self.unless))]
 
 
@@ -206,8 +218,24 @@ class _Entry:
             self._conditions(data, (*path, "unless")),
             tuple(r for s in self._list(data, (*path, "random")) if (r := self._try((*path, "random"), reference, s))),
             symbols,
-            *(self._text(data, (*path, key)) if key in data else "" for key in ("unchecked", "costly")),
+            unchecked=self._text(data, (*path, "unchecked")) if "unchecked" in data else "",
+            costly=self._text(data, (*path, "costly")) if "costly" in data else "",
+            stated=self._list(data, (*path, "stated")),
+            flow=self._flow(data, (*path, "flow")),
         )
+
+    def _flow(self, data: dict[str, Any], path: Place) -> tuple[Flow, ...]:
+        """`arg:input of fc1 = arg:x`: what one part made is what another was given."""
+        found = []
+        for text in self._list(data, path, 10 * LONGEST):  # each side has alternatives
+            sides = [self._try(path, binding, side.strip()) for side in text.split("=")]
+            if len(sides) != 2:
+                self._wrong(path, f"{text!r} does not say of two sources that they are one tensor: SOURCE = SOURCE.")
+            elif any(side is not None and not all(isinstance(s, Reference) for s in side.sources) for side in sides):
+                self._wrong(path, f"{text!r} names a number: only tensors flow.")
+            elif sides[0] is not None and sides[1] is not None:
+                found.append((sides[0], sides[1]))
+        return tuple(found)
 
     def _structure(self, data: dict[str, Any], path: Place) -> Structure:
         table = self._table(data, path)
@@ -317,14 +345,14 @@ class _Entry:
                 self._wrong((*path, symbol), message)
         return {symbol: pattern for symbol, pattern in found.items() if pattern is not None}
 
-    def _list(self, data: Mapping[str, Any], path: Place) -> tuple[str, ...]:
+    def _list(self, data: Mapping[str, Any], path: Place, longest: int = LONGEST) -> tuple[str, ...]:
         value = data.get(str(path[-1]), [])
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(v, str) for v in values):
             self._wrong(path, f"{path[-1]!r} must be a text or a list of texts.")
             return ()
-        if len(values) > _MOST or any(len(v) > LONGEST for v in values):
-            self._wrong(path, f"{path[-1]!r} has more than {_MOST} texts, or one of more than {LONGEST} characters.")
+        if len(values) > _MOST or any(len(v) > longest for v in values):
+            self._wrong(path, f"{path[-1]!r} has more than {_MOST} texts, or one of more than {longest} characters.")
             return ()
         return tuple(values)
 

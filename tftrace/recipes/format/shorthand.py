@@ -16,7 +16,7 @@ from .named_lists import Lists, Names, named
 from .papers import cited, keys
 
 MISTAKE, DESIGN = "mistake", "design"  # kinds of variants
-_LISTS = ("class", "function", "module", "base", "within", "random")
+_LISTS = ("class", "function", "module", "base", "within", "random", "stated")
 _ALTERNATIVES = ("children", "parameters", "attributes")  # of a structure: each entry is one of several names
 _MOST = 100  # rows of a bind
 _TARGET = re.compile(r"\s*([^\W\d]\w*)\s*=(?!=)")
@@ -104,6 +104,8 @@ class _Writer:
         at = (*path, key)
         if key in _LISTS:
             return self._texts(value, row, at)
+        if key == "flow":
+            return self._flow(value, row, at)
         if key == "structure" and isinstance(value, dict):
             return {
                 part: self._entries(each, row, (*at, part))
@@ -149,6 +151,14 @@ class _Writer:
         optional = body.endswith("?")
         parts = [part.strip() for part in body.removesuffix("?").split("|")]
         return " | ".join(t for part in parts for t in self._all(part, row, path)) + "?" * optional
+
+    def _flow(self, value: Any, row: Lists, path: Place) -> Any:
+        """Statements that two sources are one tensor, each side with its alternatives."""
+        if isinstance(value, str):
+            return " = ".join(self._source(side.strip(), row, path) for side in value.split("="))
+        return (
+            [self._flow(each, row, (*path, at)) for at, each in enumerate(value)] if isinstance(value, list) else value
+        )
 
     def _one(self, text: str, row: Lists, path: Place) -> str:
         found = self._all(text, row, path)
