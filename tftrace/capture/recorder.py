@@ -35,6 +35,7 @@ from .process import process
 from .recording import Recording
 from .run_facts import about_model, about_run
 from .torch_internals import INTERNALS, knows_storages, sees_ops
+from .watch.bad_weights import BadWeights
 from .watch.checkpoints import Checkpoints
 from .watch.collectives import Collectives
 from .watch.compiled import UNSEEN, Eagerly, has_compiled, is_compiled
@@ -144,6 +145,8 @@ class Recorder(Generic[Opened]):
         when = self._choice.when
         if when is not None:
             self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._values, self._hooks.dropped)
+        self._weights = BadWeights(identities, summaries, writer.meta)
+        self._hooks.on_described = self._weights.look
         self._gradients = Gradients(recording)
         if self._backward:
             self._hooks.on_left = self._gradients.watch
@@ -267,6 +270,7 @@ class Recorder(Generic[Opened]):
         self._leave()
         if os.getpid() != self._process:  # a fork of it: the files are the parent's
             return
+        recording.hook(self._weights.settle)
         recording.hook(recording.end, error is not None)
         if error is not None:
             self._writer.meta["error"] = f"{type(error).__name__}: {error}"

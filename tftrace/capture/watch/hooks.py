@@ -82,6 +82,9 @@ class ModuleHooks:
         self.on_left: Callable[[Call, Any], None] | None = None  # told of each call that has returned
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None  # told of each call's begin and end
         self.on_compiled: Callable[[torch.nn.Module], object] = lambda module: None  # told of calls of what wraps one
+        self.on_described: Callable[[str, torch.nn.Module], None] | None = (
+            None  # told of each module when it is first called
+        )
 
     def attach(self) -> None:
         """Begin to watch."""
@@ -174,9 +177,15 @@ class ModuleHooks:
         call = recording.enter(where, module, arguments)
         call.body = code_of(module.forward) if "forward" in module.__dict__ else watched.body
         if watched.described is None:
-            watched.described = call.forward
-            recording.see(call, schema.PARAMETER, own_parameters(module))
+            self.describe(watched, call, module)
         return call
+
+    def describe(self, watched: Watched, call: Call, module: torch.nn.Module) -> None:
+        """Write a module's parameters, with the call of it that is the first."""
+        watched.described = call.forward
+        self._recording.see(call, schema.PARAMETER, own_parameters(module))
+        if self.on_described is not None:
+            self.on_described(call.name, module)
 
     def leave(self, call: Call, result: Any, raised: bool) -> None:
         """End the step of a module call."""

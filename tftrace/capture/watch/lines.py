@@ -18,7 +18,7 @@ from ...trace.writer import TraceWriter
 from ..calls import Call, Place, place
 from ..code_site import NOWHERE, Site, Statement, call_site, qualified_name, statements
 from ..recording import Recording
-from .hooks import ModuleHooks, own_parameters
+from .hooks import ModuleHooks
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _INTEGRATIONS = os.path.join("transformers", "integrations", "")
@@ -119,8 +119,7 @@ class LineTracer:
             return self._recording.enter(where, above.owner, arguments)
         call = self._recording.enter(where, arguments["self"], arguments, direct=True)
         if watched is not None and watched.described is None:
-            watched.described = call.forward
-            self._recording.see(call, schema.PARAMETER, own_parameters(arguments["self"]))
+            self._hooks.describe(watched, call, arguments["self"])
         return call
 
     def _body(self, call: Call, frame: FrameType) -> _Body:

@@ -1,0 +1,71 @@
+"""Which weights and buffers of a model hold NaN or Inf, and where: rare, and worth the look when it happens.
+
+Statistics of weights are in the trace anyhow; but only the whole tensor, which is seldom kept, says which element it
+is, and buffers have no rows at all."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+
+from ..measure.identity import SUMMARY, Identities
+from ..measure.summaries import Owed, Summaries
+from ..measure.summary import Summary
+from .hooks import own_parameters
+
+_LARGEST = 1 << 22  # elements of a buffer that is looked at: a larger one is a cache
+
+
+class BadWeights:
+    """Notes them in the trace's `meta` under `nonfinite`, as modules are called for the first time."""
+
+    def __init__(self, identities: Identities, summaries: Summaries, meta: dict[str, Any]) -> None:
+        self._identities, self._summaries, self._meta = identities, summaries, meta
+        self._owed: list[tuple[str, weakref.ref[torch.Tensor], Owed, bool]] = []  # on an accelerator
+
+    def look(self, path: str, module: torch.nn.Module) -> None:
+        """Look at what stands in the module itself."""
+        for name, parameter in own_parameters(module).items():
+            self._weigh(f"{path}.{name}".lstrip("."), parameter, self._identities.of(parameter)[SUMMARY], False)
+        for name, buffer in getattr(module, "_buffers", {}).items():
+            if buffer is not None and buffer.is_floating_point() and buffer.numel() <= _LARGEST:
+                self._weigh(f"{path}.{name}".lstrip("."), buffer, self._summaries.of(buffer), True)
+
+    def settle(self) -> None:
+        """Look at what an accelerator had not yet told of."""
+        owed, self._owed = self._owed, []
+        if owed:
+            self._summaries(())
+        for name, tensor, summary, buffer in owed:
+            found = tensor()
+            if found is not None:
+                self._note(name, found, Summary(*summary.summary), buffer)
+
+    def _weigh(self, name: str, tensor: torch.Tensor, summary: Any, buffer: bool) -> None:
+        if isinstance(summary, Owed):
+            self._owed.append((name, weakref.ref(tensor), summary, buffer))
+        else:
+            self._note(name, tensor, Summary(*summary), buffer)
+
+    def _note(self, name: str, tensor: torch.Tensor, summary: Summary, buffer: bool) -> None:
+        if not (summary.nan or summary.inf):
+            return
+        what = "nan" if summary.nan else "inf"
+        entry: dict[str, Any] = {"what": what, "count": summary.nan or summary.inf}
+        index = _first(tensor, what)
+        entry |= {"index": index} if index is not None else {}
+        entry |= {"buffer": True} if buffer else {}
+        self._meta.setdefault("nonfinite", {})[name] = entry
+
+
+def _first(tensor: torch.Tensor, what: str) -> list[int] | None:
+    """The index of the first NaN or Inf."""
+    try:
+        plain = tensor.detach().float()
+        bad = plain.isnan() if what == "nan" else plain.isinf()
+        found = bad.nonzero()
+        return [int(at) for at in found[0]] if len(found) else None
+    except Exception:  # a subclass may raise anything, and no weight is worth the forward pass that holds it
+        return None
