@@ -14,6 +14,7 @@ from .compare import COMPARED, align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
+from .navigate.nonfinite import origins
 from .terminal import Paper, Part, document, reader_left
 from .text import duration, visible
 from .trace import schema
@@ -21,6 +22,7 @@ from .trace.trace import Trace
 
 _BEFORE, _AFTER = 4, 6  # source lines shown before and after a statement
 _COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
+_ABOUT = {"missing": "dim", "made": "bold red"}
 _ROLES = {
     schema.INPUT: "blue",
     schema.OUTPUT: "green",
@@ -103,8 +105,9 @@ def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: in
 
 
 def _trace_lines(trace: Trace, limit: int | None, width: int, language: str) -> Iterator[list[Part]]:
-    for name, text in describe.about(trace):
-        yield [(f"{name:<8}", "dim"), (text, "dim" if name == "missing" else "")]
+    for name, said in describe.about(trace):
+        for at, line in enumerate(wrapped(said, width - 8) if name == "made" else [said]):
+            yield [(f"{'' if at else name:<8}", "dim"), (line, _ABOUT.get(name, ""))]
     yield []
     kinds, parents = trace.column("kind"), trace.parents
     digits = len(str(max(0, len(trace) - 1)))
@@ -175,6 +178,8 @@ def _step_lines(trace: Trace, at: int, width: int, language: str) -> Iterator[li
     yield [(f"step {at}", "bold yellow"), (f"/{len(trace) - 1} · {describe.path(trace, at)}", "bold")]
     facts = [step.kind, step.type, describe.place(trace, at), duration(step.duration_ns), step.status]
     yield [(" · ".join(visible(fact) for fact in facts if fact), "dim")]
+    for origin in origins(trace).of(at):
+        yield from ([(line, "bold red")] for line in wrapped(describe.nan_sentence(origin), width))
     yield []
     yield from _source(trace, at, width)
     for equation in describe.equations(trace, at, language):

@@ -21,7 +21,8 @@ FLOORS = [
     ["errors"],
     ["terminal"],
     ["trace"],
-    ["navigate", "flow"],
+    ["flow"],
+    ["navigate"],
     ["recipes"],
     ["capture", "demo"],
     ["models"],
@@ -41,6 +42,7 @@ FLOOR = {room: n for n, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms within rooms: what each may know of its neighbours.
 INNER = {
     "trace.disk": {"trace"},
+    "navigate.nonfinite": set(),
     "recipes.formula": set(),
     "recipes.typeset": {"recipes.typeset.mathtext"},
     "recipes.format": {"recipes.formula", "recipes.typeset", "recipes.typeset.mathtext"},

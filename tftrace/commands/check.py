@@ -20,7 +20,7 @@ _UNCHECKED = (
 
 
 def check(trace: Path, *, json: Switch = False) -> int:
-    """Print the verdicts on a run's equations; the exit code is 1 if any differs.
+    """Print the verdicts on the equations of a run; the exit code is 1 if any differs, or if NaN or Inf was made.
 
     Parameters
     ----------
@@ -29,7 +29,9 @@ def check(trace: Path, *, json: Switch = False) -> int:
     json
         Print JSON.
     """
+    from .. import describe
     from ..export.jsonlines import dumps
+    from ..navigate.nonfinite import origins
     from ..navigate.verdict_summary import summaries
 
     opened = load(trace)
@@ -38,7 +40,9 @@ def check(trace: Path, *, json: Switch = False) -> int:
         document([dumps([summary.to_dict() for summary in found], indent=1), "\n"])
     else:
         _print(opened, found)
-    return int(any(summary.differs for summary in found))
+    for sentence in describe.nan_lines(opened):
+        say(f"NaN or Inf was made: {sentence}")
+    return int(any(summary.differs for summary in found) or bool(origins(opened).found))
 
 
 def _measured(summary: VerdictSummary) -> str:

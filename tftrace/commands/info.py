@@ -22,13 +22,15 @@ def info(trace: Path, *, json: Switch = False) -> None:
     json
         Print JSON, with sizes in bytes.
     """
+    from ..describe import nan_lines
     from ..export.jsonlines import dumps
     from ..maintain.info import info as describe
 
-    found = describe(load(trace))
+    opened = load(trace)
+    found = describe(opened)
     if json:
         return document([dumps(found, indent=1), "\n"])
-    tell(*(f"{name:<10}{said}" for name, said in _lines(found)))
+    tell(*(f"{name:<10}{said}" for name, said in [*_lines(found), *(("made", one) for one in nan_lines(opened))]))
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:

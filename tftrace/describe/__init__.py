@@ -18,11 +18,12 @@ from .charts import Histogram, bars, histogram, kept_values, shrink, take_plane,
 from .code import Code, bound_values, code, values
 from .derivation import Addend, Derivation, derive, derive_weight
 from .equations import StepEquation, equations, symbols_of_tensors
+from .nan_sentences import nan_cause, nan_lines, nan_sentence, nan_title, nan_word
 from .phrases import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .plane import Plane, default_plane, parse_plane
 from .run_summary import about, first_wrong, forward_count, missing, totals
 from .series import Series, along_forwards, along_layers
-from .step_row import Row, path, place, row, span, verdict
+from .step_row import Row, path, place, row, span, statement, verdict
 from .tensor_rows import TensorLine, tensors
 
 __all__ = [
@@ -65,6 +66,11 @@ __all__ = [
     "layer_label",
     "mean_key_weights",
     "missing",
+    "nan_cause",
+    "nan_lines",
+    "nan_sentence",
+    "nan_title",
+    "nan_word",
     "numbered_line",
     "parse_plane",
     "path",
@@ -73,6 +79,7 @@ __all__ = [
     "shrink",
     "sibling_attentions",
     "span",
+    "statement",
     "substeps",
     "symbols_of_tensors",
     "take_plane",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..navigate import findings
+from ..navigate.nonfinite import origins
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
+from .nan_sentences import nan_cause, nan_lines, nan_word
 from .phrases import MARKS, text
 from .step_row import path, verdict
 
@@ -34,6 +36,7 @@ def about(trace: Trace) -> list[tuple[str, str]]:
     forwards = len(np.unique(trace.column("forward")[trace.column("depth") == 0]))  # not all passes need be recorded
     size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
     found += [("steps", size), ("checks", judged or "none recorded")]
+    found += [("made", sentence) for sentence in nan_lines(trace)]
     found += [("missing", sentence) for sentence in missing(trace)]
     return [(name, value) for name, value in found if value]
 
@@ -61,10 +64,10 @@ def first_wrong(trace: Trace) -> str:
     if not len(found):
         return ""
     at = int(found[0])
-    if findings.introduced_nonfinite(trace)[at]:
-        what = "NaN" if findings.has_nan(trace)[at] else "Inf"
-    else:
-        status = trace.column("status")[at]
-        unfinished = "unfinished step" if status == schema.OPEN else "error"
-        what = "difference" if verdict(trace, at) == schema.DIFFERS else unfinished
+    made = origins(trace).of(at)
+    if made:
+        return f"first {nan_word(made[0])}: {path(trace, at)}: {nan_cause(made[0])}"
+    status = trace.column("status")[at]
+    unfinished = "unfinished step" if status == schema.OPEN else "error"
+    what = "difference" if verdict(trace, at) == schema.DIFFERS else unfinished
     return f"first {what}: {path(trace, at)}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import TraceError
+from ..navigate.nonfinite import origins
 from ..trace import notes, schema, values
 from ..trace.trace import Trace
 
@@ -36,6 +37,7 @@ def info(trace: Trace) -> dict[str, Any]:
         "status": _counts(trace, "status", "steps"),
         "roles": _counts(trace, "role", "tensors"),
         "verdicts": _counts(trace, "verdict", "checks"),
+        "nan": {"origins": len(origins(trace).found), "innocent": origins(trace).innocent},
         "values": _value_counts(trace),
         "sources": len(trace.meta["sources"]),
         "equations": len(trace.meta["equations"]),

@@ -1,4 +1,4 @@
-"""Findings per step, as columns: its verdict, whether it produced NaN or Inf, whether it failed.
+"""Findings per step, as columns: its verdict, its NaN and Inf, whether it failed.
 
 The screen, stepping and conditions all use these columns, so each is computed once per trace and cached."""
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..trace import schema
 from ..trace.trace import Trace
+from .nonfinite import origins
 
 VERDICTS = (
     schema.DIFFERS,
@@ -48,20 +49,6 @@ def _has_inf(trace: Trace) -> np.ndarray:
     return _steps_with(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "inf")
 
 
-def introduced_nonfinite(trace: Trace) -> np.ndarray:
-    """A boolean column: which module calls returned NaN or Inf although none went in."""
-    return trace.derived(_introduced_nonfinite)
-
-
-def _introduced_nonfinite(trace: Trace) -> np.ndarray:
-    made = _steps_with(trace, (schema.OUTPUT,), "nan", "inf")
-    given = _steps_with(trace, (schema.INPUT, schema.PARAMETER), "nan", "inf")
-    codes, words = trace.words("kind")
-    modules = codes == words.index(schema.MODULE) if schema.MODULE in words else np.zeros(len(trace), bool)
-    result: np.ndarray = made & ~given & modules
-    return result
-
-
 def _steps_with(trace: Trace, roles: tuple[str, ...], *counts: str) -> np.ndarray:
     """Which steps have a tensor in one of `roles` with a nonzero value in one of the `counts` columns."""
     found = np.zeros(len(trace), bool)
@@ -88,11 +75,11 @@ def _failed(trace: Trace) -> np.ndarray:
 def wrong(trace: Trace) -> np.ndarray:
     """Sorted positions of the steps where something went wrong.
 
-    A step raised or never ended, differs from its equation, or returned NaN or Inf although none went in."""
+    A step raised or never ended, differs from its equation, or made NaN or Inf of what had none."""
     return trace.derived(_wrong)
 
 
 def _wrong(trace: Trace) -> np.ndarray:
     differs = verdicts(trace) == VERDICTS.index(schema.DIFFERS)
-    found: np.ndarray = np.flatnonzero(failed(trace) | differs | introduced_nonfinite(trace))
+    found: np.ndarray = np.union1d(np.flatnonzero(failed(trace) | differs), origins(trace).at)
     return found

@@ -154,7 +154,8 @@ class Trace(Columns):
         codes, names = self.words("name")
         modules = np.flatnonzero(self.column("kind") == schema.MODULE)
         rank = self.column("rank")[modules].astype(np.int64)
-        first = np.unique(np.stack([rank, codes[modules]]), axis=1, return_index=True)[1] if len(modules) else modules
+        process = np.unique(rank, return_inverse=True)[1]
+        first = np.unique(process * (len(names) + 1) + codes[modules], return_index=True)[1]
         return {(int(rank[at]), names[codes[modules[at]]]): int(modules[at]) for at in first.tolist()}
 
     def _rows(self, table: str, position: int) -> list[Any]:

@@ -10,9 +10,11 @@ from dataclasses import replace
 import numpy as np
 from textual import events
 
+from .. import describe
 from ..errors import TraceError
 from ..navigate import breakpoints, findings, siblings, stepping
 from ..navigate.breakpoints import Breakpoint, Breakpoints
+from ..navigate.nonfinite import origins
 from ..navigate.outline import Outline
 from ..text import visible
 from ..trace import notes
@@ -47,6 +49,9 @@ class NavigatingApp(InspectingApp):
         step = getattr(stepping, name)
         at = (self.halts,) if name in ("continue_", "back_continue") else ()
         self.go(step(self.trace, self.position, *at))
+        made = origins(self.trace).of(self.position) if at else []
+        if made:
+            self.say(describe.nan_sentence(made[0]))
 
     def action_place(self, name: str) -> None:
         there = getattr(siblings, name)(self.trace, self.position)

@@ -12,6 +12,7 @@ import numpy as np
 from ... import describe
 from ...describe.tensor_rows import tensor_line
 from ...flow import producer
+from ...navigate.nonfinite import origins
 from ...recipes.typeset import mathtext
 from ...text import duration, visible
 from ...trace import notes, schema
@@ -56,7 +57,8 @@ class Content:
         self.title = visible(str(trace.meta.get("model") or "model"))
         self.data = {
             "title": self.title,
-            "about": [list(line) for line in describe.about(trace)],
+            "about": [[name, said] for name, said in describe.about(trace) if name != "made"],
+            "made": self._made(),
             "count": self._count,
             "all": len(trace),
             "steps": self._steps(),
@@ -69,6 +71,14 @@ class Content:
             "files": self._sources.files(),
             "words": self._words.all,
         }
+
+    def _made(self) -> dict[int, str]:
+        """What is said of each step that made NaN or Inf."""
+        found: dict[int, str] = {}
+        for one in origins(self._trace).found:
+            if one.step < self._count:
+                found[one.step] = " · ".join(filter(None, (found.get(one.step, ""), describe.nan_sentence(one))))
+        return found
 
     def _is_call(self, at: int) -> bool:
         return self._trace.column("kind")[at] in schema.CALLS

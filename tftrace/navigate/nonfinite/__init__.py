@@ -1,5 +1,6 @@
 """Where NaN and Inf of a run were made, why, and what they reached: pure functions of a trace, without torch."""
 
-from .origins import CAUSES, Origin, Origins, Where, origins
+from .origin import CAUSES, Origin, Origins, origins
+from .whereabouts import Where
 
 __all__ = ["CAUSES", "Origin", "Origins", "Where", "origins"]

@@ -7,7 +7,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from ...flow.reads import base
+from ...flow.reads import variable
 from ...trace import schema
 from ...trace.rows import TensorRow
 from ...trace.trace import Trace
@@ -18,6 +18,9 @@ _CHANGES = re.compile(  # `x[i] = …`, `x.y[i] += …`, `outs.append(…)`, `x.
     r"\s*([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*)*(?:\[.*?\]\s*[-+*/@|&^]?=(?!=)|\.(?:append|extend|insert|update|add|[a-z]\w*_)\()",
     re.DOTALL,
 )
+
+_CALLS = re.compile(r"\s*(?!(?:print|assert|return|raise|if|elif|for|while|with|del)\b|\w*log\w*\.)[A-Za-z_][\w.]*\(")
+_NAMES = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?!\s*[(=\w])")
 
 
 class CallScope:
@@ -34,12 +37,13 @@ class CallScope:
             rows = [row for row in trace.tensors_of(at) if row.role == schema.LOCAL]
             if rows:
                 self._bind(at, rows)
-            elif changed := _CHANGES.match(written(trace, at)):
-                self._changed.setdefault(changed[1], []).append(at)
+            else:
+                for name in _changed(written(trace, at)):
+                    self._changed.setdefault(name, []).append(at)
 
     def _bind(self, at: int, rows: list[TensorRow]) -> None:
         for row in rows:
-            places = self._bound.setdefault(base(row.name), [])
+            places = self._bound.setdefault(variable(row.name), [])
             if places and places[-1][0] == at:
                 places[-1][1].append(row)
             else:
@@ -61,6 +65,15 @@ class CallScope:
         return self.lines[-1] if self.lines else None
 
 
+def _changed(statement: str) -> set[str]:
+    """The variables that a statement which binds nothing may have written to: its target, or what it gave to a call."""
+    target = _CHANGES.match(statement)
+    if target is not None:
+        return {target[1]}
+    called = _CALLS.match(statement)
+    return set(_NAMES.findall(statement[called.end() :])) if called is not None else set()
+
+
 def written(trace: Trace, position: int) -> str:
     """The statement that a step stands on, as it is written; empty where it is not known, or is too long to be read."""
     first, last = (trace.column(name)[position] for name in ("line", "end_line"))
@@ -80,7 +93,7 @@ def body(trace: Trace, position: int) -> str:
     lines = trace.source(trace.column("def_file")[position])[int(first) - 1 : int(first) + 300]
     indents = [len(line) - len(line.lstrip()) if line.strip() else None for line in lines]
     start = next((at for at, line in enumerate(lines) if line.lstrip().startswith("def ")), 0)
-    depth = indents[start] if lines and indents[start] is not None else 0
+    depth = (indents[start] if lines else 0) or 0
     open_ = np.cumsum([line.count("(") - line.count(")") for line in lines[start:]]).tolist()
     found = []
     for at in range(start, len(lines)):

@@ -1,4 +1,4 @@
-"""Why a step made NaN or Inf: from the numbers that were kept, else from what it computes and the statistics of what it took."""
+"""Why a step made NaN or Inf: from the numbers that were kept, else from what it computes and statistics."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from ...trace import schema
 from ...trace.rows import TensorRow
 from ...trace.trace import Trace
-from .arithmetic import MASKED, Blame, Number, blame, blame_of
+from .arithmetic import blame, blame_of
 from .call_scope import written
 from .dtype_limits import LARGEST, beyond
 from .fills import numbers_of, text_of
+from .float64_operations import MASKED, Blame, Number
 from .sources import Ledger, Sources
 from .spread import INPUT, PARAMETER, Birth
 from .statement import operations

@@ -67,7 +67,7 @@ def far_from_largest(row: TensorRow) -> bool:
     return largest is None or max(sizes, default=0.0) < largest * _NEAR
 
 
-def is_mask_input(trace: Trace, position: int, row: TensorRow) -> bool:
+def is_mask_input(trace: Trace, row: TensorRow) -> bool:
     """Whether what a model was given is a mask with -Inf in it."""
     if row.nan or not row.inf:
         return False
@@ -79,12 +79,14 @@ def is_mask_input(trace: Trace, position: int, row: TensorRow) -> bool:
 def is_fill(trace: Trace, position: int, row: TensorRow, found: Sources) -> bool:
     """Whether the Inf that a step or line made of these is a mask's, or was put where tokens are suppressed."""
     sign = signs(trace, row)
-    text = "\n".join((text_of(trace, position), *(written(trace, at) for at in found.changes)))
+    text = "\n".join((text_of(trace, position), *(_change(trace, at) for at in found.changes)))
     if sign in ("+", "±"):
         return bool(_PLUS.search(text))
     if found.masks:
         return sign == "-" or not _near_above(row)
     if _INFINITY.search(text):
+        return True
+    if any(map(_lowest, found.rows)) and not _near_above(row):
         return True
     far = far_from_largest(row)
     did = operations(trace, position, text)
@@ -99,10 +101,26 @@ def is_fill(trace: Trace, position: int, row: TensorRow, found: Sources) -> bool
     return masklike or bool(brought or _LARGE.search(text)) or (sign == "-" and "product" not in did)
 
 
+def _change(trace: Trace, line: int) -> str:
+    """What a line that writes in place runs, with the bodies of the functions that it calls."""
+    kinds = trace.column("kind")
+    called = [body(trace, at) for at in trace.children(line) if kinds[at] == schema.FUNCTION]
+    return "\n".join((written(trace, line), *called))
+
+
 def _near_above(row: TensorRow) -> bool:
     """Whether the largest finite number is such that others may have overflowed upwards."""
     largest = LARGEST.get(row.dtype)
     return largest is not None and row.max is not None and row.max > largest / 4
+
+
+def _lowest(row: TensorRow) -> bool:
+    """Whether a tensor was filled with the least number of its dtype, or is a mask with numbers nearly as low."""
+    if row.min is None or row.dtype not in LARGEST:
+        return False
+    return row.min == -LARGEST[row.dtype] or (
+        row.max == 0 and row.min <= -1e4 and bool(_MASKLIKE.search(row.name or ""))
+    )
 
 
 def text_of(trace: Trace, position: int) -> str:

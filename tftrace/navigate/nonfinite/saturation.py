@@ -13,6 +13,7 @@ from .fills import text_of
 from .sources import Sources
 from .statement import operations
 
+_NARROW = frozenset(LARGEST) - {"float32", "float64"}  # where what is cut is worth a word
 _CLAMPS = re.compile(r"\b(?:clamp|clip|nan_to_num)_?\s*\(")
 _CONSTANT = re.compile(r"finfo|masked_fill|\bfull|\bfill_|\bwhere\b|float_info")
 
@@ -20,7 +21,10 @@ _CONSTANT = re.compile(r"finfo|masked_fill|\bfull|\bfill_|\bwhere\b|float_info")
 def saturated(trace: Trace) -> np.ndarray:
     """Which rows of the tensors table hold the largest number of their dtype, or the least."""
     codes, words = trace.words("dtype", "tensors")
-    largest = np.array([*(LARGEST.get(word, np.nan) for word in words), np.nan])[codes]
+    known = [LARGEST.get(word, np.nan) if word in _NARROW else np.nan for word in words]
+    if np.isnan(known).all():
+        return np.zeros(len(codes), bool)
+    largest = np.array([*known, np.nan])[codes]
     found: np.ndarray = (trace.column("max", "tensors") == largest) | (trace.column("min", "tensors") == -largest)
     return found
 
@@ -31,6 +35,7 @@ def is_saturation(trace: Trace, position: int, row: TensorRow, found: Sources) -
     if row.dtype.startswith("float8"):  # scaled to fit, its largest number is just that
         beyond = any(max(abs(one.min or 0), abs(one.max or 0)) > largest for one in found.rows)
         return beyond and not operations(trace, position, text) & {"divide", "multiply"}
-    if _CLAMPS.search(text):
-        return True
-    return row.max == largest and not _CONSTANT.search(text)
+    clamps, above = bool(_CLAMPS.search(text)), row.max == largest
+    if "mask" in f"{row.name} {text}".lower():
+        return clamps and above
+    return clamps or (above and not _CONSTANT.search(text))

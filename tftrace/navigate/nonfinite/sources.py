@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ...flow.reads import Reads, base, chosen, reads
+from ...flow.reads import Reads, reads, rows_of_read
+from ...flow.reads import variable as variable_of
 from ...trace import schema
 from ...trace.rows import TensorRow
 from ...trace.trace import Trace
@@ -18,7 +19,7 @@ _LIBRARIES = frozenset(
     ("torch", "F", "nn", "math", "np", "numpy", "functional", "self", "cls", "None", "True", "False")
 )
 _STATEFUL = ("past", "cache", "state", "memor", "self")
-_FARTHEST = 20  # lines that changed one another's tensors in place
+_FARTHEST = 200  # lines that changed one another's tensors in place
 
 
 @dataclass
@@ -43,10 +44,9 @@ class Ledger:
         self.parameters: dict[Key, tuple[str, TensorRow]] = {}  # bad ones: full name and row
         self.named: dict[tuple[int, str], Key] = {}  # rank and full name of a bad parameter
         self.in_call: dict[int, int] = {}  # bits of what a call has seen
-        self.at_line: dict[tuple[int, str, int], int] = {}  # bits of what a source line made in an earlier forward
+        self.at_line: dict[tuple[int, ...], int] = {}  # bits of what a source line made in an earlier forward
         self._scopes: dict[int, CallScope] = {}
         self._reads: dict[tuple[int, int | None], Reads] = {}
-        self._ranks = trace.column("rank")
 
     def scope(self, call: int) -> CallScope:
         """The names of a call."""
@@ -58,7 +58,7 @@ class Ledger:
 
     def rank(self, position: int) -> int:
         """The process of a step."""
-        return int(self._ranks[position])
+        return int(self.trace.column("rank")[position])
 
     def of_call(self, position: int, inside: bool = False) -> Sources:
         """What a call or op took; with `inside` also what its code has seen, of which nothing finer is known."""
@@ -71,9 +71,10 @@ class Ledger:
             found.bits |= self.in_call.get(position, 0)
         return found
 
-    def of_line(self, line: int, call: int | None = None, far: int = 0) -> Sources:
-        """What a line read; with `call`, what the arguments of that call were made from."""
-        trace, found = self.trace, Sources()
+    def of_line(self, line: int, call: int | None = None, seen: set[int] | None = None) -> Sources:
+        """What a line read, and what the lines read that wrote into it in place (those `seen` are told of already);
+        with `call`, what the arguments of that call were made from."""
+        trace, found, seen = self.trace, Sources(), set() if seen is None else seen
         above, rank = trace.call_of(line), self.rank(line)
         key = (line, call)
         if key not in self._reads:
@@ -87,18 +88,24 @@ class Ledger:
             found.bits |= self.in_call.get(above, 0)
             return found
         for at in read.calls:
-            self._take(found, rank, (row for row in trace.tensors_of(at) if row.role == schema.OUTPUT))
+            returned = [row for row in trace.tensors_of(at) if row.role == schema.OUTPUT]
+            self._take(found, rank, returned)
+            if not returned and at not in (call, *seen) and len(seen) < _FARTHEST:  # it wrote into what it was given
+                seen.add(at)
+                self._merge(found, self.of_line(line, at, seen))
         scope = self.scope(above)
         for name in read.names:
-            variable = base(name)
+            variable = variable_of(name)
             if variable in ("self", "cls") and "." in name:
                 self._attribute(found, above, rank, name.partition(".")[2])
                 continue
             rows, changes = scope.lookup(variable, line)
-            self._take(found, rank, chosen(rows, name))
-            for changed in changes[-_FARTHEST:] if far < _FARTHEST else ():
+            self._take(found, rank, rows_of_read(rows, name))
+            for changed in changes:
                 found.changes.append(changed)
-                self._merge(found, self.of_line(changed, far=far + 1))
+                if changed not in seen and len(seen) < _FARTHEST:
+                    seen.add(changed)
+                    self._merge(found, self.of_line(changed, seen=seen))
             if not rows and not changes and variable not in _LIBRARIES:
                 found.unknown.append(name)
         if not found.bits:
@@ -111,13 +118,13 @@ class Ledger:
         bits = self.in_call.get(call, 0) if found.unknown else 0
         if not bits and any(word in name.lower() for name in (*found.unknown, *(f"self.{a}" for a in found.attributes))
                             for word in _STATEFUL):  # fmt: skip
-            bits = self.at_line.get(self.place(line), 0)
+            bits = self.at_line.get(self._place(line), 0)
         return bits
 
-    def place(self, line: int) -> tuple[int, str, int]:
-        """A source line of a module, whatever forward it runs in."""
+    def _place(self, line: int) -> tuple[int, ...]:
+        """A source line of a module, whatever forward it runs in: rank, name and line, as a bad row has them."""
         number = self.trace.column("line")[line]
-        return (self.rank(line), self.trace.column("name")[line] or "", int(number) if number == number else -1)
+        return (self.rank(line), int(self.trace.words("name")[0][line]), int(number) if number == number else -1)
 
     def _attribute(self, found: Sources, call: int, rank: int, attribute: str) -> None:
         """`self.scale`: a parameter of the module that runs, or of one below it."""

@@ -1,4 +1,6 @@
-"""How NaN and Inf spread: in the order in which tensors came to be, each bad one has its origin from what it was made of, or is one."""
+"""How NaN and Inf spread: a bad tensor has its origins from what it was made of, or is one.
+
+They are gone through in the order in which they came to be, so that what a tensor was made of is known before it."""
 
 from __future__ import annotations
 
@@ -10,13 +12,14 @@ import numpy as np
 from ...trace import schema
 from ...trace.rows import TensorRow
 from ...trace.trace import Trace
+from .bad_rows import MADE as MADE_ROLES
+from .bad_rows import BadRow, Place, bad_rows
 from .call_scope import written
 from .fills import is_fill, is_mask_input
-from .saturation import is_saturation, saturated
+from .saturation import is_saturation
 from .sources import INNOCENT, Key, Ledger, Sources
 from .statement import operations
 
-_MADE = (schema.OUTPUT, schema.LOCAL)
 INPUT, PARAMETER, MADE, SATURATED = "input", "parameter", "made", "saturated"
 
 
@@ -44,17 +47,19 @@ class Spread:
         self._by_step: dict[int, int] = {}  # a step or line that made several is one birth
         self._used: set[Key] = set()
         self._returned: dict[int, int] = {}  # rank -> bits of what its roots have returned
-        self._position, self._role = trace.tensor_positions, trace.words("role", "tensors")
-        self._nan, self._inf = trace.column("nan", "tensors"), trace.column("inf", "tensors")
-        for row, key in self._in_order():
-            self._meet(row, key)
+        self._handed_on: set[Place] = set()  # places that made what they read bad
+        self._position = trace.tensor_positions
+        for one in bad_rows(trace):
+            self._meet(one)
         self.idle_parameters = len(self.ledger.parameters.keys() - self._used)
 
     def reached(self) -> list[set[int]]:
         """For each birth the positions of the steps that returned or bound something that comes from it."""
+        codes, words = self.trace.words("role", "tensors")
+        made = np.isin(codes, [at for at, word in enumerate(words) if word in MADE_ROLES])
         found: list[set[int]] = [set() for _ in self.births]
         for bits, rows in self._rows.items():
-            positions = {int(self._position[row]) for row in rows if self._role_of(row) in _MADE}
+            positions = set(self._position[[row for row in rows if made[row]]].tolist())
             for at in _numbers(bits):
                 found[at] |= positions
         return found
@@ -67,96 +72,90 @@ class Spread:
         rows.sort(key=lambda row: (-self.trace.ends[self._position[row]], -row))  # the model's results come first
         return [(int(self._position[row]), self._row(row)) for row in rows]
 
+    def arrived(self, birth: Birth) -> bool:
+        """Whether it came from another process: the same step there took what was bad already."""
+        trace, at = self.trace, birth.position
+        same = trace.column("rank") != trace.column("rank")[at]
+        if birth.how != MADE or not same.any():
+            return False
+        for name in ("name", "kind", "forward", "line", "occurrence"):
+            column = trace.words(name)[0] if name in ("name", "kind") else trace.column(name)
+            same &= (column == column[at]) | ((column != column) & (column[at] != column[at]))
+        line = trace.column("kind")[at] == schema.LINE
+        there = np.flatnonzero(same).tolist()
+        return any((self.ledger.of_line(one) if line else self.ledger.of_call(one)).bits for one in there)
+
     def tensor(self, birth: Birth) -> TensorRow:
         """The tensor that was born."""
         return self._row(birth.row)
-
-    def _in_order(self) -> Iterator[tuple[int, Key]]:
-        """The rows with NaN or Inf in the order in which they were seen: what a step took as it was entered, what it
-        returned after all that ran in it."""
-        trace = self.trace
-        bad = (self._nan > 0) | (self._inf > 0)
-        rows = np.flatnonzero(bad | saturated(trace))
-        codes, words = self._role
-        wanted = [at for at, word in enumerate(words) if word in (*_MADE, schema.INPUT, schema.PARAMETER)]
-        rows = rows[np.isin(codes[rows], wanted)]
-        if not len(rows):
-            return
-        at = self._position[rows]
-        left = np.isin(codes[rows], [n for n, word in enumerate(words) if word in _MADE])
-        given = np.isin(codes[rows], [n for n, word in enumerate(words) if word == schema.INPUT])
-        time = np.where(left, trace.ends[at] - 1, at)
-        order = np.lexsort((rows, given, np.where(left, -trace.column("depth")[at], 0), left, time))
-        tensors, ranks = trace.column("tensor", "tensors")[rows], trace.column("rank")[at]
-        for n in order.tolist():
-            number = tensors[n]
-            yield int(rows[n]), (int(ranks[n]), int(number) if number == number else -2 - int(rows[n]))
 
     def _row(self, row: int) -> TensorRow:
         at = int(self._position[row])
         return self.trace.tensors_of(at)[row - int(self.trace.bounds("tensors")[at])]
 
-    def _role_of(self, row: int) -> str:
-        code = self._role[0][row]
-        return self._role[1][code] if code >= 0 else ""
-
-    def _meet(self, row: int, key: Key) -> None:
-        ledger, at, role = self.ledger, int(self._position[row]), self._role_of(row)
+    def _meet(self, one: BadRow) -> None:
+        ledger, key, role = self.ledger, one.key, one.role
         if role == schema.PARAMETER:
-            if not (self._nan[row] > 0 or self._inf[row] > 0):
-                return
-            found = self._row(row)
-            name = f"{self.trace.column('name')[at] or ''}.{found.name}".lstrip(".")
-            ledger.parameters.setdefault(key, (name, found))
-            ledger.named[key[0], name] = key
+            if not one.finite:
+                self._weigh(one)
             return
-        if key in ledger.parameters and role == schema.INPUT:
+        if role == schema.INPUT and key in ledger.parameters:
             return
-        if not (self._nan[row] > 0 or self._inf[row] > 0):
-            self._meet_full(row, at, role, key)
+        if one.finite:
+            self._meet_full(one)
             return
         bits = ledger.state.get(key)
         if bits is None:
-            bits = ledger.state[key] = self._appear(row, at, role)
+            bits = ledger.state[key] = self._appear(one)
         if bits == INNOCENT:
             return
-        self._rows.setdefault(bits, []).append(row)
-        above = self.trace.parent(at)
-        call = self.trace.call_of(at) if role != schema.OUTPUT else None if above is None else self.trace.call_of(above)
-        if call is None:
-            self._returned[key[0]] = self._returned.get(key[0], 0) | bits
-        else:
-            ledger.in_call[call] = ledger.in_call.get(call, 0) | bits
-        if self.trace.column("kind")[at] == schema.LINE:
-            ledger.at_line[ledger.place(at)] = bits
-
-    def _meet_full(self, row: int, at: int, role: str, key: Key) -> None:
-        """A tensor that holds the largest number there is: an origin, if torch saturates there for the first time."""
-        if key in self._full:
-            return
-        self._full.add(key)
-        if role == schema.INPUT and self.trace.parent(at) is None:
-            return
-        position, found = self._maker(at, role)
-        known = any((key[0], one.tensor) in self._full for one in found.rows)
-        if not (known or found.bits or found.parameters) and is_saturation(self.trace, position, self._row(row), found):
-            self._born(Birth(position, row, SATURATED, found))
-
-    def _appear(self, row: int, at: int, role: str) -> int:
-        """A bad tensor is seen for the first time: its bits."""
-        if role == schema.INPUT and self.trace.parent(at) is None:
-            return self._given(row, at)
-        position, found = self._maker(at, role)
-        if position == at and role == schema.OUTPUT and self.trace.ends[at] == at + 1:
-            return self._leaf(row, at, found)
-        return self._judge(row, position, found)
-
-    def _maker(self, at: int, role: str) -> tuple[int, Sources]:
-        """The innermost step or line that made what the step at `at` is the first to have seen, and what it read."""
-        trace, ledger = self.trace, self.ledger
+        self._rows.setdefault(bits, []).append(one.row)
+        known = self._returned if one.call < 0 else ledger.in_call
+        at = key[0] if one.call < 0 else one.call
+        known[at] = known.get(at, 0) | bits
         if role == schema.LOCAL:
+            ledger.at_line[one.place[:3]] = bits
+
+    def _weigh(self, one: BadRow) -> None:
+        """A parameter that is bad; it counts where something is made with it."""
+        row = self._row(one.row)
+        name = f"{self.trace.column('name')[one.at] or ''}.{row.name}".lstrip(".")
+        self.ledger.parameters.setdefault(one.key, (name, row))
+        self.ledger.named[one.key[0], name] = one.key
+
+    def _meet_full(self, one: BadRow) -> None:
+        """A tensor that holds the largest number there is: an origin, if torch saturates there for the first time."""
+        if one.key in self._full:
+            return
+        self._full.add(one.key)
+        if one.body < 0:
+            return
+        position, found = self._maker(one)
+        known = any((one.key[0], row.tensor) in self._full for row in found.rows)
+        if known or found.bits or found.parameters:
+            return
+        if is_saturation(self.trace, position, self._row(one.row), found):
+            self._born(Birth(position, one.row, SATURATED, found))
+
+    def _appear(self, one: BadRow) -> int:
+        """A bad tensor is seen for the first time: its bits."""
+        if one.body < 0:
+            return self._given(one)
+        inside = self.ledger.in_call.get(one.body, 0)
+        leaf = one.role == schema.OUTPUT and bool(self.trace.ends[one.at] == one.at + 1)
+        if inside and (leaf or one.place in self._handed_on):
+            return inside  # what this very line did in a forward before, it does again
+        position, found = self._maker(one)
+        if found.bits:
+            self._handed_on.add(one.place)
+        return self._leaf(one, found) if leaf else self._judge(one, position, found)
+
+    def _maker(self, one: BadRow) -> tuple[int, Sources]:
+        """The innermost step or line that made what a step is the first to have seen, and what it read."""
+        trace, ledger, at = self.trace, self.ledger, one.at
+        if one.role == schema.LOCAL:
             return self._line(at)
-        if role == schema.OUTPUT:
+        if one.role == schema.OUTPUT:
             if trace.ends[at] == at + 1:
                 return at, ledger.of_call(at)
             line = ledger.scope(at).returning(trace)
@@ -170,31 +169,31 @@ class Spread:
         """A line and what it read; or, where it only hands on what an earlier line wrote to in place, that line."""
         found = self.ledger.of_line(at, call)
         if found.changes and not found.bits and not operations(self.trace, at, written(self.trace, at)):
-            return found.changes[-1], self.ledger.of_line(found.changes[-1])
+            return found.changes[-1], found
         return at, found
 
-    def _given(self, row: int, at: int) -> int:
+    def _given(self, one: BadRow) -> int:
         """An input of a whole model: NaN of an earlier forward, a mask, or an origin of its own."""
-        bits = self._returned.get(self.ledger.rank(at), 0)
+        bits = self._returned.get(one.key[0], 0)
         if bits:
             return bits
-        if is_mask_input(self.trace, at, self._row(row)):
-            self.innocent.add(at)
+        if is_mask_input(self.trace, self._row(one.row)):
+            self.innocent.add(one.at)
             return INNOCENT
-        return self._born(Birth(at, row, INPUT))
+        return self._born(Birth(one.at, one.row, INPUT))
 
-    def _leaf(self, row: int, at: int, found: Sources) -> int:
+    def _leaf(self, one: BadRow, found: Sources) -> int:
         """What a step returned in which nothing was recorded. Its weights may have changed since they were: they stand
         with its first call only."""
-        roles = [one.role for one in self.trace.tensors_of(at)]
-        first, last = self.trace.bounds("tensors")[at : at + 2].tolist()
+        roles = [row.role for row in self.trace.tensors_of(one.at)]
+        first, last = self.trace.bounds("tensors")[one.at : one.at + 2].tolist()
         later = schema.PARAMETER in roles[last - first :]  # those of the first call stand behind its own
-        stale = later and self._nan[row] > 0 and not (found.bits or found.parameters or found.masks)
-        if stale and (bits := self._returned.get(self.ledger.rank(at), 0)):
+        stale = later and one.nan and not (found.bits or found.parameters or found.masks)
+        if stale and (bits := self._returned.get(one.key[0], 0)):
             return bits
-        return self._judge(row, at, found, PARAMETER if stale else MADE)
+        return self._judge(one, one.at, found, PARAMETER if stale else MADE)
 
-    def _judge(self, row: int, at: int, found: Sources, how: str = MADE) -> int:
+    def _judge(self, one: BadRow, at: int, found: Sources, how: str = MADE) -> int:
         """The bits of a tensor that a step or line made from these."""
         if found.bits:
             return found.bits
@@ -203,14 +202,14 @@ class Spread:
             known = next((self._by_parameter[key] for key in found.parameters if key in self._by_parameter), None)
             if known is not None:
                 return known
-            bits = self._born(Birth(at, row, PARAMETER, found))
+            bits = self._born(Birth(at, one.row, PARAMETER, found))
             self._by_parameter.update(dict.fromkeys(found.parameters, bits))
             return bits
-        if how == MADE and not self._nan[row] > 0 and is_fill(self.trace, at, self._row(row), found):
+        if how == MADE and not one.nan and is_fill(self.trace, at, self._row(one.row), found):
             if not found.masks:
                 self.innocent.add(at)
             return INNOCENT
-        return self._born(Birth(at, row, how, found))
+        return self._born(Birth(at, one.row, how, found))
 
     def _born(self, birth: Birth) -> int:
         if birth.how not in (INPUT, SATURATED) and birth.position in self._by_step:

@@ -16,7 +16,7 @@ _WORDS = {
     "sqrt": r"sqrt_?|pow_?|__pow__|float_power|acos|asin",
     "exp": r"exp(?:2|m1|_)?|sinh|cosh|softplus",
     "square": r"square_?|pow_?|__pow__|cumprod|prod",
-    "divide": r"(?:true_)?div(?:ide)?_?|__r?truediv__|normalize|std|var|cosine_similarity|group_norm|layer_norm|rms_norm|batch_norm",
+    "divide": r"(?:true_)?div(?:ide)?_?|__r?truediv__|normalize|std|var|cosine_\w+|(?:group|layer|rms|batch)_norm",
     "reciprocal": r"reciprocal_?",
     "multiply": r"mul(?:tiply)?_?|__r?mul__|addcmul",
     "subtract": r"r?sub(?:tract)?_?|__r?sub__|diff",

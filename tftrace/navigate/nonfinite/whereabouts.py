@@ -77,6 +77,9 @@ class Forward:
             index = (0,) * len(row.shape)
         if index is None:
             return Where()
+        length = next((n for rows in self._batches for n in self._lengths if row.shape[:1] == (rows * n,)), 0)
+        if len(row.shape) == 2 and length > 1 and row.shape[0] not in self._batches:  # rows and tokens laid out as one
+            return Where(*divmod(index[0], length))
         return Where(*(None if axis is None else index[axis] for axis in self.axes(row.shape)))
 
     def only_padding(self, row: TensorRow) -> bool:

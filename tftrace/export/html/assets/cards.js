@@ -121,6 +121,7 @@ function stepPage(at) {
   return [
     h("header.step", {}, h("nav.around", {}, around.slice(1)), h(`h1${S.kind[at] > 1 ? ".code" : ""}`, {}, W[S.label[at]], S.verdict[at] ? badge(S.verdict[at]) : ""),
       h("p.soft", {}, facts.join(" · "))),
+    DATA.made[at] !== undefined ? h("section.card", {}, h("p.differs", {}, DATA.made[at])) : "",
     DATA.notes[at] !== undefined ? h("section.card.mine", {}, h("h2", {}, "✎ ", say("notes")), h("p", {}, DATA.notes[at])) : "",
     h("div.pair", {}, sourceCard(at), h("div.stack", {}, equationCard(at))),
     tensorsCard(at), attentionCard(attentionOf(at)),

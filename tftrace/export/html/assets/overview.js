@@ -42,6 +42,7 @@ function overviewPage() {
     h("header.step", {}, h("h1", {}, DATA.title)),
     h("dl.about", {}, DATA.about.map(([name, value]) => [h("dt", {}, say(name)), h("dd", {}, value)])),
     DATA.count < DATA.all ? h("p.card.mine", {}, say("cut", DATA.count.toLocaleString(), DATA.all.toLocaleString())) : "",
+    stepList(say("made"), Object.keys(DATA.made).map(Number), (at) => DATA.made[at]),
     stepList(say("differs"), wrong, reason),
     stepList(say("notes"), Object.keys(DATA.notes).map(Number), (at) => DATA.notes[at]),
     h("div.columns", {}, flowCard(), h("section", {}, h("h2", {}, say("equations")), h("div.stack", {}, equationList()))),

@@ -3,7 +3,7 @@ const SAID = {
   en: {
     model: "model", source: "source", text: "text", result: "result", error: "error", steps: "steps", checks: "checks",
     note: "note", missing: "missing", overview: "Overview", flow: "Flow of the computation", equations: "Equations of this run",
-    differs: "Where code and paper differ", notes: "Notes", search: "Search: path, class, line, equation", calls: "Calls",
+    differs: "Where code and paper differ", made: "Where NaN and Inf were made", notes: "Notes", search: "Search: path, class, line, equation", calls: "Calls",
     lines: "Lines", wrong: "✗ only", noted: "Notes", language: "中文", theme: "Light / dark", help: "Keys",
     line: "Line", equation: "Equation", tensors: "Tensors", attention: "Attention", within: "of", holds: "holds",
     differsOne: "differs", unchecked: "unchecked", role: "", name: "name", shape: "shape", dtype: "dtype", mean: "mean",
@@ -19,7 +19,7 @@ const SAID = {
   zh: {
     model: "模型", source: "来源", text: "文本", result: "结果", error: "错误", steps: "步数", checks: "核对",
     note: "说明", missing: "缺失", overview: "总览", flow: "计算流程", equations: "本次运行中的公式",
-    differs: "代码与论文不一致之处", notes: "笔记", search: "搜索：路径、类、代码行、公式", calls: "调用",
+    differs: "代码与论文不一致之处", made: "NaN 与 Inf 的来源", notes: "笔记", search: "搜索：路径、类、代码行、公式", calls: "调用",
     lines: "代码行", wrong: "仅 ✗", noted: "笔记", language: "English", theme: "浅色 / 深色", help: "按键",
     line: "代码行", equation: "公式", tensors: "张量", attention: "注意力", within: "属于", holds: "成立",
     differsOne: "不一致", unchecked: "未核对", role: "", name: "名称", shape: "形状", dtype: "类型", mean: "均值",

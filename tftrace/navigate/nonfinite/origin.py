@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...trace import schema
+from ...trace.rows import TensorRow
 from ...trace.trace import Trace
 from .causes import explain
-from .spread import SATURATED, Birth, Spread
+from .float64_operations import Blame
+from .spread import SATURATED, Spread
 from .whereabouts import Forward, Where
 
 CAUSES = ("overflow", "masked row", "0·inf", "inf−inf", "log 0", "0/0", "negative root", "parameter", "input", "other")
@@ -66,22 +69,39 @@ def origins(trace: Trace) -> Origins:
 
 
 def _origins(trace: Trace) -> Origins:
-    spread = Spread(trace)
-    harmless = _harmless(trace, spread)
+    spread, forwards = Spread(trace), _Forwards(trace)
     reached = spread.reached()
-    forwards = _Forwards(trace)
-    found = tuple(
-        _origin(trace, spread, birth, forwards.of(birth.position), len(reached[at] - {birth.position}))
-        for at, birth in enumerate(spread.births)
-        if at not in harmless
-    )
-    innocent = len(spread.innocent) + len(harmless) + spread.idle_parameters
-    return Origins(found, innocent, np.unique(np.array([one.step for one in found], np.int64)))
+    found: list[Origin] = []
+    harmless = 0
+    for number, birth in enumerate(spread.births):
+        if spread.arrived(birth):
+            continue
+        forward, row = forwards.of(birth.position), spread.tensor(birth)
+        blame = explain(trace, spread.ledger, birth, row)
+        if birth.how != SATURATED and _is_harmless(trace, spread, number, blame, forwards):
+            harmless += 1
+            continue
+        steps = len(reached[number] - {birth.position})
+        found.append(_origin(trace, birth.position, row, blame, forward.place(row), steps))
+    innocent = len(spread.innocent) + harmless + spread.idle_parameters
+    return Origins(tuple(found), innocent, np.unique(np.array([one.step for one in found], np.int64)))
 
 
-def _origin(trace: Trace, spread: Spread, birth: Birth, forward: Forward, reached: int) -> Origin:
-    at, row = birth.position, spread.tensor(birth)
-    blame = explain(trace, spread.ledger, birth, row)
+def _is_harmless(trace: Trace, spread: Spread, number: int, blame: Blame, forwards: _Forwards) -> bool:
+    """Whether what a birth made reached no token but padding; or was the -Inf that the logarithm of 0 is, and went."""
+    birth = spread.births[number]
+    pads = forwards.of(birth.position).pads
+    if not pads and blame.cause != "log 0":
+        return False
+    rows = spread.rows_of(number, _LOOKED_AT)
+    if rows is None:
+        return False
+    if blame.cause == "log 0" and not any(row.nan or (trace.parents[at] < 0) for at, row in rows):
+        return True
+    return pads and all(forwards.of(at).only_padding(row) for at, row in rows)
+
+
+def _origin(trace: Trace, at: int, row: TensorRow, blame: Blame, where: Where, reached: int) -> Origin:
     bad = (row.nan or 0) + (row.inf or 0)
     return Origin(
         step=at,
@@ -93,7 +113,7 @@ def _origin(trace: Trace, spread: Spread, birth: Birth, forward: Forward, reache
         what="saturated" if not bad else "nan" if row.nan else "inf",
         cause=blame.cause,
         detail=blame.detail,
-        where=forward.place(row),
+        where=where,
         count=bad or None,
         reached=reached,
     )
@@ -113,23 +133,14 @@ class _Forwards:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._roots = np.flatnonzero(trace.parents < 0)
         self._known: dict[int, Forward] = {}
+
+    @cached_property
+    def _roots(self) -> np.ndarray:
+        return np.flatnonzero(self._trace.parents < 0)
 
     def of(self, position: int) -> Forward:
         root = int(self._roots[np.searchsorted(self._roots, position, side="right") - 1])
         if root not in self._known:
             self._known[root] = Forward(self._trace, root)
         return self._known[root]
-
-
-def _harmless(trace: Trace, spread: Spread) -> set[int]:
-    """The births of which nothing reached a token that is not padding."""
-    forwards = _Forwards(trace)
-    found = set()
-    for number, birth in enumerate(spread.births):
-        if forwards.of(birth.position).pads and birth.how != SATURATED:
-            rows = spread.rows_of(number, _LOOKED_AT)
-            if rows is not None and all(forwards.of(at).only_padding(row) for at, row in rows):
-                found.add(number)
-    return found
