@@ -13,6 +13,7 @@ import torch
 from ..measure.identity import SUMMARY, Identities
 from ..measure.summaries import Owed, Summaries
 from ..measure.summary import Summary
+from ..torch_internals import BUFFERS
 from .hooks import own_parameters
 
 _LARGEST = 1 << 22  # elements of a buffer that is looked at: a larger one is a cache
@@ -29,7 +30,7 @@ class BadWeights:
         """Look at what stands in the module itself."""
         for name, parameter in own_parameters(module).items():
             self._weigh(f"{path}.{name}".lstrip("."), parameter, self._identities.of(parameter)[SUMMARY], False)
-        for name, buffer in getattr(module, "_buffers", {}).items():
+        for name, buffer in getattr(module, BUFFERS, {}).items():
             if buffer is not None and buffer.is_floating_point() and buffer.numel() <= _LARGEST:
                 self._weigh(f"{path}.{name}".lstrip("."), buffer, self._summaries.of(buffer), True)
 
