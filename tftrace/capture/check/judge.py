@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
     symbol: str
     single: bool = False  # it holds as float32 rounds, though the run has float64
     wired: bool = False  # what is only passed on went where the equation says, and there is something
+    partly: bool = False  # something that is computed is what the equation gives
 
 
 def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array]) -> list[Outcome | str]:
@@ -94,6 +95,7 @@ def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor],
         cells=sum(o.cells for o in judged),
         single=any(o.single for o in judged),
         wired=all(o.wired for o in judged),
+        partly=any(o.partly for o in judged),
     )
 
 
@@ -109,8 +111,10 @@ def _worst(outcomes: Sequence[Outcome | str], moves: Sequence[bool]) -> Outcome 
     if not cells:
         return f"the drawn cells of {judged[0].symbol} are all zero"
     worst = max(judged, key=lambda o: (not o.holds, o.residual / o.bound if o.bound else o.residual))
-    passed = [o for o, moved in zip(outcomes, moves, strict=True) if moved and isinstance(o, Outcome)]
-    return worst._replace(cells=cells, wired=bool(passed) and all(o.holds for o in passed))
+    each = [(o.holds, moved) for o, moved in zip(outcomes, moves, strict=True) if isinstance(o, Outcome)]
+    passed = [holds for holds, moved in each if moved]
+    partly = any(holds for holds, moved in each if not moved)
+    return worst._replace(cells=cells, wired=bool(passed) and all(passed), partly=partly)
 
 
 def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:

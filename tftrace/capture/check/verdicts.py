@@ -72,7 +72,7 @@ class Verdicts:
         describe it, or was seen to; and in what other models do on purpose, where the numbers fit."""
         if isinstance(outcome, str):
             return self.unchecked(step, order, match, outcome)
-        if not outcome.holds and not described(outcome, evidence) and not _design(match, fitting):
+        if not outcome.holds and not described(match, evidence, outcome, fitting):
             return self.unchecked(step, order, match, LOOKS_LIKE.format(match.equation.id))
         if not outcome.holds and fitting is None and step in self._random:
             return self.unchecked(step, order, match, "random: dropout is active (training mode)")
@@ -180,14 +180,18 @@ class Verdicts:
             self.judged(step, order, group.match, outcome, fitting.get(at), group.evidence)
 
 
-def described(outcome: Outcome, evidence: str) -> bool:
+def described(match: Match, evidence: str, outcome: Outcome, fitting: str | None) -> bool:
     """Whether the equation describes a step where it does not hold: that is stated, or what flows was seen to flow as
-    the bind or the formula says."""
-    return evidence in (STATED, FLOWS) or (evidence == WIRED and outcome.wired)
+    the bind or the formula says.
 
-
-def _design(match: Match, fitting: str | None) -> bool:
-    return any(variant.name == fitting and variant.kind == DESIGN for variant in match.equation.variants)
+    Of the sums of a layer one must be right as well, or a variant fit: where each branch is scaled no sum is."""
+    if evidence in (STATED, FLOWS):
+        return True
+    kinds = {variant.name: variant.kind for variant in match.equation.variants}
+    if fitting is not None and kinds.get(fitting) == DESIGN:
+        return True
+    sums = match.equation.covers == "sum"
+    return evidence == WIRED and outcome.wired and (not sums or outcome.partly or fitting is not None)
 
 
 def failure(error: Exception) -> str:
