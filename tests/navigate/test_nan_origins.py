@@ -39,10 +39,11 @@ def test_at_lines_it_is_the_line(name: str, values: str, tmp_path: Path) -> None
         assert first.cause == broken.cause, found
 
 
+@pytest.mark.parametrize("level", ["modules", "functions"])
 @pytest.mark.parametrize("name", CASES)
-def test_at_modules_it_is_the_innermost_module(name: str, tmp_path: Path) -> None:
+def test_without_lines_it_is_the_innermost_module(name: str, level: str, tmp_path: Path) -> None:
     broken = CASES[name]()
-    _, found = run(tmp_path, broken, "modules")
+    _, found = run(tmp_path, broken, level)
     if not broken.cause or broken.hidden:
         assert found.found == ()
         return

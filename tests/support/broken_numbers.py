@@ -143,6 +143,15 @@ def argument(self: Any, x: torch.Tensor) -> torch.Tensor:
 one_line("InAnArgument", argument, numbers(2, 5, 8, scale=200, dtype=HALF), line="x * 300", cause="overflow")
 
 
+def outlier(self: Any, x: torch.Tensor) -> torch.Tensor:
+    return x * -40
+
+
+OUTLIER = numbers(2, 5, 8, dtype=HALF)
+OUTLIER[1, 2, 3] = 3e3
+one_line("OneOutlier", outlier, OUTLIER, line="x * -40", cause="overflow", detail="65504, the largest float16")
+
+
 @case
 def overflow_in_a_linear() -> Broken:
     layer = nn.Linear(64, 8, bias=False)
@@ -258,6 +267,32 @@ def masked_row_of_a_module() -> Broken:
     return Broken(
         model, (numbers(2, 5, 8), padding), "self.attention(x", ("attention", "MultiheadAttention"), "masked row"
     )
+
+
+def fused(self: Any, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    mask = torch.zeros(keep.shape).masked_fill(~keep, float("-inf"))
+    scores = torch.baddbmm(mask, x, x.transpose(-1, -2))
+    return F.softmax(scores, dim=-1, dtype=torch.float32).to(x.dtype)
+
+
+one_line("MaskInAProduct", fused, numbers(2, 5, 8), left_padded(), line="F.softmax", cause="masked row")
+
+
+def loss(self: Any, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(x.flatten(0, 1), labels.flatten())
+
+
+one_line("NoTargets", loss, numbers(2, 5, 8), torch.full((2, 5), -100), line="F.cross_entropy", cause="0/0",
+         detail="no targets")  # fmt: skip
+
+
+def unlikely(self: Any, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    logits = x.masked_fill(torch.arange(8) < 3, -torch.inf)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+one_line("NoProbability", unlikely, numbers(2, 5, 8), torch.ones(2, 5, dtype=torch.int64), line="F.cross_entropy",
+         cause="log 0")  # fmt: skip
 
 
 # -- 0·inf, inf−inf, log 0, 0/0, roots --------------------------------------------------------------------------

@@ -198,3 +198,16 @@ def test_the_palette_finds_a_command_by_its_words(trace: Trace) -> None:
 def test_every_key_has_one_meaning() -> None:
     keys = [key for group in KEYMAP.values() for one in group for key in one.keys.split(",")]
     assert len(keys) == len(set(keys))
+
+
+def test_continue_says_why_it_halts_where_nan_was_made(trace: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        assert "first NaN: attention.query: " in screen(app)
+        await press(pilot, "c", "c")
+        assert app.position == 21 and "2 NaN in output: " in screen(app)
+        await press(pilot, "c")
+        assert app.position == 26 and "2 NaN in output: " not in screen(app)
+        await press(pilot, "C")
+        assert app.position == 21 and "2 NaN in output: " in screen(app)
+
+    play(trace, script)

@@ -16,11 +16,12 @@ from .call_scope import written
 from .dtype_limits import LARGEST, beyond
 from .fills import numbers_of, text_of
 from .float64_operations import MASKED, Blame, Number
-from .sources import Ledger, Sources
 from .spread import INPUT, PARAMETER, Birth
 from .statement import operations
+from .step_sources import Ledger, Sources
 
 _DIVIDES = frozenset(("divide", "reciprocal", "rsqrt"))
+_IGNORED = -100  # the target that torch's losses leave out
 _GROWS = frozenset(("exp", "product", "square", "multiply", "sum", "add", "cast"))
 
 
@@ -169,6 +170,8 @@ def _guessed(trace: Trace, position: int, row: TensorRow, found: Sources) -> Bla
         return _of_nan(row, found, did, text, zeros, negative)
     if "log" in did and zeros:
         return Blame("log 0", "")
+    if "softmax" in did and found.masks:
+        return Blame("log 0", "of what was given no probability")
     if did & _DIVIDES and (zeros or not did & _GROWS) and not _near(row):
         return Blame("other", "a number divided by 0")
     return Blame("overflow", beyond(row.dtype))
@@ -176,6 +179,8 @@ def _guessed(trace: Trace, position: int, row: TensorRow, found: Sources) -> Bla
 
 def _of_nan(row: TensorRow, found: Sources, did: frozenset[str], text: str, zeros: bool, negative: bool) -> Blame:
     infinite = bool(found.masks) or "inf" in text.lower()
+    if any(one.max == _IGNORED and "int" in one.dtype for one in found.rows):
+        return Blame("0/0", "a loss over no targets")
     if did & {"softmax", "attention"}:
         hidden = found.masks or any(one.dtype == "bool" for one in found.rows)
         if hidden or not _overflows(row, found, did):

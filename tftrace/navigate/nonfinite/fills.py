@@ -14,8 +14,8 @@ from ...trace.trace import Trace
 from ...trace.values import read_value
 from .call_scope import body, written
 from .dtype_limits import LARGEST
-from .sources import Sources
 from .statement import operations
+from .step_sources import Sources
 
 _INFINITY = re.compile(
     r"-\s*(?:float\(\s*['\"]\+?inf|(?:math|torch|np|numpy)\.inf\b|inf\b|INF\w*\b)|['\"]-inf(?:inity)?['\"]"
@@ -82,14 +82,15 @@ def is_fill(trace: Trace, position: int, row: TensorRow, found: Sources) -> bool
     text = "\n".join((text_of(trace, position), *(_change(trace, at) for at in found.changes)))
     if sign in ("+", "±"):
         return bool(_PLUS.search(text))
+    did = operations(trace, position, text)
     if found.masks:
-        return sign == "-" or not _near_above(row)
+        summed = row.inf == row.numel and bool(did & {"softmax", "sum"})  # a loss, of which nothing is left
+        return sign == "-" or not (summed or _near_above(row))
     if _INFINITY.search(text):
         return True
     if any(map(_lowest, found.rows)) and not _near_above(row):
         return True
     far = far_from_largest(row)
-    did = operations(trace, position, text)
     if did & _MAKES_INFINITY:
         return "log" in did and bool(found.rows) and all(map(_binary, found.rows))
     if _FILLING.search(text) and not _NUMBER.search(text) and not did & _OVERFLOWS:
@@ -98,7 +99,8 @@ def is_fill(trace: Trace, position: int, row: TensorRow, found: Sources) -> bool
         return False
     masklike = any(_MASKLIKE.search(name) for name in (row.name or "", *found.attributes, *found.unknown))
     brought = (found.attributes or found.unknown) and not did & _OVERFLOWS
-    return masklike or bool(brought or _LARGE.search(text)) or (sign == "-" and "product" not in did)
+    grows = did & (_OVERFLOWS if trace.column("kind")[position] in (schema.LINE, schema.OP) else {"product"})
+    return masklike or bool(brought or _LARGE.search(text)) or (sign == "-" and not grows)
 
 
 def _change(trace: Trace, line: int) -> str:

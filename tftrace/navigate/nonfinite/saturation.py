@@ -10,8 +10,8 @@ from ...trace.rows import TensorRow
 from ...trace.trace import Trace
 from .dtype_limits import LARGEST
 from .fills import text_of
-from .sources import Sources
 from .statement import operations
+from .step_sources import Sources
 
 _NARROW = frozenset(LARGEST) - {"float32", "float64"}  # where what is cut is worth a word
 _CLAMPS = re.compile(r"\b(?:clamp|clip|nan_to_num)_?\s*\(")

@@ -17,8 +17,8 @@ from .bad_rows import BadRow, Place, bad_rows
 from .call_scope import written
 from .fills import is_fill, is_mask_input
 from .saturation import is_saturation
-from .sources import INNOCENT, Key, Ledger, Sources
 from .statement import operations
+from .step_sources import INNOCENT, Key, Ledger, Sources
 
 INPUT, PARAMETER, MADE, SATURATED = "input", "parameter", "made", "saturated"
 
