@@ -239,3 +239,21 @@ def test_a_sound_generation_that_suppresses_tokens_has_none(tmp_path: Path) -> N
     with tftrace.record(model, path=tmp_path / "run", level="lines", values="none", check=False):
         model.generate(torch.tensor([[1, 1, 5, 6], [3, 4, 5, 6]]), max_new_tokens=3, min_new_tokens=3, **options)
     assert origins(load(tmp_path / "run")).found == ()
+
+
+@pytest.mark.parametrize("level", ["lines", "ops"])
+def test_memory_that_is_written_later_is_no_origin(level: str, tmp_path: Path) -> None:
+    class Net(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = torch.empty(2, 4)
+            out[:] = x * 2
+            return out + 1
+
+    torch.use_deterministic_algorithms(True)  # torch then fills such memory with NaN
+    try:
+        with torch.no_grad(), tftrace.record(model := Net(), path=tmp_path / "run", level=level):
+            assert model(torch.ones(2, 4)).isfinite().all()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    trace = load(tmp_path / "run")
+    assert max(trace.column("nan", "tensors")) == 8 and origins(trace).found == ()

@@ -47,7 +47,7 @@ class Watch:
         while frame is not None and inside is None:
             inside = frame.f_locals["self"] if frame.f_code.co_name == "settle" else None
             frame = frame.f_back  # type: ignore[assignment]
-        ended = inside is not None and not inside.stack
+        ended = inside is not None and not getattr(inside, "stack", ())
         (self.after if ended else self.during).append(name)
 
 

@@ -6,6 +6,7 @@ is, and buffers have no rows at all."""
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ class BadWeights:
         for name, parameter in own_parameters(module).items():
             self._weigh(f"{path}.{name}".lstrip("."), parameter, self._identities.of(parameter)[SUMMARY], False)
         for name, buffer in getattr(module, BUFFERS, {}).items():
-            if buffer is not None and buffer.is_floating_point() and buffer.numel() <= _LARGEST:
-                self._weigh(f"{path}.{name}".lstrip("."), buffer, self._summaries.of(buffer), True)
+            with suppress(Exception):  # a subclass may raise anything, which must not end the recording
+                if buffer is not None and buffer.is_floating_point() and buffer.numel() <= _LARGEST:
+                    self._weigh(f"{path}.{name}".lstrip("."), buffer, self._summaries.of(buffer), True)
 
     def settle(self) -> None:
         """Look at what an accelerator had not yet told of."""

@@ -28,6 +28,7 @@ _FILLING = re.compile(
     r"\b(?:masked_fill_?|index_fill_?|masked_scatter_?|fill_|full(?:_like)?|new_full|where|triu|tril)\b"
 )
 _NUMBER = re.compile(r"(?:masked_fill_?|where|full(?:_like)?)\([^()]*,\s*-?\d[\d.e+_]*\s*[,)]")  # a finite one
+_EMPTY = re.compile(r"\b(?:new_)?empty(?:_like|_strided|_permuted)?\s*\(")
 _MASKLIKE = re.compile(r"mask|bias|causal|alibi|keep", re.IGNORECASE)
 _MAKES_INFINITY = frozenset(("log", "exp", "divide", "rsqrt", "reciprocal"))
 _OVERFLOWS = frozenset(("product", "multiply", "square", "sum"))
@@ -76,6 +77,15 @@ def is_mask_input(trace: Trace, row: TensorRow) -> bool:
     return sign in ("", "-") and (plain or bool(_MASKLIKE.search(row.name or "")))
 
 
+def is_unwritten(trace: Trace, position: int, found: Sources) -> bool:
+    """Whether a tensor is memory that nothing was written to yet, which holds anything."""
+    if found.rows or found.changes:
+        return False
+    op = trace.column("kind")[position] == schema.OP
+    name = str(trace.column("type")[position] or "").rsplit(".", 1)[-1]
+    return bool(_EMPTY.search(f"{name}(" if op else text_of(trace, position)))
+
+
 def is_fill(trace: Trace, position: int, row: TensorRow, found: Sources) -> bool:
     """Whether the Inf that a step or line made of these is a mask's, or was put where tokens are suppressed."""
     sign = signs(trace, row)
@@ -99,7 +109,7 @@ def is_fill(trace: Trace, position: int, row: TensorRow, found: Sources) -> bool
         return False
     masklike = any(_MASKLIKE.search(name) for name in (row.name or "", *found.attributes, *found.unknown))
     brought = (found.attributes or found.unknown) and not did & _OVERFLOWS
-    grows = did & (_OVERFLOWS if trace.column("kind")[position] in (schema.LINE, schema.OP) else {"product"})
+    grows = did & (_OVERFLOWS if text.strip() else {"product"})
     return masklike or bool(brought or _LARGE.search(text)) or (sign == "-" and not grows)
 
 

@@ -15,7 +15,7 @@ from ...trace.trace import Trace
 from .bad_rows import MADE as MADE_ROLES
 from .bad_rows import BadRow, Place, bad_rows
 from .call_scope import written
-from .fills import is_fill, is_mask_input
+from .fills import is_fill, is_mask_input, is_unwritten
 from .saturation import is_saturation
 from .statement import operations
 from .step_sources import INNOCENT, Key, Ledger, Sources
@@ -205,6 +205,8 @@ class Spread:
             bits = self._born(Birth(at, one.row, PARAMETER, found))
             self._by_parameter.update(dict.fromkeys(found.parameters, bits))
             return bits
+        if is_unwritten(self.trace, at, found):
+            return INNOCENT
         if how == MADE and not one.nan and is_fill(self.trace, at, self._row(one.row), found):
             if not found.masks:
                 self.innocent.add(at)
