@@ -11,10 +11,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/tftrace demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n 2 -m ""
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tftrace import Trace
 from tftrace.commands.view import view
 from tftrace.errors import TraceError
 from tftrace.navigate.breakpoints import Breakpoint
-from tftrace.tui import TraceApp, session_state
+from tftrace.tui import TraceApp, session_state, trace_loading
 from tftrace.tui.pairapp import PairApp
 from tftrace.tui.session_state import SessionState
 
@@ -33,7 +34,13 @@ async def until(pilot: Pilot[None], true: object) -> None:
 
 
 def test_the_rest_is_read_while_the_head_is_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tftrace.tui.trace_loading._PAINT", 1.0)
+    go_on, prepare = threading.Event(), trace_loading.prepare
+
+    def once_asked(*arguments: Any) -> Any:  # the rest waits until it was looked for, however slow the machine is
+        go_on.wait(60)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(trace_loading, "prepare", once_asked)
     path = synthetic.write(tmp_path / "long.tftrace", 30_000)
 
     async def run() -> None:
@@ -45,6 +52,7 @@ def test_the_rest_is_read_while_the_head_is_walked(tmp_path: Path, monkeypatch: 
             assert "reading the rest" in screen(app)
             await press(pilot, "s", "s", "s", "enter")
             at = app.position
+            go_on.set()
             await until(pilot, lambda: app.trace.whole)
             await settle(pilot)
             assert app.position == at

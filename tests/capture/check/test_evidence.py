@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import tftrace
+from tftrace.capture.torch_internals import children_of, parameters_of
 from tftrace.recipes.format.evidence import GUESSED, STATED, WIRED, file_in_library
-from tftrace.recipes.format.library import Library, library
+from tftrace.recipes.format.library import Inside, Library, library
 from tftrace.recipes.format.mistake import RecipeError
 from tftrace.recipes.format.recipe import parse
 
@@ -189,7 +190,8 @@ def test_what_a_library_has_is_stated_and_an_own_class_of_that_name_is_not() -> 
     mine.dense, mine.activation = lin(), nn.Tanh()
 
     def evidence(one: nn.Module) -> set[str]:
-        levels = library().of_module(type(one), one)
+        inside = Inside(children_of(one), parameters_of(one), one.__dict__)
+        levels = library().of_module(type(one), inside)
         return {m.evidence for level in levels for m in level if m.equation.id == "pooler"}
 
     assert evidence(theirs) == {STATED}
