@@ -6,7 +6,7 @@ from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 
-# As `capture.values` has them.
+# As `capture.measure.kept_values` has them, which cannot be imported here: it needs torch.
 _WHOLE = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64")
 _FLOATING = ("float16", "bfloat16", "float32", "float64", "complex64", "float8_e4m3fn", "float8_e5m2")
 _KEPT = frozenset(("bool", *_WHOLE, *_FLOATING))

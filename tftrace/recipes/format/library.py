@@ -135,13 +135,9 @@ def graded(match: Match, kind: type, inside: Inside | None = None) -> str:
 
 def _more(inside: Inside, bind: Bind) -> bool:
     """Whether a module has parameters, of its own or of a part, that a bind does not know of: it computes more."""
-    parts, own = ([n for n, value in _items(store) if value is not None] for store in inside[:2])
+    parts, own = ([name for name in list(store.keys()) if store[name] is not None] for store in inside[:2])
     with_weights = [name for name in parts if _weighs(inside[0][name])]
     return not all(_fits(bind.parts, [name]) for name in (*own, *with_weights))
-
-
-def _items(store: Store) -> list[tuple[str, Any]]:
-    return [(name, store[name]) for name in sorted(store.keys())]
 
 
 def _weighs(part: Any) -> bool:
