@@ -42,8 +42,12 @@ def step_card(step: Step) -> str:
 
 def _steps(trace: Trace, positions: Iterable[int]) -> str:
     found = [describe.row(trace, at) for at in positions]
-    rows = [(str(r.position), "  " * r.indent + r.label, r.detail, r.place, r.verdict or r.failed) for r in found]
+    rows = [(str(r.position), "  " * r.indent + r.label, r.detail, r.place, _judged(r)) for r in found]
     return _table(("step", "name", "type", "line", "verdict"), rows)
+
+
+def _judged(row: describe.Row) -> str:
+    return f"{describe.MARKS[row.verdict]} {row.verdict}" if row.verdict else row.failed
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

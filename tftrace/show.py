@@ -14,6 +14,7 @@ from .compare import COMPARED, align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
+from .navigate.difference_kinds import BY_DESIGN
 from .navigate.nonfinite import origins
 from .terminal import Paper, Part, document, reader_left
 from .text import duration, visible
@@ -21,7 +22,7 @@ from .trace import schema
 from .trace.trace import Trace
 
 _BEFORE, _AFTER = 4, 6  # source lines shown before and after a statement
-_COLORS = {schema.HOLDS: "green", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
+_COLORS = {schema.HOLDS: "green", BY_DESIGN: "yellow", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
 _ABOUT = {"missing": "dim", "made": "bold red"}
 _ROLES = {
     schema.INPUT: "blue",

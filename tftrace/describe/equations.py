@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from ..navigate.difference_kinds import shown_verdict
 from ..recipes.evaluate.bindings import Bindings, bindings_of
 from ..recipes.format.covers import COVERS
 from ..recipes.typeset import mathtext, symbol_places
@@ -31,7 +32,7 @@ class StepEquation:
         formula: The equation in the formula language of recipes.
         dims: The sizes of its dimensions in this run, as text.
         legend: Symbols and the tensors that they stand for, as text.
-        verdict: The verdict of its check.
+        verdict: The verdict of its check, as `MARKS` has them.
         judgement: The verdict with residual and bound, or the reason why it was not checked.
         note: A remark on the equation.
         within: The call that it belongs to, if that is not the step's own call.
@@ -113,8 +114,8 @@ def _equation(trace: Trace, call: int, name: str, check: CheckRow | None, langua
         formula=text(recipe.get("formula")),
         dims="  ".join(f"{visible(symbol)}={size}" for symbol, size in found.dims.items()),
         legend=[(visible(symbol), _named(trace, call, tensor)) for symbol, tensor in found.tensors.items()],
-        verdict=check.verdict if check else schema.UNCHECKED,
-        judgement=judgement(check, text(recipe.get("covers")), language),
+        verdict=(verdict := shown_verdict(trace, check) if check else schema.UNCHECKED),
+        judgement=judgement(check, verdict, text(recipe.get("covers")), language),
         note=text(note),
         within=within,
         tensors={visible(symbol): tensor.tensor for symbol, tensor in found.tensors.items()},
@@ -156,14 +157,14 @@ def _named(trace: Trace, call: int, tensor: TensorRow) -> str:
     return f"{prefix}{line.name}  {line.shape}"
 
 
-def judgement(check: CheckRow | None, covers: str = "", language: str = LANGUAGES[0]) -> str:
+def judgement(check: CheckRow | None, verdict: str, covers: str = "", language: str = LANGUAGES[0]) -> str:
     """A check as text: `✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)`, with the fitting variant or the reason, if any.
 
     A check that covers less than the TeX shows: `wiring ✓: the products have rows of their own (32 cells)`.
     """
     if check is None:
         return f"{MARKS[schema.UNCHECKED]} unchecked"
-    mark = MARKS.get(check.verdict, "?")
+    mark = MARKS.get(verdict, "?")
     reason = visible(check.reason or "")
     if check.verdict == schema.UNCHECKED:
         return f"{mark} unchecked: {reason}" if reason else f"{mark} unchecked"
@@ -173,7 +174,7 @@ def judgement(check: CheckRow | None, covers: str = "", language: str = LANGUAGE
     measured = f"{compared} ({check.cells} cells)"
     if holds and covers in COVERS:
         return f"{covers} {mark}: {COVERS[covers][language]}  {measured}"
-    parts = [f"{mark} {visible(check.verdict)}  {measured}"]
+    parts = [f"{mark} {visible(verdict)}  {measured}"]
     if check.variant:
         parts.append(f"fits: {visible(check.variant)}")
     elif reason:

@@ -7,12 +7,13 @@ from typing import Any
 
 from rich.text import Text
 
+from ..navigate.difference_kinds import BY_DESIGN
 from ..terminal import console
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
 
-MARKS = {schema.HOLDS: "✓", schema.DIFFERS: "✗", schema.UNCHECKED: "·"}
+MARKS = {schema.HOLDS: "✓", BY_DESIGN: "△", schema.DIFFERS: "✗", schema.UNCHECKED: "·"}
 ROLE_MARKS = {
     schema.INPUT: "→",
     schema.OUTPUT: "←",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..navigate import findings
+from ..navigate.difference_kinds import BY_DESIGN, by_design
 from ..navigate.nonfinite import origins
 from ..text import visible
 from ..trace import schema
@@ -13,7 +14,7 @@ from .nan_sentences import nan_cause, nan_lines, nan_word
 from .phrases import MARKS, text
 from .step_row import path, verdict
 
-_COUNTED = {schema.HOLDS: "hold", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
+_COUNTED = {schema.HOLDS: "hold", BY_DESIGN: "by design", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
 
 
 def about(trace: Trace) -> list[tuple[str, str]]:
@@ -47,9 +48,11 @@ def missing(trace: Trace) -> list[str]:
 
 
 def totals(trace: Trace) -> dict[str, int]:
-    """The number of checks with each verdict."""
+    """The number of checks with each verdict, as `MARKS` has them."""
     codes, words = trace.words("verdict", "checks")
     counts = dict(zip(words, np.bincount(codes[codes >= 0], minlength=len(words)).tolist(), strict=True))
+    counts[BY_DESIGN] = int(by_design(trace).sum())
+    counts[schema.DIFFERS] = counts.get(schema.DIFFERS, 0) - counts[BY_DESIGN]
     return {name: counts.get(name, 0) for name in MARKS}
 
 

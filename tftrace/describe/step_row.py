@@ -111,6 +111,6 @@ def place(trace: Trace, position: int) -> str:
 
 
 def verdict(trace: Trace, position: int) -> str | None:
-    """The verdict of a step: `differs` if a check does, else `holds` if one does, else `unchecked`; None without."""
+    """The verdict of a step, the first of `findings.VERDICTS` that a check of it has; None without."""
     found = findings.verdicts(trace)[position]
     return findings.VERDICTS[found] if found < findings.NONE else None

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, BinaryIO
 
-from ..trace import notes
+from ..navigate.difference_kinds import kind_of
+from ..trace import notes, schema
 from ..trace.trace import Trace
 
 _AT_ONCE = 4096  # steps read at once
@@ -37,7 +38,7 @@ def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[d
     """Yield steps `start` to `stop` (exclusive) as plain data.
 
     Each is a row of the steps table with `source`, `tensors` and `checks`, and `note` if the step has one. A check
-    has `covers` if it checks less than its equation shows.
+    has `covers` if it checks less than its equation shows, and `kind` (design or mistake) if it differs.
     """
     stop = len(trace) if stop is None else min(stop, len(trace))
     noted = notes.read(trace)
@@ -46,15 +47,18 @@ def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[d
         rows = trace.part("steps", first, last).to_pylist()
         tensors, checks = (_by_step(trace, table, first, last) for table in ("tensors", "checks"))
         for at, (row, seen, judged) in enumerate(zip(rows, tensors, checks, strict=True), first):
-            row |= {"source": _source(trace, row), "tensors": seen, "checks": [_covering(trace, c) for c in judged]}
+            row |= {"source": _source(trace, row), "tensors": seen, "checks": [_explained(trace, c) for c in judged]}
             if at in noted:
                 row["note"] = noted[at]
             yield row
 
 
-def _covering(trace: Trace, check: dict[str, Any]) -> dict[str, Any]:
-    covers = (trace.equation(check["equation"]) or {}).get("covers")
-    return check | {"covers": covers} if isinstance(covers, str) else check
+def _explained(trace: Trace, check: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(covers := (trace.equation(check["equation"]) or {}).get("covers"), str):
+        check = check | {"covers": covers}
+    if check["verdict"] == schema.DIFFERS:
+        check = check | {"kind": kind_of(trace, check["equation"], check["variant"])}
+    return check
 
 
 def _by_step(trace: Trace, table: str, first: int, last: int) -> Iterator[list[dict[str, Any]]]:

@@ -67,7 +67,7 @@ def _arguments(trace: Trace, at: int, step: dict[str, Any]) -> dict[str, Any]:
             found[role] = seen
     for check in step["checks"][:1]:
         found["equation"] = visible(check["equation"] or "")
-        told = ("verdict", "covers", "residual", "bound")
+        told = ("verdict", "kind", "covers", "residual", "bound")
         found |= {name: check[name] for name in told if check.get(name) is not None}
     if step["status"] != schema.RETURNED:
         found["status"] = visible(step["status"] or "")

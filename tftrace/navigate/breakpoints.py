@@ -76,7 +76,7 @@ def matching_steps(trace: Trace, breakpoint: Breakpoint) -> np.ndarray:
     Raises:
         TraceError: The breakpoint's condition cannot be parsed.
     """
-    found = _named(trace, breakpoint.pattern)
+    found = named_steps(trace, breakpoint.pattern)
     if breakpoint.condition:
         found &= fits(trace, parse(breakpoint.condition))
     if breakpoint.hit > 1:
@@ -93,13 +93,14 @@ def breakpoint_at(trace: Trace, position: int) -> Breakpoint:
     return Breakpoint(name or "*")
 
 
-def halts(trace: Trace, found: Iterable[np.ndarray] = (), wrong: bool = True) -> np.ndarray:
+def halts(trace: Trace, found: Iterable[np.ndarray] = (), wrong: bool = True, designed: bool = False) -> np.ndarray:
     """Find the positions where `continue` halts.
 
     Args:
         trace: The trace.
         found: The positions of each breakpoint. Without any, the start of each forward pass is a halt too.
         wrong: Whether to halt where something went wrong as well (see `findings.wrong`).
+        designed: Whether to halt at differences by design as well.
 
     Returns:
         The sorted positions.
@@ -112,6 +113,8 @@ def halts(trace: Trace, found: Iterable[np.ndarray] = (), wrong: bool = True) ->
         at |= trace.column("depth") == 0
     if wrong:
         at[findings.wrong(trace)] = True
+    if designed:
+        at[findings.designed(trace)] = True
     result: np.ndarray = np.flatnonzero(at)
     return result
 
@@ -123,7 +126,8 @@ class Breakpoints:
         self._trace = trace
         self._positions: dict[tuple[str, str, int], np.ndarray] = {}
         self.all: list[Breakpoint] = []
-        self.wrong = True  # whether `continue` also halts where something went wrong
+        self.wrong = True  # whether `continue` also halts where something went wrong,
+        self.designed = False  # and at differences by design
 
     def positions(self, one: Breakpoint) -> np.ndarray:
         """Positions that a breakpoint matches, enabled or not."""
@@ -149,7 +153,7 @@ class Breakpoints:
     @property
     def halts(self) -> np.ndarray:
         """Positions where `continue` halts."""
-        return halts(self._trace, self.enabled, self.wrong)
+        return halts(self._trace, self.enabled, self.wrong, self.designed)
 
     def toggle(self, one: Breakpoint) -> None:
         """Set a breakpoint, or remove all with the same pattern."""
@@ -175,7 +179,7 @@ def _base(file: str) -> str:
     return re.split(r"[/\\]", file)[-1]
 
 
-def _named(trace: Trace, pattern: str) -> np.ndarray:
+def named_steps(trace: Trace, pattern: str) -> np.ndarray:
     """A column of the steps that a pattern matches. Line steps match only by file and line, or by `*`."""
     if pattern == "*":
         return np.ones(len(trace), bool)

@@ -198,8 +198,9 @@ def fits(trace: Trace, condition: Condition) -> np.ndarray:
         return found
     name = condition.name
     if name == "verdict":
-        same = _match_texts(condition, list(findings.VERDICTS))
-        found = np.append(same, condition.compare == "!=")[findings.verdicts(trace)]
+        either = np.all if condition.compare == "!=" else np.any
+        same = [either(_match_texts(condition, list(words))) for words in findings.VERDICT_WORDS]
+        found = np.array([*same, condition.compare == "!="], bool)[findings.verdicts(trace)]
         return found
     if name in TEXTS:
         codes, words = trace.words(TEXTS[name])

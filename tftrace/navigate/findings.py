@@ -8,14 +8,18 @@ import numpy as np
 
 from ..trace import schema
 from ..trace.trace import Trace
+from .difference_kinds import BY_DESIGN, by_design
 from .nonfinite import origins
 
 VERDICTS = (
     schema.DIFFERS,
+    BY_DESIGN,
     schema.HOLDS,
     schema.UNCHECKED,
 )  # by precedence: a step shows the first it has
 NONE = len(VERDICTS)
+VERDICT_WORDS = ((schema.DIFFERS, schema.MISTAKE), (schema.DIFFERS, schema.DESIGN, BY_DESIGN), (schema.HOLDS,),
+                 (schema.UNCHECKED,))  # fmt: skip  # what conditions and searches call each of them
 
 
 def verdicts(trace: Trace) -> np.ndarray:
@@ -25,7 +29,7 @@ def verdicts(trace: Trace) -> np.ndarray:
 
 def _verdicts(trace: Trace) -> np.ndarray:
     found = np.full(len(trace), NONE, np.int8)
-    given = trace.column("verdict", "checks")
+    given = np.where(by_design(trace), BY_DESIGN, trace.column("verdict", "checks"))
     for code in reversed(range(NONE)):
         found[trace.check_positions[given == VERDICTS[code]]] = code
     return found
@@ -75,8 +79,18 @@ def _failed(trace: Trace) -> np.ndarray:
 def wrong(trace: Trace) -> np.ndarray:
     """Sorted positions of the steps where something went wrong.
 
-    A step raised or never ended, differs from its equation, or made NaN or Inf of what had none."""
+    A step raised or never ended, differs from its equation by mistake, or made NaN or Inf of what had none."""
     return trace.derived(_wrong)
+
+
+def designed(trace: Trace) -> np.ndarray:
+    """Sorted positions of the steps that differ from their equation by design."""
+    return trace.derived(_designed)
+
+
+def _designed(trace: Trace) -> np.ndarray:
+    found: np.ndarray = np.flatnonzero(verdicts(trace) == VERDICTS.index(BY_DESIGN))
+    return found
 
 
 def _wrong(trace: Trace) -> np.ndarray:

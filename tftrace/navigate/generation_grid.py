@@ -11,10 +11,11 @@ import numpy as np
 from ..trace import schema
 from ..trace.trace import Trace
 from . import findings
+from .difference_kinds import BY_DESIGN
 from .siblings import layer_entries
 from .timeline import MEASURES, norms
 
-EMPTY, PLAIN, DIFFERS, BROKEN = range(4)  # the states of a cell, from best to worst
+EMPTY, PLAIN, DESIGN, DIFFERS, BROKEN = range(5)  # the states of a cell, from best to worst
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Grid:
     rows: list[str]
     forwards: list[int]
     cells: np.ndarray  # (rows, columns): position of the row's first call in the forward, -1 if there is none
-    found: np.ndarray  # (rows, columns): EMPTY, PLAIN, DIFFERS or BROKEN, the worst of what is inside the call
+    found: np.ndarray  # (rows, columns): EMPTY, PLAIN, DESIGN, DIFFERS or BROKEN, the worst of what is inside the call
 
     def measured(self, trace: Trace, measure: str) -> np.ndarray:
         """The measure of each cell: nanoseconds of its call (`"time"`) or L2 norm of its result; NaN if unknown."""
@@ -61,8 +62,10 @@ def _grid(trace: Trace) -> Grid:
     cells = np.full((len(kinds), len(forwards)), -1, np.int64)
     cells[row[::-1], column[::-1]] = calls[::-1]  # in reverse, so that the first of several calls wins
     found = np.where(cells >= 0, PLAIN, EMPTY).astype(np.int8)
-    differs = findings.verdicts(trace) == findings.VERDICTS.index(schema.DIFFERS)
-    for what, column_of in ((DIFFERS, differs), (BROKEN, findings.has_nan(trace) | findings.has_inf(trace))):
+    verdicts = findings.verdicts(trace)
+    design, differs = (verdicts == findings.VERDICTS.index(word) for word in (BY_DESIGN, schema.DIFFERS))
+    broken = findings.has_nan(trace) | findings.has_inf(trace)
+    for what, column_of in ((DESIGN, design), (DIFFERS, differs), (BROKEN, broken)):
         before = np.append(0, np.cumsum(column_of))
         inside = before[trace.ends[calls]] > before[calls]
         np.maximum.at(found, (row[inside], column[inside]), what)

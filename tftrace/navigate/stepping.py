@@ -101,7 +101,7 @@ def matching(trace: Trace, text: str) -> np.ndarray:
 
     Args:
         trace: The trace.
-        text: A condition (`nan > 0`), a verdict (`differs`), or text as in `search`.
+        text: A condition (`nan > 0`), a verdict (`differs`, `design`), or text as in `search`.
 
     Returns:
         A boolean array with one element per step.
@@ -110,8 +110,8 @@ def matching(trace: Trace, text: str) -> np.ndarray:
         TraceError: `text` begins like a condition but cannot be parsed.
     """
     wanted = text.strip()
-    if wanted in findings.VERDICTS:
-        wanted = f"verdict = {wanted}"
+    if any(wanted in words for words in findings.VERDICT_WORDS):
+        wanted = f"verdict = '{wanted}'"
     if is_condition(wanted):
         return fits(trace, parse(wanted))
     found = np.zeros(len(trace), bool)

@@ -17,6 +17,7 @@ INPUT, OUTPUT, LOCAL, PARAMETER, GRADIENT = "input", "output", "local", "paramet
 RETURNED, RAISED, OPEN = "returned", "raised", "open"
 
 HOLDS, DIFFERS, UNCHECKED = "holds", "differs", "unchecked"
+MISTAKE, DESIGN = "mistake", "design"  # kinds of variants, in the equations of meta.json
 SINGLE = "as float32 rounds, not as float64 does"  # the reason that a check which holds may have
 
 LEVELS = ("modules", "functions", "lines", "ops")

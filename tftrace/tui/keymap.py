@@ -101,7 +101,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
 }
 
 SIGNS: dict[str, str] = {
-    "✓ ✗ ·": "the equation holds, differs, was not checked",
+    "✓ △ ✗ ·": "the equation holds, differs by design, differs by mistake, was not checked",
     "▾ ▸ ◦": "a call with recorded steps inside, folded, one without",
     "▶ • !": "the current step, a match of the search, a step that failed",
     "● ✎ ×": "a breakpoint, a note, NaN or Inf",
@@ -151,7 +151,7 @@ PAIR_SIGNS: dict[str, str] = {
     "·": "nothing of these differs; values are not compared",
     "◁ ▷": "only in the left run, only in the right",
     "●": "a breakpoint halts here, in either run",
-    "✓ ✗ ·": "the equation holds, differs, was not checked",
+    "✓ △ ✗ ·": "the equation holds, differs by design, differs by mistake, was not checked",
 }
 
 

@@ -33,6 +33,7 @@ class SessionState:
     folds: list[tuple[int, int]] = field(default_factory=list)
     breakpoints: list[Breakpoint] = field(default_factory=list)
     wrong: bool = True
+    designed: bool = False
 
 
 def step_key(trace: Trace, position: int) -> tuple[int, int]:
@@ -69,7 +70,8 @@ def load(trace: Trace) -> SessionState:
         if file.stat().st_size > _LIMIT:
             return SessionState()
         data = json.loads(file.read_text(encoding="utf-8"))
-        state = SessionState(breakpoints=[_breakpoint(one) for one in data["breakpoints"]], wrong=bool(data["wrong"]))
+        stops = [_breakpoint(one) for one in data["breakpoints"]]
+        state = SessionState(breakpoints=stops, wrong=bool(data["wrong"]), designed=bool(data.get("designed", False)))
         if data["identity"] == _identity(trace):
             state.step = _step(data["step"])
             state.folds = [_step(one) for one in data["folds"]]

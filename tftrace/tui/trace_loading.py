@@ -107,7 +107,7 @@ class LoadingApp(NavigatingApp):
         if first:
             kept = session_state.load(self.trace) if self._remember else SessionState()
             self.breakpoints.all = [*kept.breakpoints, *self.breakpoints.all]
-            self.breakpoints.wrong = kept.wrong
+            self.breakpoints.wrong, self.breakpoints.designed = kept.wrong, kept.designed
             self.outline.fold([at for at in session_state.positions(self.trace, kept.folds) if at is not None])
             back = session_state.positions(self.trace, [kept.step])[0] if kept.step else None
             if self._start is not None:
@@ -127,7 +127,8 @@ class LoadingApp(NavigatingApp):
         if self._remember and self.trace.whole:
             folds = [session_state.step_key(self.trace, at) for at in self.outline.folded]
             here = session_state.step_key(self.trace, self.position)
-            session_state.save(self.trace, SessionState(here, folds, self.breakpoints.all, self.breakpoints.wrong))
+            stops = self.breakpoints
+            session_state.save(self.trace, SessionState(here, folds, stops.all, stops.wrong, stops.designed))
 
     def on_unmount(self) -> None:
         self.keep()

@@ -21,7 +21,7 @@ from ..trace import notes
 from .dialogs.prompt import Prompt, Question
 from .inspect_actions import InspectingApp
 from .panes.sourcepane import SourcePane
-from .panes.stopspane import StopsPane
+from .panes.stopspane import PROBLEMS, StopsPane
 from .statusline import StatusLine
 
 
@@ -310,17 +310,20 @@ class NavigatingApp(InspectingApp):
 
     def on_stops_pane_asked(self, event: StopsPane.Asked) -> None:
         """Handle a request of the list of stops."""
-        one = self.breakpoints.all[event.row - 1] if event.row else None
+        one, stops = self.breakpoints.all[event.row] if event.row >= 0 else None, self.breakpoints
         if event.what == "next":
-            positions = findings.wrong(self.trace) if one is None else self.breakpoints.positions(one)
+            found = findings.wrong if event.row == PROBLEMS else findings.designed
+            positions = found(self.trace) if one is None else stops.positions(one)
             if not len(positions):
                 return self.say("Nothing went wrong in this trace." if one is None else f"No step fits {one}.")
             ahead = positions[positions > self.position]
             return self.jump(int(ahead[0] if len(ahead) else positions[0]))
-        if one is None:
-            self.breakpoints.wrong = not self.breakpoints.wrong if event.what == "switch" else False
+        if one is not None:
+            stops.replace(one, replace(one, on=not one.on) if event.what == "switch" else None)
+        elif event.row == PROBLEMS:
+            stops.wrong = not stops.wrong if event.what == "switch" else False
         else:
-            self.breakpoints.replace(one, replace(one, on=not one.on) if event.what == "switch" else None)
+            stops.designed = not stops.designed if event.what == "switch" else False
         self.halts_changed()
 
     # -- notes ----------------------------------------------------------------------------------------

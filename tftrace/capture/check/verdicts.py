@@ -14,7 +14,6 @@ from ...recipes.evaluate.plan import Plan
 from ...recipes.evaluate.value import Array
 from ...recipes.format.evidence import FLOWS, STATED, WIRED
 from ...recipes.format.library import Match
-from ...recipes.format.shorthand import DESIGN
 from ...trace import schema
 from ...trace.writer import TraceWriter
 from .batches import Group, fetch
@@ -188,7 +187,7 @@ def described(match: Match, evidence: str, outcome: Outcome, fitting: str | None
     if evidence in (STATED, FLOWS):
         return True
     kinds = {variant.name: variant.kind for variant in match.equation.variants}
-    if fitting is not None and kinds.get(fitting) == DESIGN:
+    if fitting is not None and kinds.get(fitting) == schema.DESIGN:
         return True
     sums = match.equation.covers == "sum"
     return evidence == WIRED and outcome.wired and (not sums or outcome.partly or fitting is not None)

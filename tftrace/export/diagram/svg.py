@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from ...describe import MARKS
 from ...flow import Graph, Node
+from ...navigate.difference_kinds import BY_DESIGN
 from ...text import visible
 from ...trace import schema
 from ...trace.trace import Trace
@@ -24,12 +25,12 @@ _ROUND = 9.0
 _COLORS = (
     "--ground:#fbfaf7;--text:#22262e;--soft:#596273;--frame:#cbc6ba;--inside:#00000006;--wire:#7b8494;"
     "--attention:#ffe2bb;--norm:#f2f4c1;--embedding:#fce0e1;--activation:#cfe9d8;--feed:#c5e7f4;--linear:#dfdff3;"
-    "--other:#ebe8e1;--edge:#00000026;--good:#2d6a24;--bad:#b3261e"
+    "--other:#ebe8e1;--edge:#00000026;--good:#2d6a24;--warm:#8a5a00;--bad:#b3261e"
 )
 _DARK = (
     "--ground:#11151c;--text:#e3e8ef;--soft:#a3afc0;--frame:#3a4658;--inside:#ffffff08;--wire:#8491a6;"
     "--attention:#6b4a1d;--norm:#55581e;--embedding:#643a3d;--activation:#2b5640;--feed:#235468;--linear:#45457a;"
-    "--other:#333b48;--edge:#ffffff30;--good:#8fcf8a;--bad:#ff8080"
+    "--other:#333b48;--edge:#ffffff30;--good:#8fcf8a;--warm:#f0c674;--bad:#ff8080"
 )
 _FONTS = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans CJK SC",sans-serif'
 _RULES = """
@@ -41,7 +42,7 @@ paint-order:stroke;stroke:var(--ground);stroke-width:4px}
 .flow .size{font-size:10.5px;font-weight:400;font-variant-numeric:tabular-nums}
 .flow .wire{fill:none;stroke:var(--wire);stroke-width:1.4}.flow .order{stroke-dasharray:2 4}
 .flow .join,.flow .end{fill:var(--ground);stroke:var(--wire)}.flow .tip{fill:var(--wire)}
-.flow .holds{fill:var(--good)}.flow .differs{fill:var(--bad)}
+.flow .holds{fill:var(--good)}.flow .design{fill:var(--warm)}.flow .differs{fill:var(--bad)}
 .flow .attention{fill:var(--attention)}.flow .norm{fill:var(--norm)}.flow .embedding{fill:var(--embedding)}
 .flow .activation{fill:var(--activation)}.flow .feed{fill:var(--feed)}.flow .linear{fill:var(--linear)}
 .flow .other{fill:var(--other)}
@@ -170,7 +171,8 @@ def _node(trace: Trace, node: Node, x: float, y: float, width: float, height: fl
     if detail:
         yield f'<text class="s" x="{centre:.1f}" y="{middle + 13:.1f}" text-anchor="middle">{_text(detail)}</text>'
     if mark:
-        name = next((name for name, sign in MARKS.items() if sign == mark), schema.UNCHECKED)
+        verdict = next((name for name, sign in MARKS.items() if sign == mark), schema.UNCHECKED)
+        name = schema.DESIGN if verdict == BY_DESIGN else verdict
         yield f'<text class="{name}" x="{x + width - 8:.1f}" y="{y + 15:.1f}" text-anchor="end">{mark}</text>'
     yield "</g>"
 

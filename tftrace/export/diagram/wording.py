@@ -54,7 +54,7 @@ def kind(node: Node) -> str:
 
 
 def verdict(trace: Trace, node: Node) -> str:
-    """The mark of a box's verdict (✓, ✗ or ·), empty if nothing was checked."""
+    """The mark of a box's verdict (✓, △, ✗ or ·), empty if nothing was checked."""
     if node.kind != "call":
         return ""
     return describe.MARKS.get(describe.verdict(trace, node.position) or "", "")

@@ -12,6 +12,7 @@ import numpy as np
 from ... import describe
 from ...describe.tensor_rows import tensor_line
 from ...flow import producer
+from ...navigate.difference_kinds import BY_DESIGN
 from ...navigate.nonfinite import origins
 from ...recipes.typeset import mathtext
 from ...text import duration, visible
@@ -25,7 +26,7 @@ MOST_STEPS = 40_000  # a longer run is cut here, and the report says so
 
 _KINDS = (schema.MODULE, schema.FUNCTION, schema.LINE, schema.OP)
 _ROLES = (schema.INPUT, schema.PARAMETER, schema.LOCAL, schema.OUTPUT, schema.GRADIENT)
-_VERDICTS = (None, schema.HOLDS, schema.DIFFERS, schema.UNCHECKED)
+_VERDICTS = (None, schema.HOLDS, schema.DIFFERS, schema.UNCHECKED, BY_DESIGN)  # as `VERDICTS` of page.js
 
 
 class Words:

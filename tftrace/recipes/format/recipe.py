@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ...errors import TraceError
+from ...trace.schema import DESIGN, MISTAKE
 from ..formula import dims, language
 from .covers import COVERS
 from .mistake import Mistake as Mistake
 from .mistake import Place
 from .mistake import RecipeError as RecipeError
 from .named_lists import Names
-from .shorthand import DESIGN, MISTAKE, in_full
+from .shorthand import in_full
 from .sources import LONGEST, Binding, binding, reference
 from .sources import Reference as Reference
 

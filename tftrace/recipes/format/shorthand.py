@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import TraceError
+from ...trace.schema import MISTAKE
 from ..formula import language
 from ..formula.nodes import Name, walk
 from .mistake import Mistake, Place, RecipeError
 from .named_lists import Lists, Names, named
 from .papers import cited, keys
 
-MISTAKE, DESIGN = "mistake", "design"  # kinds of variants
 _LISTS = ("class", "function", "module", "base", "within", "random", "stated")
 _ALTERNATIVES = ("children", "parameters", "attributes")  # of a structure: each entry is one of several names
 _MOST = 100  # rows of a bind

@@ -8,6 +8,7 @@ from functools import lru_cache
 from rich.style import Style
 from textual.theme import Theme
 
+from ...navigate.difference_kinds import BY_DESIGN
 from ...trace import schema
 
 
@@ -41,7 +42,8 @@ class Palette:
     @property
     def verdicts(self) -> dict[str | None, str]:
         """The colour of each verdict."""
-        return {schema.HOLDS: self.good, schema.DIFFERS: self.bad, schema.UNCHECKED: self.faint, None: self.faint}
+        return {schema.HOLDS: self.good, BY_DESIGN: self.warm, schema.DIFFERS: self.bad,
+                schema.UNCHECKED: self.faint, None: self.faint}  # fmt: skip
 
     @property
     def roles(self) -> dict[str, str]:

@@ -89,9 +89,10 @@ class BarPane(Pane, inherit_bindings=False):
         """The row below the bars, with the current step and the marks."""
         palette = self.palette
         row: list[tuple[str, str]] = [(" ", palette.faint)] * width
-        wrong = findings.wrong(self._trace)
-        rows = ((self._marks.matches, "•", palette.warm), (self._marks.notes, "✎", palette.violet),
-                (self._marks.breakpoints, "●", palette.bad), (wrong, "✗", palette.bad))  # fmt: skip
+        designed, wrong = findings.designed(self._trace), findings.wrong(self._trace)
+        rows = ((designed, "△", palette.warm), (self._marks.matches, "•", palette.warm),
+                (self._marks.notes, "✎", palette.violet), (self._marks.breakpoints, "●", palette.bad),
+                (wrong, "✗", palette.bad))  # fmt: skip
         starts = timeline.column_starts(first, end, width)
         for positions, sign, color in rows:
             inside = positions[np.searchsorted(positions, first) : np.searchsorted(positions, end)]

@@ -20,6 +20,8 @@ from ..paint.palette import style
 from .pane import Pane, fit_end
 
 _SHADES = "·░▒▓█"
+_SIGNS = {generation_grid.EMPTY: " ", generation_grid.DESIGN: "△", generation_grid.DIFFERS: "✗",
+          generation_grid.BROKEN: "×"}  # fmt: skip
 _HEAD = 2  # rows above the grid: the current forward pass, and the numbers of the columns
 _CELL = 2  # columns of a cell
 
@@ -100,10 +102,8 @@ class GridPane(Pane, inherit_bindings=False):
 
     def _cell(self, line: Text, what: int, shade: int, here: bool) -> None:
         palette = self.palette
-        sign = {generation_grid.EMPTY: " ", generation_grid.DIFFERS: "✗", generation_grid.BROKEN: "×"}.get(
-            what, _SHADES[shade]
-        )
-        color = palette.blue if what == generation_grid.PLAIN else palette.bad
+        sign = _SIGNS.get(what, _SHADES[shade])
+        color = {generation_grid.PLAIN: palette.blue, generation_grid.DESIGN: palette.warm}.get(what, palette.bad)
         ground = palette.raised if here else ""
         line.append(sign * (1 if what != generation_grid.PLAIN else _CELL - 1), style(color, ground, bold=here))
         line.append("◂" if here else " ", style(palette.warm, ground, bold=True))

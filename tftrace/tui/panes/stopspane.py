@@ -1,4 +1,4 @@
-"""The list of stops: problems found, and breakpoints, each with the number of steps where it halts."""
+"""The list of stops: problems, differences by design, and breakpoints, each with the number of its steps."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from ...trace.trace import Trace
 from ..paint.palette import style
 from .pane import Pane, first_fitting, short, short_end
 
+PROBLEMS, DESIGNS = -2, -1  # rows that are no breakpoints
 _NOTE = 3  # rows shown of a note
 
 
 class StopsPane(Pane, inherit_bindings=False):
-    """A row for problems, then one per breakpoint; keys act on the chosen row."""
+    """A row for problems, one for differences by design if there are any, then one per breakpoint; keys act on the
+    chosen row."""
 
     BINDINGS = [  # noqa: RUF012
         Binding("up", "choose(-1)", show=False),
@@ -39,7 +41,7 @@ class StopsPane(Pane, inherit_bindings=False):
 
         Attributes:
             what: `next`, `switch` or `remove`.
-            row: 0 for problems, else the breakpoint counted from 1.
+            row: `PROBLEMS`, `DESIGNS`, else the breakpoint counted from 0.
         """
 
         what: str
@@ -49,7 +51,7 @@ class StopsPane(Pane, inherit_bindings=False):
         super().__init__("Stops", id="stops")
         self._trace = trace
         self._rows: list[tuple[str, int, bool]] = []
-        self._wrong = True
+        self._halting = (True, False)  # at problems, at differences by design
         self._steps = 0
         self._note = ""
         self.chosen = 0
@@ -67,26 +69,36 @@ class StopsPane(Pane, inherit_bindings=False):
         """Show the problems, the breakpoints, and the note on the current step."""
         now = [(str(one), len(breakpoints.positions(one)), one.on) for one in breakpoints.all]
         size = len(self._trace)
-        if (now, breakpoints.wrong, size, note) != (self._rows, self._wrong, self._steps, self._note):
-            self._rows, self._wrong, self._steps, self._note = now, breakpoints.wrong, size, note
-            self.chosen = min(self.chosen, len(now))
+        halting = breakpoints.wrong, breakpoints.designed
+        if (now, halting, size, note) != (self._rows, self._halting, self._steps, self._note):
+            self._rows, self._halting, self._steps, self._note = now, halting, size, note
+            self.chosen = min(self.chosen, len(self._kinds()) - 1)
             self._draw()
+
+    def _kinds(self) -> list[int]:
+        """What each row is: `PROBLEMS`, `DESIGNS`, or the number of a breakpoint."""
+        designs = [DESIGNS] if len(findings.designed(self._trace)) else []
+        return [PROBLEMS, *designs, *range(len(self._rows))]
 
     def _draw(self) -> None:
         palette, width = self.palette, self.space.width
         bad = len(findings.wrong(self._trace))
         text = describe.first_wrong(self._trace)
-        look = style(palette.bad if bad and self._wrong else palette.faint, bold=bool(bad))
-        rows = [("✗" if bad else "✓", text or "nothing went wrong", str(bad) if bad > 1 else "", look, self._wrong)]
+        wrong, designed = self._halting
+        look = style(palette.bad if bad and wrong else palette.faint, bold=bool(bad))
+        rows = [("✗" if bad else "✓", text or "nothing went wrong", str(bad) if bad > 1 else "", look, wrong)]
+        if by_design := len(findings.designed(self._trace)):
+            look = style(palette.warm if designed else palette.soft)
+            text = "by design; c stops there" if designed else "by design; c goes past"
+            rows.append(("△", text, str(by_design), look, True))
         for typed, steps, on in self._rows:
             rows.append(("●", visible(typed), str(steps), style(palette.text if on else palette.faint), on))
         lines = []
         for at, (sign, text, count, look, on) in enumerate(rows):
             chosen = at == self.chosen and self.has_focus
             out = Text("▶" if chosen else " ", style(palette.warm, bold=True), no_wrap=True)
-            out.append(
-                f"{sign if on else '○'} ", style(palette.bad if sign != "✓" and on else palette.faint, bold=True)
-            )
+            color = {"✓": palette.faint, "△": palette.warm}.get(sign, palette.bad) if on else palette.faint
+            out.append(f"{sign if on else '○'} ", style(color, bold=True))
             cut = short_end if at else short  # paths differ at the end
             out.append(cut(text, max(4, width - 5 - len(count))), look)
             out.append(" " * max(1, width - out.cell_len - cell_len(count) - 1) + count, style(palette.faint))
@@ -105,22 +117,25 @@ class StopsPane(Pane, inherit_bindings=False):
         self.refresh()
 
     def action_choose(self, rows: int) -> None:
-        self.chosen = max(0, min(self.chosen + rows, len(self._rows)))
+        self.chosen = max(0, min(self.chosen + rows, len(self._kinds()) - 1))
         self.scroll_to(0, max(0, self.chosen - 3), animate=False)
         self._draw()
 
     def action_switch(self) -> None:
-        self.post_message(self.Asked("switch", self.chosen))
+        self._ask("switch")
 
     def action_remove(self) -> None:
-        self.post_message(self.Asked("remove", self.chosen))
+        self._ask("remove")
 
     def action_next(self) -> None:
-        self.post_message(self.Asked("next", self.chosen))
+        self._ask("next")
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
-        if offset is None or (row := offset.y + self.scroll_offset.y) > len(self._rows):
+        if offset is None or (row := offset.y + self.scroll_offset.y) >= len(self._kinds()):
             return
         self.chosen = row
-        self.post_message(self.Asked("switch" if offset.x < 3 else "next", row))
+        self._ask("switch" if offset.x < 3 else "next")
+
+    def _ask(self, what: str) -> None:
+        self.post_message(self.Asked(what, self._kinds()[self.chosen]))

@@ -15,6 +15,7 @@ from textual.strip import Strip
 
 from ... import describe
 from ...navigate import findings
+from ...navigate.difference_kinds import BY_DESIGN
 from ...navigate.outline import Outline
 from ...trace import schema
 from ...trace.trace import Trace
@@ -152,10 +153,9 @@ class StepsPane(Pane, inherit_bindings=False):
         if row.failed:
             return flag, "!", bad
         inside = findings.verdicts(trace)[position:end]
-        if end > position + 1 and row.verdict != schema.DIFFERS and (inside == 0).any():
-            return flag, "✗", bad
-        color = palette.verdicts[row.verdict]
-        return flag, describe.MARKS.get(row.verdict or "", " "), style(color, ground, bold=True)
+        worst = findings.VERDICTS[inside.min()] if inside.min() < findings.NONE else None
+        verdict = worst if worst in (schema.DIFFERS, BY_DESIGN) else row.verdict
+        return flag, describe.MARKS.get(verdict or "", " "), style(palette.verdicts[verdict], ground, bold=True)
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

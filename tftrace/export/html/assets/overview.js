@@ -3,7 +3,7 @@ function equationList() {
   const found = new Map();
   for (const [at, judged] of Object.entries(DATA.judged)) {
     for (const [id, , verdict] of judged) {
-      if (!found.has(id)) found.set(id, { first: Number(at), counts: [0, 0, 0, 0] });
+      if (!found.has(id)) found.set(id, { first: Number(at), counts: VERDICTS.map(() => 0) });
       found.get(id).counts[verdict] += 1;
     }
   }
@@ -36,14 +36,16 @@ function flowCard() {
 }
 
 function overviewPage() {
-  const wrong = [...S.verdict.keys()].filter((at) => S.verdict[at] === 2);
-  const reason = (at) => (DATA.judged[at] || []).filter((one) => one[2] === 2).map((one) => W[one[3]]).join(" · ");
+  const judgedSo = (verdict) => [...S.verdict.keys()].filter((at) => S.verdict[at] === verdict);
+  const reason = (verdict) => (at) =>
+    (DATA.judged[at] || []).filter((one) => one[2] === verdict).map((one) => W[one[3]]).join(" · ");
   return [
     h("header.step", {}, h("h1", {}, DATA.title)),
     h("dl.about", {}, DATA.about.map(([name, value]) => [h("dt", {}, say(name)), h("dd", {}, value)])),
     DATA.count < DATA.all ? h("p.card.mine", {}, say("cut", DATA.count.toLocaleString(), DATA.all.toLocaleString())) : "",
     stepList(say("made"), Object.keys(DATA.made).map(Number), (at) => DATA.made[at]),
-    stepList(say("differs"), wrong, reason),
+    stepList(say("differs"), judgedSo(DIFFERS), reason(DIFFERS)),
+    stepList(say("byDesign"), judgedSo(DESIGN), reason(DESIGN)),
     stepList(say("notes"), Object.keys(DATA.notes).map(Number), (at) => DATA.notes[at]),
     h("div.columns", {}, flowCard(), h("section", {}, h("h2", {}, say("equations")), h("div.stack", {}, equationList()))),
   ];

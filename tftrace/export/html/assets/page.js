@@ -1,7 +1,8 @@
 // The data, and the few ways in which everything else touches the page: text only, never markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const { steps: S, tensors: T, words: W } = DATA;
-const MARKS = ["", "✓", "✗", "·"], VERDICTS = ["", "holds", "differs", "unchecked"];
+const MARKS = ["", "✓", "✗", "·", "△"], VERDICTS = ["", "holds", "differs", "unchecked", "design"];
+const DIFFERS = 2, DESIGN = 4;
 const ROLE_MARKS = ["→", "θ", "=", "←", "∂"], LINE = 2, CALLS = new Set([0, 1]);
 let language = remembered("language") === "zh" ? "zh" : "en";
 const say = (name, ...given) =>
@@ -49,7 +50,7 @@ function number(value) {
 }
 
 const badge = (verdict) => h(`span.badge.${VERDICTS[verdict] || "none"}`, {},
-  `${MARKS[verdict]} ${verdict === 2 ? say("differsOne") : say(VERDICTS[verdict])}`);
+  `${MARKS[verdict]} ${verdict === DIFFERS ? say("differsOne") : say(VERDICTS[verdict])}`);
 const isCall = (at) => CALLS.has(S.kind[at]);
 const judgedAt = (at) => {
   for (let up = at; up >= 0; up = S.parent[up]) if (DATA.judged[up]) return up;

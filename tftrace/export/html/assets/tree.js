@@ -1,12 +1,15 @@
 // The tree of steps. Only the rows in sight exist in the page, so that ten thousand steps open as ten do.
 const ROW = 26, SPARE = 12;
-const levels = new Int32Array(DATA.count), wrongIn = new Int32Array(DATA.count + 1), hasCalls = new Uint8Array(DATA.count);
+const levels = new Int32Array(DATA.count), hasCalls = new Uint8Array(DATA.count);
+const wrongIn = new Int32Array(DATA.count + 1), designIn = new Int32Array(DATA.count + 1);  // differences before a step
 for (let at = 0; at < DATA.count; at++) {
   const up = S.parent[at];
   levels[at] = up < 0 ? 0 : levels[up] + (isCall(up) ? 1 : 0);
-  wrongIn[at + 1] = wrongIn[at] + (S.verdict[at] === 2 ? 1 : 0);
+  wrongIn[at + 1] = wrongIn[at] + (S.verdict[at] === DIFFERS ? 1 : 0);
+  designIn[at + 1] = designIn[at] + (S.verdict[at] === DESIGN ? 1 : 0);
   if (isCall(at)) for (let a = up; a >= 0 && !hasCalls[a]; a = S.parent[a]) hasCalls[a] = 1;
 }
+const differs = (at) => S.verdict[at] === DIFFERS || S.verdict[at] === DESIGN;
 const folded = new Set();
 let withLines = false, onlyWrong = false, onlyNoted = false, wanted = "", rows = [];
 
@@ -18,7 +21,7 @@ function fitting() {
     for (let at = 0; at < DATA.count; at++) {
       const said = !text || fits[S.label[at]] || fits[S.path[at]] || fits[S.detail[at]] || String(at) === text
         || (DATA.judged[at] || []).some((one) => fits[one[0]]);
-      if (said && (!onlyWrong || S.verdict[at] === 2) && (!onlyNoted || DATA.notes[at] !== undefined)
+      if (said && (!onlyWrong || differs(at)) && (!onlyNoted || DATA.notes[at] !== undefined)
           && (withLines || text || onlyNoted || isCall(at))) found.push(at);
     }
     return found;
@@ -35,7 +38,8 @@ const flat = () => Boolean(wanted || onlyWrong || onlyNoted);
 
 function row(at, top) {
   const opens = !flat() && (withLines ? S.end[at] > at + 1 : hasCalls[at] && isCall(at));
-  const hidden = folded.has(at) && wrongIn[S.end[at]] > wrongIn[at + 1];
+  const within = (counted) => folded.has(at) && counted[S.end[at]] > counted[at + 1];
+  const hidden = within(wrongIn) ? DIFFERS : within(designIn) && S.verdict[at] !== DIFFERS ? DESIGN : 0;
   const above = S.parent[at], detail = flat() && above >= 0 ? W[S.path[above]] : W[S.detail[at]];
   const made = h(`div.row.kind-${S.kind[at]}`, {
     role: "treeitem", "aria-level": levels[at] + 1, "aria-selected": String(at === rows[place(current)]), id: `row-${at}`,
@@ -46,7 +50,7 @@ function row(at, top) {
   h("span.label", {}, W[S.label[at]]), h("span.detail", {}, detail), h("span.push"),
   DATA.notes[at] !== undefined ? h("span.noted", { title: DATA.notes[at] }, "✎") : "",
   W[S.status[at]] ? h("span.differs", {}, "!") : "",
-  h(`span.mark.${VERDICTS[S.verdict[at]] || "none"}`, {}, hidden ? "✗…" : MARKS[S.verdict[at]]));
+  h(`span.mark.${VERDICTS[hidden || S.verdict[at]] || "none"}`, {}, hidden ? `${MARKS[hidden]}…` : MARKS[S.verdict[at]]));
   made.style.top = `${top}px`;
   made.style.paddingLeft = `${6 + Math.min(flat() ? 0 : levels[at], 24) * 14}px`;
   return made;
@@ -87,7 +91,7 @@ function move(by) {
 }
 
 function moveWrong(by) {
-  for (let at = current + by; at >= 0 && at < DATA.count; at += by) if (S.verdict[at] === 2) return go(at);
+  for (let at = current + by; at >= 0 && at < DATA.count; at += by) if (differs(at)) return go(at);
 }
 
 list.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
