@@ -12,7 +12,12 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from setuptools import Distribution, Extension
 
-SOURCES = ("tftrace/capture/check/_route.c", "tftrace/capture/measure/_stats.c", "tftrace/recipes/evaluate/_products.c")
+SOURCES = (
+    "tftrace/capture/check/_route.c",
+    "tftrace/capture/measure/_prints.c",
+    "tftrace/capture/measure/_stats.c",
+    "tftrace/recipes/evaluate/_products.c",
+)
 
 
 class CustomBuildHook(BuildHookInterface):

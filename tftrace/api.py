@@ -176,6 +176,7 @@ def record(
     check: bool | int | str | None = None,
     recipes: Recipes = None,
     backward: bool = False,
+    prints: bool = True,
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder[Trace]:
@@ -206,6 +207,8 @@ def record(
             those listed in a `tftrace.toml` in this folder or above it.
         backward: also record the gradients that backward passes compute inside the block, of each module's outputs
             and parameters: rows of the tensors table with the role `gradient`.
+        prints: keep a print of each token (eight projections of its vector) of tensors that are not kept whole, so
+            that two runs can be compared token by token; up to 64 MB.
         overwrite: replace an existing trace at `path`.
         meta: additional entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -236,6 +239,7 @@ def record(
         check=check,
         recipes=recipes,
         backward=backward,
+        prints=prints,
         open=Trace,
     )
 

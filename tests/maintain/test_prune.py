@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
-from tftrace import Trace, load
+from tftrace import Trace, load, record
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.maintain import prune
@@ -224,3 +225,21 @@ def test_info_of_what_a_stranger_wrote(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["info", str(trace.path)]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and "\\x1b[2J" in out
+
+
+def test_token_prints_go_with_the_last_value_or_when_told(tmp_path: Path) -> None:
+    def recorded(name: str) -> Path:
+        model = torch.nn.Linear(4, 4)
+        with record(model, tmp_path / name, level="modules"):
+            model(torch.zeros(2, 4))
+        return tmp_path / name / "rank-00000" / "prints.arrow"
+
+    for at, (options, stays) in enumerate(
+        [(["--budget", "1"], True), (["--keep-values", "none"], False), (["--no-prints"], False)]
+    ):
+        file = recorded(f"{at}.tftrace")
+        assert file.is_file()
+        assert main(["prune", str(file.parent.parent), *options]) == 0
+        assert file.exists() is stays and len(load(file.parent.parent))
+    kept = recorded("kept.tftrace")
+    assert main(["prune", str(kept.parent.parent), "--keep-values", "none", "--prints"]) == 0 and kept.exists()

@@ -11,7 +11,6 @@ from ..navigate.condition import Both, Condition, Not, fits, parse
 from ..trace.trace import Trace
 from ..trace.writer import TraceWriter
 from .check.checker import Checker
-from .measure.kept_values import Values
 from .pending_rows import Rows
 
 _RECORD = 3  # the place in a flat row of a tensor of its record, which begins with its number
@@ -19,7 +18,8 @@ _TENSOR = 4
 
 
 class Sieve:
-    """Holds back what belongs to a forward until that ends. `dropped` is told of one that is not kept."""
+    """Holds back what belongs to a forward until that ends. `dropped` is told of one that is not kept, and
+    `forget` of the numbers of its tensors."""
 
     def __init__(
         self,
@@ -27,16 +27,14 @@ class Sieve:
         rows: Rows,
         writer: TraceWriter,
         checker: Checker | None,
-        values: Values | None,
+        forget: Callable[[int], None],
         dropped: Callable[[int], None],
     ) -> None:
         self._when, self._condition = when, parse(when, tensors=True)
-        self._rows, self._writer, self._checker, self._values, self._dropped = rows, writer, checker, values, dropped
+        self._rows, self._writer, self._checker, self._forget, self._dropped = rows, writer, checker, forget, dropped
         self._kept: set[int] = set()  # steps
         self._forwards = 0  # that were dropped
         self._unknown = _tensors(self._condition)  # names of tensors that no step has had yet
-        if values is not None:
-            values.patient = True
 
     def end(self, forward: int) -> None:
         """Write a forward that has ended, or drop it."""
@@ -54,9 +52,8 @@ class Sieve:
             others += checks
         else:
             self._forwards += 1
-            if self._values is not None:
-                for record in tensors[_RECORD::_TENSOR]:
-                    self._values.drop(record[0])
+            for record in tensors[_RECORD::_TENSOR]:
+                self._forget(record[0])
             self._dropped(forward)
         for row in others:
             self._writer.add("checks", row)

@@ -24,10 +24,12 @@ from .check.checker import Checker
 from .forward_choice import Choice
 from .guard import FULL
 from .keep_when import Sieve
-from .measure.identity import Identities
+from .measure.identity import Identities, Record
 from .measure.kept_values import Values, check_wanted
 from .measure.object_identity import ObjectIdentities
 from .measure.summaries import Summaries
+from .measure.token_prints import FULL as NO_ROOM
+from .measure.token_prints import TokenPrints
 from .module_choice import Patterns, selection
 from .patches import Undo
 from .pending_rows import Rows
@@ -50,6 +52,7 @@ from .watch.traced_functions import Functions
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]
 
+Keeper = Callable[[Record, torch.Tensor, str, str], None]  # of a tensor that a step of this name saw in this role
 
 TAKEN = "A tool took the interpreter's trace function while the model ran: steps are missing."
 
@@ -84,6 +87,7 @@ class Recorder(Generic[Opened]):
         advance: Callable[[], None] | None = None,
         choice: Choice | None = None,
         backward: bool = False,
+        prints: bool = True,
         open: Callable[..., Opened],
     ) -> None:
         INTERNALS.require()
@@ -96,7 +100,7 @@ class Recorder(Generic[Opened]):
         self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
         paths = [below for name, m in self._models.items() for below, _ in m.named_modules(prefix=name)]
         self._selected = selection(paths, include, exclude, layers, self._models)
-        self._wanted, self._advance = values, advance
+        self._wanted, self._wants_prints, self._advance = values, prints, advance
         checked = level != "modules" if check is None else check
         if not (checked == ALL or (isinstance(checked, int) and checked >= 0)):
             raise TraceError(f"There is no check={check!r}: it is True, False, 'all' or a number of cells.")
@@ -128,14 +132,18 @@ class Recorder(Generic[Opened]):
         self._values = None if self._wanted == "none" else Values(trace.path, rank, self._wanted)
         if self._values is not None:
             self._values.before = writer.check_there
+        kept = {} if self._values is None else self._values.places
+        self._prints = TokenPrints(writer.rank_folder, kept) if self._wants_prints else None
+        if self._prints is not None:
+            self._prints.before = writer.check_there
         summaries = Summaries()
         self._checker = checker = None if self._library is None else Checker(self._library, writer, self._cells)
         self._recording = recording = Recording(
-            rows := Rows(writer, rank, summaries, {} if self._values is None else self._values.places),
+            rows := Rows(writer, rank, summaries, kept),
             identities := (Identities if knows_storages() else ObjectIdentities)(summaries.of),
             checker,
-            partial(_write, writer, self._values),
-            None if self._values is None else self._values.keep,
+            partial(_write, writer, self._values, self._prints),
+            _keeper(self._values, self._prints),
         )
         recording.on_failure = lambda: writer.fail(recording.failure or "")
         if self._models:
@@ -144,7 +152,9 @@ class Recorder(Generic[Opened]):
             self._hooks = self._of_program(recording, writer)
         when = self._choice.when
         if when is not None:
-            self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._values, self._hooks.dropped)
+            self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._drop, self._hooks.dropped)
+            if self._values is not None:
+                self._values.patient = True
         self._weights = BadWeights(identities, summaries, writer.meta)
         self._hooks.on_described = self._weights.look
         self._gradients = Gradients(recording)
@@ -174,7 +184,8 @@ class Recorder(Generic[Opened]):
             self._eagerly.remove,
         )
         self._leave.steps = (self._rest, self._hooks.forget, *(watcher.close for watcher in watchers))
-        self._over.steps = (self._hooks.end, self._leave, writer.abandon)
+        files = [writer.abandon, *([] if self._prints is None else [self._prints.abandon])]
+        self._over.steps = (self._hooks.end, self._leave, *files)
         self.resume()
         if any(is_compiled(module) for model in self._models.values() for module in model.modules()):
             self._eagerly.all()
@@ -283,6 +294,8 @@ class Recorder(Generic[Opened]):
         self._lost += [one for one in INTERNALS.losses(self._level) if one not in self._lost]
         if self._lost:
             self._writer.meta["lost"] = self._lost
+        if self._prints is not None and self._prints.full:
+            self._writer.meta["prints"] = NO_ROOM
         self.unwritten = recording.failure if recording.unwritten else None
         problem = self._close(complete=recording.failure is None)
         if problem is not None and recording.failure is None:
@@ -293,11 +306,12 @@ class Recorder(Generic[Opened]):
     def _close(self, complete: bool) -> str | None:
         """Write the end of the trace; returns what went wrong, which must not reach the model's code: that has run."""
         problem = None
-        try:
-            if self._checker is not None:
-                self._checker.close()
-        except OSError as error:
-            problem = why(error)
+        for part in (self._checker, self._prints):
+            try:
+                if part is not None:
+                    part.close()
+            except OSError as error:
+                problem = problem or why(error)
         try:
             self._writer.close(complete=complete and problem is None)
         except OSError as error:
@@ -312,6 +326,12 @@ class Recorder(Generic[Opened]):
     def there(self) -> bool:
         """Whether the trace is still in the place where it was begun."""
         return self._writer.there
+
+    def _drop(self, number: int) -> None:
+        """Forget what was kept of a tensor, of whose forward nothing is kept."""
+        for part in (self._values, self._prints):
+            if part is not None:
+                part.drop(number)
 
     def left_out(self) -> list[str]:
         """What the choice left out that the user may want to know of."""
@@ -329,10 +349,24 @@ class Recorder(Generic[Opened]):
         return found | {"model": names or None} | self._meta
 
 
-def _write(writer: TraceWriter, values: Values | None) -> None:
+def _keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
+    """What keeps more of a tensor than its statistics, if anything does: whole, or else its prints."""
+    if values is None or prints is None:
+        return values.keep if values is not None else prints.keep if prints is not None else None
+
+    def keep(record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
+        values.keep(record, tensor, name, role)
+        prints.keep(record, tensor, name, role)
+
+    return keep
+
+
+def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | None) -> None:
     """Write out what has gathered."""
     if values is not None:
         values.write()
+    if prints is not None:
+        prints.write()
     writer.flush()
 
 

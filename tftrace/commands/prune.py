@@ -12,7 +12,7 @@ from ._shared import Patterns
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
-def prune(trace: Path, *, keep_values: Patterns = None, budget: str | None = None) -> None:
+def prune(trace: Path, *, keep_values: Patterns = None, budget: str | None = None, prints: bool | None = None) -> None:
     """Remove kept tensors from a trace to make it smaller; statistics, verdicts and everything else stay.
 
     If it is interrupted, the trace stays valid, and running it again completes the work.
@@ -25,16 +25,21 @@ def prune(trace: Path, *, keep_values: Patterns = None, budget: str | None = Non
         Kept tensors to leave in: none, auto (all but parameters), all, or a pattern of step names. May be repeated.
     budget
         Leave in only as many of these, in order, as fit into this size, such as 100MB.
+    prints
+        Whether token prints stay, by which traces compare that keep no tensors; by default they go together with the
+        last kept tensor (--keep-values none).
     """
     from ..maintain.prune import prune as take_out
 
     words = [word for word in keep_values or [] if word in ("none", "auto", "all")]
     if words and len(keep_values or []) > 1:
         raise TraceError(f"--keep-values {words[0]} cannot be combined: leave it out to name patterns.")
-    if not keep_values and budget is None:
-        raise TraceError("Say what to keep, with --keep-values none, --keep-values PATTERN or --budget 100MB.")
+    if not keep_values and budget is None and prints is None:
+        said = "--keep-values none, --keep-values PATTERN, --budget 100MB or --no-prints"
+        raise TraceError(f"Say what to keep, with {said}.")
     size = None if budget is None else _bytes(budget)
-    count, smaller = take_out(trace, words[0] if words else keep_values or "all", size)
+    stay = words != ["none"] if prints is None else prints
+    count, smaller = take_out(trace, words[0] if words else keep_values or "all", size, stay)
     say(f"Removed {count} tensors from {trace}, which is now {smaller / 1e6:.3g} MB smaller.")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import TraceError
-from ..trace import notes, scalars, schema, values
+from ..trace import notes, prints, scalars, schema, values
 from ..trace.disk.folder import META, check_folder, rank_folder, write_bytes, write_json
 from ..trace.disk.replace import hidden, replaced
 from ..trace.disk.safe_files import regular
@@ -76,10 +76,9 @@ def _add(trace: Trace, aside: Path) -> None:
     for rank in trace.ranks:
         folder = rank_folder(aside, rank)
         folder.mkdir()
-        for table in (*schema.TABLES, *(["numbers"] if (trace.path / folder.name / "numbers.arrow").exists() else [])):
-            shutil.copyfile(regular(trace.path, folder.name, f"{table}.arrow"), folder / f"{table}.arrow")
-        if (trace.path / folder.name / scalars.FILE).is_file():
-            shutil.copyfile(regular(trace.path, folder.name, scalars.FILE), folder / scalars.FILE)
+        there = [name for name in (scalars.FILE, prints.FILE) if (trace.path / folder.name / name).exists()]
+        for name in (*(f"{table}.arrow" for table in schema.TABLES), *there):
+            shutil.copyfile(regular(trace.path, folder.name, name), folder / name)
         write_json(folder / META, trace.meta | {"sources": sources})
     for name in values.files(trace.path):
         (aside / "values").mkdir(exist_ok=True)

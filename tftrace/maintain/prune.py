@@ -20,6 +20,7 @@ from ..trace import schema, values
 from ..trace.disk.folder import META, alone, rank_folder, write_json
 from ..trace.disk.replace import hidden
 from ..trace.disk.safe_files import regular
+from ..trace.prints import FILE as PRINTS
 from ..trace.stream import Stream
 from ..trace.trace import Trace, load
 from ..trace.writer import TableFile
@@ -28,13 +29,16 @@ _COPIED = 1 << 24  # bytes copied at once
 _ROWS_AT_ONCE = 8192
 
 
-def prune(path: str | os.PathLike[str], keep: str | Sequence[str], budget: int | None = None) -> tuple[int, int]:
-    """Remove the values of tensors from a trace, except some.
+def prune(
+    path: str | os.PathLike[str], keep: str | Sequence[str], budget: int | None = None, prints: bool = True
+) -> tuple[int, int]:
+    """Remove the values of tensors from a trace, except some, and token prints, if they are not to stay.
 
     Args:
         path: The folder of the trace.
         keep: Which to keep: `"none"`, `"all"`, `"auto"` (all but parameters), or glob patterns of module names.
         budget: How many bytes to keep at most; tensors seen first have priority.
+        prints: Whether token prints stay.
 
     Returns:
         The number of tensors removed, and the number of bytes freed.
@@ -48,7 +52,8 @@ def prune(path: str | os.PathLike[str], keep: str | Sequence[str], budget: int |
             if not locks.enter_context(alone(rank_folder(trace.path, rank) / "tensors.arrow")):
                 raise TraceError(f"{trace.path} is being recorded: prune it when the recording has ended.")
         try:
-            return _prune(trace, keep, budget)
+            gone, freed = _prune(trace, keep, budget)
+            return gone, freed + (0 if prints else _drop_prints(trace))
         except OSError as error:
             message = f"{trace.path} cannot be written to ({error.strerror}): nothing that is kept was lost."
             raise TraceError(message) from error
@@ -75,6 +80,17 @@ def _prune(trace: Trace, keep: str | Sequence[str], budget: int | None) -> tuple
         (folder / "values").rmdir()
     after = sum((folder / "values" / name).stat().st_size for name in values.files(folder))
     return gone, before - after
+
+
+def _drop_prints(trace: Trace) -> int:
+    """Delete the token prints; returns the bytes freed."""
+    freed = 0
+    for rank in trace.ranks:
+        with contextlib.suppress(FileNotFoundError):
+            file = regular(rank_folder(trace.path, rank), PRINTS)
+            freed += file.stat().st_size
+            file.unlink()
+    return freed
 
 
 def _has_leftovers(trace: Trace, there: dict[str, values.Kept]) -> bool:

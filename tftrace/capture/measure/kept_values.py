@@ -55,7 +55,7 @@ class Values:
         number, _, _, _, _, nbytes, _ = record
         if number in self.places:
             return
-        if self._left is not None and (nbytes > self._left or role == schema.PARAMETER or _weight(tensor)):
+        if self._left is not None and (nbytes > self._left or role == schema.PARAMETER or is_weight(tensor)):
             return
         if not isinstance(self._wanted, str) and not any(fnmatchcase(name, pattern) for pattern in self._wanted):
             return
@@ -98,6 +98,6 @@ class Values:
         self._file += 1
 
 
-def _weight(tensor: torch.Tensor) -> bool:
+def is_weight(tensor: torch.Tensor) -> bool:
     """Whether this is a parameter, or a view of one, though a function or an op was given it as an input."""
     return isinstance(tensor, torch.nn.Parameter) or isinstance(base_of(tensor), torch.nn.Parameter)

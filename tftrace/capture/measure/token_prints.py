@@ -1,0 +1,108 @@
+"""Prints of the tensors of a recording (`tftrace.trace.prints`), taken as each tensor is first seen.
+
+An accelerator's prints stay there, and are fetched when rows are written: nothing waits for the device meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...trace import schema
+from ...trace.prints import LANES, PrintsWriter, axes, weights
+from .identity import Record
+from .kept_values import is_weight
+from .plain_memory import held
+from .stats import PLAIN
+
+try:
+    from . import _prints as compiled
+except ImportError:  # as for `_stats`
+    compiled = None  # type: ignore[assignment]
+
+BUDGET = 64 << 20  # bytes of prints that a recording keeps
+FULL = "The room for token prints was full, so that tensors of later steps have none."
+_REAL = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+
+
+class TokenPrints:
+    """The prints of one rank's floating-point tensors of two to four axes, but for weights and what is kept whole.
+
+    `kept` has the numbers of tensors that are kept whole: their prints can be made from the values at any time."""
+
+    def __init__(self, rank_folder: Path, kept: Container[int]) -> None:
+        self._writer, self._kept = PrintsWriter(rank_folder), kept
+        self._seen: set[int] = set()
+        self._waiting: dict[int, list[tuple[int, int, int, Any]]] = {}  # of a number: axis, rows, tokens, print
+        self._left = BUDGET
+        self.full = False  # whether the room ran out
+        self.before: Callable[[], None] = lambda: None  # called before prints are written; what it raises prevents that
+
+    def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
+        """Take the prints of a tensor, unless they were taken, or cannot be; whatever the name of the step."""
+        number, shape = record[:2]
+        if self.full or number in self._seen or role == schema.PARAMETER:
+            return
+        self._seen.add(number)
+        with contextlib.suppress(Exception):  # a subclass may raise anything, and no print is worth a forward
+            if tensor.dtype not in _REAL or tensor.layout is not torch.strided or tensor.is_meta or tensor.is_nested:
+                return
+            if number in self._kept or is_weight(tensor):
+                return
+            if type(tensor) not in PLAIN:
+                tensor = held(tensor)
+                shape = tuple(tensor.shape)
+            for axis in axes(shape):
+                self._take(number, tensor, shape, axis)
+
+    def _take(self, number: int, tensor: torch.Tensor, shape: tuple[int, ...], axis: int) -> None:
+        rows, tokens = shape[0] if axis else 1, shape[axis]
+        size = 4 * rows * tokens * LANES
+        if size > self._left:
+            self.full = True
+            return
+        by = weights(tensor.numel() // (rows * tokens))
+        found: Any = None
+        if compiled is not None and tensor.is_cpu and not tensor.is_neg():
+            found = compiled.prints(tensor, axis, by)
+        if found is None:
+            found = _by_torch(tensor.detach(), axis, torch.from_numpy(by.copy()))
+        self._waiting.setdefault(number, []).append((axis, rows, tokens, found))
+        self._left -= size
+
+    def drop(self, number: int) -> None:
+        """Forget the prints of a tensor that were not written yet."""
+        self._seen.discard(number)
+        self._left += sum(4 * rows * tokens * LANES for _, rows, tokens, _ in self._waiting.pop(number, ()))
+
+    def write(self) -> None:
+        """Write what waits; for prints that an accelerator still computes this waits for it."""
+        waiting, self._waiting = self._waiting, {}
+        if waiting:
+            self.before()
+            rows = ((number, one) for number, taken in waiting.items() for one in taken)
+            self._writer.write((number, axis, at, tokens, _bytes(found)) for number, (axis, at, tokens, found) in rows)
+
+    def close(self) -> None:
+        """End the file."""
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Let go of the file as it is."""
+        self._writer.abandon()
+
+
+def _by_torch(tensor: torch.Tensor, axis: int, by: torch.Tensor) -> torch.Tensor:
+    """`print_of` on the tensor's own device: float32 [rows, tokens, LANES]."""
+    wide = torch.float32 if tensor.device.type == "mps" else torch.float64
+    ahead = tensor.unsqueeze(0) if axis == 0 else tensor.movedim(axis, 1)
+    flat = ahead.flatten(2).to(wide) * by.to(tensor.device, wide, non_blocking=True)
+    padded = torch.nn.functional.pad(flat, (0, -flat.size(2) % LANES))
+    return padded.view(*flat.shape[:2], -1, LANES).sum(2).to(torch.float32)
+
+
+def _bytes(found: Any) -> bytes:
+    return found if isinstance(found, bytes) else bytes(found.cpu().contiguous().numpy().tobytes())
