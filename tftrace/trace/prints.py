@@ -36,15 +36,15 @@ PRINTS = pa.schema(
         pa.field("print", pa.binary(), nullable=False),  # float32 [rows, tokens, LANES], little-endian
     ]
 )
-_SEED = 0x9E3779B97F4A7C15
+SEED, MIXED = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # SplitMix64's constants
 
 
 @lru_cache(maxsize=64)
 def weights(count: int) -> np.ndarray:
     """The first `count` weights: float32, uniform in ±√3, by SplitMix64 of the index (Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
-        mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(_SEED)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(SEED)
+        for shift, factor in MIXED:
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         mixed ^= mixed >> np.uint64(31)
     unit = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
