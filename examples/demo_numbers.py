@@ -91,7 +91,8 @@ def draw(chance: random.Random) -> Example:
 
 def corpus(count: int, held_out: bool, seed: int) -> list[Example]:
     """Examples of one side of the split. Numbers below a thousand are all for training: there are too few."""
-    chance, examples = random.Random(seed), []
+    chance = random.Random(seed)
+    examples: list[Example] = []
     while len(examples) < count:
         example = draw(chance)
         if (len(example.key) > 3 and is_held_out(example.key)) == held_out:

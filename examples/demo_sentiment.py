@@ -111,7 +111,7 @@ class Writer:
         if slot == "n":
             found = pick(WORDS["n"]) if self.chance.random() < 0.9 else self.invented()
         elif slot in WORDS:
-            return pick(WORDS[slot])
+            return str(pick(WORDS[slot]))
         else:
             rare = slot == "adverb" or (slot == "adj" and self.chance.random() < 0.2)
             found = pick((lexicon() if rare else WORDS)[slot + ("+" if positive else "-")])
@@ -140,7 +140,7 @@ class Writer:
     def fill(self, template: str, positive: bool) -> str:
         """Slots end in "+" for the label's side, "-" for the other side, "_" for positive words always."""
 
-        def fill_in(slot: re.Match) -> str:
+        def fill_in(slot: re.Match[str]) -> str:
             side = {"+": positive, "-": not positive, "_": True, "": positive}[slot[2]]
             return self.word(slot[1], side)
 

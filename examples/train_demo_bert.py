@@ -20,7 +20,9 @@ NEGATORS = {"not", "never", "t", "hardly", "nothing", "no", "nobody", "neither",
 
 def split(count: int, held_out_count: int, seed: int) -> tuple[list[Sentence], list[Sentence]]:
     """Sentences for training, and others whose combination of filled-in words is in none of these."""
-    writer, train, held_out = Writer(random.Random(seed)), [], []
+    writer = Writer(random.Random(seed))
+    train: list[Sentence] = []
+    held_out: list[Sentence] = []
     by_hand = {plain(text) for text, _ in SEEN + UNSEEN}
     while len(train) < count or len(held_out) < held_out_count:
         sentence = writer.sentence()
@@ -150,7 +152,7 @@ def report(
     print("wrong of held-out:", *wrong[:30], sep="\n  ")
     shares = attention(model, tokenizer, [item.text for item in held_out[:2000]])
     print("[CLS] to adjective, [CLS] to negation, adjective to negation; each layer by head:\n", shares)
-    found = {}
+    found: dict[str, float] = {}
     for name, table in zip(("cls", "neg", "bind"), shares, strict=True):
         layer, head = divmod(int(table.argmax()), table.shape[1])
         found |= {f"{name}_layer": layer, f"{name}_head": head, f"{name}_share": table.max().item()}

@@ -6,6 +6,7 @@ so to write one again the model has to look back at it: the induction heads that
 
 import random
 import re
+from typing import Any
 
 import torch
 from demo_stories import ALL_NAMES, ENDS, STARTS, faults, story
@@ -87,7 +88,8 @@ def prediction(model: GPT2LMHeadModel, rows: list[list[int]]) -> tuple[float, fl
 
 def mentions(pieces: list[str]) -> list[tuple[int, list[int]]]:
     """Where the first half of a known name stands, and where the second halves of its earlier mentions are."""
-    found, earlier = [], {}
+    found: list[tuple[int, list[int]]] = []
+    earlier: dict[str, list[int]] = {}
     for row in range(len(pieces) - 1):
         name = (pieces[row] + pieces[row + 1]).lstrip("Ġ")
         if name in ALL_NAMES:
@@ -119,9 +121,10 @@ def look_back(
 
 
 @torch.no_grad()
-def write(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str], **how) -> list[str]:
+def write(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str], **how: Any) -> list[str]:
     inputs = tokenizer(prompts, return_tensors="pt")
-    return tokenizer.batch_decode(model.generate(**inputs, **how), skip_special_tokens=True)
+    written: list[str] = tokenizer.batch_decode(model.generate(**inputs, **how), skip_special_tokens=True)
+    return written
 
 
 CARD = """---

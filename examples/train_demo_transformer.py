@@ -139,7 +139,8 @@ def report(model: MarianMTModel, tokenizer: PreTrainedTokenizerFast, run: Run, c
     layer, head = divmod(int(shares.argmax()), shares.shape[1])
 
     def spell(text: str) -> str:
-        return tokenizer.decode(model.generate(**tokenizer(text, return_tensors="pt"))[0], skip_special_tokens=True)
+        ids = model.generate(**tokenizer(text, return_tensors="pt"))[0]
+        return str(tokenizer.decode(ids, skip_special_tokens=True))
 
     return CARD.format(
         parameters=model.num_parameters(),

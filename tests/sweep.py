@@ -10,6 +10,7 @@ time and memory, one after the other, with one thread."""
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -184,8 +185,7 @@ def main() -> None:
         torch.set_num_threads(1)
         warnings.filterwarnings("ignore")
         sys.path.insert(0, options.paths[0])
-        import zoo
-
+        zoo: Any = importlib.import_module("zoo")
         names = [n for n in zoo.cases() if fnmatchcase(n, options.only)]
         if options.first_of_type:
             names = list({n.split(":")[0]: n for n in reversed(names)}.values())[::-1]

@@ -68,7 +68,9 @@ def measure(model_name: str, seconds: float) -> Share:
 
     both(1, 0)
     forwards = 1 + max(round(_BLOCK_SECONDS / timed(model, ids)), _FEWEST)
-    steady, once, without = [], [], []
+    steady: list[float] = []
+    once: list[float] = []
+    without: list[float] = []
     ends = time.perf_counter() + seconds
     while len(steady) < 4 or time.perf_counter() < ends:
         with_checks, plain = both(forwards, len(steady))

@@ -105,7 +105,8 @@ def in_fresh_process(work: Callable[..., T], *args: Any, environment: Mapping[st
             check=True,
             timeout=_LONGEST_SECONDS,
         )
-        return pickle.loads(answer.read_bytes())
+        found: T = pickle.loads(answer.read_bytes())
+    return found
 
 
 def serve(task: str, answer: str) -> None:

@@ -19,21 +19,21 @@ class Kind(NamedTuple):
     tokens: int
 
 
-def _small() -> torch.nn.Module:
+def _small() -> Any:
     sizes = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512}
     return BertModel(BertConfig(**sizes, attn_implementation="eager"))
 
 
-def _tiny() -> torch.nn.Module:
+def _tiny() -> Any:
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     return BertModel(BertConfig(**sizes, vocab_size=_VOCABULARY, attn_implementation="eager"))
 
 
-def _base(attention: str) -> torch.nn.Module:
+def _base(attention: str) -> Any:
     return BertModel(BertConfig(attn_implementation=attention))
 
 
-def _gpt2() -> torch.nn.Module:
+def _gpt2() -> Any:
     return GPT2LMHeadModel(GPT2Config(attn_implementation="eager"))
 
 

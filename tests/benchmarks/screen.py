@@ -48,7 +48,8 @@ def first_paint(path: str, steps: int) -> tuple[float, float, float]:
         os.environ.update(TERM="xterm-256color", XDG_STATE_HOME=path + ".state")
         os.execv(sys.executable, [sys.executable, "-m", "tftrace", "view", path])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", _SIZE[1], _SIZE[0], 0, 0))
-    shown, times = b"", []
+    shown = b""
+    times: list[float] = []
     try:
         while len(times) < 2 and time.perf_counter() - began < _PATIENCE:
             if select.select([terminal], [], [], 0.02)[0]:

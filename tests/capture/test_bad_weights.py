@@ -34,6 +34,7 @@ def noted(model: nn.Module, path: Path, level: str = "lines") -> Any:
 def test_the_first_bad_element_is_noted(level: str, tmp_path: Path) -> None:
     model = Net()
     with torch.no_grad():
+        assert model.norm.running_var is not None
         model.first.weight[2, 1] = model.first.weight[3, 0] = float("nan")
         model.first.bias[3] = float("inf")
         model.norm.running_var[2] = float("nan")
@@ -60,6 +61,7 @@ def test_nothing_is_noted_of_a_sound_model_and_no_number_of_a_tensor_moves(tmp_p
 def test_on_an_accelerator_too(tmp_path: Path) -> None:
     model = Net().cuda()
     with torch.no_grad():
+        assert model.norm.running_var is not None
         model.first.weight[2, 1] = float("nan")
     with torch.no_grad(), tftrace.record(model.eval(), path=tmp_path / "run"):
         model(torch.ones(2, 4, device="cuda"))

@@ -31,7 +31,7 @@ class Around(nn.Module):
         super().__init__()
         self.inside = inside
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.inside(x) * 2
 
 
@@ -60,7 +60,8 @@ def of_the_wrapper(model: Any, backend: str) -> tuple[Any, Callable[..., Any]]:
 
 
 def inside(model: Any, backend: str) -> tuple[Any, Callable[..., Any]]:
-    around: Any = Around(torch.compile(model, backend=backend))
+    compiled: Any = torch.compile(model, backend=backend)
+    around: Any = Around(compiled)
     return around, around
 
 
@@ -208,12 +209,12 @@ def test_a_model_is_traced_by_torch_as_it_is_without(program: bool, level: str) 
 def test_a_function_that_traces_a_model(level: str) -> None:
     model = Net().eval().requires_grad_(False)  # else it could be no constant of what is traced
 
-    @tftrace.traced(level=level)
     def trace(x: torch.Tensor) -> Any:
         y = model(x)
         return torch.jit.trace(lambda z: model(z) * 2, y[:, :1] + x)
 
-    found: Any = trace(X)
+    recorded: Any = tftrace.traced(level=level)(trace)
+    found = recorded(X)
     bare = torch.jit.trace(lambda z: model(z) * 2, X)
     assert kinds(found) == kinds(bare) and torch.equal(found(X), bare(X))
-    assert whole(trace.trace)[0].status == "returned"
+    assert whole(recorded.trace)[0].status == "returned"

@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,9 +28,11 @@ from tftrace.capture.check.strided import Drawn, Form
 from tftrace.capture.measure import stats
 from tftrace.recipes.evaluate import products
 
-compiled = cast(Any, route.compiled)
+from ..support.compiled import compiled_part
+
+compiled = compiled_part(route)
 needs_compiled = pytest.mark.skipif(compiled is None, reason="there was no compiler")
-needs_gcc = pytest.mark.skipif(stats.compiled is None, reason="there was no GCC")
+needs_gcc = pytest.mark.skipif(compiled_part(stats) is None, reason="there was no GCC")
 
 
 @pytest.mark.skipif(
@@ -38,9 +40,9 @@ needs_gcc = pytest.mark.skipif(stats.compiled is None, reason="there was no GCC"
     reason="there is no compiler, or there are no headers of Python",
 )
 def test_it_is_compiled_where_it_can_be() -> None:
-    assert compiled is not None and products.compiled is not None
+    assert compiled is not None and compiled_part(products) is not None
     said = subprocess.run(["cc", "--version"], capture_output=True, text=True).stdout
-    assert (stats.compiled is not None) is ("Free Software Foundation" in said)  # GCC
+    assert (compiled_part(stats) is not None) is ("Free Software Foundation" in said)  # GCC
 
 
 def noted(*tensors: torch.Tensor) -> dict[int, Any]:
@@ -260,7 +262,10 @@ def copied(forms: list[Form], tensors: list[torch.Tensor], rooms: list[int], see
 def test_the_cells_are_the_same(dims: int, dtype: torch.dtype) -> None:
     draw = np.random.default_rng(dims)
     for seed in (0, 7, 123456789, 1 << 62):
-        forms, tensors, rooms, firsts = [], [], [], []
+        forms: list[Form] = []
+        tensors: list[torch.Tensor] = []
+        rooms: list[int] = []
+        firsts: list[int] = []
         for _ in range(3):  # columns
             sizes = draw.integers(1, 9, dims)
             order = [int(axis) for axis in draw.permutation(dims)]
@@ -280,8 +285,8 @@ def test_the_cells_are_the_same(dims: int, dtype: torch.dtype) -> None:
         for room in rooms:
             state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
             firsts.append((state >> 33) % room)
-        for found, one, x in zip(copied(forms, tensors, rooms, seed, 1), forms, tensors, strict=True):
-            np.testing.assert_array_equal(found, one.at(x.data_ptr(), firsts))
+        for found, form, x in zip(copied(forms, tensors, rooms, seed, 1), forms, tensors, strict=True):
+            np.testing.assert_array_equal(found, form.at(x.data_ptr(), firsts))
 
 
 def test_more_dimensions_than_there_is_room_for_are_not_remembered() -> None:
@@ -304,6 +309,7 @@ def test_the_layout_of_another_call_is_refused() -> None:
     many = struct.pack("66q", 65, *[1] * 65)
     with pytest.raises(IndexError, match="too many"):
         compiled.copy(many, [], 0, [], 0)
+    wrong: tuple[Any, ...]
     for wrong in ((), (b"", (), 0, [], 0), ("", [], 0, [], 0)):
         with pytest.raises(TypeError):
             compiled.copy(*wrong)
@@ -312,7 +318,7 @@ def test_the_layout_of_another_call_is_refused() -> None:
 
 
 def summary(x: torch.Tensor) -> Any:
-    return cast(Any, stats.compiled).summary(x)
+    return compiled_part(stats).summary(x)
 
 
 # dtypes of which the statistics are compiled
@@ -376,7 +382,7 @@ def test_statistics_hold_on_to_nothing() -> None:
     assert len(summary(x)) == 8
     assert not held([x, None], lambda: summary(x))
     with pytest.raises(TypeError):
-        cast(Any, stats.compiled).summary()
+        compiled_part(stats).summary()
 
 
 SINGLE, DOUBLE = np.float32, np.float64
@@ -413,7 +419,7 @@ def test_products_of_what_is_no_number_are_none() -> None:
 
 @needs_compiled
 def test_products_refuse_arrays_that_do_not_fit() -> None:
-    multiply: Any = cast(Any, products.compiled).products
+    multiply: Any = compiled_part(products).products
     x, y, v = np.ones((2, 3, 4)), np.ones((2, 5, 4)), np.zeros((2, 3, 5))
     multiply(x, y, v, v.copy())
     assert (v == 4).all()

@@ -26,7 +26,7 @@ class Around(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         y = x + 1
         return self.inner(y)
 
@@ -171,7 +171,7 @@ class Sets(nn.Module):
         super().__init__()
         self.inner, self.limit, self.back = inner, limit, back
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         before = sys.getrecursionlimit()
         sys.setrecursionlimit(self.limit)
         result = self.inner(x)

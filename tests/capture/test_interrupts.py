@@ -61,10 +61,10 @@ def called(new: Callable[[Path], Any], path: Path, interrupt: Interrupt) -> None
         function(X)
 
 
-def _aside(interrupt: Interrupt) -> Callable[[torch.Tensor], torch.Tensor]:
+def _aside(interrupt: Interrupt) -> Callable[[torch.Tensor], Any]:
     """The model, which itself is not interrupted."""
 
-    def call(x: torch.Tensor) -> torch.Tensor:
+    def call(x: torch.Tensor) -> Any:
         with interrupt.off():
             return MODEL(x)
 

@@ -16,6 +16,7 @@ from torch import nn
 import tftrace
 from tftrace.capture import recording
 from tftrace.capture.measure import summaries
+from tftrace.capture.measure.stats import summarize
 
 pytestmark = pytest.mark.usefixtures("often", "no_grad")
 
@@ -179,15 +180,16 @@ def test_a_thread_that_has_ended_leaves_nothing() -> None:
 def test_a_failure_in_one_thread_ends_the_recording_once(
     monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
-    model, calls, original = Tower(2), itertools.count(), summaries.summarize
+    model, calls = Tower(2), itertools.count()
 
     def break_later(tensor: torch.Tensor) -> Any:
         if next(calls) > 200:
             raise MemoryError("no room")
-        return original(tensor)
+        return summarize(tensor)
 
     monkeypatch.setattr(summaries, "summarize", break_later)
-    expected, results = model(torch.ones(1, 8)), []
+    expected = model(torch.ones(1, 8))
+    results: list[torch.Tensor] = []
     with tftrace.record(model) as trace:
         in_threads(*[lambda: results.extend(model(torch.ones(1, 8)) for _ in range(20))] * 4)
     assert len(results) == 80 and all(torch.equal(result, expected) for result in results)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     except AttributeError as error:
         if getattr(error, "obj", None) is not transformers:
             raise
-        pytest.skip(f"transformers {transformers.__version__} is without this model: {error}")
+        pytest.skip(f"transformers {version('transformers')} is without this model: {error}")
     prints: dict[str, Any] = {"before": imprint(model)}
     around: dict[str, Any] = {}
     classes: dict[str, Any] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +24,16 @@ def breaks(equation: str, variant: str | None = None) -> Callable[[Any], Any]:
         return build
 
     return register
+
+
+def in_place(patch: Patch, module: ModuleType, name: str, function: Callable[..., Any]) -> None:
+    """A function put in the place of a module's own: its calls look as if its code stood in that module."""
+    names: dict[str, Any] = {"co_filename": module.__file__, "co_name": name}
+    if sys.version_info >= (3, 11):
+        names["co_qualname"] = name
+    assert isinstance(function, FunctionType)
+    function.__code__ = function.__code__.replace(**names)
+    patch.setattr(module, name, function)
 
 
 def leaf(

@@ -26,12 +26,12 @@ EXPERTS: dict[str, Callable[[], nn.Module]] = {
     "experts-gpt-oss": lambda: GptOssExperts(hf.GptOssConfig(**SIZES, swiglu_limit=0.5)),
     "experts-in-order": lambda: stated(Llama4TextExperts, hf.Llama4TextConfig(**SIZES)),
 }  # fmt: skip
-Forward = Callable[..., torch.Tensor]
+Forward = Callable[..., Any]
 
 
 def stated(kind: type[nn.Module], config: Any) -> nn.Module:
     """A module that has its configuration with it, as its model would have."""
-    module: Any = kind(config)
+    module = kind(config)
     module.config = config
     return module
 
@@ -91,7 +91,7 @@ def _gates_first(own: Forward) -> Forward:
 
 
 def _unlimited(own: Forward) -> Forward:
-    def forward(self: Any, **given: Any) -> torch.Tensor:
+    def forward(self: Any, **given: Any) -> Any:
         self.limit = 100.0
         return own(self, **given)
 
@@ -122,7 +122,7 @@ def _unscaled(own: Forward) -> Forward:
     def forward(self: Any, query: Any, key: Any, value: Any, attn_mask: Any) -> Any:
         weights, biases = (x.chunk(3) for x in (self.in_proj_weight, self.in_proj_bias))
         given = zip((query, key, value), weights, biases, strict=True)
-        q, k, v = (F.linear(*each).unflatten(-1, (4, 4)) for each in given)
+        q, k, v = (F.linear(*each).view(*each[0].shape[:-1], 4, 4) for each in given)
         scores = torch.einsum("bthd,bshd->bhts", q, k).masked_fill(attn_mask, -torch.inf)
         mixed = torch.einsum("bhts,bshd->bthd", scores.softmax(-1), v)
         return self.out_proj(mixed.flatten(-2)), None

@@ -15,7 +15,7 @@ from transformers.models.mixtral import modeling_mixtral
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLVisionRotaryEmbedding
 
 from ..support.zoo_models import DECODER, ENCODER, pixels, words
-from .breaking import Patch, breaks
+from .breaking import Patch, breaks, in_place
 from .breaks_layers import MODELS, build, given, modules, result
 
 
@@ -162,7 +162,7 @@ def _sections(equation: str, name: str) -> None:
 
     def broken(patch: Patch) -> tuple[nn.Module, Any]:
         model, inputs = build(name)
-        model.rotary_emb.mrope_section = [2, 0, 2]  # type: ignore[union-attr]
+        model.rotary_emb.mrope_section = [2, 0, 2]
         return model, inputs
 
     breaks(equation)(broken)
@@ -233,10 +233,7 @@ def _no_sinks(patch: Patch) -> tuple[nn.Module, Any]:
 
     from transformers.models.gpt_oss import modeling_gpt_oss as there
 
-    eager.__code__ = eager.__code__.replace(
-        co_filename=there.__file__, co_name="eager_attention_forward", co_qualname="eager_attention_forward"
-    )
-    patch.setattr(there, "eager_attention_forward", eager)
+    in_place(patch, there, "eager_attention_forward", eager)
     model.set_attn_implementation("eager")
     return model, inputs
 

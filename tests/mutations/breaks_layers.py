@@ -107,7 +107,7 @@ def changed(value: Any, change: Change) -> Any:
     return (change(value[0]), *value[1:])
 
 
-def modules(model: nn.Module, kind: str) -> list[nn.Module]:
+def modules(model: nn.Module, kind: str) -> list[Any]:
     found = [m for m in model.modules() if type(m).__name__ == kind]
     assert found, kind
     return found
@@ -203,7 +203,7 @@ def _sequential(patch: Patch) -> tuple[nn.Module, Any]:
 
 
 def _residual_left_out(attention: bool) -> Callable[[Patch], tuple[nn.Module, Any]]:
-    def forward(self: Any, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def forward(self: Any, hidden_states: torch.Tensor, **kwargs: Any) -> Any:
         found, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
         found = found if attention else hidden_states + found
         after = self.mlp(self.post_attention_layernorm(found))
@@ -303,7 +303,8 @@ def _scores_scaled_otherwise(patch: Patch) -> tuple[nn.Module, Any]:
 
 
 def _normed(dim: int) -> nn.Module:
-    return parametrizations.weight_norm(nn.Conv1d(4, 6, 3), dim=dim)
+    model: nn.Module = parametrizations.weight_norm(nn.Conv1d(4, 6, 3), dim=dim)
+    return model
 
 
 @breaks("weight-norm")

@@ -57,6 +57,7 @@ leaf("rms-norm-one-plus", _gemma, lambda self, x: F.rms_norm(x, (8,), self.weigh
 leaf("layer-norm-channels", ConvNextLayerNorm(6, data_format="channels_first"), lambda self, features: F.layer_norm(
     features, features.shape[1:]), PICTURE)  # fmt: skip
 _batch = nn.BatchNorm2d(6).eval()
+assert _batch.running_mean is not None
 _batch.running_mean.normal_()
 leaf("batch-norm", _batch, lambda self, input: F.batch_norm(input, None, None, self.weight, self.bias, True), PICTURE)
 leaf("batch-norm", _batch, lambda self, input: F.batch_norm(

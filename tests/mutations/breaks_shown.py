@@ -11,7 +11,7 @@ from transformers.models.convnextv2.modeling_convnextv2 import ConvNextV2GRN
 from transformers.models.swin import modeling_swin
 
 from .breaking import Patch, breaks
-from .breaks_families import build, modules
+from .breaks_layers import build, modules
 
 
 @breaks("vit-head")
@@ -60,7 +60,7 @@ def _the_mask_not_added(patch: Patch) -> tuple[nn.Module, Any]:
 def _sizes_summed(patch: Patch) -> tuple[nn.Module, Any]:
     model, inputs = build("convnextv2")
 
-    def forward(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
+    def forward(self: Any, hidden_states: torch.Tensor) -> Any:
         size = hidden_states.norm(dim=(1, 2), keepdim=True)
         share = size / (size.sum(-1, keepdim=True) + 1e-6)
         return self.weight * (hidden_states * share) + self.bias + hidden_states

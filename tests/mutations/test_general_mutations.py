@@ -57,8 +57,8 @@ def test_an_epsilon_that_nothing_states(name: str, norm: str, key: str, equation
 def test_an_epsilon_that_the_configuration_states() -> None:
     model, inputs = build("opt")
     for norm in modules(model, "LayerNorm"):
-        norm.eps = 3e-4  # type: ignore[assignment]
-    model.config.layer_norm_eps = 3e-4  # type: ignore[union-attr]
+        norm.eps = 3e-4
+    model.config.layer_norm_eps = 3e-4
     found = rows(model, inputs)
     assert differing(found) == set() and any(row["equation"] == "layer-norm" for row in found)
 

@@ -30,7 +30,7 @@ from . import (  # noqa: F401 - registered by importing
     breaks_slight,
     breaks_stated,
 )
-from .breaking import BROKEN, Patch, breaks, leaf
+from .breaking import BROKEN, Patch, breaks, in_place, leaf
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -83,10 +83,7 @@ def _mask_ignored(patch: Patch) -> tuple[nn.Module, Any]:
         weights = (query @ key.transpose(2, 3) * scaling).softmax(-1)
         return (weights @ value).transpose(1, 2).contiguous(), weights
 
-    eager.__code__ = eager.__code__.replace(
-        co_filename=modeling_bert.__file__, co_name="eager_attention_forward", co_qualname="eager_attention_forward"
-    )
-    patch.setattr(modeling_bert, "eager_attention_forward", eager)
+    in_place(patch, modeling_bert, "eager_attention_forward", eager)
     return model, inputs
 
 

@@ -47,6 +47,8 @@ def one_line(name: str, forward: Callable[..., Any], *inputs: torch.Tensor, **ex
 class Model(nn.Module):
     """Something before, something after."""
 
+    inner: Any  # a module of the case's own
+
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner, self.after = inner, nn.Identity()
@@ -181,7 +183,7 @@ def overflow_through_six_layers() -> Broken:
             self.norm, self.up = nn.LayerNorm(8), nn.Linear(8, 8)
             self.factor = factor
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             h = self.up(self.norm(x)) * self.factor
             h = h * h
             return x + h
@@ -353,7 +355,7 @@ def share(self: Any, x: torch.Tensor) -> torch.Tensor:
 one_line("Share", share, -numbers(2, 5, 8).abs(), line="kept / kept", cause="0/0")
 
 
-def length(self: Any, x: torch.Tensor) -> torch.Tensor:
+def length(self: Any, x: torch.Tensor) -> Any:
     direction = x / x.norm(dim=-1, keepdim=True)
     return direction
 
@@ -458,6 +460,7 @@ def nan_in_a_table() -> Broken:
     class Table(nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.table: torch.Tensor
             self.register_buffer("table", torch.ones(5, 8))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -499,6 +502,7 @@ def a_mask_that_is_a_buffer() -> Broken:
     class Causal(nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.later: torch.Tensor
             self.register_buffer("later", torch.full((5, 5), float("-inf")).triu(1))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -516,7 +520,7 @@ def tokens_that_are_suppressed() -> Broken:
             super().__init__()
             self.head = nn.Linear(8, 12)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             logits = self.head(x)
             logits[..., 3:5] = -float("inf")
             return logits

@@ -177,7 +177,9 @@ def hostile_trace(folder: Path) -> Trace:
     builder.tensor(line, schema.LOCAL, HOSTILE)
     builder.step(2, name=HOSTILE, type=HOSTILE, file=HOSTILE, line=10**9, end_line=-5, col=-1, end_col=10**9)
     builder.step(1, "strange", name=HOSTILE, type=HOSTILE, status="open")
-    missing = dict.fromkeys(("kind", "name", "type", "occurrence", "start_ns", "duration_ns", "status", "forward"))
+    missing: dict[str, Any] = dict.fromkeys(
+        ("kind", "name", "type", "occurrence", "start_ns", "duration_ns", "status", "forward")
+    )
     builder.step(1, **missing)  # every column that can be null is
     return builder.done()
 

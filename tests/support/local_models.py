@@ -184,7 +184,7 @@ def reads_pictures(folder: Path) -> list[str]:
 @entry
 def wav2vec2_ctc(folder: Path) -> list[str]:
     model, _ = build("wav2vec2")
-    return keep(folder, hf.Wav2Vec2ForCTC(model.config), tokenizer(), sound_processor()) or ["audio"]  # type: ignore[arg-type]
+    return keep(folder, hf.Wav2Vec2ForCTC(model.config), tokenizer(), sound_processor()) or ["audio"]
 
 
 @entry

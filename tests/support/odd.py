@@ -85,7 +85,7 @@ class Net(nn.Module):
         super().__init__()
         self.first, self.act, self.drop, self.last = nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         hidden = self.act(self.first(x))
         hidden = self.drop(hidden)
         return self.last(hidden)

@@ -23,7 +23,7 @@ class Mlp(nn.Module):
         super().__init__()
         self.norm, self.up, self.down = nn.LayerNorm(16), nn.Linear(16, 32), nn.Linear(32, 16)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         hidden = torch.relu(self.up(self.norm(x)))
         return x + self.down(hidden)
 

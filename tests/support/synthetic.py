@@ -267,7 +267,8 @@ class _Tiles:
         columns["verdict"] = pa.array(np.where(odd, schema.DIFFERS, schema.HOLDS))
         columns["residual"] = pa.array(np.where(odd, 0.25, self._random.uniform(1e-8, 1e-6, len(owner))))
         columns["bound"] = pa.array(np.full(len(owner), 1.2e-5))
-        columns["reason"] = pa.array(np.where(odd, "the softmax is over another dimension", None), pa.string())
+        wrong = "the softmax is over another dimension"
+        columns["reason"] = pa.array([wrong if one else None for one in odd], pa.string())
         return list(columns.values())
 
 

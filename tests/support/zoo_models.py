@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import transformers as hf
-from torch import nn
 
 WORDS = 60
 ENCODER: dict[str, Any] = {
@@ -26,7 +25,7 @@ VISION: dict[str, Any] = {
     "patch_size": 8,
 }  # fmt: skip
 
-Built = tuple[nn.Module, dict[str, Any]]
+Built = tuple[Any, dict[str, Any]]  # Any: to a type checker each part of a module may be a tensor
 ZOO: dict[str, Callable[[], Built]] = {}
 
 

@@ -58,12 +58,12 @@ def blocks(name: str = "SelfBlock") -> nn.ModuleList:
     return nn.ModuleList(module(name, lambda s, x: x + s.attn(x), attn=lin()) for _ in range(3))
 
 
-def pre(s: Any, x: torch.Tensor) -> torch.Tensor:
+def pre(s: Any, x: torch.Tensor) -> Any:
     y = x + s.attn(s.norm1(x))
     return y + s.mlp(s.norm2(y))
 
 
-def attended(s: Any, x: torch.Tensor) -> torch.Tensor:
+def attended(s: Any, x: torch.Tensor) -> Any:
     return x + s.attn(s.norm1(x))
 
 
@@ -135,7 +135,8 @@ ORDINARY: list[tuple[str, str, Forward, dict[str, Any], torch.Tensor]] = [
 def rows(model: nn.Module, given: torch.Tensor) -> list[dict[str, Any]]:
     with tftrace.record(model) as trace:
         model(given)
-    return trace.checks.to_pylist()
+    found: list[dict[str, Any]] = trace.checks.to_pylist()
+    return found
 
 
 def differing(found: list[dict[str, Any]]) -> list[str]:

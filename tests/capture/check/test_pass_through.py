@@ -49,7 +49,7 @@ def test_views_of_the_same_numbers_are_known(tensors: dict[str, torch.Tensor], s
 
 
 def test_an_equation_that_computes_something_passes_nothing_on() -> None:
-    sums = parse(HEADS.data | {"formula": "q = a; out = z + 1"}, "heads.toml")
+    sums = parse({**HEADS.data, "formula": "q = a; out = z + 1"}, "heads.toml")
     tensors = {"a": a, "q": q, "z": z, "out": z.view(1, 5, 6)}
     passes = Passed(fitted(sums, tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items()), ()))
     assert not passes(tensors) and passes.cells == 0

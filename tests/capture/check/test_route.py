@@ -17,6 +17,7 @@ from tftrace.capture.check.route import Route
 from tftrace.capture.check.verdicts import Verdicts
 
 from ...conftest import tiny
+from ...support.compiled import compiled_part
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 Patch = pytest.MonkeyPatch
@@ -28,7 +29,7 @@ def language(request: pytest.FixtureRequest, monkeypatch: Patch) -> None:
     """What is compiled does what is done without it."""
     if request.param == "in Python":
         monkeypatch.setattr(route, "compiled", None)
-    elif route.compiled is None:
+    elif compiled_part(route) is None:
         pytest.skip("there was no compiler")
 
 
@@ -52,7 +53,7 @@ def rows(model: nn.Module, calls: list[Callable[[], Any]], **options: Any) -> li
         for call in calls:
             call()
     keys = ("equation", "verdict", "residual", "bound", "cells", "variant", "reason")
-    return [tuple(row[key] for key in keys) for row in trace.checks.to_pylist()]  # type: ignore[misc]
+    return [tuple(row[key] for key in keys) for row in trace.checks.to_pylist()]
 
 
 def with_and_without(

@@ -93,10 +93,11 @@ def test_products_are_counted() -> None:
 
 @pytest.mark.parametrize("kind", ["dropout", "bias_k", "add_zero_attn", "kdim", "no biases"])
 def test_what_has_no_formula_is_not_called_differing(kind: str) -> None:
-    options: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "dropout": {"dropout": 0.5}, "bias_k": {"add_bias_kv": True}, "add_zero_attn": {"add_zero_attn": True},
         "kdim": {"kdim": 16, "vdim": 8}, "no biases": {"bias": False},
-    }[kind]  # fmt: skip
+    }  # fmt: skip
+    options = kinds[kind]
     module = nn.MultiheadAttention(16, 4, batch_first=True, **options).train(kind == "dropout")
     x, values = torch.randn(2, 6, 16), torch.randn(2, 6, options.get("vdim", 16))
     (row,) = rows(module, x, x, values)

@@ -16,9 +16,11 @@ from torch import nn
 import tftrace
 from tftrace.capture import guard, pending_rows, recording
 from tftrace.capture.check import cells, verdicts
-from tftrace.capture.measure import device_stats, summaries
+from tftrace.capture.check.host_arrays import host
+from tftrace.capture.measure import device_stats
 from tftrace.capture.measure.device_stats import DeviceSums
 from tftrace.capture.measure.summaries import Summaries
+from tftrace.capture.measure.summary import Summary
 
 from .test_device_stats import Calls, Waits
 
@@ -39,7 +41,7 @@ class Watch:
     def __call__(self) -> Iterator[None]:
         """Around each piece of the recording, in place of what switches the modes of others off."""
         with Calls() as calls, Waits() as operators:
-            calls.found = operators.found = self  # type: ignore[assignment]
+            calls.found = operators.found = self
             yield
 
     def append(self, name: str) -> None:
@@ -118,7 +120,7 @@ def cells_by_an_index_from_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def cells_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     original = cells._take
-    monkeypatch.setattr(cells, "_take", lambda *args: cells.host(original(*args)))
+    monkeypatch.setattr(cells, "_take", lambda *args: host(original(*args)))
 
 
 def flushed_in_the_midst(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,8 +142,13 @@ def test_the_watch_sees_what_waits(
 def test_reads_are_few_over_many_forwards(family: Any, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = family("gpt2")
     wanted = record(model, inputs, forwards=20)
-    watch, reads, read = request.getfixturevalue("accelerator"), [], DeviceSums.read
-    monkeypatch.setattr(DeviceSums, "read", lambda self: reads.append(len(self._added)) or read(self))
+    watch, reads, original = request.getfixturevalue("accelerator"), [], DeviceSums.read
+
+    def read(self: DeviceSums) -> list[Summary]:
+        reads.append(len(self._added))
+        return original(self)
+
+    monkeypatch.setattr(DeviceSums, "read", read)
     found = record(model, inputs, forwards=20)
     # THEN the first forward was written at once, then each eighth, and the rest at the end
     assert watch.during == [] and len(reads) == 4
@@ -153,7 +160,8 @@ def test_the_clock_asks_for_no_read_in_the_midst(
     family: Any, accelerator: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "_NANOSECONDS", 0)
-    record(*family("bert"), forwards=3)
+    model, inputs = family("bert")
+    record(model, inputs, forwards=3)
     assert accelerator.during == [] and accelerator.after.count("cpu") >= 3
 
 
@@ -195,7 +203,7 @@ def test_what_stands_for_statistics_can_be_resolved_again(monkeypatch: pytest.Mo
 def test_what_a_device_did_in_any_stream_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[Any] = []
     monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
-    monkeypatch.setattr(summaries.DeviceSums, "_enqueue", lambda self, tensor: self._rows(tensor))
+    monkeypatch.setattr(DeviceSums, "_enqueue", lambda self, tensor: self._rows(tensor))
     sums = DeviceSums()
     sums.add(torch.ones(2))
     assert sums.read()[0].mean == 1.0 and waited == []

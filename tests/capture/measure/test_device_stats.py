@@ -33,7 +33,7 @@ class Waits(TorchDispatchMode):
     """Counts the operators that wait for the device or copy from or to another one."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.found: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -66,7 +66,7 @@ class Calls(TorchFunctionMode):
 def waits(do: Callable[[], object]) -> list[str]:
     with Calls() as calls, Waits() as operators:
         do()
-    return calls.found + operators.found
+    return [*calls.found, *operators.found]
 
 
 def on_device(*tensors: torch.Tensor) -> list[Summary]:
@@ -79,6 +79,7 @@ def on_device(*tensors: torch.Tensor) -> list[Summary]:
 def assert_same(found: Summary, wanted: Summary, rel: float = 1e-6, size: int = 1) -> None:
     assert (found.min, found.max, *found[5:]) == (wanted.min, wanted.max, *wanted[5:])
     if wanted.mean is not None:
+        assert wanted.l2 is not None
         scale = wanted.l2 / math.sqrt(size)  # what a mean that cancels is judged by
         assert found.mean == pytest.approx(wanted.mean, rel=rel, abs=max(rel * 1e-6, 1e-14) * scale)
         assert found.std == pytest.approx(wanted.std, rel=rel, abs=1e-15 * scale)
@@ -90,7 +91,7 @@ def waiting_reduce(table: torch.Tensor, out: torch.Tensor) -> None:
     out[device_stats._LOW].fill_(finite.min().item())
 
 
-SYNCHRONISING = {
+SYNCHRONISING: dict[str, Callable[[torch.Tensor], object]] = {
     "item": lambda t: t.sum().item(),
     "bool": lambda t: bool(t.any()),
     "tolist": lambda t: t.tolist(),
@@ -131,7 +132,7 @@ def test_on_a_device_that_has_no_numbers_to_wait_for(monkeypatch: pytest.MonkeyP
         waiting_reduce(tensor, sums._buffers[0])
 
 
-TENSORS = {
+TENSORS: dict[str, Callable[[], torch.Tensor]] = {
     "small": lambda: torch.randn(3, 5),
     "scalar": lambda: torch.tensor(-2.5),
     "several blocks": lambda: torch.randn(5, BLOCK) + 3,
@@ -181,6 +182,7 @@ def test_without_float64(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = summarize(tensor)
     assert (found.min, found.max, *found[5:]) == (wanted.min, wanted.max, *wanted[5:])
     if wanted.mean is not None:
+        assert wanted.l2 is not None
         scale = wanted.l2 / math.sqrt(tensor.numel())
         assert found.l2 == pytest.approx(wanted.l2, rel=1e-6)
         assert found.mean == pytest.approx(wanted.mean, rel=1e-6, abs=1e-7 * scale)
@@ -242,7 +244,9 @@ def test_no_temporary_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_stats, "_BLOCK", BLOCK)
 
     class Largest(TorchDispatchMode):
-        size = 0
+        def __init__(self) -> None:
+            TorchDispatchMode.__init__(self)
+            self.size = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = func(*args, **(kwargs or {}))
@@ -256,7 +260,7 @@ def test_no_temporary_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
         assert BLOCK // 2 < largest.size <= max(BLOCK, 9 * device_stats._ROWS)
 
 
-UNREADABLE = {
+UNREADABLE: dict[str, Callable[[], torch.Tensor]] = {
     "meta": lambda: torch.empty(3, device="meta"),
     "empty meta": lambda: torch.empty(0, device="meta"),
     "complex": lambda: torch.zeros(3, dtype=torch.complex64),

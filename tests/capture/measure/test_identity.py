@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from tftrace.capture.measure.identity import NUMBER, SUMMARY, Identities
 from tftrace.capture.measure.stats import summarize
 from tftrace.capture.measure.structure import leaves
-from tftrace.capture.measure.summary import NO_NUMBERS
+from tftrace.capture.measure.summary import NO_NUMBERS, Summary
 
 
 def test_the_same_values_have_the_same_number() -> None:
@@ -118,19 +118,24 @@ def test_an_inference_tensor_is_known_by_what_it_holds() -> None:
 
 
 def test_a_storage_stays_resizable() -> None:
-    for make in (lambda: torch.ones(8), lambda: torch.ones(8, dtype=torch.bfloat16)):
+    for dtype in (torch.float32, torch.bfloat16):
         with torch.inference_mode():
-            tensor = make()
+            tensor = torch.ones(8, dtype=dtype)
             Identities().of(tensor)
             tensor.untyped_storage().resize_(0)
-        other = make()
+        other = torch.ones(8, dtype=dtype)
         Identities().of(other)
         other.untyped_storage().resize_(0)
 
 
 def test_a_transposed_view_shares_the_statistics_and_a_part_does_not() -> None:
     asked: list[tuple[int, ...]] = []
-    known = Identities(lambda tensor: asked.append(tuple(tensor.shape)) or summarize(tensor))
+
+    def noting(tensor: torch.Tensor) -> Summary:
+        asked.append(tuple(tensor.shape))
+        return summarize(tensor)
+
+    known = Identities(noting)
     base = torch.arange(24.0).view(2, 3, 4)
     views = [base, base.transpose(1, 2), base.permute(2, 0, 1), base.reshape(6, 4)]
     records = [known.of(view) for view in views]

@@ -27,6 +27,7 @@ from tftrace.capture.measure.stats import summarize
 from tftrace.capture.measure.summary import NO_NUMBERS
 from tftrace.recipes.formula.dims import Layout
 
+from ...support.compiled import compiled_part
 from ...support.odd import LEVELS, Chain, Same, names, only, rows, whole
 
 FOLDER = Path(capture.__file__).parent
@@ -36,12 +37,12 @@ class Hollow(torch.Tensor):
     """A wrapper with the offset of a view."""
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         raise AssertionError("nobody may compute with it")
 
 
 def hollow() -> torch.Tensor:
-    return torch.Tensor._make_wrapper_subclass(Hollow, (4, 8), strides=(8, 1), storage_offset=32)  # type: ignore[attr-defined, no-any-return]
+    return torch.Tensor._make_wrapper_subclass(Hollow, (4, 8), strides=(8, 1), storage_offset=32)
 
 
 def fake() -> torch.Tensor:
@@ -84,7 +85,7 @@ ABSENT: dict[str, Callable[[], torch.Tensor]] = {
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if request.param == "in Python":
         monkeypatch.setattr(stats, "compiled", None)
-    elif stats.compiled is None:
+    elif compiled_part(stats) is None:
         pytest.skip("there was no GCC")
     yield
 
@@ -109,14 +110,14 @@ def test_what_is_not_in_memory_is_not_read(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["freed", "too short", "within functionalize"])
 def test_compiled_code_does_not_read_them_either(kind: str) -> None:
-    if stats.compiled is None or route.compiled is None:
+    if compiled_part(stats) is None or compiled_part(route) is None:
         pytest.skip("there was no compiler")
     tensor, there = ABSENT[kind](), torch.randn(8, 8)[4:]
-    assert stats.compiled.summary(tensor) is None
-    item = (None, 0, 1, None, torch.Tensor, (), route.compiled.settle(there))
+    assert compiled_part(stats).summary(tensor) is None
+    item = (None, 0, 1, None, torch.Tensor, (), compiled_part(route).settle(there))
     for given, found in ((there, [there.data_ptr()]), (tensor, None)):
         call = type("Call", (), {"result": given, "returned": {}, "given": {}})()
-        assert route.compiled.addresses([item], call) == found
+        assert compiled_part(route).addresses([item], call) == found
 
 
 def test_what_is_in_memory_is_where_it_says() -> None:
@@ -156,8 +157,8 @@ def test_a_weight_whose_local_part_is_a_view(level: str, dtype: torch.dtype, mes
     whole_weight = torch.randn(200, 16, dtype=dtype)
     model = Chain(nn.Linear(16, 100, dtype=dtype), nn.Dropout(), Same()).eval()
     part = whole_weight[100:]
-    model.parts[0].weight = nn.Parameter(DTensor.from_local(part, mesh, [Shard(0)]))  # type: ignore[union-attr]
-    model.parts[0].bias = nn.Parameter(DTensor.from_local(torch.zeros(100, dtype=dtype), mesh, [Replicate()]))  # type: ignore[union-attr]
+    model.parts[0].weight = nn.Parameter(DTensor.from_local(part, mesh, [Shard(0)]))
+    model.parts[0].bias = nn.Parameter(DTensor.from_local(torch.zeros(100, dtype=dtype), mesh, [Replicate()]))
     x = DTensor.from_local(torch.randn(3, 16, dtype=dtype), mesh, [Replicate()])
     with torch.no_grad():
         bare = model(x).to_local()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tftrace.capture.measure import stats, summary
 from tftrace.capture.measure.stats import summarize
 from tftrace.capture.measure.summary import NO_NUMBERS, Summary
+
+from ...support.compiled import compiled_part
 
 settings.register_profile("stats", derandomize=True, deadline=None, max_examples=100)
 offline = settings.get_profile("stats")
@@ -27,7 +29,7 @@ def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "in Python":
             patch.setattr(stats, "compiled", None)
-        elif stats.compiled is None:
+        elif compiled_part(stats) is None:
             pytest.skip("there was no GCC")
         yield
 
@@ -54,6 +56,7 @@ def assert_right(tensor: torch.Tensor, rel: float = 1e-6) -> Summary:
     assert (found.min, found.max, *found[5:]) == (wanted.min, wanted.max, *wanted[5:])
     if wanted.mean is not None:
         # A mean may cancel to nearly nothing: its error is judged by the size of what was added.
+        assert wanted.l2 is not None and wanted.max is not None
         size = wanted.l2 / math.sqrt(tensor.numel()) if math.isfinite(wanted.l2) else abs(wanted.max)
         assert found.mean == pytest.approx(wanted.mean, rel=rel, abs=1e-12 * size)
         # a constant has no spread, but for the rounding of its own mean
@@ -116,7 +119,7 @@ def test_blocks_with_unlike_means() -> None:
     assert_right(steps)
 
 
-VIEWS = {
+VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "transposed": lambda t: t.transpose(0, 2),
     "permuted": lambda t: t.permute(2, 0, 1),
     "every other": lambda t: t[::2, :, 1::3],
@@ -169,7 +172,7 @@ def test_empty() -> None:
     assert summarize(torch.empty(0, 5)) == Summary(nan=0, inf=0, zero=0)
 
 
-UNREADABLE = {
+UNREADABLE: dict[str, Callable[[], torch.Tensor]] = {
     "meta": lambda: torch.empty(3, device="meta"),
     "complex": lambda: torch.zeros(3, dtype=torch.complex64),
     "sparse": lambda: torch.eye(3).to_sparse(),

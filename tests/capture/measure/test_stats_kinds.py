@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 SHAPES = st.sampled_from(
     [(), (1,), (7,), (3, 5), (2, 1, 9), (31, 33), (4, 5, 6, 7), (2, 3, 257), (2 * BLOCK // 1000, 501)]
 )
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "contiguous": lambda t: t,
     "transposed": lambda t: t.transpose(0, -1) if t.dim() else t,
     "every other": lambda t: t[..., ::2] if t.dim() else t,
@@ -123,7 +125,7 @@ def test_nearly_constant(size: int, differing: int) -> None:
 
 class Raising(torch.Tensor):
     @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise ValueError("not this one")
 
 
@@ -131,11 +133,11 @@ class Wrapper(torch.Tensor):
     """As DTensor is: its numbers are in another tensor, and any operator might have to ask other machines."""
 
     @staticmethod
-    def __new__(cls, inner):  # type: ignore[no-untyped-def]
+    def __new__(cls, inner: torch.Tensor) -> Wrapper:
         return torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
 
     @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         pytest.fail(f"{func} was called")
 
 
@@ -145,7 +147,7 @@ def freed() -> torch.Tensor:
     return tensor
 
 
-STRANGE = {
+STRANGE: dict[str, Callable[[], torch.Tensor]] = {
     "jagged": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
     "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
     "raising": lambda: torch.randn(3).as_subclass(Raising),
@@ -186,7 +188,7 @@ def test_an_address_in_the_middle_of_a_number() -> None:
     raw = np.zeros(4 * 33 + 1, np.uint8)
     values = raw[1:].view(np.float32)
     values[:] = np.linspace(-1, 2, 33)
-    assert summarize(torch.frombuffer(memoryview(raw), dtype=torch.float32, offset=1)) == summarize(
+    assert summarize(torch.frombuffer(raw.data, dtype=torch.float32, offset=1)) == summarize(
         torch.from_numpy(values.copy())
     )
 

@@ -45,7 +45,7 @@ class Gate(nn.Module):
         super().__init__()
         self.up, self.down = nn.Linear(4, 8), nn.Linear(8, 4)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return x + self.down(torch.relu(self.up(x)))
 
 
@@ -104,7 +104,8 @@ def test_a_wrong_gradient_would_be_seen() -> None:
     with tftrace.record(gate, backward=True) as trace:
         gate(torch.randn(2, 4)).sum().backward()
     (row,) = gradients(trace)["up", "weight"]
-    assert same(row, gate.up.weight.grad) and not same(row, gate.up.weight.grad * 1.0001)
+    gradient = gate.up.weight.grad
+    assert gradient is not None and same(row, gradient) and not same(row, gradient * 1.0001)
 
 
 def test_accumulated_gradients_stand_with_the_forward_they_belong_to() -> None:
@@ -113,6 +114,7 @@ def test_accumulated_gradients_stand_with_the_forward_they_belong_to() -> None:
     with tftrace.record(gate, backward=True) as trace:
         for _ in range(3):
             gate(x).sum().backward()
+            assert gate.up.weight.grad is not None
             sums.append(gate.up.weight.grad.clone())
     for forward in range(3):
         (row,) = gradients(trace, forward)["up", "weight"]
@@ -127,7 +129,7 @@ def test_a_shared_parameter_and_a_module_called_twice() -> None:
             self.again = nn.Linear(4, 8)
             self.again.weight = self.up.weight
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             return self.again(self.down(self.up(self.down(self.up(x)))))
 
     model = Tied()
@@ -136,7 +138,7 @@ def test_a_shared_parameter_and_a_module_called_twice() -> None:
     found = gradients(trace)
     for name in ("up", "again"):
         (row,) = found[name, "weight"]  # the whole gradient, once with each module that has the parameter
-        assert same(row, model.up.weight.grad)
+        assert model.up.weight.grad is not None and same(row, model.up.weight.grad)
     first, second = (s for s in trace if s.name == "up")
     assert {row.name for row in first.tensors if row.role == "gradient"} == {"", "weight", "bias"}
     assert {row.name for row in second.tensors if row.role == "gradient"} == {""}
@@ -166,7 +168,7 @@ def test_what_has_no_gradient_has_no_row() -> None:
 
 def test_outputs_that_are_changed_in_place() -> None:
     class Changing(Gate):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             hidden = self.up(x)
             hidden.mul_(3.0)
             hidden[:, 0] = 0.0
@@ -218,6 +220,7 @@ def test_gradients_of_forwards_that_are_left_out_are_left_out() -> None:
         for _ in range(8):
             gate.zero_grad()
             gate(torch.randn(2, 4)).sum().backward()
+            assert gate.up.weight.grad is not None
             seen.append(gate.up.weight.grad.clone())
     assert {s.forward for s in trace} == {0, 3}
     for forward in (0, 3):

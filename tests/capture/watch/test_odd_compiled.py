@@ -66,7 +66,7 @@ def test_a_scripted_part_is_named_as_unseen() -> None:
                 warnings.simplefilter("ignore")
                 self.scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             return self.scripted(self.plain(x))
 
     model, x = Mixed(), torch.randn(2, 3)

@@ -150,9 +150,14 @@ def test_hooks_that_come_and_go_during_the_recording() -> None:
 
 
 def test_hooks_for_the_gradient_still_fire() -> None:
-    model, seen = Net().eval(), []
-    model.act.register_full_backward_hook(lambda m, given, out: seen.append(out[0].clone()))
-    model.first.register_full_backward_pre_hook(lambda m, out: seen.append(out[0].clone()))
+    model = Net().eval()
+    seen: list[torch.Tensor] = []
+
+    def look(*given: Any) -> None:  # the module, and the gradients: the last are those of what it returned
+        seen.append(given[-1][0].clone())
+
+    model.act.register_full_backward_hook(look)
+    model.first.register_full_backward_pre_hook(look)
     x = torch.randn(2, 4)
     model(x).sum().backward()
     bare, seen[:] = list(seen), []

@@ -78,7 +78,8 @@ def test_a_forward_that_raised_keeps_nothing_either(level: str) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_an_exception_in_the_middle(level: str) -> None:
-    model = Chain(Twice(), Chain(Breaks(ValueError("broken on purpose"))), Twice())
+    breaks = Breaks(ValueError("broken on purpose"))
+    model = Chain(Twice(), Chain(breaks), Twice())
     before, around = imprint(model), surroundings()
     with pytest.raises(ValueError, match="broken on purpose"), tftrace.record(model, level=level) as trace:
         model(torch.ones(1))
@@ -86,7 +87,7 @@ def test_an_exception_in_the_middle(level: str) -> None:
     assert status == {"": "raised", "parts.0": "returned", "parts.1": "raised", "parts.1.parts.0": "raised"}
     assert "broken on purpose" in trace.meta["error"]
     assert imprint(model) == before and surroundings() == around
-    model.parts[1].parts[0].error = None
+    breaks.error = None
     assert model(torch.ones(1)) == 6
     with tftrace.record(model, level=level) as again:
         assert model(torch.ones(1)) == 6
@@ -100,7 +101,7 @@ class Handles(nn.Module):
         super().__init__()
         self.deep, self.after = Chain(Breaks(error)), Twice()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         try:
             x = self.deep(x)
         except (ValueError, KeyboardInterrupt):
@@ -149,13 +150,14 @@ def test_the_layers_of_a_stack_are_not_kept_for_its_equation() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_an_interrupt_that_the_user_catches(level: str) -> None:
-    model = Chain(Twice(), Chain(Breaks(KeyboardInterrupt())), Twice())
+    breaks = Breaks(KeyboardInterrupt())
+    model = Chain(Twice(), Chain(breaks), Twice())
     around = surroundings()
     with tftrace.record(model, level=level) as trace:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 model(torch.ones(1))
-        model.parts[1].parts[0].error = None
+        breaks.error = None
         model(torch.ones(1))
         model.parts[0](torch.ones(1))  # a part on its own is a root as well
     steps = modules(whole(trace))

@@ -21,7 +21,7 @@ def test_a_module_under_two_parents_is_named_by_the_one_that_calls() -> None:
             super().__init__()
             self.inner = nn.ModuleDict({"act": act})
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             return self.inner["act"](x)
 
     act = Twice()
@@ -69,7 +69,7 @@ def test_a_module_that_is_replaced_during_the_forward_is_recorded(way: str) -> N
             super().__init__()
             self.part: Any = nn.Linear(2, 2)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             x = self.part(x)
             REPLACE[way](self, Chain(Twice(), Same()))
             return self.part(x)
@@ -94,7 +94,7 @@ def test_a_module_that_calls_itself() -> None:
             super().__init__()
             self.twice = Twice()
 
-        def forward(self, x: torch.Tensor, times: int) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, times: int) -> Any:
             y = self.twice(x)
             return self(y, times - 1) if times else y
 
@@ -121,7 +121,7 @@ def test_a_model_that_a_part_of_it_calls_again() -> None:
             super().__init__()
             self.asks = Asks()
 
-        def forward(self, x: torch.Tensor, again: bool = True) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, again: bool = True) -> Any:
             return self.asks(x, (lambda y: self(y, again=False)) if again else None)
 
     model = Outer()
@@ -153,7 +153,7 @@ def test_a_forward_called_directly_is_a_function_step(level: str) -> None:
 
 def test_several_models_in_one_recording() -> None:
     one, two = Chain(Twice()), Chain(Same())
-    with tftrace.record({"one": one, "two": two}) as trace:  # type: ignore[dict-item]
+    with tftrace.record({"one": one, "two": two}) as trace:
         two(one(torch.ones(1)))
     assert names(whole(trace)) == ["one", "one.parts.0", "two", "two.parts.0"]
     assert [step.forward for step in modules(trace)] == [0, 0, 1, 1]

@@ -106,7 +106,7 @@ def threaded(level: str, times: int, threads: int = 2) -> tftrace.Trace:
     sys.setswitchinterval(1e-5)
     try:
         with tftrace.record(model, level=level) as trace:
-            in_threads(*((lambda value=float(n + 1): run(value)) for n in range(threads)))  # type: ignore[misc]
+            in_threads(*((lambda value=float(n + 1): run(value)) for n in range(threads)))
     finally:
         sys.setswitchinterval(interval)
     assert hooks(model) == 0
@@ -141,7 +141,7 @@ def test_the_tree_of_a_trace_of_two_threads_is_that_of_its_table() -> None:
 
 def replica_of(model: nn.Module, scale: float) -> nn.Module:
     """A copy as nn.DataParallel makes it: the modules copied shallowly, the parameters set as plain tensors."""
-    copies = {module: module._replicate_for_data_parallel() for module in model.modules()}  # type: ignore[operator]
+    copies: dict[nn.Module, nn.Module] = {module: module._replicate_for_data_parallel() for module in model.modules()}
     for module, twin in copies.items():
         for name, child in module._modules.items():
             if child is not None:
@@ -166,7 +166,7 @@ class Parallel(nn.Module):
         def run(at: int) -> None:
             found[at] = twins[at](x)
 
-        in_threads(*((lambda at=at: run(at)) for at in range(2)))  # type: ignore[misc]
+        in_threads(*((lambda at=at: run(at)) for at in range(2)))
         return torch.stack([found[0], found[1]])
 
 

@@ -24,7 +24,7 @@ def test_an_output_that_is_changed_afterwards_keeps_the_statistics_of_its_return
             super().__init__()
             self.twice, self.same = Twice(), Same()
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             y = self.twice(x)
             y.add_(5)
             z = self.same(y)
@@ -130,7 +130,7 @@ def test_every_tensor_of_an_output_has_a_path(kind: str) -> None:
 
 def test_arguments_by_keyword_have_their_names() -> None:
     class Takes(nn.Module):
-        def forward(self, x: torch.Tensor, *more: Any, scale: Any = None, **rest: Any) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, *more: Any, scale: Any = None, **rest: Any) -> Any:
             return x * scale
 
     class Calls(nn.Module):
@@ -138,7 +138,7 @@ def test_arguments_by_keyword_have_their_names() -> None:
             super().__init__()
             self.takes = Takes()
 
-        def forward(self, *, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, *, x: torch.Tensor) -> Any:
             self.takes(x, x, {"a": x}, scale=x, mask=[None, x])
             return self.takes(scale=x, x=x)
 

@@ -23,17 +23,17 @@ class Plain(torch.Tensor):
 class Wrapper(torch.Tensor):
     """Holds another tensor and has no memory of its own."""
 
-    inner: torch.Tensor
+    held: torch.Tensor
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor) -> Wrapper:
         made: Wrapper = torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype, device=inner.device)
-        made.inner = inner
+        made.held = inner
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = tree_map(lambda a: a.inner if isinstance(a, Wrapper) else a, (args, kwargs or {}))
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        args, kwargs = tree_map(lambda a: a.held if isinstance(a, Wrapper) else a, (args, kwargs or {}))
         return tree_map(lambda o: Wrapper(o) if isinstance(o, torch.Tensor) else o, function(*args, **kwargs))
 
 
@@ -97,7 +97,7 @@ COMPUTES: dict[str, Callable[[], torch.Tensor]] = {
 def test_what_is_computed_from_tensors_of_every_kind_is_the_same(kind: str) -> None:
     model = Chain(nn.Linear(3, 3, bias=kind != "sparse"), Twice()).to(COMPUTES[kind]().dtype)
     if kind == "sparse":
-        model.parts[0].forward = lambda x: torch.sparse.mm(x, model.parts[0].weight)  # type: ignore[method-assign]
+        model.parts[0].forward = lambda x: torch.sparse.mm(x, model.parts[0].weight)
     with unwarned(), torch.no_grad():
         bare = model(COMPUTES[kind]())
         with tftrace.record(model) as trace:
@@ -111,9 +111,9 @@ def test_a_wrapper_sees_only_the_operations_of_the_model() -> None:
 
     class Counts(Wrapper):
         @classmethod
-        def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
             seen.append(str(function))
-            args, kwargs = tree_map(lambda a: a.inner if isinstance(a, Counts) else a, (args, kwargs or {}))
+            args, kwargs = tree_map(lambda a: a.held if isinstance(a, Counts) else a, (args, kwargs or {}))
             return tree_map(lambda o: Counts(o) if isinstance(o, torch.Tensor) else o, function(*args, **kwargs))
 
     model, given = Chain(Twice(), Twice()), Counts(torch.ones(2))
@@ -123,7 +123,7 @@ def test_a_wrapper_sees_only_the_operations_of_the_model() -> None:
         recorded = model(given)
     whole(trace)
     assert [op for op in seen if "mul" in op] == [op for op in alone if "mul" in op] != []
-    assert isinstance(recorded, Counts) and torch.equal(recorded.inner, bare.inner)
+    assert isinstance(recorded, Counts) and torch.equal(recorded.held, bare.held)
 
 
 def test_a_model_without_memory() -> None:
@@ -171,7 +171,7 @@ def test_tied_weights_have_one_number() -> None:
             self.embed, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
             self.head.weight = self.embed.weight
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             return self.head(self.embed(x))
 
     model = Tied()

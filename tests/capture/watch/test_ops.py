@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -225,18 +226,18 @@ def test_a_mode_of_the_user_sees_what_it_saw(inside: bool) -> None:
 
 
 def test_a_mode_that_stays_beyond_the_forward_keeps_its_place() -> None:
-    counts = Counts()
+    counts, entered = Counts(), contextlib.ExitStack()
 
     class Leaves(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            counts.__enter__()
+            entered.enter_context(counts)
             return x.exp()
 
     model = Leaves()
     with tftrace.record(model, level="ops") as trace:
         model(torch.ones(2))
         assert [torch._C._get_function_stack_at(0)] == [counts] and torch._C._len_torch_function_stack() == 1
-        counts.__exit__(None, None, None)
+        entered.close()
     assert torch._C._len_torch_function_stack() == 0 and short(trace) == ["exp"]
 
 
@@ -287,7 +288,7 @@ def test_the_fused_layers_stay_fused(padded: bool, recordings: int, monkeypatch:
             super().__init__()
             self.encoder, self.head = encoder(), nn.Linear(64, 3)
 
-        def forward(self, x: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        def forward(self, x: torch.Tensor, **inputs: Any) -> Any:
             return self.head(self.encoder(x.exp(), **inputs)).tanh()
 
     count, model, x = fast(monkeypatch), Model().eval(), torch.randn(2, 33, 64)
@@ -369,7 +370,7 @@ def test_modules_inside_an_unfused_layer_are_watched_again() -> None:
 def tree(trace: tftrace.Trace, *kinds: str) -> list[Any]:
     """The steps of these kinds with, for each, the nearest step of these kinds above it, as places in this list."""
     place: dict[int, int] = {}
-    found = []
+    found: list[Any] = []
     for step in trace.steps.to_pylist():
         above = place.get(step["parent"], -1)
         if step["kind"] in kinds:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -25,7 +25,9 @@ _VERSIONS = 1 << 16  # views and versions remembered: a buffer that is written t
 
 # (number, shape, dtype, device, elements, bytes, statistics or what stands for them)
 Record = tuple[int, tuple[int, ...], str, str, int, int, Any]
-NUMBER, NBYTES, SUMMARY = 0, 5, 6
+NUMBER: Final = 0
+NBYTES: Final = 5
+SUMMARY: Final = 6
 
 View = tuple[Any, int, Any, tuple[int, ...], tuple[int, ...], torch.dtype, bool]
 VERSION, SHAPE = 1, 3  # in a view; strides, dtype and sign follow the shape
