@@ -31,6 +31,15 @@ class Step(trace.Step):
     Its attributes are the columns of the steps table (docs/trace-format.md), such as `kind`, `name`, `file`, `line` and
     `duration_ns`. `parent` and `children` are steps; `tensors` and `checks` are lists of rows."""
 
+    if TYPE_CHECKING:  # whose steps are of this class, too
+
+        @property
+        def parent(self) -> Step | None: ...
+        @property
+        def children(self) -> list[Step]: ...
+        @property
+        def call(self) -> Step: ...
+
     def explain(self, *cell: int, equation: str | None = None, replay: bool = True) -> Explanation:
         """Derive one number that the step returned, as the terms of its equation, largest first.
 
@@ -92,6 +101,10 @@ class Trace(trace.Trace):
 
     def __iter__(self) -> Iterator[Step]:
         return (self[i] for i in range(len(self)))
+
+    if TYPE_CHECKING:
+
+        def find(self, pattern: str, *, kind: str | None = None, forward: int | None = None) -> list[Step]: ...
 
     def to_pandas(self, table: str | None = None) -> pandas.DataFrame:
         """Return a table of the trace as a DataFrame.

@@ -19,8 +19,8 @@ class Net(nn.Module):
         self.register_buffer("mask", torch.full((3, 3), float("-inf")).triu(1))
         self.register_buffer("steps", torch.tensor(3))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.first(x))  # type: ignore[no-any-return]
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.norm(self.first(x))
 
 
 def noted(model: nn.Module, path: Path, level: str = "lines") -> Any:

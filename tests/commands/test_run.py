@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,12 +122,13 @@ def test_each_outermost_call_is_a_forward(ran: Ran, tmp_path: Path, capsys: pyte
     assert names(trace) == [*expected, (12, "Gate.up"), (13, "Gate-2")]
     assert trace.meta["model"] == "Gate" and trace.meta["complete"]
     assert [s.name for s in trace if s.kind == "module"][:3] == ["Gate", "Gate.up", "Gate.down"]
-    assert any(s.kind == "line" and s.file.endswith("train.py") for s in trace)
+    assert any(s.kind == "line" and str(s.file).endswith("train.py") for s in trace)
     assert set(trace.checks["verdict"].to_pylist()) == {"holds"}
     # THEN what it printed is what it recorded, and what it would have printed
     printed = [float(line) for line in capsys.readouterr().out.split()]
     assert printed == [float(trace.value(s.step, "")) for s in trace if s.type == "MSELoss"]
-    exec(compile(MODEL, "bare", "exec"), bare := {"__name__": "bare"})
+    bare: dict[str, Any] = {"__name__": "bare"}
+    exec(compile(MODEL, "bare", "exec"), bare)
     assert printed[0] == nn.MSELoss()(bare["gate"](torch.ones(2, 4)), torch.zeros(2, 4)).item()
 
 
@@ -280,7 +282,12 @@ def test_a_launcher_starts_tftrace_before_the_script(
 ) -> None:
     started: list[list[str]] = []
     program = _runner.Program("launcher", ["launcher"], "", __file__)
-    monkeypatch.setattr(_runner, "command", lambda words: started.append(list(words)) or program)
+
+    def command(words: list[str]) -> _runner.Program:
+        started.append(list(words))
+        return program
+
+    monkeypatch.setattr(_runner, "command", command)
     monkeypatch.setattr(program, "run", lambda: sys.exit(7))
     assert ran(*words.split()) == 7
     assert started == [again.split()]
@@ -339,7 +346,7 @@ def test_work_waits_for_an_import_and_not_for_the_question(tmp_path: Path, monke
     late = import_module("late")
 
     assert seen == [True] and sys.meta_path == before
-    assert type(late.__spec__.loader) is type(late.__loader__) is SourceFileLoader
+    assert late.__spec__ is not None and type(late.__spec__.loader) is type(late.__loader__) is SourceFileLoader
     when_imported("late", lambda: seen.append(False))  # at once
     assert seen == [True, False]
     del sys.modules["late"]
@@ -351,12 +358,12 @@ def test_a_compiled_model_is_seen_inside(tmp_path: Path) -> None:
             super().__init__()
             self.inner = nn.Linear(2, 2)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             return self.inner(self.inner(x))
 
     original = torch.compile
     with tftrace.record() as trace:
-        model = torch.compile(Twice(), backend="eager")
+        model: Any = torch.compile(Twice(), backend="eager")
         assert torch.compile is original
         result = model(torch.ones(1, 2))
     assert [s.name for s in trace if s.kind == "module"] == ["Twice", "Twice.inner", "Twice.inner"]
@@ -399,7 +406,7 @@ def test_a_forked_process_leaves_the_trace_alone() -> None:
         def __len__(self) -> int:
             return 20
 
-        def __getitem__(self, at: int) -> torch.Tensor:
+        def __getitem__(self, at: int) -> Any:
             return self.scale(torch.full((2,), float(at))).detach()
 
     head = nn.ReLU()

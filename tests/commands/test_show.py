@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ from tftrace.show import show
 from ..support.builders import attention_trace, big_trace, hostile_trace
 
 
-def shown(trace: Trace, step: int | None = None, **options: object) -> str:
+def shown(trace: Trace, step: int | None = None, **options: Any) -> str:
     out = io.StringIO()
-    show(trace, step, out=out, **options)  # type: ignore[arg-type]
+    show(trace, step, out=out, **options)
     return out.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -131,7 +132,7 @@ def test_the_screen_walks_both_and_opens_one(runs: dict[str, Trace]) -> None:
             assert app.row == 1
             await pilot.press("1")
 
-    async def ready(pilot: Pilot[None]) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
         await settle(pilot)
         await app.workers.wait_for_complete()
         await settle(pilot)

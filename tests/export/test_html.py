@@ -134,7 +134,8 @@ def test_the_report_holds_lines_equations_numbers_verdicts_and_notes(tmp_path: P
     assert words[steps["label"][at]] == "attend()" and steps["verdict"][at] == 1
     (judged,) = found["judged"][str(at)]
     recipe = found["equations"][words[judged[0]]]
-    assert recipe["cite"] == ATTENTION["cite"] and recipe["note"] == [*ATTENTION["note"].values()]  # type: ignore[attr-defined]
+    assert recipe["cite"] == ATTENTION["cite"]
+    assert recipe["note"] == ["Each query is compared with every key.", "每个查询与所有键比较。"]
     assert words[judged[3]] == "✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)" and recipe["math"] == 1
     file, title, first, last, *call = steps["code"][at]
     assert words[title] == "toy.py ─ Attention.forward" and (first, last, call) == (10, 10, [10, 17, 10, 35])

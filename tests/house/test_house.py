@@ -203,7 +203,7 @@ def test_the_public_names() -> None:
     assert set(tftrace.__all__) == {"Trace", "TraceError", "load", "record", "traced"}
     assert all(hasattr(tftrace, name) and getattr(tftrace, name).__doc__ for name in tftrace.__all__)
     with pytest.raises(AttributeError):
-        tftrace.nonsense  # noqa: B018
+        tftrace.nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_opening_a_trace_imports_no_pandas(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_python_and_the_options_of_docs_run(tmp_path: Path, monkeypatch: pyt
     text = (Path(__file__).parents[2] / "docs" / "run.md").read_text(encoding="utf-8")
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
-    namespace = {"model": model, "other": torch.nn.Tanh(), "x": torch.randn(3, 4), "tftrace": tftrace}
+    namespace: dict[str, Any] = {"model": model, "other": torch.nn.Tanh(), "x": torch.randn(3, 4), "tftrace": tftrace}
     namespace["optimizer"] = torch.optim.SGD(model.parameters(), 0.1)
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(block, namespace)

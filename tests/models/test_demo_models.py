@@ -4,12 +4,15 @@ What they do is asserted on inputs that none of them was trained on, and so is w
 whose maps are mush would be of no use to a debugger.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -20,6 +23,9 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
+
+if TYPE_CHECKING:
+    from demo_numbers import Example
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO, EXAMPLES = ROOT / "tftrace" / "demo", ROOT / "examples"
@@ -51,16 +57,16 @@ DATES = {
 }
 
 
-def load(name: str, **how):
+def load(name: str, **how: Any) -> tuple[Any, Any]:
     return AUTO[name].from_pretrained(DEMO / name, **how).eval(), AutoTokenizer.from_pretrained(DEMO / name)
 
 
 @pytest.fixture(scope="module", params=AUTO)
-def demo(request):
+def demo(request: pytest.FixtureRequest) -> tuple[str, Any, Any]:
     return request.param, *load(request.param)
 
 
-def test_ready_to_use(demo):
+def test_ready_to_use(demo: tuple[str, Any, Any]) -> None:
     """Plain loading gives float32, whatever Auto class is asked, and the tokenizer what the model takes."""
     name, model, tokenizer = demo
     for loaded in (model, AutoModel.from_pretrained(DEMO / name)):
@@ -69,12 +75,12 @@ def test_ready_to_use(demo):
     assert "license: apache-2.0" in (DEMO / name / "README.md").read_text()
 
 
-def test_small_together():
+def test_small_together() -> None:
     sizes = {file: file.stat().st_size for name in AUTO for file in (DEMO / name).rglob("*") if file.is_file()}
     assert sum(sizes.values()) <= 3_000_000, sizes
 
 
-def test_bert_tells_plain_sentences():
+def test_bert_tells_plain_sentences() -> None:
     model, tokenizer = load("bert")
     texts, expected = zip(*SENTENCES, strict=True)
     with torch.no_grad():
@@ -83,12 +89,12 @@ def test_bert_tells_plain_sentences():
     assert model.config.id2label == {0: "NEGATIVE", 1: "POSITIVE"}
 
 
-def test_bert_splits_unknown_words():
+def test_bert_splits_unknown_words() -> None:
     tokens = load("bert")[1].tokenize("zygomorphic xylophones")
     assert "[UNK]" not in tokens and len(tokens) > 2
 
 
-def test_gpt2_keeps_to_what_it_introduced():
+def test_gpt2_keeps_to_what_it_introduced() -> None:
     from demo_stories import faults
 
     model, tokenizer = load("gpt2")
@@ -102,7 +108,7 @@ def test_gpt2_keeps_to_what_it_introduced():
     assert sum(not faults(text) for text in sampled) >= 16, [faults(text) for text in sampled]
 
 
-def test_gpt2_writes_a_name_it_was_given():
+def test_gpt2_writes_a_name_it_was_given() -> None:
     """The names are none of those that the training stories had."""
     model, tokenizer = load("gpt2")
     for name in ("Misa", "Kavi", "Nala"):
@@ -111,7 +117,7 @@ def test_gpt2_writes_a_name_it_was_given():
         assert tokenizer.decode(ids, skip_special_tokens=True).count(name) >= 3
 
 
-def held_out_dates(count: int) -> list:
+def held_out_dates(count: int) -> list[Example]:
     from demo_numbers import date_example
     from demo_training import is_held_out
 
@@ -119,7 +125,7 @@ def held_out_dates(count: int) -> list:
     return [date_example(day) for day in days if is_held_out(day.isoformat())][:count]
 
 
-def test_transformer_spells():
+def test_transformer_spells() -> None:
     model, tokenizer = load("transformer")
     pairs = DATES | {example.source: example.target for example in held_out_dates(10)}
     assert len(pairs) >= 12
@@ -129,7 +135,7 @@ def test_transformer_spells():
 
 
 @pytest.mark.parametrize("name", AUTO)
-def test_attention_shows_what_the_card_says(name):
+def test_attention_shows_what_the_card_says(name: str) -> None:
     """The shares that the training script wrote into the card are measured again, roughly."""
     import train_demo_bert as bert
     import train_demo_gpt2 as gpt2
@@ -152,14 +158,14 @@ def test_attention_shows_what_the_card_says(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AUTO)
-def test_script_trains_a_model_that_loads(name, tmp_path):
+def test_script_trains_a_model_that_loads(name: str, tmp_path: Path) -> None:
     if name == "bert":
         pytest.importorskip("vaderSentiment")
     command = [
         sys.executable,
-        EXAMPLES / f"train_demo_{name}.py",
+        str(EXAMPLES / f"train_demo_{name}.py"),
         "--out",
-        tmp_path,
+        str(tmp_path),
         "--steps",
         "3",
         "--examples",

@@ -226,7 +226,12 @@ def test_a_library_that_is_missing_is_named(tmp_path: Path, capsys: Any, monkeyp
 def test_memory_that_will_not_suffice_is_said_before_anything_is_loaded(
     options: list[str], weights: str, size: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    big = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
+    big: dict[str, Any] = {
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+    }
     big |= {"num_key_value_heads": 8, "vocab_size": 128256, "model_type": "llama", "dtype": "bfloat16"}
     (tmp_path / "70b.json").write_text(json.dumps(big))
     monkeypatch.setattr(memory, "free_memory", lambda device: 23 << 30 if "billion" in weights else 1 << 20)

@@ -19,7 +19,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 
 def positions(trace: Trace, text: str) -> list[int]:
-    return np.flatnonzero(matching_steps(trace, parse_breakpoint(text))).tolist()
+    return [int(at) for at in np.flatnonzero(matching_steps(trace, parse_breakpoint(text)))]
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,9 @@ def test_what_was_made_between_two_calls_belongs_to_the_call_around(tmp_path: Pa
 def test_nothing_is_known_of_what_has_no_statistics(tmp_path: Path) -> None:
     run = Run(tmp_path)
     step = run.call(0, "", None, None, "Net")
+    unknown: dict[str, Any] = dict.fromkeys((*schema.STATISTICS, "tensor", "shape", "numel"))
     for name in ("x", "y"):
-        run.tensor(step, schema.OUTPUT, name, **dict.fromkeys((*schema.STATISTICS, "tensor", "shape", "numel")))
+        run.tensor(step, schema.OUTPUT, name, **unknown)
     found = origins(run.done())
     assert (found.found, found.innocent) == ((), 0)
     assert origins(Run(tmp_path).done()).to_dict() == {"version": 1, "found": False, "origins": [], "innocent": 0}
@@ -93,8 +94,9 @@ def test_nothing_is_known_of_what_has_no_statistics(tmp_path: Path) -> None:
 
 def test_rows_whose_numbers_are_missing_still_have_their_nan(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    step = run.step(0, name="m", type=None, file=None)
-    unknown = dict.fromkeys(("tensor", "inf", "min", "max", "l2", "shape", "dtype"))
+    nameless: dict[str, Any] = {"type": None, "file": None}
+    step = run.step(0, name="m", **nameless)
+    unknown: dict[str, Any] = dict.fromkeys(("tensor", "inf", "min", "max", "l2", "shape", "dtype"))
     run.tensor(step, schema.OUTPUT, "", **unknown | {"nan": 4})
     (one,) = origins(run.done()).found
     assert (one.name, one.type, one.count, one.where.row) == ("m", "", 4, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -80,5 +81,6 @@ def test_each_has_its_reverse(layers: int, forwards: int) -> None:
 @pytest.mark.parametrize("name", ["next_same", "back_same", "next_layer", "back_layer", "next_token", "back_token"])
 def test_a_step_of_which_nothing_is_known_stays(tmp_path: Path, name: str) -> None:
     builder = Builder(tmp_path / "null.tftrace")
-    builder.step(0, **dict.fromkeys(("kind", "name", "type", "forward")))
+    nothing: dict[str, Any] = dict.fromkeys(("kind", "name", "type", "forward"))
+    builder.step(0, **nothing)
     assert getattr(siblings, name)(builder.done(), 0) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ class Model(nn.Module):
         super().__init__()
         self.first, self.norm, self.last, self.drop = nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8), nn.Dropout(0.1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.drop(self.last(self.norm(self.first(x))))
 
 
@@ -41,7 +42,8 @@ def test_what_differs_stands_first_with_its_step(broken: Path, capsys: pytest.Ca
     wrong, *others = summaries(trace)
     assert (wrong.equation, wrong.holds, wrong.differs, wrong.unchecked) == ("linear", 1, 1, 0)
     assert wrong.first is not None and trace[wrong.first].name == "last" and wrong.worst == wrong.first
-    assert wrong.share is not None and wrong.share > 1 and wrong.residual == pytest.approx(wrong.share * wrong.bound)
+    assert wrong.share is not None and wrong.bound is not None
+    assert wrong.share > 1 and wrong.residual == pytest.approx(wrong.share * wrong.bound)
     assert {(s.equation, s.holds, s.differs, s.unchecked) for s in others} == {
         ("layer-norm", 1, 0, 0), ("dropout", 0, 0, 1)
     }  # fmt: skip

@@ -50,6 +50,7 @@ def test_a_recipe_in_a_forged_trace_is_only_shown(family: Any) -> None:
     with tftrace.record(model, level="modules", check=True) as trace:
         model(**inputs)
     step = next(r["step"] for r in trace.checks.to_pylist() if r["equation"] == "linear")
+    forged: dict[str, Any]
     for forged in ({"formula": "(" * 5000}, {"bind": "x"}, {"bind": [[]]}, {"dims": {"x": "(" * 900}}, {"cite": None}):
         trace.meta["equations"]["linear"] = dict(trace.meta["equations"]["linear"]) | forged
         assert bindings_of(trace, step, "linear").dims == {}

@@ -6,6 +6,7 @@ import math
 import re
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, NamedTuple
 
@@ -126,13 +127,13 @@ class Run:
                 return Named(at.dims + known.tensors[table].dims[1:], known.tensors[table].t.to(dtype)[at.t.long()])
             case Operation("@", left, right):
                 a, b = self.node(left), self.node(right)
-                inner = a.dims[-1]
-                rest = tuple(dict.fromkeys(d for x in (a, b) for d in x.dims if d != inner))
-                a, b = self.spread(a, (*rest, inner)), self.spread(b, (*rest, inner))
+                last = a.dims[-1]
+                rest = tuple(dict.fromkeys(d for x in (a, b) for d in x.dims if d != last))
+                a, b = self.spread(a, (*rest, last)), self.spread(b, (*rest, last))
                 return Named(rest, product(a.t, b.t))
             case Operation(operator, left, right):
                 names, (x, y) = self.align(self.node(left), self.node(right))
-                with_operator = {
+                with_operator: dict[str, Callable[..., torch.Tensor]] = {
                     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "**": torch.pow,
                     "<": torch.lt, ">": torch.gt, "<=": torch.le, ">=": torch.ge, "==": torch.eq,
                 }  # fmt: skip
@@ -145,18 +146,18 @@ class Run:
                 return Named((query, key), torch.zeros(rows, columns, dtype=dtype).masked_fill(late, -math.inf))
             case Apply(function, (first, *rest)) if function in REDUCTIONS:
                 names, t = self.node(first)
-                axes = [names.index(r.id) for r in rest] or [len(names) - 1]  # type: ignore[union-attr]
+                axes = [names.index(n) for n in named(rest)] or [len(names) - 1]
                 if function == "softmax":
                     return Named(names, t.softmax(axes[0]))
-                left = tuple(n for at, n in enumerate(names) if at not in axes)
+                kept = tuple(n for at, n in enumerate(names) if at not in axes)
                 if function == "var":
-                    return Named(left, t.var(axes, correction=0))
-                return Named(left, getattr(t, function)(axes))
+                    return Named(kept, t.var(axes, correction=0))
+                return Named(kept, getattr(t, function)(axes))
             case Apply("dot", (a, b, *over)):
-                inner = [n.id for n in over]  # type: ignore[union-attr]
+                summed = named(over)
                 p, q = self.node(a), self.node(b)
-                rest = tuple(dict.fromkeys(d for x in (p, q) for d in x.dims if d not in inner))
-                p, q = (self.spread(x, (*rest, *inner)) for x in (p, q))
+                rest = tuple(dict.fromkeys(d for x in (p, q) for d in x.dims if d not in summed))
+                p, q = (self.spread(x, (*rest, *summed)) for x in (p, q))
                 shape = torch.broadcast_shapes(p.t.shape, q.t.shape)
                 return Named(rest, product(*(x.t.expand(shape).flatten(len(rest)) for x in (p, q))))
             case Apply("window" | "unwindow" | "rename", (Name(name), *rest)):
@@ -179,12 +180,12 @@ class Run:
                 best = t.topk(known.sizes[count], names.index(dim)).values
                 return Named(tuple(count if n == dim else n for n in names), best)
             case Apply("gather", (x, Name(dim), index)):
-                (names, t), (own, at) = self.node(x), self.node(index)
+                (names, t), (own, picked) = self.node(x), self.node(index)
                 shared = tuple(n for n in own if n in names and n != dim)
                 rest = tuple(n for n in names if n not in (*shared, dim))
                 extra = tuple(n for n in own if n not in shared)
                 t = t.permute([names.index(n) for n in (*shared, *rest, dim)])
-                wide = at.permute([own.index(n) for n in (*shared, *extra)])
+                wide = picked.permute([own.index(n) for n in (*shared, *extra)])
                 flat = wide.reshape(*wide.shape[: len(shared)], *(1,) * len(rest), -1).expand(*t.shape[:-1], -1)
                 found = t.gather(-1, flat.long()).reshape(*t.shape[:-1], *wide.shape[len(shared) :])
                 return Named((*shared, *rest, *extra), found)
@@ -205,8 +206,8 @@ class Run:
             case Apply("rotate_half" | "rotate_pairs" as function, (x,)):
                 names, t = self.node(x)
                 if function == "rotate_half":
-                    a, b = t.chunk(2, -1)
-                    return Named(names, torch.cat([-b, a], -1))
+                    front, back = t.chunk(2, -1)
+                    return Named(names, torch.cat([-back, front], -1))
                 return Named(names, torch.stack([-t[..., 1::2], t[..., ::2]], -1).flatten(-2))
             case Apply("roll" | "shift" as function, (x, Name(dim), by)):
                 (names, t), n = self.node(x), int(self.node(by).t)
@@ -246,6 +247,11 @@ class Run:
             if d not in x.dims:
                 t = t.unsqueeze(axis)
         return Named(names, t)
+
+
+def named(nodes: Iterable[Node]) -> list[str]:
+    """The dimensions that the arguments of a function name."""
+    return [node.id for node in nodes if isinstance(node, Name)]
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

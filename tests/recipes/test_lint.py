@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tftrace.cli import main
-from tftrace.recipes.format.library import folder, read, tomllib
+from tftrace.recipes.format.library import folder, read
 from tftrace.recipes.format.lint import lint
 from tftrace.recipes.format.recipe import RecipeError
 from tftrace.recipes.format.toml_positions import places
+
+from ..support.toml import tomllib
 
 WRONG = '''\
 [[equation]]

@@ -44,19 +44,21 @@ class Layer(nn.Module):
         self.up_proj, self.gate_proj, self.down_proj = nn.Linear(8, 12), nn.Linear(8, 12), nn.Linear(12, 8)
         self.factor = 1.0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         gate = torch.nn.functional.silu(self.gate_proj(x)) * self.factor
         return x + self.down_proj(gate * self.up_proj(x))
 
 
 class Stack(nn.Module):
+    layers: Any  # a list of layers
+
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(config, n) for n in range(3))
         self.drop = nn.Identity()
         self.skipped = False
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = self.drop(x)
         for layer in self.layers:
             x = layer(x) if not self.skipped else layer(x * 1.001)
@@ -206,7 +208,7 @@ class Passing(nn.Module):
         super().__init__()
         self.first, self.second, self.slip = nn.Linear(8, 8), nn.Linear(8, 8), slip
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = self.first(x)
         if self.slip:
             x = x + self.slip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def added(terms: Array, first: Array | float = 0.0) -> Array:
     return np.cumsum(np.concatenate([begin, terms.astype(np.float32)], -1), -1, dtype=np.float32)[..., -1]
 
 
-KINDS = {
+KINDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
     "normal": lambda draw, shape: draw.normal(size=shape),
     "positive": lambda draw, shape: np.abs(draw.normal(size=shape)),
     "all the same": lambda draw, shape: np.broadcast_to(draw.uniform(0.5, 2, (shape[0], 1)), shape),
@@ -34,7 +35,7 @@ KINDS = {
     "some very large": lambda draw, shape: draw.normal(size=shape) ** 5,
     "alternating": lambda draw, shape: np.resize([1.0, -1.0], shape) * draw.uniform(0.5, 2, (shape[0], 1)),
 }
-ORDERS = {
+ORDERS: dict[str, Callable[[Array], Array]] = {
     "as they are": lambda p: p,
     "small to large": lambda p: np.take_along_axis(p, np.abs(p).argsort(-1), -1),
     "large to small": lambda p: np.take_along_axis(p, (-np.abs(p)).argsort(-1), -1),

@@ -73,7 +73,9 @@ def case(
         of = [m.id for m in walk(index) if isinstance(m, Name)]
         of += [m.id for short in of if short in shorts for m in walk(shorts[short]) if isinstance(m, Name)]
         rows |= {name: 4 for name in of if name in shapes and name not in rows}
-    rows |= {n.arguments[2].id: sizes[n.arguments[1].id] for n in gathers if isinstance(n.arguments[2], Name)}  # type: ignore[union-attr]
+    for _, dim, index in (n.arguments for n in gathers):
+        if isinstance(dim, Name) and isinstance(index, Name):
+            rows[index.id] = sizes[dim.id]
     masks = {
         n.arguments[0].id for _, body in formula.statements for n in walk(body)
         if isinstance(n, Apply) and n.function in ("mask", "hide") and isinstance(n.arguments[0], Name)
@@ -83,7 +85,8 @@ def case(
     others = formula.names - set(shapes) - set(known) - {n for p in patterns.values() for a in p.axes for n in a.names}
     known |= dict.fromkeys(seen - set(sizes) - {"*0"}, 2.0)
     words = dict.fromkeys(_of_kind(formula, "w"), "silu")
-    numbers: dict[str, float | str] = known | dict.fromkeys(others - {symbol for symbol, _ in formula.statements}, 0.7)
+    numbers: dict[str, float | str] = {**known}
+    numbers |= dict.fromkeys(others - {symbol for symbol, _ in formula.statements}, 0.7)
     # A size that only a number tells, such as H in (H D), is what was drawn.
     numbers |= {name: float(size) for name, size in sizes.items()}
     numbers |= words
@@ -91,12 +94,12 @@ def case(
     seed = torch.Generator().manual_seed(draw.randrange(2**31))
     tensors = {}
     for symbol, layout in made.layouts.items():
-        shape = shapes[symbol]
-        t = (torch.randn(shape, generator=seed, dtype=torch.float64) * scale).to(dtype)
+        whole = shapes[symbol]
+        t = (torch.randn(whole, generator=seed, dtype=torch.float64) * scale).to(dtype)
         if symbol in rows:
-            t = torch.randint(0, rows[symbol], shape, generator=seed)
+            t = torch.randint(0, rows[symbol], whole, generator=seed)
         elif symbol in masks:
-            t = torch.randint(0, 3, shape, generator=seed) > 0
+            t = torch.randint(0, 3, whole, generator=seed) > 0
             t[..., 0] = "hide(" not in formula.source
         tensors[symbol] = Named(layout.names, t.reshape([made.sizes[n] for n in layout.names]))
     return made, Known(tensors, dict(made.sizes), {n: v for n, v in numbers.items() if isinstance(v, float)})

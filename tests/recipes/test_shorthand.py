@@ -13,9 +13,11 @@ from torch import nn
 
 import tftrace
 from tftrace.cli import main
-from tftrace.recipes.format.library import entries, folder, load, read, shipped, tomllib
+from tftrace.recipes.format.library import entries, folder, load, read, shipped
 from tftrace.recipes.format.lint import lint
 from tftrace.recipes.format.recipe import KINDS, RecipeError
+
+from ..support.toml import tomllib
 
 SHORT = """
 [lists]

@@ -76,7 +76,7 @@ def outcome(change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Outcome | s
     x, f, g = torch.randn(5, 96), torch.randn(5, 96), torch.randn(96)
     out = change(nn.functional.layer_norm(x + f, (96,)) * g)
     tensors = {"x": x, "f": f, "g": g, "out": out}
-    form = fitted(NORM["formula"])  # type: ignore[arg-type]
+    form = fitted(str(NORM["formula"]))
     reading = Reading(form, {"e": 1e-5}, dict.fromkeys(tensors, torch.float32))
     units = reading.units(tensors, False)
     columns = [part[None] for part in reading.draw(tensors, 7, units)]

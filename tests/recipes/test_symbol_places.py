@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tftrace.recipes.format.library import library
+from tftrace.recipes.format.recipe import Equation
 from tftrace.recipes.typeset import mathtext, symbol_places
 from tftrace.recipes.typeset.tex_names import spans
 
@@ -42,10 +43,10 @@ def test_how_papers_write_symbols(tex: str, symbols: str, written: dict[str, str
 
 
 @pytest.mark.parametrize("equation", library().equations.values(), ids=lambda e: e.id)
-def test_every_sign_of_a_recipe_is_in_its_tex(equation: object) -> None:
-    data = equation.data  # type: ignore[attr-defined]
+def test_every_sign_of_a_recipe_is_in_its_tex(equation: Equation) -> None:
+    data = equation.data
     for symbol, sign in data.get("signs", {}).items():
         assert spans(data["tex"], sign), f"{symbol} is said to be written {sign}"
-        sizes = {name for pattern in equation.dims.values() for axis in pattern.axes for name in axis.names}  # type: ignore[attr-defined]
-        bound = {name for bind in equation.binds for name in bind.symbols}  # type: ignore[attr-defined]
-        assert symbol in equation.formula.symbols | sizes | bound  # type: ignore[attr-defined]
+        sizes = {name for pattern in equation.dims.values() for axis in pattern.axes for name in axis.names}
+        bound = {name for bind in equation.binds for name in bind.symbols}
+        assert symbol in equation.formula.symbols | sizes | bound

@@ -118,9 +118,9 @@ def answers(model: nn.Module, given: Any, train: bool) -> list[torch.Tensor]:
     return found
 
 
-def part(tensor: Any) -> torch.Tensor:
+def part(tensor: Any) -> Any:
     """What this process holds of a tensor."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[no-any-return]
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def main(way: str, folder: Path) -> None:

@@ -74,7 +74,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def ours(trace: Trace) -> list[dict[str, Any]]:
-    found = trace.steps.to_pylist()
+    found: list[dict[str, Any]] = trace.steps.to_pylist()
     for at, row in enumerate(found):
         for name in ("tensors", "checks"):
             first, end = trace.bounds(name)[at : at + 2]

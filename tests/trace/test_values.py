@@ -27,7 +27,7 @@ class Net(nn.Module):
         super().__init__()
         self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         hidden = self.first(x)
         return self.last(hidden.relu())
 
@@ -164,7 +164,7 @@ def test_what_is_changed_afterwards_is_kept_as_it_was() -> None:
             super().__init__()
             self.part = nn.Linear(3, 3)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> Any:
             hidden = self.part(x)
             hidden.add_(1)
             return hidden
@@ -343,11 +343,12 @@ def test_a_shape_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
     huge = (1 << 40, 1 << 40)
     with pytest.raises(TraceError, match="cannot be read as values"):
         read_value(forged(tmp_path, entry(shape=list(huge))), f"{NAME}#7", huge)
-    for at, (shape, offsets) in enumerate([(huge, [0, 0]), ((-2, -2), [0, 16]), ((0, -1), [0, 0]), ((None,), [0, 16])]):
+    wrong: list[tuple[Any, list[int]]] = [(huge, [0, 0]), ((-2, -2), [0, 16]), ((0, -1), [0, 0]), ((None,), [0, 16])]
+    for at, (shape, offsets) in enumerate(wrong):
         (tmp_path / str(at)).mkdir()
         header = entry(shape=list(shape), data_offsets=offsets)
         with pytest.raises(TraceError, match="cannot be read as values"):
-            read_value(forged(tmp_path / str(at), header), f"{NAME}#7", shape)  # type: ignore[arg-type]
+            read_value(forged(tmp_path / str(at), header), f"{NAME}#7", shape)
 
 
 def test_a_file_cut_at_any_length_is_refused(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
 
 from tftrace import Trace
@@ -35,17 +37,17 @@ def play(trace: Trace, script: Script, size: tuple[int, int] = (160, 48)) -> Non
     asyncio.run(run())
 
 
-async def settle(pilot: Pilot[None]) -> None:
+async def settle(pilot: Pilot[Any]) -> None:
     for _ in range(3):
         await pilot.pause()
 
 
-async def press(pilot: Pilot[None], *keys: str) -> None:
+async def press(pilot: Pilot[Any], *keys: str) -> None:
     await pilot.press(*keys)
     await settle(pilot)
 
 
-def screen(app: TraceApp) -> str:
+def screen(app: App[Any]) -> str:
     """Every row of the screen as text."""
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from base64 import b64decode
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def test_a_terminal_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch, named:
         def isatty(self) -> bool:
             return True
 
-    for name in [name for name in pictures.os.environ if name.startswith(("T", "NO_COLOR", "KONSOLE", "WT_", "STY"))]:
+    for name in [name for name in os.environ if name.startswith(("T", "NO_COLOR", "KONSOLE", "WT_", "STY"))]:
         monkeypatch.delenv(name)
     for name, value in named.items():
         monkeypatch.setenv(name, value)

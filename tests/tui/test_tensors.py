@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
@@ -20,7 +21,7 @@ def find(trace: Trace, kind: str) -> int:
     return next(step.position for step in trace if step.type.endswith(kind))
 
 
-async def ready(app: TraceApp, pilot: Pilot[None]) -> None:
+async def ready(app: TraceApp, pilot: Pilot[Any]) -> None:
     """What is read off the screen's thread has arrived."""
     await pilot.pause(0.15)
     await app.workers.wait_for_complete()
@@ -105,7 +106,7 @@ def test_the_head_that_looks_at_the_negation_is_found(film: Trace) -> None:
         assert "Attention ─ layer 1" in shown and "▸head 1" in shown
         await press(pilot, "enter")
         step = film[app.position]  # the line that the scores come from
-        assert "scaled_dot_product_attention(" in film.source(step.file)[step.line - 1] and ".layer.1." in step.name
+        assert "scaled_dot_product_attention(" in step.source[0] and ".layer.1." in step.name
         await press(pilot, "backspace")
         assert app.position == 0
 
@@ -165,7 +166,7 @@ def test_attention_is_taken_apart_in_five_steps(film: Trace) -> None:
         assert "fused: one kernel takes all these steps" in shown
         assert "scores  rebuilt" in shown and "1×4×8×8" in shown
         await press(pilot, "enter")
-        assert "scaled_dot_product_attention(" in str(film.source(film[app.position].file)[film[app.position].line - 1])
+        assert "scaled_dot_product_attention(" in film[app.position].source[0]
         assert "▶▾ 2 score" in screen(app)
         await press(pilot, "i")
         assert "▾ 3 scale and mask" in screen(app)
@@ -205,7 +206,7 @@ def test_a_cell_is_explained_by_the_terms_of_its_equation(film: Trace) -> None:
         assert "P 0.95" in first and "value[0,0,3,0] modeling_bert.py:" in first
         assert "from the recorded number" in shown
         await press(pilot, "enter")  # to the line that made the value
-        assert "self.value(" in str(film.source(film[app.position].file)[film[app.position].line - 1])
+        assert "self.value(" in film[app.position].source[0]
 
     play(film, script)
 

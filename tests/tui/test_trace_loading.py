@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from ..support.builders import Builder, attention_trace
 from .test_app import press, screen, settle
 
 
-async def until(pilot: Pilot[None], true: object) -> None:
+async def until(pilot: Pilot[Any], true: Callable[[], object]) -> None:
     for _ in range(200):
         await pilot.pause(0.05)
-        if true():  # type: ignore[operator]
+        if true():
             return
     raise AssertionError("it did not happen")
 
@@ -84,8 +85,12 @@ def test_a_damaged_rest_ends_with_a_sentence(tmp_path: Path, monkeypatch: pytest
 
 def test_a_recording_is_followed(tmp_path: Path) -> None:
     builder = Builder(tmp_path / "live.tftrace", complete=False)
-    add = lambda n: builder.step(int(n > 0), name=f"part{n}" if n else "", type="Live")  # noqa: E731
-    add(0), add(1), add(2)
+
+    def add(n: int) -> None:
+        builder.step(int(n > 0), name=f"part{n}" if n else "", type="Live")
+
+    for n in range(3):
+        add(n)
     builder.writer.flush()
 
     async def run() -> None:
@@ -95,7 +100,8 @@ def test_a_recording_is_followed(tmp_path: Path) -> None:
             assert "following" in screen(app)
             await press(pilot, "slash", *"part", "enter", "k", "b")
             assert app.position == 0
-            add(3), add(4)
+            add(3)
+            add(4)
             builder.writer.flush()
             await until(pilot, lambda: len(app.trace) == 5)
             await settle(pilot)
@@ -188,9 +194,10 @@ def test_the_command_opens_at_a_breakpoint(tmp_path: Path, monkeypatch: pytest.M
     assert (opened[1]["start"], str(opened[1]["breakpoints"][0])) == (26, "* when verdict = differs")
     view(trace.path, step=7)
     assert opened[2]["start"] == 7
+    given: dict[str, Any]
     for given, sentence in (({"step": 99}, "There is no step 99"), ({"when": "nam > 0"}, "did you mean")):
         with pytest.raises(TraceError, match=sentence):
-            view(trace.path, **given)  # type: ignore[arg-type]
+            view(trace.path, **given)
 
 
 def test_the_browser_gets_only_our_own_pages() -> None:

@@ -1,4 +1,4 @@
-"""A recorded trace, read back without torch: its steps as a tree, and what belongs to each of them.
+"""A recorded trace, read back without torch: the tree of its steps, and the tensors and verdicts of each step.
 
 Everything that shows, steps through, exports or compares a run starts from `load(path)`."""
 
@@ -29,24 +29,26 @@ _BLOCK_ROWS, _BLOCKS_KEPT = 256, 64  # rows decoded at once, and how many such b
 
 
 class Trace(Columns):
-    """A recorded run. `trace[i]` is the i-th step; `steps`, `tensors` and `checks` are Arrow tables.
+    """A recorded run, read from its folder; `api.Trace`, which users see, adds conveniences.
 
-    A trace is a folder (see docs of `tftrace.trace.schema` for the columns). It can be opened while it is
-    being written; `reload()` reads what has come since. With `head` it has only the first forward passes, as
-    far as they are read in a blink, and `whole` says whether those are all.
+    `trace[i]` is the i-th step, and `steps`, `tensors` and `checks` are Arrow tables with the columns of
+    `tftrace.trace.schema`. A trace can be opened while it is being written; `reload()` reads what has been added since.
     """
 
-    step_type: ClassVar[type[Step]]  # what its steps are made as
+    step_type: ClassVar[type[Step]]  # the class of its steps
 
     def __repr__(self) -> str:
         return f"<Trace {str(self.path)!r}: {len(self)} steps>"
 
     def reload(self) -> None:
-        """Forget what was read, so that the next look sees what the recording has written since."""
+        """Forget everything that was read, so that whatever has been written since is seen from now on."""
         self.become(type(self)(self.path))
 
     def become(self, other: Trace) -> None:
-        """Have what another reading of the same folder has, at once: a thread reads, and whoever holds this goes on."""
+        """Take over, in one move, everything that another object has read from the same folder.
+
+        A thread can so read the trace anew, while this object, which others hold, stays usable.
+        """
         for kind in type(self).__mro__:
             for name, value in vars(kind).items():
                 if isinstance(value, cached_property):
@@ -70,11 +72,23 @@ class Trace(Columns):
     def __iter__(self) -> Iterator[Step]:
         return (self[i] for i in range(len(self)))
 
-    def find(self, pattern: str, *, kind: str | None = None, forward: int | None = None) -> list[Step]:
-        """The steps whose name fits a glob pattern, in order: `trace.find("encoder.layer.*.attention.self")`.
+    def find(self, pattern: str, *, kind: str | None = None, forward: int | None = None) -> Sequence[Step]:
+        """Find steps by name.
 
-        `kind`: `"module"`, `"function"`, `"line"` or `"op"`; if it is not said, calls of modules and functions.
-        `forward`: only of that forward pass, from 0."""
+        Args:
+            pattern: A glob pattern for the whole name.
+            kind: `"module"`, `"function"`, `"line"` or `"op"`; by default calls of modules and functions.
+            forward: The number of the only forward pass to search, from 0; by default all are searched.
+
+        Returns:
+            The steps, in order.
+
+        Raises:
+            TraceError: There is no such kind.
+
+        Example:
+            `trace.find("encoder.layer.*.attention.self")`
+        """
         if kind is not None and kind not in schema.KINDS:
             raise TraceError(f"There are no steps of kind {kind!r}: choose one of {', '.join(schema.KINDS)}.")
         codes, names = self.words("name")
@@ -87,7 +101,7 @@ class Trace(Columns):
         return [self[at] for at in np.flatnonzero(fits).tolist()]
 
     def derived(self, make: Callable[[Trace], T]) -> T:
-        """What `make` works out from the tables, worked out once until the next `reload`."""
+        """Return `make(self)`, which is computed only once until the next `reload`."""
         if make not in self._derived:
             self._derived[make] = make(self)
         found: T = self._derived[make]
@@ -100,7 +114,7 @@ class Trace(Columns):
     # -- what belongs to a step -------------------------------------------------------------------
 
     def tensors_of(self, position: int) -> list[TensorRow]:
-        """The tensors a step saw. A module's parameters are recorded at its first call and shown at each."""
+        """The tensors that a step saw; a module's parameters, recorded at its first call, come with every call."""
         rows = self._rows("tensors", position)
         called = (int(self.column("rank")[position]), self.column("name")[position])
         first = self._first_call.get(called) if self._is_module(position) else None
@@ -109,28 +123,38 @@ class Trace(Columns):
         return rows
 
     def value(self, step: int, name: str, role: str | None = None) -> np.ndarray:
-        """The numbers of a tensor that a step saw, if the recording kept them whole.
+        """Read a tensor that a step saw, if the recording kept it whole.
 
-        Of several tensors of that name the output is meant, else the local, the input, the parameter, unless `role`
-        says which. bfloat16 and eight-bit floats come as float32, which holds them exactly. Raises TraceError if the
-        step has no such tensor or it was not kept, IndexError if there is no such step."""
+        Args:
+            step: The position of the step; negative ones count from the end.
+            name: The name of the tensor in the step; empty for a returned tensor.
+            role: `"output"`, `"local"`, `"input"`, `"parameter"` or `"gradient"`; by default the first of these that
+                has a tensor of this name.
+
+        Returns:
+            The numbers, in the tensor's own shape; bfloat16 and 8-bit floats as float32, which holds them exactly.
+
+        Raises:
+            TraceError: The step saw no such tensor, or it was not kept.
+            IndexError: There is no such step.
+        """
         at = self[step].position
         row = kept_row(self.tensors_of(at), step, name, role, elsewhere=lambda: self._nearest(at, name))
         return read_value(self.path, row.value, row.shape)
 
     def _nearest(self, position: int, name: str) -> int | None:
-        """Of the steps of the same call, that which saw a tensor of this name and stands nearest."""
+        """The nearest step of the same call that saw a tensor of this name."""
         call = self.call_of(position)
         at = self.positions("tensors")[self.column("name", "tensors") == name]
         at = at[(at >= call) & (at < self.ends[call])]
         return int(at[np.abs(at - position).argmin()]) if len(at) else None
 
     def checks_of(self, position: int) -> list[CheckRow]:
-        """The verdicts on a step's equations."""
+        """The verdicts on the equations of a step."""
         return self._rows("checks", position)
 
     def source(self, file: str | None) -> list[str]:
-        """The lines of a source file as they were when they ran; empty if the trace has no copy."""
+        """The lines of a source file as they were when they ran; none if the trace has no copy of the file."""
         name = self.meta["sources"].get(file)
         if file is None or not isinstance(name, str) or Path(name).name != name:
             return []
@@ -169,7 +193,7 @@ class Trace(Columns):
         return rows
 
     def _block(self, table: str, block: int) -> list[Any]:
-        """Rows of a table as objects, decoded a block at a time: neighbours are looked at together."""
+        """A block of rows of a table as objects; neighbours are usually looked at together."""
         found = self._blocks.get((table, block))
         if found is None:
             start = block * _BLOCK_ROWS
@@ -195,7 +219,7 @@ class Trace(Columns):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the forward pass: a row of the steps table that knows its tensors and its place in the tree."""
+    """One step of a forward pass: a row of the steps table that knows its tensors and its place in the tree."""
 
     trace: Trace = field(repr=False, compare=False)
     position: int = field(repr=False)  # row in the trace's tables; the step number where there is one rank
@@ -227,13 +251,13 @@ class Step:
         return None if above is None else self.trace[above]
 
     @property
-    def children(self) -> list[Step]:
+    def children(self) -> Sequence[Step]:
         """The steps entered directly below this one, in order."""
         return [self.trace[i] for i in self.trace.children(self.position)]
 
     @property
     def tensors(self) -> list[TensorRow]:
-        """What the step saw, with statistics; parameters stand with the first call of their module."""
+        """The tensors that the step saw, with their statistics; see `Trace.tensors_of`."""
         return self.trace.tensors_of(self.position)
 
     @property
@@ -243,23 +267,23 @@ class Step:
 
     @property
     def source(self) -> list[str]:
-        """The lines of the expression or statement that the step is, as they were when they ran."""
+        """The source lines of the step's expression or statement, as they were when they ran."""
         if self.line is None or self.line < 1:
             return []
         return self.trace.source(self.file)[self.line - 1 : max(self.line, self.end_line or self.line)]
 
     @property
     def recipe(self) -> dict[str, Any] | None:
-        """The paper's equation of the step (cite, tex, formula, dims, note …), or None; `equation` is its id."""
+        """The recipe of the step's equation (cite, tex, formula, dims, note …), or None; `equation` is its id."""
         return self.trace.equation(self.equation)
 
     def value(self, name: str, role: str | None = None) -> np.ndarray:
-        """The numbers of a tensor that the step saw, if they were kept; see `Trace.value`."""
+        """Read a tensor that the step saw, if it was kept; see `Trace.value`."""
         return self.trace.value(self.position, name, role)
 
     @property
     def call(self) -> Step:
-        """The module or function call this step belongs to: itself, or for a line the call that runs it."""
+        """The module or function call that the step belongs to: itself, or the call that runs the line or op."""
         return self.trace[self.trace.call_of(self.position)]
 
 
@@ -271,7 +295,15 @@ def load(path: str | os.PathLike[str]) -> Trace: ...
 @overload
 def load(path: str | os.PathLike[str], open: Callable[[str | os.PathLike[str]], Opened]) -> Opened: ...
 def load(path: str | os.PathLike[str], open: Callable[[str | os.PathLike[str]], Any] = Trace) -> Any:
-    """Open a trace folder, as a trace of the class `open`. Raises TraceError with a sentence if it is not one."""
+    """Open a trace.
+
+    Args:
+        path: The folder of the trace.
+        open: The class to open it as.
+
+    Raises:
+        TraceError: The folder does not exist, or is not a trace.
+    """
     trace = open(path)
     len(trace)  # a broken table is better named here than at the first key
     return trace
