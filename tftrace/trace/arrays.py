@@ -1,4 +1,6 @@
-"""Arrow's arrays as numpy's, and back, by their buffers: pyarrow's own ways import pandas first, for 0.2 s."""
+"""Converts arrays between Arrow and NumPy through their buffers.
+
+pyarrow's own conversions import pandas first, which takes 0.2 seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ import pyarrow as pa
 
 
 def numpy_of(column: pa.Array | pa.ChunkedArray, missing: int | None = None) -> np.ndarray:
-    """Numbers as `to_numpy` gives them: of integers with nulls, floats with NaN. With `missing` nulls are that."""
+    """Convert a column of numbers to NumPy.
+
+    Args:
+        column: Integers or floats.
+        missing: The number to put in the place of a null. If it is None, integers with nulls become floats with NaN, as
+            in pyarrow's `to_numpy`.
+    """
     chunks: Iterable[pa.Array] = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     kind = np.dtype(str(column.type).replace("double", "float64"))
     parts = [_numbers(chunk, kind, missing) for chunk in chunks if len(chunk)]
@@ -17,7 +25,7 @@ def numpy_of(column: pa.Array | pa.ChunkedArray, missing: int | None = None) -> 
 
 
 def indices(numbers: np.ndarray) -> pa.Array:
-    """Positions as Arrow takes them."""
+    """Convert row positions to an Arrow array, as `take` needs them."""
     whole = np.ascontiguousarray(numbers, np.int64)
     return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
 

@@ -1,4 +1,4 @@
-"""The tables of a trace, read column by column as they are asked for, and the tree that the steps make."""
+"""The tables of a trace, whose columns are read when they are needed, and the tree of its steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ from .reader import Tables, read_meta
 
 
 class Columns:
-    """What a trace folder holds, without an object a row: a million steps are a few arrays."""
+    """The content of a trace folder as arrays; a million steps need no million objects.
+
+    Args:
+        path: The folder of the trace.
+        keep: The temporary folder that the trace lies in; it is deleted together with this object.
+        head: Read only the first forward passes, as far as that takes no noticeable time; `whole` then says whether
+            these are all.
+
+    Raises:
+        TraceError: The folder does not exist, or is not a trace.
+    """
 
     def __init__(
         self,
@@ -29,7 +39,7 @@ class Columns:
         head: bool = False,
     ) -> None:
         self.path = Path(path).expanduser()
-        self._keep = keep  # a trace without a path of its own lives as long as this object
+        self._keep = keep
         if not self.path.is_dir():
             raise TraceError(f"There is no trace at {self.path}: record one with 'tftrace record', or check the path.")
         self.meta = read_meta(self.path)
@@ -38,40 +48,51 @@ class Columns:
 
     @property
     def steps(self) -> pa.Table:
-        """One row a step, in order of entry; columns and units in `tftrace.trace.schema.STEPS`."""
+        """One row for each step, in order of entry; `tftrace.trace.schema.STEPS` gives columns and units."""
         return self._whole("steps")
 
     @property
     def tensors(self) -> pa.Table:
-        """One row a tensor seen by a step; columns and units in `tftrace.trace.schema.TENSORS`."""
+        """One row for each tensor that a step saw; `tftrace.trace.schema.TENSORS` gives columns and units."""
         return self._whole("tensors")
 
     @property
     def checks(self) -> pa.Table:
-        """One row an equation checked on a step; columns in `tftrace.trace.schema.CHECKS`."""
+        """One row for each equation checked on a step; `tftrace.trace.schema.CHECKS` gives columns and units."""
         return self._whole("checks")
 
     @property
     def ranks(self) -> list[int]:
-        """The processes of a distributed run that are in the trace; of any other run 0."""
+        """The ranks of a distributed run that are in the trace; for any other run, 0."""
         return list(self._read().ranks)
 
     @property
     def missing(self) -> list[str]:
-        """What of the run is not in the trace (after a kill, where another tool was in the way, …), one sentence each;
-        empty if nothing is known to be missing."""
+        """What the trace lacks of the run (after a kill, because another tool was in the way, …), one sentence each.
+
+        The list is empty if nothing is known to be missing.
+        """
         return missing.sentences(self.meta, self._read())
 
     @property
     def whole(self) -> bool:
-        """Whether this is all that was written when it was opened."""
+        """Whether all that had been written when the trace was opened is here, rather than only the head."""
         return self._read().whole
 
     def __len__(self) -> int:
         return len(self._read())
 
     def column(self, name: str, table: str = "steps") -> np.ndarray:
-        """A column as a numpy array (text as objects), cached: cheap to index, and no other column is read."""
+        """Return a column; no other column is read, and it is remembered.
+
+        Args:
+            name: The name of the column.
+            table: `"steps"`, `"tensors"` or `"checks"`.
+
+        Returns:
+            A NumPy array with one element for each row; text as objects, with None for null, and integers with nulls as
+            floats with NaN.
+        """
         found = self._columns.get((table, name))
         if found is None:
             if pa.types.is_string(schema.TABLES[table].field(name).type):
@@ -83,51 +104,65 @@ class Columns:
         return found
 
     def words(self, name: str, table: str = "steps") -> tuple[np.ndarray, list[str]]:
-        """A text column as codes into its distinct texts (-1 for null), cached: a million steps name but a few hundred
-        modules."""
+        """Return a text column as codes and texts: a million steps name only a few hundred modules.
+
+        Returns:
+            For each row the index of its text, -1 for null; and the distinct texts.
+        """
         if (table, name) not in self._words:
             self._words[table, name] = self._read().codes(table, name)
         return self._words[table, name]
 
     def part(self, table: str, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows `start` to `stop` of a table (only these columns), as the table has them: of what lies on disk no more
-        is decoded, so that a trace of any size can be gone through in little memory."""
+        """Return rows `start` to `stop` of a table.
+
+        Nothing else is decoded, so that a trace of any size can be gone through in little memory.
+
+        Args:
+            table: `"steps"`, `"tensors"` or `"checks"`.
+            start: The first row.
+            stop: One past the last row.
+            columns: The columns to return; all by default.
+        """
         return self._read().part(table, start, stop, columns)
 
     def bounds(self, table: str) -> np.ndarray:
-        """For each step its first row in `"tensors"` or `"checks"`, and one past the last row: the rows of step `i` are
-        `bounds[i]` to `bounds[i + 1]`."""
+        """Tell which rows of `"tensors"` or `"checks"` belong to which step.
+
+        Returns:
+            An array one longer than the trace: the rows of the step at position i are `bounds[i]` to `bounds[i + 1]`.
+        """
         if table not in self._bounds:
             self._bounds[table] = np.searchsorted(self._read().positions(table), np.arange(len(self) + 1))
         return self._bounds[table]
 
     def positions(self, table: str) -> np.ndarray:
-        """For each row of a table the position of its step."""
+        """The position of the step of each row of a table."""
         return self._read().positions(table)
 
     @property
     def tensor_positions(self) -> np.ndarray:
-        """For each row of the tensors table the position of its step."""
+        """The position of the step of each row of the tensors table."""
         return self.positions("tensors")
 
     @property
     def check_positions(self) -> np.ndarray:
-        """For each row of the checks table the position of its step."""
+        """The position of the step of each row of the checks table."""
         return self.positions("checks")
 
     @property
     def ends(self) -> np.ndarray:
-        """For each step the position after its last descendant."""
+        """For each step, the position after its last descendant."""
         return self._tree[0]
 
     @property
     def parents(self) -> np.ndarray:
-        """For each step the position of its parent, -1 for a root."""
+        """For each step, the position of its parent; -1 for a root."""
         return self._tree[1]
 
     @cached_property
     def _tree(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ends and parents, level by level from the deepest, so that a million steps take a tenth of a second."""
+        """Ends and parents, found level by level from the deepest: a million steps take a tenth of a second."""
         depth = self.column("depth")
         size = len(depth)
         ends, parents = np.full(size, size, dtype=np.int64), np.full(size, -1, dtype=np.int64)
@@ -142,25 +177,25 @@ class Columns:
         return ends, parents
 
     def parent(self, position: int) -> int | None:
-        """Position of the parent, or None for a root."""
+        """The position of the parent of a step, or None for a root."""
         above = int(self.parents[position])
         return None if above < 0 else above
 
     def children(self, position: int) -> list[int]:
-        """Positions of the direct children, in order."""
+        """The positions of the direct children of a step, in order."""
         below = self.parents[position + 1 : int(self.ends[position])]
         found: list[int] = (np.flatnonzero(below == position) + position + 1).tolist()
         return found
 
     def call_of(self, position: int) -> int:
-        """Position of the module or function call that a step belongs to (itself, unless it is a line or an op)."""
+        """The position of the module or function call that a step belongs to: itself, unless it is a line or an op."""
         kinds = self.column("kind")
         while kinds[position] not in schema.CALLS and self.parents[position] >= 0:
             position = int(self.parents[position])
         return position
 
     def equation(self, name: str | None) -> dict[str, Any] | None:
-        """The recipe of an equation as it was when the run was recorded (cite, tex, formula, dims, note …)."""
+        """The recipe with this id as it was when the run was recorded (cite, tex, formula, dims, note …), or None."""
         found = self.meta["equations"].get(name)
         return found if isinstance(found, dict) else None
 

@@ -1,8 +1,8 @@
-"""The messages of an Arrow stream, checked against their file before Arrow itself reads them.
+"""Checks the messages of an Arrow stream against the size of their file, before Arrow itself reads them.
 
-Arrow takes as much memory as a message says that it needs. A trace may be a stranger's or cut off by a kill, so that
-what each record batch says (its rows, where its buffers lie, how large they are once decompressed) is looked at here
-first. The format: https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc"""
+Arrow allocates as much memory as a message claims to need. Since a trace may be a stranger's, or cut off by a kill, the
+claims of each record batch (its rows, where its buffers lie, how large they are once decompressed) are checked first.
+The format: https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc"""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 from ..errors import TraceError
 
 _CONTINUATION = 0xFFFFFFFF
-_SCHEMA, _RECORD_BATCH = 1, 3  # of the union of message headers
-_ROWS_LIMIT = 1 << 20  # rows of a batch; ours have some thousands
+_SCHEMA, _RECORD_BATCH = 1, 3  # the kinds of messages
+_ROWS_LIMIT = 1 << 20  # rows of a batch; ours have a few thousand
 _BATCH_LIMIT = 256 << 20  # bytes of a batch, decompressed
-_RATIO_LIMIT, _FREE = 300, 256 << 20  # the whole, decompressed, may be so many times the file, and so many bytes more
+_RATIO_LIMIT, _FREE = 300, 256 << 20  # all batches, decompressed: at most 300 times the file, and 256 MiB
 _METADATA_LIMIT = 1 << 20
 
 
 class Batch(NamedTuple):
-    """Where a record batch lies in its file, and its first row among all rows of the file."""
+    """A record batch: the bytes where it begins and ends in its file, its first row there, and how many rows it has."""
 
     offset: int
     end: int
@@ -31,16 +31,22 @@ class Batch(NamedTuple):
 
 
 class _Damaged(Exception):
-    """What stands at a place of the file is no message."""
+    """The bytes at a place of the file are not a message."""
 
 
 class _Cut(_Damaged):
-    """What stands there would go on after the end of the file."""
+    """The message would go on after the end of the file."""
 
 
 def start(data: memoryview) -> int | None:
-    """Where the batches of a stream begin, after its schema; None where the file is cut off before. Raises ValueError
-    if it does not begin with a schema: Arrow itself crashes on some other messages in its place."""
+    """Find where the batches of a stream begin: after its schema.
+
+    Returns:
+        The offset in bytes, or None if the file is cut off before.
+
+    Raises:
+        ValueError: The file does not begin with a schema. (Arrow itself crashes on some messages in its place.)
+    """
     try:
         head = _head(data, 0)
         if head is None or head[0].number(1, "<B") != _SCHEMA:
@@ -53,9 +59,19 @@ def start(data: memoryview) -> int | None:
 
 
 def scan(data: memoryview, start: int, file: str) -> tuple[list[Batch], int]:
-    """The whole record batches from `start` on, and where they end: with the stream, or before what is cut or damaged.
+    """Find the whole record batches of a stream.
 
-    Raises TraceError if one asks for more memory than the file can be worth."""
+    Args:
+        data: The file.
+        start: Where its batches begin, in bytes.
+        file: The name of the file, for messages.
+
+    Returns:
+        The batches, and the offset where they end: with the stream, or before a message that is cut off or damaged.
+
+    Raises:
+        TraceError: The batches claim more memory than a file of this size can need.
+    """
     batches: list[Batch] = []
     at, row, total = start, 0, 0
     while True:
@@ -74,7 +90,7 @@ def scan(data: memoryview, start: int, file: str) -> tuple[list[Batch], int]:
 
 
 def _message(data: memoryview, at: int) -> tuple[int, int, int] | None:
-    """Where the record batch that begins at `at` ends, its rows and its bytes once decompressed; None at the end."""
+    """The end, the rows and the decompressed bytes of the record batch at `at`; None at the end of the stream."""
     head = _head(data, at)
     if head is None:
         return None
@@ -105,7 +121,7 @@ def _message(data: memoryview, at: int) -> tuple[int, int, int] | None:
 
 
 def _head(data: memoryview, at: int) -> tuple[_Table, int] | None:
-    """What the message at `at` says of itself, and where its body begins; None at the end of the stream."""
+    """The header of the message at `at`, and where its body begins; None at the end of the stream."""
     if len(data) < at + 8:
         raise _Cut
     continuation, size = struct.unpack_from("<II", data, at)
@@ -117,7 +133,7 @@ def _head(data: memoryview, at: int) -> tuple[_Table, int] | None:
 
 
 class _Table:
-    """A table of a flatbuffer: its fields are found through its vtable."""
+    """A table of a flatbuffer, whose vtable tells where its fields are."""
 
     def __init__(self, data: memoryview, at: int | None = None) -> None:
         self.data = data
@@ -128,7 +144,7 @@ class _Table:
         self._size = struct.unpack_from("<H", data, self._vtable)[0]
 
     def place(self, field: int) -> int | None:
-        """Where a field's value stands; None if it has its default."""
+        """The offset of the value of a field; None if the field has its default."""
         slot = 4 + 2 * field
         if slot + 2 > self._size:
             return None
@@ -146,7 +162,7 @@ class _Table:
         return _Table(self.data, at + struct.unpack_from("<I", self.data, at)[0])
 
     def pairs(self, field: int) -> np.ndarray:
-        """A vector of structs of two int64 each, one a row."""
+        """A vector of pairs of int64, as an array of shape (n, 2)."""
         at = self.place(field)
         if at is None:
             return np.zeros((0, 2), np.int64)

@@ -1,4 +1,4 @@
-"""What of a run is not in its trace, one sentence each: what a kill or a full disk took, what was not seen."""
+"""What a trace lacks of its run, one sentence each: lost in a kill or to a full disk, or never seen."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 from .reader import Tables
 
-_NAMED = 4  # things named in a sentence
+_NAMED = 4  # how many things a sentence names
 
 
 def is_going_on(meta: Mapping[str, Any]) -> bool:
-    """Whether more may yet come, as far as the trace tells."""
+    """Whether, as far as the trace tells, it is still being recorded."""
     return not meta.get("complete", True) and not isinstance(meta.get("failure"), str)
 
 
 def sentences(meta: Mapping[str, Any], tables: Tables) -> list[str]:
-    """All that is known to be missing; the texts in them are the trace's own, not yet made safe to show."""
+    """List all that is known to be missing.
+
+    The sentences quote texts of the trace, which are not yet made safe to show."""
     found = []
     failure = meta.get("failure")
     if isinstance(failure, str):
@@ -36,7 +38,7 @@ def sentences(meta: Mapping[str, Any], tables: Tables) -> list[str]:
 
 
 def _ranks(world: Any, tables: Tables) -> list[str]:
-    """Of a distributed run, what the ranks that recorded nothing are."""
+    """Name the ranks of a distributed run that recorded nothing."""
     there = list(tables.ranks)
     if type(world) is not int or not len(there) < world:
         return []
@@ -49,5 +51,5 @@ def _named(names: list[str]) -> str:
 
 
 def _texts(found: object) -> list[str]:
-    """Those of a list that are texts; a stranger's trace may hold anything there."""
+    """The strings in a list; a stranger's trace may hold anything there."""
     return [said for said in found if isinstance(said, str) and said] if isinstance(found, list) else []

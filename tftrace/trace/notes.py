@@ -1,6 +1,6 @@
-"""Notes on steps: what a reader found, kept in the trace as `notes.json` beside the tables.
+"""Notes that readers put on steps, kept in the trace as `notes.json`.
 
-A note belongs to a step's rank and number, which stay the same whatever else is recorded or merged into the trace."""
+A note belongs to the rank and number of a step, which stay the same whatever is recorded or merged later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST = 20_000  # characters of a note
 
 
 def read(trace: Trace) -> dict[int, str]:
-    """The notes by the position of their step, in order. A damaged file of notes gives a warning and no notes."""
+    """Return the notes by the position of their step, in order; if their file is damaged, warn and return none."""
     try:
         entries = _entries(trace)
     except TraceError as error:
@@ -37,9 +37,16 @@ def read(trace: Trace) -> dict[int, str]:
 
 
 def write(trace: Trace, position: int, text: str) -> None:
-    """Put a note on the step at `position`, in place of the one it has; an empty text takes it away.
+    """Put a note on a step, in place of the note that it has.
 
-    Raises TraceError for a step that is not there, a note that is too long, or a trace that cannot be written to."""
+    Args:
+        trace: The trace.
+        position: The position of the step.
+        text: The note; an empty text removes the old one.
+
+    Raises:
+        TraceError: There is no such step, the note is too long, or the trace cannot be written to.
+    """
     if not 0 <= position < len(trace):
         has = f"its steps are 0 to {len(trace) - 1}" if len(trace) else "it has no steps"
         raise TraceError(f"There is no step {position} in {trace.path}: {has}.")
@@ -58,7 +65,7 @@ def write(trace: Trace, position: int, text: str) -> None:
 
 
 def _entries(trace: Trace) -> list[dict[str, Any]]:
-    """What the file holds, as far as it is notes; the file may be a stranger's."""
+    """Everything in the file that is a note; the file may be a stranger's."""
     file = trace.path / _FILE
     try:
         data = json.loads(read_bytes(trace.path, _FILE, limit=_LIMIT))

@@ -1,7 +1,7 @@
-"""Reads the files of a trace folder, which may be cut off by a kill, or a stranger's: what is read is checked.
+"""Reads the files of a trace folder. They may be cut off by a kill, or a stranger's, so everything is checked.
 
-The rows of all ranks are one table, in the order in which steps were entered. Nothing is decoded before it is asked
-for: opening a trace reads who is whose parent, and no more."""
+The rows of all ranks form one table, in the order in which steps were entered. Nothing is decoded before it is needed:
+opening a trace reads only which step is the parent of which."""
 
 from __future__ import annotations
 
@@ -22,19 +22,24 @@ from .disk.folder import META
 from .disk.safe_files import read_bytes
 from .stream import Stream
 
-_MERGED, _LISTED = ("sources", "equations"), ("lost", "unseen", "pruned")  # dicts and lists of meta.json
+_MERGED, _LISTED = ("sources", "equations"), ("lost", "unseen", "pruned")  # dicts and lists in meta.json
 _META_LIMIT = 64 << 20  # bytes; a meta.json beyond this is not one of ours
 _RANK = re.compile(r"rank-\d{5,9}", re.ASCII)
 _ROWS_AT_ONCE = 65536
-_HEAD_ROWS = 4096  # of each table, where only the beginning is wanted
+_HEAD_ROWS = 4096  # of each table, if only the head is wanted
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The description of a trace, with the parts that readers rely on in place. Where several processes wrote to it,
-    each has described its own part, and what they say is put together."""
+    """Read the meta.json of a trace, with every entry that readers rely on filled in.
+
+    If several processes wrote the trace, each described its own part; these descriptions are merged.
+
+    Raises:
+        TraceError: The folder is not a trace that this version can read.
+    """
     meta = _described(folder)
     parts = [_described(folder, path.name) for path in _rank_folders(folder) if os.path.lexists(path / META)]
-    for part in reversed(parts):  # what they do not share is as the first of them says
+    for part in reversed(parts):  # where they disagree, the first one counts
         joined = {key: {**meta[key], **part[key]} for key in _MERGED}
         lists = {key: [*_list(part.get(key)), *_list(meta.get(key))] for key in _LISTED}
         meta = {**meta, **part, **joined, **{key: list(dict.fromkeys(map(str, said))) for key, said in lists.items()}}
@@ -44,7 +49,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _described(folder: Path, *inside: str) -> dict[str, Any]:
-    """One meta.json: that of the trace, or of a rank."""
+    """Read one meta.json: that of the trace, or of a rank."""
     file = folder.joinpath(*inside, META)
     try:
         meta = json.loads(read_bytes(folder, *inside, META, limit=_META_LIMIT))
@@ -62,14 +67,14 @@ def _described(folder: Path, *inside: str) -> dict[str, Any]:
     for key in _MERGED:
         if not isinstance(meta.get(key), dict):
             meta[key] = {}
-    if isinstance(meta.get("failure"), str):  # it may have been added where there was room for no more
+    if isinstance(meta.get("failure"), str):  # added when the disk had no room for more than that
         meta["complete"] = False
     described: dict[str, Any] = meta
     return described
 
 
 def _rank_folders(folder: Path) -> list[Path]:
-    """The folders of the ranks, in order."""
+    """The folders of the ranks, in order of their numbers."""
     found = [path for path in folder.glob("rank-*") if _RANK.fullmatch(path.name)]
     for path in found:
         if path.is_symlink():
@@ -83,7 +88,7 @@ def _list(found: object) -> list[Any]:
 
 
 class Rank:
-    """The three tables of one process."""
+    """The three tables of one process; `head` reads only the first forward passes."""
 
     def __init__(self, folder: Path, head: bool = False) -> None:
         most = _HEAD_ROWS if head else None
@@ -94,18 +99,21 @@ class Rank:
         numbers, parents = numpy_of(tree["step"]), numpy_of(tree["parent"], missing=-1)
         root = _roots(numbers, parents)
         self.whole = all(stream.whole for stream in self._streams.values())
-        if not self.whole:  # of a forward that is not read to its end there is no tree yet
+        if not self.whole:  # a forward that was not read to its end has no tree yet
             kept = np.flatnonzero(parents[root] < 0)
             last, numbers, root = last[kept], numbers[kept], root[kept]
         self._numbers = numbers
-        order = np.argsort(root, kind="stable")  # one forward after the other: those of threads entered steps in turn
+        order = np.argsort(root, kind="stable")  # one forward after the other: threads entered theirs in turn
         self._position = np.empty_like(order)
         self._position[order] = np.arange(len(order))
         self._owned = {"steps": (last[order], np.arange(len(order)))}
 
     def owned(self, table: str) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of a table as they are read: their places in the file, and the positions of their steps within the
-        rank. What belongs to no step is left out."""
+        """The rows of a table in order of their steps; rows that belong to no step are left out.
+
+        Returns:
+            The places of the rows in the file, and the positions of their steps within the rank.
+        """
         if table not in self._owned:
             owner = numpy_of(self._streams[table].columns(["step"])["step"])
             place = np.searchsorted(self._numbers, owner)
@@ -120,30 +128,30 @@ class Rank:
         return len(self._numbers)
 
     def column(self, table: str, name: str) -> pa.ChunkedArray:
-        """A column, whole."""
+        """A whole column."""
         return self._streams[table].columns([name])[name].take(indices(self.owned(table)[0]))
 
     def codes(self, table: str, name: str) -> tuple[np.ndarray, list[str]]:
-        """A text column as codes into its distinct texts, -1 for null."""
+        """A text column as codes into its distinct texts (-1 for null), and these texts."""
         codes, words = self._streams[table].codes(name)
         return codes[self.owned(table)[0]], words
 
     def part(self, table: str, start: int, stop: int, names: Sequence[str]) -> pa.Table:
-        """Some rows of some columns."""
+        """Some rows of some columns; no others are decoded."""
         return self._streams[table].take(self.owned(table)[0][start:stop], names)
 
     @property
     def lost(self) -> dict[str, int]:
-        """Bytes at the ends of files that are no whole batch."""
+        """For each file that does not end with a whole batch, how many bytes are left over."""
         return {stream.file: stream.lost for stream in self._streams.values() if stream.lost}
 
 
 class Tables:
-    """The tables of all ranks as one: in order of rank and entry, what belongs to steps in the order of these."""
+    """The tables of all ranks as one: steps in order of rank and entry, other rows in order of their steps."""
 
     def __init__(self, folder: Path, head: bool = False) -> None:
         found = _rank_folders(folder)
-        # Of several processes one may have been killed before its files were there.
+        # One of several processes may have been killed before it had made its files.
         begun = [path for path in found if len(found) == 1 or (path / "checks.arrow").exists()]
         self.ranks = {int(path.name[5:]): Rank(path, head) for path in begun}
         if not self.ranks:
@@ -154,11 +162,11 @@ class Tables:
 
     @property
     def whole(self) -> bool:
-        """Whether all there is was read, and not only the head."""
+        """Whether everything was read, and not only the head."""
         return all(rank.whole for rank in self.ranks.values())
 
     def positions(self, table: str) -> np.ndarray:
-        """For each row of a table the position of its step."""
+        """The position of the step of each row of a table."""
         before = np.cumsum([0, *map(len, self.ranks.values())])
         return np.concatenate([r.owned(table)[1] + n for r, n in zip(self.ranks.values(), before, strict=False)])
 
@@ -167,12 +175,12 @@ class Tables:
         return sum(len(rank.owned(table)[0]) for rank in self.ranks.values())
 
     def column(self, table: str, name: str) -> pa.ChunkedArray:
-        """A column, whole."""
+        """A whole column."""
         found = [rank.column(table, name) for rank in self.ranks.values()]
         return pa.chunked_array([chunk for column in found for chunk in column.chunks], found[0].type)
 
     def codes(self, table: str, name: str) -> tuple[np.ndarray, list[str]]:
-        """A text column as codes into its distinct texts, -1 for null: a million steps name a few hundred modules."""
+        """A text column as codes into its distinct texts (-1 for null), and these texts."""
         found: dict[str, int] = {}
         parts = []
         for rank in self.ranks.values():
@@ -181,7 +189,7 @@ class Tables:
         return np.concatenate(parts), list(found)
 
     def part(self, table: str, start: int, stop: int, names: Sequence[str] | None = None) -> pa.Table:
-        """Some rows of a table (of some of its columns), for which only the batches that hold them are decoded."""
+        """Some rows of some columns of a table, all by default; only the batches that hold them are decoded."""
         wanted = schema.TABLES[table].names if names is None else names
         parts: list[pa.Table] = []
         before = 0
@@ -195,17 +203,17 @@ class Tables:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Bytes at the ends of files that are no whole batch."""
+        """For each file that does not end with a whole batch, how many bytes are left over."""
         return {f"rank-{n:05d}/{file}": size for n, rank in self.ranks.items() for file, size in rank.lost.items()}
 
     def table(self, name: str) -> pa.Table:
-        """A table, whole."""
+        """A whole table."""
         starts = range(0, max(1, self.count(name)), _ROWS_AT_ONCE)
         return pa.concat_tables(self.part(name, start, start + _ROWS_AT_ONCE) for start in starts)
 
 
 def _last_rows(numbers: np.ndarray) -> np.ndarray:
-    """In order of entry, one row a step: a step is written when it ends, after an `open` row if a flush came before."""
+    """The last row of each step, in order of entry: a step may have an `open` row before the one written at its end."""
     order = np.argsort(numbers, kind="stable")
     last = np.append(np.diff(numbers[order]) != 0, True) if len(order) else np.zeros(0, bool)
     found: np.ndarray = order[last]
@@ -213,7 +221,7 @@ def _last_rows(numbers: np.ndarray) -> np.ndarray:
 
 
 def _roots(numbers: np.ndarray, parents: np.ndarray) -> np.ndarray:
-    """For each step the place of the outermost call around it."""
+    """For each step, the place of the outermost call around it."""
     place = np.searchsorted(numbers, parents).clip(max=max(len(numbers) - 1, 0))
     own = np.arange(len(numbers))
     root = np.where(numbers[place] == parents, np.minimum(place, own), own) if len(numbers) else own

@@ -1,4 +1,4 @@
-"""What a trace says of a tensor that a step saw, and of an equation that was checked on it: a row of either table."""
+"""Rows of the tensors table and of the checks table: a tensor that a step saw, and a verdict on a step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TensorRow:
-    """One row of the tensors table; units as in the schema."""
+    """One row of the tensors table; the schema gives the units."""
 
     step: int
     role: str
@@ -31,7 +31,7 @@ class TensorRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """One row of the checks table; units as in the schema."""
+    """One row of the checks table; the schema gives the units."""
 
     step: int
     equation: str

@@ -1,7 +1,7 @@
-"""The numbers and words that checks used beside tensors: a scale, an epsilon, whether later keys are hidden.
+"""The numbers and words that checks used besides tensors: a scale, an epsilon, whether later keys are hidden.
 
-They stand in a stream of their own, `rank-*/numbers.arrow`, since a step's tensors do not hold them. A row is written
-only where a number is another than at the call before of the same name, so that a run of many tokens has few."""
+A step's tensors do not hold them, so they have a stream of their own, `rank-*/numbers.arrow`. A row is written only if
+a number differs from that of the previous call of the same name, so a run of many tokens has few rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Values = Mapping[str, float | str]
 
 
 class NumbersWriter:
-    """Notes the numbers of each call, and writes those that changed."""
+    """Remembers the numbers of each call, and writes those that changed."""
 
     def __init__(self, rank_folder: Path) -> None:
         self._path = rank_folder / FILE
@@ -32,7 +32,7 @@ class NumbersWriter:
         self._table: TableFile | None = None
 
     def note(self, step: int, name: str, equation: str, values: Values) -> None:
-        """What an equation's symbols are on a step of this name."""
+        """Note what the symbols of an equation stand for on a step of this name."""
         known = self._known.get((name, equation))
         if known is values or known == values:
             return
@@ -42,7 +42,7 @@ class NumbersWriter:
             self._rows.append((step, name, equation, symbol, None if worded else value, value if worded else None))
 
     def flush(self) -> None:
-        """Write what is new."""
+        """Write the rows that have not been written yet."""
         rows, self._rows = self._rows, []
         if not rows:
             return
@@ -60,7 +60,9 @@ class NumbersWriter:
 
 
 def numbers(trace: Trace, position: int, equation: str) -> dict[str, float | str]:
-    """The numbers and words that an equation's symbols stood for on a step; empty where the trace does not tell."""
+    """The numbers and words that the symbols of an equation stood for on a step, by symbol.
+
+    It is empty if the trace does not tell."""
     step, rank, name = (trace.column(column)[position] for column in ("step", "rank", "name"))
     folder = rank_folder(trace.path, int(rank))
     if not (folder / FILE).is_file():

@@ -1,5 +1,6 @@
-"""The three tables of a trace: names, types and units of their columns, kept in one place because
-the writer, the reader, the exports and other programs all rely on them."""
+"""The tables of a trace: the names, types and units of their columns.
+
+They are defined once, here, because the writer, the reader, the exports and other programs all rely on them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ RETURNED, RAISED, OPEN = "returned", "raised", "open"
 
 HOLDS, DIFFERS, UNCHECKED = "holds", "differs", "unchecked"
 MISTAKE, DESIGN = "mistake", "design"  # kinds of variants, in the equations of meta.json
-SINGLE = "as float32 rounds, not as float64 does"  # the reason that a check which holds may have
+SINGLE = "as float32 rounds, not as float64 does"  # a reason that goes with the verdict `holds`
 
 LEVELS = ("modules", "functions", "lines", "ops")
 
@@ -96,7 +97,8 @@ CHECKS = pa.schema(
     ]
 )
 
-# Beside the three tables: what checks used that is no tensor. A row stands for the calls of its name from its step on.
+# Apart from the three tables: what checks used besides tensors. A row is valid for its step and for all later calls of
+# the same name, until the next row.
 NUMBERS = pa.schema(
     [
         _column("step", _int, "the first step of that name on which the symbol stood for this"),

@@ -1,4 +1,4 @@
-"""One table of one rank: an Arrow stream in a file, mapped into memory, of which only what is asked for is decoded."""
+"""One table of one rank: an Arrow stream in a file that is mapped into memory and decoded only where it is needed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,26 @@ from .arrays import indices, numpy_of
 from .disk.safe_files import regular
 from .ipc import Batch, scan, start
 
-_NEVER_NULL = ("step", "depth", "rank")  # the rest may be; without these there is no tree
-_KEPT = 16  # batches that stay decoded: neighbours are asked for together
+_NEVER_NULL = ("step", "depth", "rank")  # without these there is no tree; other columns may have nulls
+_KEPT = 16  # batches that stay decoded, since neighbours are usually read together
 
 
 class Stream:
-    """The rows of a file in the order in which they were written; `lost` is the bytes at its end that are no rows.
+    """The rows of a file, in the order in which they were written.
 
-    With `most`, only the batches that hold the first so many rows; `whole` says whether that is all."""
+    Args:
+        folder: The folder of the rank.
+        name: The name of the table.
+        table: The columns that the file must have.
+        most: If given, only the batches with the first `most` rows are read.
+
+    Attributes:
+        lost: How many bytes at the end of the file are not a whole batch.
+        whole: Whether all rows are read, in spite of `most`.
+
+    Raises:
+        TraceError: The file cannot be read as such a table.
+    """
 
     def __init__(self, folder: Path, name: str, table: pa.Schema, most: int | None = None) -> None:
         self._table, self.file = table, f"{name}.arrow"
@@ -58,11 +70,11 @@ class Stream:
         return self._batches[-1].row + self._batches[-1].rows if self._batches else 0
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """These columns, whole."""
+        """Whole columns."""
         return pa.Table.from_batches(list(self._decoded(0, len(self._batches), names)), self._part(names))
 
     def codes(self, name: str) -> tuple[np.ndarray, list[str]]:
-        """A text column as codes into its distinct texts, -1 for null: a million steps name a few hundred modules."""
+        """A text column as codes into its distinct texts (-1 for null), and these texts."""
         found: dict[str, int] = {}
         codes = np.empty(len(self), np.int32)
         for batch, decoded in zip(self._batches, self._decoded(0, len(self._batches), [name]), strict=True):
@@ -73,7 +85,7 @@ class Stream:
         return codes, list(found)
 
     def take(self, rows: np.ndarray, names: Sequence[str]) -> pa.Table:
-        """These columns of these rows, by decoding the batches that hold them."""
+        """Some rows of some columns; only the batches that hold them are decoded."""
         key = tuple(names)
         where = np.searchsorted(self._firsts, rows, side="right") - 1 if len(rows) else rows
         needed = np.unique(where).tolist()
@@ -92,7 +104,7 @@ class Stream:
         return pa.schema([self._table.field(name) for name in names])
 
     def _decoded(self, first: int, end: int, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """These columns of some batches in a row, each looked through before it is handed out."""
+        """Decode some columns of consecutive batches, and validate each batch."""
         if first >= end:
             return
         begin, stop = self._batches[first].offset, self._batches[end - 1].end
@@ -118,7 +130,7 @@ class Stream:
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Numbers in ascending order as runs without a gap: first and one past the last."""
+    """Split ascending numbers into runs without gaps: the first number of each, and one past its last."""
     at = 0
     while at < len(numbers):
         end = at + 1

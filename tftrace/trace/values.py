@@ -1,7 +1,7 @@
-"""Tensors that a recording kept whole, read back without torch.
+"""Reads the tensors that a recording kept whole, without torch.
 
-They lie in safetensors files of the trace. The trace may be a stranger's: where a value is said to be, and what its
-file says of it, is checked against the file's size before memory is taken."""
+They lie in safetensors files. Since a trace may be a stranger's, the place of a value and what its file says about it
+are checked against the size of the file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ROLES = (
     schema.INPUT,
     schema.PARAMETER,
     schema.GRADIENT,
-)  # which of several is meant, if none is said
+)  # if none is named, the first that fits
 _FILE = re.compile(r"\d{5}-\d{5}\.safetensors", re.ASCII)
 _PLACE = re.compile(r"(\d{5}-\d{5}\.safetensors)#(\d{1,19})", re.ASCII)
 _ENTRY = ("dtype", "shape", "data_offsets")
-_HEADER_LIMIT = 64 << 20  # bytes; the header of a file of ours has a hundred a tensor
-_WIDENED = {"BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}  # numpy lacks these: read as bits, given as float32
+_HEADER_LIMIT = 64 << 20  # bytes; the headers of our files have about a hundred per tensor
+_WIDENED = {"BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}  # NumPy lacks these: read as bits, returned as float32
 _DTYPES = {
     "BOOL": "?",
     "U8": "u1",
@@ -50,9 +50,18 @@ _DTYPES = {
 def kept_row(
     rows: Sequence[Any], step: int, name: str, role: str | None, elsewhere: Callable[[], int | None] = lambda: None
 ) -> Any:
-    """The row of the tensor that is meant, of those that a step saw; raises TraceError if it was not kept.
+    """Choose the row of a kept tensor.
 
-    `elsewhere` finds a step that saw one of that name, to be told where this one did not."""
+    Args:
+        rows: The rows of the tensors that a step saw.
+        step: The position of the step, for messages.
+        name: The name of the tensor.
+        role: Its role; None for the first of output, local, input, parameter and gradient that fits.
+        elsewhere: Finds the position of a step that saw a tensor of this name, for the message that this step did not.
+
+    Raises:
+        TraceError: There is no such tensor, or it was not kept.
+    """
     if role is not None and role not in _ROLES:
         raise TraceError(f"There is no role {role!r}: choose one of {', '.join(_ROLES)}.")
     found = [row for row in rows if row.name == name and row.role in ((role,) if role else _ROLES)]
@@ -69,10 +78,19 @@ def kept_row(
 
 
 def read_value(folder: Path, place: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The tensor of this shape that the trace in `folder` keeps at `place` (`00000-00000.safetensors#7`).
+    """Read a kept tensor.
 
-    bfloat16 and eight-bit floats come as float32, which holds them exactly. Raises TraceError if nothing of the kind
-    is there."""
+    Args:
+        folder: The folder of the trace.
+        place: Where the tensor is kept, such as `00000-00000.safetensors#7`.
+        shape: The shape that it must have.
+
+    Returns:
+        Its numbers; bfloat16 and 8-bit floats as float32, which holds them exactly.
+
+    Raises:
+        TraceError: There is no such tensor.
+    """
     found = _PLACE.fullmatch(place)
     if found is None:
         raise TraceError(f"{folder} names {place[:60]!r} as the place of a value, which is none: record it again.")
@@ -86,7 +104,7 @@ def read_value(folder: Path, place: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Kept(NamedTuple):
-    """A tensor in a file of values: its dtype as the file names it, its shape, and where its bytes lie."""
+    """A tensor in a file of values: its dtype by its name in the file, its shape, and where its bytes begin and end."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -95,7 +113,11 @@ class Kept(NamedTuple):
 
 
 def kept(folder: Path, name: str) -> dict[str, Kept]:
-    """What a file of values holds, by key. Raises TraceError if it cannot be read as one."""
+    """List the tensors of a file of values by their keys.
+
+    Raises:
+        TraceError: The file cannot be read.
+    """
     file = folder / "values" / name
     try:
         header, start, size = _header(regular(folder, "values", name))
@@ -105,14 +127,17 @@ def kept(folder: Path, name: str) -> dict[str, Kept]:
 
 
 def files(folder: Path) -> list[str]:
-    """The names of the files of values, in order."""
+    """The names of a trace's files of values, sorted."""
     found = (folder / "values").glob("*.safetensors") if not (folder / "values").is_symlink() else ()
     return sorted(path.name for path in found if _FILE.fullmatch(path.name))
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int, int]:
-    """What a file says of its tensors, where their bytes begin and the file ends; raises ValueError for what is no
-    such file."""
+    """Read the header of a safetensors file: its entries, where the tensors' bytes begin, and the size of the file.
+
+    Raises:
+        ValueError: It is no such file.
+    """
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = 8 + int.from_bytes(stream.read(8), "little")
@@ -125,7 +150,11 @@ def _header(file: Path) -> tuple[dict[str, Any], int, int]:
 
 
 def _entry(entry: Any, start: int, size: int) -> Kept:
-    """What is said of one tensor, which is found to lie inside the file."""
+    """The entry of a tensor, checked to lie inside the file.
+
+    Raises:
+        ValueError: It does not, or it is no entry.
+    """
     dtype, shape, offsets = (entry.get(key) if isinstance(entry, dict) else None for key in _ENTRY)
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise ValueError("the dtype is not one that is kept")
@@ -142,7 +171,7 @@ def _entry(entry: Any, start: int, size: int) -> Kept:
 
 
 def _read(file: Path, key: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
-    """The numbers as they lie in the file, and their dtype there; raises ValueError for what is no such file."""
+    """The numbers as they are in the file, and the name of their dtype there."""
     header, start, size = _header(file)
     found = _entry(header.get(key), start, size)
     if found.shape != shape:
@@ -155,7 +184,7 @@ def _read(file: Path, key: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str
 
 
 def _widened(bits: np.ndarray, dtype: str) -> np.ndarray:
-    """Numbers of a kind that numpy lacks as float32."""
+    """Numbers of a dtype that NumPy lacks, converted to float32; others unchanged."""
     if dtype == "BF16":
         return (bits.astype(np.uint32) << 16).view(np.float32)
     if dtype == "F8_E5M2":  # the upper half of a float16
@@ -164,7 +193,7 @@ def _widened(bits: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _e4m3() -> np.ndarray:
-    """What each of the 256 codes of float8_e4m3fn stands for: there is no infinity, and one NaN of each sign."""
+    """The numbers that the 256 codes of float8_e4m3fn stand for; it has no infinity, and a NaN of each sign."""
     codes = np.arange(256)
     exponent, fraction = codes >> 3 & 15, codes & 7
     size = np.where(exponent == 0, fraction / 512, (8 + fraction) * 2.0 ** (exponent - 10))

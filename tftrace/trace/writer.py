@@ -1,5 +1,7 @@
-"""Writes a trace folder while the model runs: rows gather in memory and go out as Arrow batches,
-so that whatever was flushed can be read at any moment, also after the process was killed."""
+"""Writes a trace folder while the model runs.
+
+Rows gather in memory and are written in Arrow batches. Whatever has been flushed can be read at any moment, even after
+the process was killed."""
 
 from __future__ import annotations
 
@@ -20,13 +22,13 @@ from .disk.folder import META, add_in_place, lock, rank_folder, write_bytes, wri
 from .disk.write_errors import why
 
 _BATCH_ROWS = 8192
-_ROOM = 1024  # bytes that meta.json has for what may yet have to be said on a full disk
-_SAID = 160  # characters of that, each of which may take six bytes
+_ROOM = 1024  # bytes left free in meta.json for a last message, in case the disk fills up
+_SAID = 160  # characters of that message; each may take six bytes
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")  # paths and names repeat: a tenth of the size
 
 
 class TableFile:
-    """An Arrow stream in a file. A batch is in it whole or not at all, also where the disk is full."""
+    """An Arrow stream in a file. Even on a full disk, a batch is written as a whole or not at all."""
 
     def __init__(self, path: Path, table: pa.Schema) -> None:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
@@ -41,14 +43,18 @@ class TableFile:
             raise
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append a batch and hand it to the system."""
+        """Append a batch, and hand it to the operating system.
+
+        Raises:
+            OSError: There is no room for it; the file is as it was.
+        """
         if self._file is None:
             raise ValueError("the table was closed before its last batch")
         self._stream.write_batch(batch)
         self._send(self._file)
 
     def close(self) -> None:
-        """End the stream, once."""
+        """End the stream; ending it again does nothing."""
         if self._file is None:
             return
         try:
@@ -58,7 +64,7 @@ class TableFile:
             self.abandon()
 
     def abandon(self) -> None:
-        """Let go of the file as it is."""
+        """Close the file as it is, without an end of the stream."""
         file, self._file = self._file, None  # before it is closed: its number may be another file's by then
         if file is not None:
             os.close(file)
@@ -79,9 +85,17 @@ class TableFile:
 
 
 class TraceWriter:
-    """Append-only writer of one rank's tables and of the trace's meta.json and source copies.
+    """Writes the tables of one rank, the trace's meta.json and its source copies; rows are only ever appended.
 
-    If the folder is `shared` with other processes, each describes its rank in a meta.json of its own."""
+    Args:
+        folder: The folder of the trace, which exists.
+        meta: What to write into meta.json beside what every trace has.
+        rank: The number of this process in a distributed run.
+        shared: Whether other processes write to this folder; each then describes its rank in its own meta.json.
+
+    Raises:
+        OSError: The files cannot be written.
+    """
 
     def __init__(self, folder: Path, meta: dict[str, Any], rank: int = 0, *, shared: bool = False) -> None:
         self.folder = folder
@@ -94,9 +108,9 @@ class TraceWriter:
         self.rank_folder, self._shared = rank_folder(folder, rank), shared
         self.rank_folder.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in schema.TABLES}
-        self._kept: set[str | None] = {None}  # source files that were looked at
-        self._copies: dict[str, bytes] = {}  # of source files, that wait to be written
-        self._described = 0  # entries of meta.json when it was last written
+        self._kept: set[str | None] = {None}  # source files that keep_source has seen
+        self._copies: dict[str, bytes] = {}  # source copies that are not written yet, by name
+        self._described = 0  # how many sources and equations meta.json had when it was last written
         self._place = self.rank_folder.stat()
         self._tables: dict[str, TableFile] = {}
         try:
@@ -108,14 +122,14 @@ class TraceWriter:
             raise
 
     def add(self, table: str, row: tuple[Any, ...]) -> None:
-        """Queue one row, its values in the order of the schema."""
+        """Queue a row, whose values are in the order of the schema."""
         rows = self._rows[table]
         rows.append(row)
         if len(rows) >= _BATCH_ROWS:
             self.flush(table)
 
     def flush(self, *tables: str) -> None:
-        """Write the queued rows of these tables (all, if none is named) and hand them to the system."""
+        """Write the queued rows of these tables (by default all), and hand them to the operating system."""
         if not tables:
             self.describe()
         for name in tables or tuple(schema.TABLES):
@@ -125,8 +139,10 @@ class TraceWriter:
                 self.write(name, [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
 
     def describe(self) -> None:
-        """Write what rows may name from now on, so that they are not without it after a kill; meta.json before the
-        sources it lists, so that each file of the trace can be told from a stranger's."""
+        """Write the equations and source copies that later rows may name, so that no kill leaves rows without them.
+
+        meta.json is written before the sources that it lists: no file of the trace is then taken for a stranger's.
+        """
         if self._described != len(self.meta["sources"]) + len(self.meta["equations"]):
             self.write_meta()
         while self._copies:
@@ -134,16 +150,16 @@ class TraceWriter:
             write_bytes(self.folder / "sources" / name, content)
 
     def take(self, table: str) -> list[tuple[Any, ...]]:
-        """The queued rows of a table, which are no longer queued."""
+        """Remove the queued rows of a table from the queue, and return them."""
         rows, self._rows[table] = self._rows[table], []
         return rows
 
     def write(self, table: str, columns: list[pa.Array]) -> None:
-        """Write a batch, whose columns are those of the schema, and hand it to the system."""
+        """Write a batch with the columns of the schema, and hand it to the operating system."""
         self._tables[table].write(pa.RecordBatch.from_arrays(columns, schema=schema.TABLES[table]))
 
     def keep_source(self, file: str | None) -> None:
-        """Copy a source file into the trace once, as it is now (also a notebook cell's)."""
+        """Queue a copy of a source file, or of a notebook cell, as it is now; each file is copied once."""
         if file in self._kept:
             return
         self._kept.add(file)
@@ -152,7 +168,7 @@ class TraceWriter:
         content = "".join(lines).encode("utf-8", "replace")
         taken = set(self.meta["sources"].values())
         stem = re.sub(r"\W+", "_", Path(file).stem).strip("_")[:80] or "source"
-        if self._shared:  # so that processes which do not ask each other agree on it
+        if self._shared:  # so that processes agree on the name without talking to each other
             stem += f"-{hashlib.sha256(content).hexdigest()[:16]}"
         name = next(n for n in (f"{stem}{k or ''}.py" for k in range(len(taken) + 1)) if n not in taken)
         self.meta["sources"][file] = name
@@ -160,19 +176,19 @@ class TraceWriter:
 
     @property
     def there(self) -> bool:
-        """Whether the trace is still where it was begun: it may have been moved, deleted, or replaced by another."""
+        """Whether the trace is still in its place; it may have been moved, deleted or replaced by another."""
         try:
             return os.path.samestat(self.rank_folder.stat(), self._place)
         except OSError:
             return False
 
     def check_there(self) -> None:
-        """Raises FileNotFoundError if it is not."""
+        """Raise FileNotFoundError if the trace is no longer in its place."""
         if not self.there:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
 
     def write_meta(self, room: int = _ROOM) -> None:
-        """Write meta.json in one move, so that a reader never sees half of it."""
+        """Write meta.json in one move, with some bytes of `room` at its end."""
         self.check_there()
         write_json(self._meta_file, self.meta, room)
         self._described = len(self.meta["sources"]) + len(self.meta["equations"])
@@ -182,7 +198,7 @@ class TraceWriter:
         return (self.rank_folder if self._shared else self.folder) / META
 
     def fail(self, failure: str) -> None:
-        """Say in meta.json what ended the recording, also where there is no room for more than that."""
+        """Write into meta.json what ended the recording, even if the disk is full."""
         self.meta["failure"] = failure = self.meta.get("failure", failure)
         self.meta["complete"] = False
         try:
@@ -193,12 +209,16 @@ class TraceWriter:
                 add_in_place(self._meta_file, "failure", failure[:_SAID])
 
     def abandon(self) -> None:
-        """Let go of the files as they are."""
+        """Close the files as they are."""
         for table in self._tables.values():
             table.abandon()
 
     def close(self, complete: bool = True) -> None:
-        """Flush everything, end the streams and mark the trace complete. If that fails it is said in meta.json."""
+        """Flush everything, end the streams, and mark the trace as complete.
+
+        Raises:
+            OSError: Something could not be written; meta.json then says so, if possible.
+        """
         try:
             with ExitStack() as ending:
                 for table in self._tables.values():

@@ -1,7 +1,7 @@
-"""The folder of a new trace: whether it can be made, and made once by the processes of a distributed run.
+"""The folder of a new trace: checks whether it can be made, and makes it once for all processes of a distributed run.
 
-The processes say nothing to each other, since perhaps only some of them record. They agree through the folder: the
-first makes it and writes down which launch it is of, those of the same launch join in, each for its own rank."""
+The processes do not talk to each other, since perhaps only some of them record. They agree through the folder: the
+first process makes it and notes which launch it belongs to; those of the same launch join it, each for its own rank."""
 
 from __future__ import annotations
 
@@ -23,8 +23,20 @@ from .write_errors import is_full, why
 
 
 def check_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None) -> Path:
-    """The folder of a new trace, absolute, if it can be one; an existing trace may be replaced only with `overwrite`,
-    and joined by another rank of its `launch`."""
+    """Check whether a new trace can be written to a folder; nothing is created.
+
+    Args:
+        path: The folder of the trace.
+        overwrite: Whether an existing trace may be replaced.
+        rank: The number of this process in a distributed run.
+        launch: The name of the launch that this process belongs to; another rank of the same launch may join its trace.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        TraceError: A trace cannot be written there.
+    """
     shown = Path(path).expanduser()
     with _said(shown):
         folder = _settled(shown)
@@ -34,7 +46,7 @@ def check_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0
 
 
 def create_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None) -> Path:
-    """`new_folder` with nothing more to do before the old one is deleted."""
+    """Do what `new_folder` does; nothing has to succeed before the old folder is deleted."""
     with new_folder(path, overwrite, rank=rank, launch=launch) as folder:
         return folder
 
@@ -43,9 +55,14 @@ def create_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 
 def new_folder(
     path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None
 ) -> Iterator[Path]:
-    """Check and create the folder of a new trace, in the place of an old one if `overwrite`; of one that another
-    process of this launch has made, only the place of this rank. If the block raises, all is as it was before; an
-    OSError becomes a TraceError."""
+    """Check and create the folder of a new trace; if the block raises, everything is as it was before.
+
+    If another process of this launch has already made the folder, only that of this rank is created in it. The
+    arguments are those of `check_folder`.
+
+    Raises:
+        TraceError: A trace cannot be written there, or the block raised an OSError.
+    """
     shown = Path(path).expanduser()
     with _said(shown):
         folder = _settled(shown)
@@ -65,7 +82,7 @@ def new_folder(
 
 
 def _make(aside: Path, rank: int | None, launch: str | None) -> None:
-    """Make the folder of a rank, or that of a trace with the one of its first rank."""
+    """Make the folder of a rank (`rank` is None), or that of a trace with the folder of its first rank in it."""
     if rank is None:
         aside.mkdir()
         return
@@ -91,7 +108,7 @@ def _check(folder: Path, shown: Path, overwrite: bool, rank: int, launch: str | 
 
 
 def _check_not_here(folder: Path, shown: Path) -> None:
-    """Raises TraceError if the process is in a folder that is to be replaced, and would then be nowhere."""
+    """Raise TraceError if the folder to be replaced is, or contains, the current directory of this process."""
     try:
         here = Path.cwd()
     except FileNotFoundError:  # that folder is gone
@@ -101,19 +118,19 @@ def _check_not_here(folder: Path, shown: Path) -> None:
 
 
 def _settled(path: Path) -> Path:
-    """The path as it is from now on, whatever folder the program goes to."""
+    """The path made absolute, so that it stays valid if the program changes its directory."""
     found = path.absolute()
     return found if found.name not in ("", "..") else found.resolve()
 
 
 def _together(folder: Path, launch: str | None) -> contextlib.AbstractContextManager[object]:
-    """Be the only process of a launch that looks at the folder and makes it."""
+    """A lock, so that only one process of a launch at a time looks at the folder or makes it."""
     return alone(folder.parent, wait=True) if launch is not None else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def _said(shown: Path) -> Iterator[None]:
-    """Say in one sentence why a trace cannot be written."""
+    """Turn an OSError into one sentence that says why a trace cannot be written."""
     try:
         yield
     except OSError as error:
@@ -123,19 +140,28 @@ def _said(shown: Path) -> Iterator[None]:
 
 
 def rank_folder(folder: Path, rank: int) -> Path:
-    """Where the tables of a rank are."""
+    """The folder with the tables of a rank."""
     return folder / f"rank-{rank:05d}"
 
 
 def write_json(path: Path, content: dict[str, Any], room: int = 0) -> None:
-    """Write a file in one move, so that a reader never sees half of it, and a full disk leaves the old one; with room
-    at its end for `add_in_place`."""
+    """Write a JSON file in one move: a reader never sees half of it, and a full disk leaves the old file.
+
+    Args:
+        path: The file.
+        content: What to write.
+        room: How many bytes to leave free at its end for `add_in_place`.
+    """
     text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
     write_bytes(path, text.encode("utf-8", "replace") + b" " * room)
 
 
 def add_in_place(path: Path, key: str, said: str) -> None:
-    """Add an entry to a file that has room for it, without any more of the disk. Raises OSError if it has none."""
+    """Add an entry to a JSON file within the room left at its end, so that it takes no more of the disk.
+
+    Raises:
+        OSError: There is not enough room in the file, or the entry is there already.
+    """
     content = path.read_bytes()
     whole = content.rstrip()
     added = f",\n {json.dumps(key)}: {json.dumps(said)}\n}}".encode()
@@ -148,7 +174,7 @@ def add_in_place(path: Path, key: str, said: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """`write_json` of any content."""
+    """Write a file in one move: a reader never sees half of it, and a full disk leaves the old file."""
     part = hidden(path)
     try:
         part.write_bytes(content)
@@ -158,7 +184,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def _launch(folder: Path) -> str | None:
-    """Which launch a trace says that it is of."""
+    """The launch that a trace says it belongs to."""
     try:
         found = json.loads((folder / META).read_bytes()).get("launch")
     except (OSError, ValueError, AttributeError, RecursionError):
@@ -168,8 +194,15 @@ def _launch(folder: Path) -> str | None:
 
 @contextlib.contextmanager
 def alone(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock on a file or folder, which the system takes back if the process is killed; false if another process
-    has it, unless one is to `wait`. Windows has no such lock: there it is always true."""
+    """Hold a lock on a file or folder, which the system releases if the process is killed.
+
+    Args:
+        path: The file or folder.
+        wait: Whether to wait while another process holds the lock.
+
+    Yields:
+        Whether the lock was free. Where there are no such locks, as on Windows, this is always true.
+    """
     try:
         import fcntl
     except ImportError:
@@ -189,7 +222,7 @@ def alone(path: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def lock(opened: int) -> None:
-    """Hold the lock of `alone` as long as this descriptor is open."""
+    """Hold the lock that `alone` asks for as long as this file descriptor is open."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 

@@ -1,4 +1,4 @@
-"""Puts a folder in the place of another: the old one is moved away first, and deleted last, when all has gone well."""
+"""Replaces one folder by another: the old one is first moved aside, and deleted only when everything has gone well."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-Check = Callable[[Path, Path], None]  # (the folder, the name to show it by); raises TraceError if it is to stay
+Check = Callable[[Path, Path], None]  # takes a folder and the name to show it by; raises TraceError if it must stay
 
 
 def hidden(path: Path) -> Path:
-    """A free name beside a path, which readers pass over."""
+    """A free name beside a path; readers ignore such names."""
     return path.with_name(f".{path.name}-{uuid.uuid4().hex}")
 
 
 @contextmanager
 def replaced(new: Path, place: Path, check: Check) -> Iterator[None]:
-    """Move `new` to `place`, in the place of what is there if that passes the `check`.
+    """Move `new` to `place`; what is there already is deleted after the block, if it passes the `check`.
 
-    If the block raises, or the move fails, all is as before, without `new`."""
+    If the check, the move or the block fails, everything is as before, and `new` is deleted."""
     old, moved = hidden(place), False
     try:
         if os.path.lexists(place):
@@ -42,7 +42,7 @@ def replaced(new: Path, place: Path, check: Check) -> Iterator[None]:
 
 
 def remove(folder: Path, check: Check) -> None:
-    """Delete a folder that passes the `check`, moved away first so that no half of it is ever in its place."""
+    """Delete a folder if it passes the `check`; it is moved aside first, so that no half of it is ever in its place."""
     old = hidden(folder)
     os.replace(folder, old)
     try:
@@ -54,7 +54,7 @@ def remove(folder: Path, check: Check) -> None:
 
 
 def delete(path: Path) -> None:
-    """Delete what is at a path, as far as it can be."""
+    """Delete whatever is at a path; what cannot be deleted is left there."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
     else:

@@ -1,4 +1,4 @@
-"""Files inside a trace, maybe a stranger's: reading one never leaves the folder, waits or takes memory unasked."""
+"""Reads files inside a trace, which may be a stranger's: never outside of its folder, and never without a limit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from ...errors import TraceError
 
 
 def regular(folder: Path, *parts: str) -> Path:
-    """The path of a plain file inside `folder`. Raises TraceError if it or a folder on the way is a link or something
-    else, and FileNotFoundError if it is not there."""
+    """Return the path of a plain file inside a folder.
+
+    Args:
+        folder: The folder.
+        parts: The folders on the way to the file, and its name.
+
+    Raises:
+        TraceError: The file, or a folder on the way to it, is a link or something else.
+        FileNotFoundError: It does not exist.
+    """
     path = folder
     for at, part in enumerate(parts, 1):
         path = path / part
@@ -24,7 +32,12 @@ def regular(folder: Path, *parts: str) -> Path:
 
 
 def read_bytes(folder: Path, *parts: str, limit: int) -> bytes:
-    """The content of a plain file inside `folder`. Raises TraceError also if it is larger than `limit` bytes."""
+    """Read a plain file inside a folder; see `regular`.
+
+    Raises:
+        TraceError: It is no plain file, or it is larger than `limit` bytes.
+        FileNotFoundError: It does not exist.
+    """
     path = regular(folder, *parts)
     size = path.stat().st_size
     if size > limit:

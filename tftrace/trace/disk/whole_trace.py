@@ -1,6 +1,6 @@
-"""Whether a folder is a trace and nothing besides: only such a one is ever replaced, or deleted.
+"""Tells whether a folder is a trace and holds nothing else: only such a folder is ever replaced or deleted.
 
-What somebody put there, or keeps under names that happen to be like ours, is not ours to take away."""
+Files that somebody put there, even under names that look like ours, are not ours to delete."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _FILES = re.compile(
     rf"{_RANK.pattern}/(meta\.json|(steps|tensors|checks|numbers|prints)\.arrow)",
     re.ASCII,
 )
-_HALF = re.compile(r"(?:(?<=/)|^)\.([^/]+)-[0-9a-f]{32}(?=/|$)")  # what a kill left half-written, or half-replaced
+_HALF = re.compile(r"(?:(?<=/)|^)\.([^/]+)-[0-9a-f]{32}(?=/|$)")  # half-written or half-replaced, left by a kill
 _SOURCE = re.compile(r"sources/([^/]+)")
 
 
 def check_whole(folder: Path, shown: Path | None = None) -> None:
-    """Raises TraceError if a folder is neither empty nor wholly a trace; it is `shown` under another name."""
+    """Raise TraceError if a folder is neither empty nor a trace and nothing else; messages call it `shown`."""
     shown = shown or folder
     if _is_plain(folder) and not any(folder.iterdir()):
         return
@@ -39,8 +39,13 @@ def check_whole(folder: Path, shown: Path | None = None) -> None:
 
 
 def check_nothing_else(folder: Path, shown: Path, inside: str = "") -> None:
-    """Raises TraceError if there is anything in a folder that is no part of a trace; with `inside` it is the folder of
-    that name in one."""
+    """Raise TraceError if a folder holds anything that is no part of a trace.
+
+    Args:
+        folder: The folder.
+        shown: The path by which messages call it.
+        inside: The name that the folder has within a trace; empty for the trace itself.
+    """
     found = _foreign(folder, inside) if _is_plain(folder) else "a link"
     if found is not None:
         said = f"{shown} holds {found}, which is no part of a trace, so it is not overwritten"
@@ -57,7 +62,7 @@ def _is_trace(folder: Path) -> bool:
 
 
 def _foreign(folder: Path, inside: str) -> str | None:
-    """The first entry that is no part of a trace, at whatever depth."""
+    """The first entry, at any depth, that is no part of a trace."""
     sources: dict[str, str] = {}
     for path, mode in _entries(folder):
         whole = _HALF.sub(r"\1", f"{inside}/{path}" if inside else path)
@@ -74,7 +79,7 @@ def _foreign(folder: Path, inside: str) -> str | None:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, int]]:
-    """The path within the folder, and the mode, of all that is in it; links are not followed."""
+    """The path within the folder, and the mode, of everything in it; links are not followed."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -86,7 +91,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _named_sources(folder: Path) -> set[str]:
-    """The copies of source files that the trace says it has."""
+    """The names of the source copies that the trace lists."""
     ranks = [path.name for path in folder.iterdir() if _RANK.fullmatch(path.name)]
     parts = [_described(folder), *(_described(folder, name) for name in ranks)]
     found = [part.get("sources") for part in parts]
@@ -94,7 +99,7 @@ def _named_sources(folder: Path) -> set[str]:
 
 
 def _described(folder: Path, *inside: str) -> dict[str, Any]:
-    """What a meta.json says, as far as it can be read."""
+    """The content of a meta.json; empty if it cannot be read."""
     try:
         found = json.loads(read_bytes(folder, *inside, META, limit=_META_LIMIT))
     except (OSError, ValueError, RecursionError, TraceError):

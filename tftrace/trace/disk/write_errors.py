@@ -1,4 +1,4 @@
-"""Why something could not be written, in words that a trace keeps and a user reads."""
+"""Why something could not be written, in words for the trace and its reader."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno,
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether it failed because the disk, or the user's share of it, has no more room."""
+    """Whether an error says that the disk is full, or the user's quota used up."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
 def why(error: OSError) -> str:
-    """What was in the way: `the disk was full (No space left on device)`."""
+    """The reason in words, such as `the disk was full (No space left on device)`."""
     said = error.strerror or str(error)
     if is_full(error):
         return f"the disk was full ({said})"
