@@ -1,1 +1,1 @@
-"""Equations as a terminal shows them."""
+"""Draws equations in a terminal."""

@@ -1,7 +1,7 @@
-"""Where an equation's symbols stand in its drawing, so that each can have the colour of its tensor.
+"""Finds the symbols of an equation in its drawing, so that each can be shown in the colour of its tensor.
 
-The drawing is made twice: as it is, and with a letter of no equation in the place of each symbol. Where the two differ
-a symbol stands; where they do not match cell by cell, nothing is said."""
+The equation is drawn twice: as it is, and with each symbol replaced by a letter that occurs in no equation. Where the
+two drawings differ, there is a symbol. If they do not match cell by cell, no symbols are found."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from . import mathtext
 
-Span = tuple[int, int, str]  # first character, the one after the last, symbol
+Span = tuple[int, int, str]  # first character, one past the last, symbol
 
 _WORD = r"\mathrm{"
-_STANDINS = "БГДЖЗИЙЛПФЦЧШЩЪЫЬЭЮЯбгджзийлпфцчшщъыьэюя"  # drawn as they are, and in no recipe
+_STANDINS = "БГДЖЗИЙЛПФЦЧШЩЪЫЬЭЮЯбгджзийлпфцчшщъыьэюя"  # drawn as they are, and used in no recipe
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
-_WORDS = {r"\mathrm", r"\text", r"\operatorname", r"\begin", r"\end"}  # what stands in their braces is no symbol
+_WORDS = {r"\mathrm", r"\text", r"\operatorname", r"\begin", r"\end"}  # their braces hold no symbols
 _LOW = "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ"
 _SCRIPT = re.compile(r"_(\w|\{\w+\})")
 _LONGEST = 24  # characters of a script that is part of a symbol
@@ -23,11 +23,20 @@ _SINGLE = re.compile(r"(\\[A-Za-z]+|[A-Za-z])(?:_(\w|\{\w+\}))?")
 
 
 def spelled(symbols: Iterable[str], tex: str, signs: Mapping[str, str], result: str = "out") -> dict[str, str]:
-    """How the paper writes each symbol: as `signs` says, else `W1` as `W_1`; the result is what stands alone on the
-    left of the equals sign. Symbols that the paper does not write are left out."""
+    """Tell how the paper writes each symbol.
+
+    Args:
+        symbols: The symbols of a recipe.
+        tex: Its equation in TeX.
+        signs: The spellings that the recipe gives, by symbol.
+        result: The symbol of the result: it is the single symbol, if there is one, on the left of the equals sign.
+
+    Returns:
+        TeX by symbol. By default `W1` is written `W_1`; symbols that the paper does not write are left out.
+    """
     left = tex.partition("=")[0].strip() if "=" in tex else ""
     found = {}
-    taken = set(signs.values())  # such as a letter that is another symbol's own name
+    taken = set(signs.values())  # one of them may be the name of another symbol
     for symbol in symbols:
         if symbol in signs:
             found[symbol] = signs[symbol]
@@ -43,7 +52,16 @@ def spelled(symbols: Iterable[str], tex: str, signs: Mapping[str, str], result: 
 
 
 def drawn(tex: str, width: int, spelling: Mapping[str, str]) -> tuple[list[str], list[list[Span]]]:
-    """The rows of `mathtext.render`, and for each row where symbols stand in it."""
+    """Draw an equation and find its symbols.
+
+    Args:
+        tex: The equation.
+        width: The width to draw it in, in cells.
+        spelling: TeX by symbol, as `spelled` gives it.
+
+    Returns:
+        The rows of `mathtext.render`, and for each row the places of symbols in it.
+    """
     rows = mathtext.render(tex, width)
     letters = dict(zip(spelling, _STANDINS, strict=False))
     marked = mathtext.render(_marked(tex, {spelling[symbol]: letter for symbol, letter in letters.items()}), width)
@@ -68,13 +86,13 @@ def _spans(row: str, marked: str, symbols: Mapping[str, str]) -> list[Span]:
 
 
 def _marked(tex: str, letters: Mapping[str, str]) -> str:
-    """`tex` with stand-ins for symbols that stand on the line: not in scripts, nor in words."""
+    """`tex` with other letters in the place of symbols, except in scripts and words."""
     for sign, standin in letters.items():
         if sign.startswith(_WORD):
             tex = tex.replace(sign, _WORD + standin * (len(sign) - len(_WORD) - 1) + "}")
     out: list[str] = []
     tokens = _TOKEN.findall(tex)
-    quiet: list[bool] = []  # for each open brace, whether what stands in it is no symbol
+    quiet: list[bool] = []  # for each open brace, whether it holds no symbols
     before = ""
     for at, token in enumerate(tokens):
         script = before in ("_", "^")

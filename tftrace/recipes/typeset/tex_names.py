@@ -1,4 +1,4 @@
-"""The names in an equation's TeX: symbols with their scripts, and functions; each with where it stands."""
+"""Finds the names in an equation's TeX: symbols with their scripts, and functions."""
 
 from __future__ import annotations
 
@@ -16,28 +16,40 @@ _GREEK = re.compile(
 _FUNCTIONS = (r"\max", r"\min", r"\sin", r"\cos", r"\tanh", r"\exp", r"\log", r"\ln", r"\sqrt")
 _OPENING, _CLOSING = ("(", "[", r"\{"), (")", "]", r"\}")
 _INDEX = re.compile(r"[a-z0-9,+\-:_'. ]*")
-_PLACE = re.compile(r"\\?[a-z]+\(([a-z, ]*)\)")  # an index that a function of others gives
+_PLACE = re.compile(r"\\?[a-z]+\(([a-z, ]*)\)")  # an index that is a function of other indices
 _LABEL = re.compile(r"[A-Za-z0-9,:.' ]*")
 _LONG = re.compile(r"[A-Za-z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A symbol (`W_1`, `\\hat{z}^{l}`) or a function (`\\mathrm{softmax}`, `\\tanh`) as it stands in the TeX."""
+    """A symbol (`W_1`, `\\hat{z}^{l}`) or a function (`\\mathrm{softmax}`, `\\tanh`) in TeX.
+
+    Attributes:
+        base: The TeX of the name without its scripts.
+        low: Its subscript, without braces.
+        high: Its superscript, without braces.
+        start: Where it begins in the TeX.
+        end: Where it ends.
+        word: Whether its name has several upright letters.
+        function: Whether it is followed by an argument, or has a command of its own.
+        left: Whether it is defined by an equals sign.
+        argument: Whether it is in the brackets after such a name.
+    """
 
     base: str
-    low: str  # scripts, without braces
+    low: str
     high: str
     start: int
     end: int
-    word: bool  # a name of several upright letters
-    function: bool  # what is written before an argument, or has a sign of its own
-    left: bool  # whether it is what an equals sign defines
-    argument: bool  # whether it stands in the brackets behind that
+    word: bool
+    function: bool
+    left: bool
+    argument: bool
 
     @property
     def spellings(self) -> list[str]:
-        """How a recipe may spell it: in full, and without scripts that only count."""
+        """The ways in which a recipe may spell it: in full, and without scripts that are only an index."""
         high = "" if self.high in ("", "T", r"\top") else f"^{self.high}"
         low = f"_{self.low}" if self.low else ""
         full = [plain(self.base + low + high), plain(self.base + high + low)]
@@ -51,24 +63,40 @@ class Named:
 
 
 def plain(tex: str) -> str:
-    """TeX without spaces and braces, to compare by."""
+    """TeX without spaces and braces, for comparing."""
     return re.sub(r"[{}\s]|\\[,;: ]", "", tex)
 
 
 def counts(script: str) -> bool:
-    """Whether a script only says which of several: an index, a number, a prime or the sign of a transpose."""
+    """Whether a script is only an index, a number, a prime, or the sign of a transpose."""
     script = _PLACE.sub(r"\1", plain(script))
     return script in ("T", r"\top") or (bool(_INDEX.fullmatch(script)) and not _LONG.search(script))
 
 
 def named(tex: str, covered: Iterable[tuple[int, int]] = ()) -> list[Named]:
-    """The names on the line and in exponents of numbers, without those in the `covered` parts."""
+    """Find the names in TeX.
+
+    Args:
+        tex: The equation.
+        covered: Parts of it, as start and end, whose names are left out.
+
+    Returns:
+        The names on the line and in exponents of numbers, in order.
+    """
     hidden = list(covered)
     return [n for n in _Reader(tex).names() if not any(start <= n.start < end for start, end in hidden)]
 
 
 def spans(tex: str, part: str) -> list[tuple[int, int]]:
-    """Where a part stands in TeX, however it is spaced and braced; not in the middle of a command or a word."""
+    """Find the places of a part in TeX, however it is spaced and braced.
+
+    Args:
+        tex: The equation.
+        part: The part to look for; it is not found in the middle of a command or a word.
+
+    Returns:
+        The start and the end of each place.
+    """
     tokens = [t for t in _TOKEN.findall(part) if t not in ("{", "}") and not t.isspace()]
     if not tokens:
         return []
@@ -77,7 +105,7 @@ def spans(tex: str, part: str) -> list[tuple[int, int]]:
 
 
 def expression(tex: str) -> bool:
-    """Whether TeX begins with an expression, and not with a name for one."""
+    """Whether TeX begins with an expression, rather than with the name that an equals sign defines."""
     return _Reader(tex).left < 0
 
 
@@ -89,7 +117,7 @@ class _Reader:
         self._depth = 0
 
     def _define(self, start: int) -> int:
-        """The number of the equals sign that belongs to the equation which begins at a token, or one before it."""
+        """The index of the equals sign of the equation that begins at token `start`; without one, `start - 1`."""
         depth = 0
         for at in range(start, len(self._tokens)):
             token = self._tokens[at][0]
@@ -123,7 +151,7 @@ class _Reader:
         elif token == "_" or (token == "^" and counts(self._follows())):
             self._group()
         elif token == "^":
-            yield from self._inside()  # an exponent of a number or a bracket is computed
+            yield from self._inside()  # the exponent of a number or a bracket is part of the computation
 
     def _name(self, base: str, start: int, word: bool = False) -> Iterator[Named]:
         scripts = {"_": "", "^": ""}
@@ -156,7 +184,7 @@ class _Reader:
         return found
 
     def _group(self) -> tuple[str, int]:
-        """The token or braced group that follows, without its braces, and where it begins."""
+        """Read the next token or braced group; return it without its braces, and where it begins."""
         while self._peek().isspace():
             self._at += 1
         if self._peek() != "{":
@@ -177,7 +205,7 @@ class _Reader:
         return found, start
 
     def _inside(self) -> list[Named]:
-        """The names in the script that follows."""
+        """The names in the next script."""
         begin = self._at
         self._group()
         end, self._at = self._at, begin

@@ -1,7 +1,7 @@
-"""TeX as lines of Unicode for a terminal, so that an equation looks as the paper prints it.
+"""Draws TeX as lines of Unicode for a terminal, so that an equation looks as it does in its paper.
 
-It is read (`tex`), drawn as boxes (`layout`) and broken where it is too wide (`lines`); of what cannot be read the TeX
-itself is shown."""
+It is parsed (`tex_parser`), drawn as boxes (`typesetting`), and broken if it is too wide (`line_breaking`). If it
+cannot be parsed, the TeX itself is shown."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .scripts import style
 from .tex_parser import parse
 from .typesetting import pieces
 
-_LONGEST = 600  # characters of TeX; the layout takes milliseconds at this length
-_WIDEST, _TALLEST = 240, 40  # cells; a drawing beyond this is of no use in a pane
+_LONGEST = 600  # characters of TeX; drawing so many takes milliseconds
+_WIDEST, _TALLEST = 240, 40  # cells; a larger drawing is of no use in a pane
 
 
 @lru_cache(maxsize=1024)
@@ -33,15 +33,20 @@ def _drawn(tex: str, width: int | None) -> tuple[str, ...]:
 
 
 def render(tex: str, width: int | None = None) -> list[str]:
-    """`tex` as lines of text, two-dimensional where one line cannot say it; the TeX itself if it cannot be drawn.
+    """Draw an equation.
 
-    What is wider than `width` cells is broken between equations, after relations, before operators and after commas;
-    a part may still be wider.
+    Args:
+        tex: The equation.
+        width: The cells of a line; None for as many as it needs. Wider equations are broken between equations, after
+            relations, before operators and after commas; a part that cannot be broken may still be wider.
+
+    Returns:
+        The rows of the drawing; if the equation cannot be drawn, one row with the TeX itself.
     """
     return list(_drawn(tex, width))
 
 
 def plain(tex: str) -> str:
-    """`tex` on one line, shortened: what is shown where the drawing does not fit."""
+    """The TeX itself on one line, shortened: it is shown where the drawing does not fit."""
     line = visible(" ".join(tex.split()))
     return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"

@@ -1,4 +1,4 @@
-"""Rows of text with a baseline: what drawings are put together from."""
+"""Boxes: rows of text with a baseline, from which drawings are composed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-_TALL = {  # a bracket -> what is its top, its middle, its bottom
+_TALL = {  # a bracket -> its top, its middle, its bottom
     "(": "⎛⎜⎝", ")": "⎞⎟⎠", "[": "⎡⎢⎣", "]": "⎤⎥⎦", "⌊": "⎢⎢⎣", "⌋": "⎥⎥⎦", "⌈": "⎡⎢⎢", "⌉": "⎤⎥⎥", "|": "│││",
     "‖": "‖‖‖", "/": "╱╱╱", "{": "⎧⎪⎩", "}": "⎫⎪⎭",
 }  # fmt: skip
-_WAIST = {"{": "⎨", "}": "⎬"}  # in the middle of three rows and more; of two rows these are drawn otherwise
+_WAIST = {"{": "⎨", "}": "⎬"}  # in the middle of three or more rows; with two rows, `_TWO` draws them
 _TWO = {"{": "⎰⎱", "}": "⎱⎰"}
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A drawing: rows of one width, `base` the one its letters stand on. `up` and `down` are the rows above and below
-    that brackets embrace; a script may stand further out."""
+    """A drawing.
+
+    Attributes:
+        rows: Its rows of text, all of the same width.
+        base: The index of the row that its letters stand on.
+        up: How many rows above that one brackets enclose; scripts may reach further.
+        down: How many rows below that one brackets enclose.
+    """
 
     rows: tuple[str, ...]
     base: int = 0
@@ -27,26 +33,33 @@ class Box:
 
     @property
     def width(self) -> int:
-        """Cells of a terminal: not characters, of which some take none and some two."""
+        """Its width in cells of a terminal (a character may take none or two)."""
         return cell_len(self.rows[0])
 
     @property
     def above(self) -> int:
-        """Rows over the baseline."""
+        """The number of rows above the baseline."""
         return self.base
 
     @property
     def below(self) -> int:
-        """Rows under the baseline."""
+        """The number of rows below the baseline."""
         return len(self.rows) - 1 - self.base
 
     def whole(self) -> Box:
-        """With all of its rows to be embraced."""
+        """The same box, of which brackets enclose all rows."""
         return Box(self.rows, self.base, self.above, self.below)
 
 
 def placed(parts: Iterable[tuple[int, int, Box]], up: int = 0, down: int = 0) -> Box:
-    """Boxes put on one sheet: of each the row of its baseline, downwards from the sheet's own, its column, itself."""
+    """Combine boxes at given places.
+
+    Args:
+        parts: For each box the row of its baseline, counted downwards from the baseline of the result; its column; and
+            the box.
+        up: The `up` of the result.
+        down: The `down` of the result.
+    """
     lines: dict[int, list[tuple[int, str]]] = {0: []}
     for row, column, box in parts:
         for at, text in enumerate(box.rows):
@@ -63,7 +76,7 @@ def placed(parts: Iterable[tuple[int, int, Box]], up: int = 0, down: int = 0) ->
 
 
 def beside(boxes: Iterable[tuple[int, Box]]) -> Box:
-    """Boxes on one baseline, each after so many empty cells."""
+    """Put boxes side by side on one baseline; each comes with the number of empty cells before it."""
     parts, column, up, down = [], 0, 0, 0
     for gap, box in boxes:
         column += gap
@@ -74,7 +87,7 @@ def beside(boxes: Iterable[tuple[int, Box]]) -> Box:
 
 
 def fenced(left: str, body: Box, right: str) -> Box:
-    """A body between brackets as tall as what they embrace."""
+    """Put a box between brackets of its height."""
     return beside((0, box) for box in (_bracket(left, body), body, _bracket(right, body)))
 
 
@@ -96,7 +109,7 @@ def _bracket(char: str, body: Box) -> Box:
 
 
 def over(top: Box, bottom: Box, line: bool) -> Box:
-    """A fraction: one centred over the other; a bar between that reaches out on both sides, or nothing."""
+    """Draw a fraction, with a bar that is a little wider than both parts, or, without `line`, with none."""
     width = max(top.width, bottom.width)
     bar = Box((f"╶{'─' * width}╴",)) if line else Box((" " * width,))
     side = 1 if line else 0
@@ -109,25 +122,31 @@ def over(top: Box, bottom: Box, line: bool) -> Box:
 
 
 def rooted(body: Box, degree: Box | None = None) -> Box:
-    """A body under a root sign."""
+    """Draw a root sign around a box."""
     before = degree.width if degree else 1
     parts = [(-body.above - 1, before, Box((f"┌{'─' * body.width}╴",))), (0, before + 1, body)]
     parts += [(row, before, Box(("│",))) for row in range(-body.above, body.below)]
     parts.append((body.below, before - 1, Box(("╰┘",))))
-    if degree:  # stands in the crook of the sign
+    if degree:  # in the corner of the sign
         parts.append((body.below - 1 - degree.below, 0, degree))
     return placed(parts).whole()
 
 
 def overlined(body: Box, mark: str) -> Box:
-    """A body of several letters under a line, or under a mark in the middle."""
+    """Draw a line over a box of several letters, or, if `mark` is given, that mark over its middle."""
     row = "_" * body.width if not mark else mark.center(body.width)
     box = placed([(-body.above - 1, 0, Box((row,))), (0, 0, body)])
     return Box(box.rows, box.base, box.above, body.down)
 
 
 def grid(rows: list[list[Box]], places: str, apart: int) -> Box:
-    """Boxes in columns, each column at its left (l), its middle (c) or its right (r)."""
+    """Arrange boxes in a grid.
+
+    Args:
+        rows: The boxes of each row; a row may be shorter than others.
+        places: The alignment of the columns, l, c or r for each; it is repeated.
+        apart: The number of cells between columns.
+    """
     count = max(map(len, rows))
     widths = [max(row[at].width for row in rows if at < len(row)) for at in range(count)]
     parts, top = [], 0

@@ -1,4 +1,4 @@
-"""Where an equation is broken that is wider than its place."""
+"""Breaks an equation into lines that fit a width."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ from .box import Box
 from .tex_commands import QUAD
 from .typesetting import AFTER_COMMA, AFTER_NAME, AT_GAP, AT_OPERATOR, Piece, joined
 
-_INDENT = 2  # cells before a line that goes on with what the one above began
-_LINE, _BRACKET = 5, 10  # what a further line costs, and each bracket that it tears
+_INDENT = 2  # cells before a line that continues the one above
+_LINE, _BRACKET = 5, 10  # what another line costs, and each pair of brackets that it splits
 _CUTS = {AFTER_COMMA: 0, AT_OPERATOR: 1, AT_GAP: 12, AFTER_NAME: 30}
-_TOO_WIDE, _NEVER = 1_000, 10**9  # a cell too many; a place where nothing is broken
+_TOO_WIDE, _NEVER = 1_000, 10**9  # costs of a cell too many, and of a place where no line may end
 
 
 def broken(line: Sequence[Piece], width: int | None) -> list[tuple[int, Box]]:
-    """A line as lines of at most `width` cells, each with its indent: first equation by equation, then at signs that
-    stand in as few brackets as may be. What has no such place may still be wider."""
+    """Break a line.
+
+    It is broken between equations first, then at signs within as few brackets as possible.
+
+    Args:
+        line: The items of the line.
+        width: The cells that a line may have; None for any number.
+
+    Returns:
+        The lines, each with its indent in cells. A line that cannot be broken may be wider than `width`.
+    """
     if width is None or not line or joined(line).width <= width:
         return [(0, joined(line))] if line else []
     found: list[tuple[int, Box]] = []
@@ -26,7 +35,7 @@ def broken(line: Sequence[Piece], width: int | None) -> list[tuple[int, Box]]:
 
 
 def stacked(lines: Sequence[tuple[int, Box]]) -> list[str]:
-    """The rows of lines under one another, with an empty row where a script could be taken for the other line's."""
+    """Stack lines into rows of text; an empty row separates lines where it might be unclear whose script is whose."""
     rows: list[str] = []
     below = 0
     for indent, box in lines:
@@ -47,8 +56,7 @@ def _equations(line: Sequence[Piece]) -> Iterator[Sequence[Piece]]:
 
 
 def _filled(line: Sequence[Piece], width: int) -> list[tuple[int, Box]]:
-    """One equation on lines: of all ways to break it the one with the fewest and best places; the lines before the
-    last as full as may be."""
+    """Break one equation at the fewest and best places; all lines but the last are as full as possible."""
     count = len(line)
     costs, ends = [0] * (count + 1), [count] * (count + 1)
     for start in range(count - 1, -1, -1):
@@ -68,5 +76,5 @@ def _filled(line: Sequence[Piece], width: int) -> list[tuple[int, Box]]:
 
 
 def _cost(piece: Piece) -> int:
-    """What it costs to begin a line with this piece: no brackets should be torn, nor a name from what it is of."""
+    """What it costs to begin a line with this piece: brackets, and names with their arguments, should stay together."""
     return _NEVER if piece.cut is None else _LINE + _CUTS[piece.cut] + _BRACKET * piece.depth

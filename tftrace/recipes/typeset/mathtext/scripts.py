@@ -1,4 +1,4 @@
-"""Which scripts Unicode has as characters, so that they can stand on their base's own row."""
+"""Scripts that Unicode has as characters, so that they can be drawn in the row of their base."""
 
 from __future__ import annotations
 
@@ -22,21 +22,26 @@ HIGH = dict(
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How an equation's scripts are written: on the row of their base, or, as soon as one of them cannot be, all of
-    them on rows of their own. Scripts within scripts are asked apart."""
+    """How the scripts of an equation are drawn: all in the row of their base, or all in rows of their own.
+
+    Attributes:
+        low: Whether subscripts are drawn in the row of their base: Unicode has a character for every one of them.
+        high: The same for superscripts.
+        inner: The style of scripts within scripts; None if this is that style.
+    """
 
     low: bool
     high: bool
-    inner: Style | None = None  # of what stands in scripts; None there
+    inner: Style | None = None
 
     @property
     def within(self) -> Style:
-        """The style of a script's content."""
+        """The style of what is in a script."""
         return self.inner or self
 
 
 def style(items: tuple[Node, ...]) -> Style:
-    """The style in which all scripts of an equation can be written alike."""
+    """The style in which all scripts of an equation can be drawn alike."""
     found = list(_scripts(Group(items), 0))
     outer, inner = ([script for depth, script in found if (depth > 0) == deep] for deep in (False, True))
     without, within = _inline(outer), _inline(inner)
@@ -47,7 +52,7 @@ def style(items: tuple[Node, ...]) -> Style:
 
 
 def written(content: Node, letters: dict[str, str]) -> str | None:
-    """A script in characters of its own; None where Unicode lacks one."""
+    """The content of a script in the characters of `letters` (`LOW` or `HIGH`); None if one of them is missing."""
     text = _text(content)
     if text is None or any(char not in letters for char in text):
         return None
@@ -81,7 +86,7 @@ def _scripts(node: Node, depth: int) -> Iterator[tuple[int, Script]]:
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """What a node is made of, but for the parts of a script."""
+    """The parts of a node; for a script, none."""
     if isinstance(node, Group):
         return node.items
     if isinstance(node, Fraction):

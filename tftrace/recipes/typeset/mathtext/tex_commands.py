@@ -1,9 +1,9 @@
-"""What the commands of TeX stand for: a character or a name, and how it behaves beside its neighbours."""
+"""The commands of TeX: the character or name that each stands for, and how it is spaced."""
 
 from __future__ import annotations
 
-# What a sign is to its neighbours, as TeX has it: this decides where spaces go. A name is spaced as a function is, but
-# a plus that follows adds to it.
+# What a sign is to its neighbours, in the terms of TeX: this decides where spaces go. A name is spaced like a function,
+# except that a plus after it is an operator.
 ORDINARY, FUNCTION, NAME, OPERATOR, RELATION = "ordinary", "function", "name", "operator", "relation"
 OPENING, CLOSING, PUNCTUATION, INNER = "opening", "closing", "punctuation", "inner"
 
@@ -57,7 +57,7 @@ _CHARACTERS = {
     INNER: "…⋯",
 }
 
-# A command or a character -> what it draws, and what that is to its neighbours.
+# A command or a character -> the text it draws, and what that is to its neighbours.
 SIGNS: dict[str, tuple[str, str]] = {
     **{f"\\{name}": (char, ORDINARY) for name, char in (_GREEK | _LETTERS).items()},
     **{f"\\{name}": (char, OPERATOR) for name, char in _OPERATORS.items()},
@@ -73,13 +73,13 @@ GAPS = {
     r"\,": 1, r"\:": 1, r"\;": 1, r"\ ": 1, "~": 1, r"\>": 1, r"\space": 1, r"\!": 0, r"\enspace": 1, r"\quad": 3,
     r"\qquad": 5,
 }  # fmt: skip
-QUAD = 3  # cells of a gap that parts two equations
+QUAD = 3  # cells of a gap between two equations
 ACCENTS = {
     r"\hat": "\u0302", r"\widehat": "\u0302", r"\tilde": "\u0303", r"\widetilde": "\u0303", r"\bar": "\u0304",
     r"\dot": "\u0307", r"\ddot": "\u0308", r"\vec": "\u20d7", r"\check": "\u030c", r"\breve": "\u0306",
     r"\acute": "\u0301", r"\grave": "\u0300", r"\mathring": "\u030a",
 }  # fmt: skip
-OVER = {"\u0302": "^", "\u0303": "~", "\u20d7": "→"}  # what stands over several letters; a line for the others
+OVER = {"\u0302": "^", "\u0303": "~", "\u20d7": "→"}  # drawn over several letters; the other accents become a line
 NAMED = {r"\mathrm", r"\operatorname", r"\mathsf", r"\mathtt", r"\mathbf", r"\mathit", r"\textsc"}
 WORDS = {r"\text", r"\textrm", r"\textbf", r"\textit", r"\textsf", r"\texttt", r"\mbox", r"\hbox"}
 ALPHABETS = {r"\boldsymbol", r"\bm", r"\pmb", r"\mathnormal", r"\mathbb", r"\mathcal", r"\mathscr", r"\mathfrak"}

@@ -1,4 +1,6 @@
-"""The TeX of an equation as a tree: the part of TeX that papers write equations in; anything else is a ValueError."""
+"""Parses the TeX of an equation into a tree.
+
+It knows the part of TeX that papers write equations in, and raises ValueError for anything else."""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from .tex_commands import FUNCTION, NAME, ORDINARY
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A letter, a number, an operator or a name."""
+    """A letter, a number, an operator or a name, as it is drawn."""
 
     text: str
     kind: str = ORDINARY
@@ -21,21 +23,21 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Space that the TeX asks for."""
+    """Space that the TeX asks for, in cells."""
 
     cells: int
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What stands between braces."""
+    """The items between braces."""
 
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A base with what stands below and above it, to its right or, with `limits`, in its column."""
+    """A base with its scripts, which stand to its right or, with `limits`, above and below it."""
 
     base: Node
     low: Node | None = None
@@ -46,7 +48,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Fraction:
-    """One over the other, with a line between unless it is a binomial."""
+    """A fraction; a binomial coefficient has no `line`."""
 
     top: Node
     bottom: Node
@@ -55,7 +57,7 @@ class Fraction:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A square root, or that of another degree."""
+    """A square root, or a root of another degree."""
 
     body: Node
     degree: Node | None = None
@@ -63,7 +65,7 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Brackets that grow with what they hold; an empty one is not drawn."""
+    """Brackets that grow with their content; an empty one is not drawn."""
 
     left: str
     body: Node
@@ -72,7 +74,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Accent:
-    """A base under a mark, which is a combining character."""
+    """A base with a mark above it, which is a combining character."""
 
     base: Node
     mark: str
@@ -80,7 +82,13 @@ class Accent:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Rows of cells: a matrix, cases, or aligned equations. `places` has l, c or r for the columns, repeated."""
+    """A matrix, cases, or aligned equations.
+
+    Attributes:
+        rows: The cells of each row.
+        places: The alignment of the columns, l, c or r for each; it is repeated.
+        apart: The number of empty cells between columns.
+    """
 
     rows: tuple[tuple[Node, ...], ...]
     places: str
@@ -90,7 +98,7 @@ class Grid:
 Node = Sign | Gap | Group | Script | Fraction | Root | Fence | Accent | Grid
 
 _TOKEN = re.compile(r"\\(?:operatorname\*|[A-Za-z]+|.)|\s+|[0-9]+(?:\.[0-9]+)?|.", re.DOTALL)
-_ENVIRONMENTS = {  # name -> brackets around, places of the columns, cells between them
+_ENVIRONMENTS = {  # name -> brackets, alignment of the columns, cells between them
     "matrix": ("", "", "c", 2), "pmatrix": ("(", ")", "c", 2), "bmatrix": ("[", "]", "c", 2),
     "Bmatrix": ("{", "}", "c", 2), "vmatrix": ("|", "|", "c", 2), "Vmatrix": ("‖", "‖", "c", 2),
     "array": ("", "", "c", 2), "cases": ("{", "", "l", 2), "aligned": ("", "", "rl", 1), "align": ("", "", "rl", 1),
@@ -100,7 +108,14 @@ _DEEPEST = 24  # groups within groups
 
 
 def parse(tex: str) -> tuple[Node, ...]:
-    """The items of an equation, in order; ValueError for what is not understood."""
+    """Parse an equation.
+
+    Returns:
+        Its items, in order.
+
+    Raises:
+        ValueError: It cannot be parsed, or it has characters that cannot be shown.
+    """
     tex = re.sub(r"\s+", " ", tex)
     if visible(tex) != tex:
         raise ValueError("characters that cannot be shown")
@@ -112,7 +127,7 @@ class _Parser:
         self._tokens, self._at, self._depth = tokens, 0, 0
 
     def items(self, ends: Collection[str]) -> tuple[Node, ...]:
-        """What comes before one of these tokens, which is read too; everything if there are none."""
+        """Parse the items before one of the tokens `ends`, which is read too; without `ends`, all that is left."""
         self._depth += 1
         if self._depth > _DEEPEST:
             raise ValueError("too deep")
@@ -185,7 +200,7 @@ class _Parser:
         if token in tex_commands.NAMED | tex_commands.WORDS:
             start = self._at
             name = self._text()
-            if name is None:  # more than a name: a formula in upright letters
+            if name is None:  # not a name, but a formula in upright letters
                 self._at = start
                 return self._argument()
             return Sign(name, NAME if token in tex_commands.NAMED and len(name) > 1 else ORDINARY)
@@ -197,7 +212,7 @@ class _Parser:
         raise ValueError(f"{token} is not known")
 
     def _text(self) -> str | None:
-        """The braces that follow as text; None if there is more than text in them."""
+        """Read the next braces as text; None if they hold more than text."""
         if self._next() != "{":
             return None
         found = ""
@@ -263,7 +278,7 @@ class _Parser:
         else:
             content = self._argument()
         whole = base.items[0] if isinstance(base, Group) and len(base.items) == 1 else None
-        if isinstance(whole, Script) and token != "'" and content:  # {K^r_j}^T: beside the script that is there
+        if isinstance(whole, Script) and token != "'" and content:  # {K^r_j}^T: put beside the script that is there
             if token == "^":
                 return Script(whole.base, whole.low, _joined(whole.high, content), whole.primes, whole.limits)
             return Script(whole.base, _joined(whole.low, content), whole.high, whole.primes, whole.limits)
@@ -279,7 +294,7 @@ class _Parser:
 
 
 def _grouped(items: tuple[Node, ...]) -> Node:
-    """One item is itself; a scripted one keeps its braces, for it may get a second script."""
+    """A group of items; a single one needs no group, unless it has scripts: it may get more outside of the braces."""
     return items[0] if len(items) == 1 and not isinstance(items[0], Script) else Group(items)
 
 
@@ -288,5 +303,5 @@ def _joined(first: Node | None, second: Node) -> Node:
 
 
 def flattened(items: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The items with those of plain groups in their place."""
+    """The items, with plain groups replaced by their items."""
     return tuple(inner for item in items for inner in (flattened(item.items) if isinstance(item, Group) else (item,)))

@@ -1,4 +1,4 @@
-"""The tree of an equation as boxes: spaces between its signs as TeX has them, scripts and fractions in their places."""
+"""Turns the tree of an equation into boxes, spaced as TeX would space them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from .scripts import HIGH, LOW, Style, children, written
 from .tex_commands import CLOSING, FUNCTION, INNER, NAME, OPENING, OPERATOR, ORDINARY, PUNCTUATION, RELATION
 from .tex_parser import Accent, Fence, Fraction, Gap, Grid, Group, Node, Root, Script, Sign, flattened
 
-AFTER_COMMA, AT_OPERATOR, AT_GAP, AFTER_NAME = range(4)  # where a line may end, from the best place to the worst
+AFTER_COMMA, AT_OPERATOR, AT_GAP, AFTER_NAME = range(4)  # places where a line may end, the best first
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One item of a line: cells before it, in how many brackets it stands, how well a new line begins with it."""
+    """One item of a line.
+
+    Attributes:
+        gap: The number of empty cells before it.
+        box: Its drawing.
+        depth: The number of brackets around it.
+        cut: What kind of place a line would end at before it; None if it must not end there.
+    """
 
     gap: int
     box: Box
@@ -25,7 +32,13 @@ class Piece:
 
 
 def pieces(items: Sequence[Node], style: Style, tight: bool = False) -> list[Piece]:
-    """The items of an equation or of a part of it, drawn; `tight` is without spaces around operators, as in scripts."""
+    """Draw the items of an equation, or of a part of one.
+
+    Args:
+        items: The items.
+        style: How scripts are drawn.
+        tight: Whether to leave out the spaces around operators, as in scripts.
+    """
     opened = list(_opened(items))
     kinds = _kinds(opened)
     found: list[Piece] = []
@@ -43,12 +56,12 @@ def pieces(items: Sequence[Node], style: Style, tight: bool = False) -> list[Pie
 
 
 def joined(line: Sequence[Piece]) -> Box:
-    """Pieces as one line, which begins without a gap."""
+    """Join pieces into one line; the gap before the first is left out."""
     return beside((piece.gap if at else 0, piece.box) for at, piece in enumerate(line))
 
 
 def _opened(items: Sequence[Node]) -> Iterator[Node]:
-    """Brackets that need not grow become signs like others, so that a line can end between them."""
+    """The items, where brackets that need not grow have become ordinary signs, so that a line can end between them."""
     for item in flattened(tuple(items)):
         fence = item.base if isinstance(item, Script) else item
         if not isinstance(fence, Fence) or _tall(fence.body):
@@ -61,7 +74,7 @@ def _opened(items: Sequence[Node]) -> Iterator[Node]:
 
 
 def _kinds(items: Sequence[Node]) -> list[tuple[str, str]]:
-    """What each item is to its left neighbour and to its right one; an operator with nothing before it is a sign."""
+    """What each item is to its left and to its right neighbour; an operator with no operand before it is ordinary."""
     kinds = [_kind(item) for item in items]
     shown = [at for at, item in enumerate(items) if not isinstance(item, Gap)]
     before = OPENING
@@ -83,12 +96,12 @@ def _kind(item: Node) -> tuple[str, str]:
     if isinstance(item, Fence):
         return OPENING, CLOSING
     if isinstance(item, Root) and _alone(item):
-        return ORDINARY, INNER  # what follows must not seem to stand under it
+        return ORDINARY, INNER  # so that the next item does not seem to be under it
     return (INNER, INNER) if isinstance(item, (Fraction, Grid)) else (ORDINARY, ORDINARY)
 
 
 def _gap(before: str, after: str, tight: bool) -> int:
-    """Cells between two neighbours."""
+    """The number of empty cells between two neighbours."""
     if not before or before == OPENING or after in (CLOSING, PUNCTUATION):
         return 0
     if before in (FUNCTION, NAME):
@@ -113,7 +126,7 @@ def _cut(before: str, after: str, gap: int) -> int | None:
 
 
 def _tall(node: Node) -> bool:
-    """Whether brackets grow around it; scripts do not count."""
+    """Whether brackets around it have to grow; scripts do not count."""
     if isinstance(node, (Fraction, Grid)) or (isinstance(node, Root) and not _alone(node)):
         return True
     if isinstance(node, Script):
@@ -122,7 +135,7 @@ def _tall(node: Node) -> bool:
 
 
 def _alone(root: Root) -> bool:
-    """Whether no line is needed to see what stands under a root: one letter, with nothing above it."""
+    """Whether a root needs no line over its body: a single letter with nothing above it."""
     body = root.body.items[0] if isinstance(root.body, Group) and len(root.body.items) == 1 else root.body
     base = body.base if isinstance(body, Script) and body.high is None else body
     return root.degree is None and isinstance(base, Sign)
@@ -168,7 +181,7 @@ def _script(node: Script, style: Style) -> Box:
         return _limits(base, deep or _content(node.low, style), raised or _content(node.high, style))
     primes, low, high = "′" * node.primes, low or "", high or ""
     parts, side = [(0, 0, base)], base.width
-    if base.up or base.down:  # at the corners of what is tall
+    if base.up or base.down:  # at the corners of a tall base
         parts += [(-base.up, side, Box((primes + high,))), (base.down, side, Box((low,)))]
     else:
         parts.append((0, side, Box((primes + low + high,))))
