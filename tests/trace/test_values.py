@@ -334,7 +334,7 @@ def test_a_header_of_another_length_is_refused_before_it_is_read(tmp_path: Path,
 
 
 def test_a_header_beyond_any_of_ours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tftrace.trace.values._HEADER_LIMIT", 20)
+    monkeypatch.setattr("tftrace.trace.disk.safetensors_file._HEADER_LIMIT", 20)
     with pytest.raises(TraceError, match="cannot be read as values"):
         read_value(forged(tmp_path, entry()), f"{NAME}#7", (2, 2))
 

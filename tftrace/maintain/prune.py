@@ -20,6 +20,7 @@ from ..trace import schema, values
 from ..trace.disk.folder import META, alone, rank_folder, write_json
 from ..trace.disk.replace import hidden
 from ..trace.disk.safe_files import regular
+from ..trace.disk.safetensors_file import Entry
 from ..trace.prints import FILE as PRINTS
 from ..trace.stream import Stream
 from ..trace.trace import Trace, load
@@ -93,7 +94,7 @@ def _drop_prints(trace: Trace) -> int:
     return freed
 
 
-def _has_leftovers(trace: Trace, there: dict[str, values.Kept]) -> bool:
+def _has_leftovers(trace: Trace, there: dict[str, Entry]) -> bool:
     """Whether an interrupted pruning has left values that no table refers to."""
     return bool(there.keys() - set(trace.words("value", "tensors")[1]))
 
@@ -115,7 +116,7 @@ def _wanted(trace: Trace, keep: str | Sequence[str]) -> Iterator[str]:
         yield places[code]
 
 
-def _copy_kept(folder: Path, wanted: Sequence[str], there: dict[str, values.Kept]) -> dict[str, str]:
+def _copy_kept(folder: Path, wanted: Sequence[str], there: dict[str, Entry]) -> dict[str, str]:
     """Copy the values to keep into new files, one per old file; return the new place of each old place."""
     moved: dict[str, str] = {}
     by_file: dict[str, list[str]] = {}
@@ -133,7 +134,7 @@ def _copy_kept(folder: Path, wanted: Sequence[str], there: dict[str, values.Kept
     return moved
 
 
-def _copy(folder: Path, name: str, new: str, kept: dict[str, values.Kept]) -> None:
+def _copy(folder: Path, name: str, new: str, kept: dict[str, Entry]) -> None:
     """Copy some tensors from one safetensors file to a new one, bit for bit."""
     header, end = {}, 0
     for key, found in kept.items():
