@@ -50,6 +50,7 @@ INNER = {
     "capture.measure": {"capture"},
     "capture.check": {"capture", "capture.measure"},
     "capture.watch": {"capture", "capture.measure"},
+    "compare.alignment": set(),
     "models.source": {"models"},
     "models.weights": {"models", "models.source"},
     "models.inputs": {"models", "models.source"},

@@ -31,7 +31,28 @@ def about_model(model: torch.nn.Module) -> dict[str, Any]:
         "config": config.to_dict() if config is not None and hasattr(config, "to_dict") else None,
         "device": str(first.device) if first is not None else None,
         "dtype": str(first.dtype).removeprefix("torch.") if first is not None else None,
+        "mode": _mode(model),
+        "dropout": _dropout(model),
     }
+
+
+def _mode(model: torch.nn.Module) -> str:
+    """`training`, `evaluation`, or `mixed` where parts of the model are in either."""
+    modes = {module.training for module in model.modules()}
+    return "mixed" if len(modes) > 1 else "training" if modes == {True} else "evaluation"
+
+
+def _dropout(model: torch.nn.Module) -> list[str]:
+    """The paths of the modules that drop numbers out as they are now: those of torch, and those that hold a rate of
+    their own, as attention does."""
+    found = []
+    for path, module in model.named_modules():
+        held = vars(module)
+        rates = [held.get("p")] if "dropout" in type(module).__name__.lower() else []
+        rates += [rate for name, rate in held.items() if "dropout" in name]
+        if module.training and any(isinstance(rate, float) and rate > 0 for rate in rates):
+            found.append(path)
+    return found
 
 
 def _versions(*packages: str) -> dict[str, str]:

@@ -1,7 +1,29 @@
-"""Comparison of two runs: their steps paired by role, and the differences within each pair."""
+"""Comparison of two runs: the first difference that rounding does not explain; and their steps paired by role."""
 
+from .alignment.meeting import Chosen
+from .alignment.side import TraceSide
+from .compare_runs import compare_runs
+from .comparison import BornDifference, Comparison, Place
 from .differences import COMPARED, Difference, differences
 from .roles import Role, roles
+from .sentences import place as where
+from .sentences import prerequisite
 from .step_pairs import Pair, align
 
-__all__ = ["COMPARED", "Difference", "Pair", "Role", "align", "differences", "roles"]
+__all__ = [
+    "COMPARED",
+    "BornDifference",
+    "Chosen",
+    "Comparison",
+    "Difference",
+    "Pair",
+    "Place",
+    "Role",
+    "TraceSide",
+    "align",
+    "compare_runs",
+    "differences",
+    "prerequisite",
+    "roles",
+    "where",
+]

@@ -1,0 +1,156 @@
+"""Two runs: what differs before the numbers, and the first difference that rounding does not explain."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tftrace.cli import main
+
+from .runs import answer, bert, compared, first_place, gpt2, ids, is_sound, llama, named, recorded
+
+
+def test_the_same_run_twice_is_equal(tmp_path: Path) -> None:
+    model = llama()
+    found = compared(tmp_path, (model, lambda: model(ids(2, 9))), (model, lambda: model(ids(2, 9))))
+    assert (found.verdict, found.before, found.first) == ("equal", (), None)
+    assert found.pairs.compared == found.pairs.equal > 50 and found.exit_code == 0
+
+
+def test_left_padding_is_rounding_with_positions_and_born_at_them_without(tmp_path: Path) -> None:
+    model, one = gpt2(), ids(1, 5)
+    batch = torch.cat([torch.zeros(1, 4, dtype=torch.long), one], 1)
+    batch = torch.cat([batch, ids(1, 9, seed=2)])
+    mask = (torch.arange(9)[None] >= torch.tensor([[4], [0]])).long()
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    alone = recorded(tmp_path / "alone", model, lambda: model(one))
+    right = recorded(tmp_path / "right", model, lambda: model(batch, attention_mask=mask, position_ids=positions))
+    wrong = recorded(tmp_path / "wrong", model, lambda: model(batch, attention_mask=mask))
+    assert is_sound(answer(alone, right)) and "positions" not in named(answer(alone, right))
+    found = answer(alone, wrong)
+    assert found.verdict == "differs" and "wpe" in first_place(found) and "positions" in named(found)
+    assert found.first is not None and "other positions: 0 … 4 and 4 … 8" in found.first.cause
+
+
+def test_a_cache_is_the_same_as_none_and_a_wrong_position_is_found(tmp_path: Path) -> None:
+    model, tokens = gpt2(), ids(1, 10)
+
+    def in_two(**given: Any) -> Any:
+        past = model(tokens[:, :7]).past_key_values
+        return model(tokens[:, 7:], past_key_values=past, **given)
+
+    whole = recorded(tmp_path / "whole", model, lambda: model(tokens))
+    assert is_sound(answer(whole, recorded(tmp_path / "cached", model, in_two)))
+    shifted = recorded(tmp_path / "shifted", model, lambda: in_two(position_ids=torch.tensor([[6, 7, 8]])))
+    found = answer(whole, shifted)
+    assert found.verdict == "differs" and "wpe" in first_place(found) and "positions" in named(found)
+    assert found.first is not None and found.first.right is not None and found.first.right.token is not None
+    assert found.first.right.token >= 7
+
+
+def test_shifted_rotary_positions_heal(tmp_path: Path) -> None:
+    model, tokens = llama(), ids(1, 8)
+    later = torch.arange(5, 13)[None]
+    found = compared(tmp_path, (model, lambda: model(tokens)), (model, lambda: model(tokens, position_ids=later)))
+    assert found.verdict == "rounding" and found.pairs.healed > 0 and "positions" in named(found)
+    assert {one.left.name.rpartition(".")[2] for one in found.healed if one.left} >= {"rotary_emb"}
+
+
+def test_a_lost_mask_is_named_and_found(tmp_path: Path) -> None:
+    model, tokens = bert(), ids(2, 9)
+    mask = torch.ones_like(tokens)
+    mask[1, 6:] = 0
+    found = compared(
+        tmp_path, (model, lambda: model(tokens, attention_mask=mask)), (model, lambda: model(tokens)), check=True
+    )
+    assert found.verdict == "differs" and "mask" in named(found) and "attention" in first_place(found)
+    assert found.first is not None and "other mask" in found.first.cause
+
+
+def test_a_wrong_token_is_named_and_found(tmp_path: Path) -> None:
+    model, tokens = bert(), ids(2, 9)
+    other = tokens.clone()
+    other[1, 4] = 3 if tokens[1, 4] != 3 else 4
+    found = compared(tmp_path, (model, lambda: model(tokens)), (model, lambda: model(other)))
+    assert found.verdict == "differs" and "word_embeddings" in first_place(found) and "tokens" in named(found)
+    assert found.first is not None and found.first.left is not None
+    assert (found.first.left.row, found.first.left.token) == (1, 4)
+
+
+def test_another_activation_in_one_layer_is_found_there(tmp_path: Path) -> None:
+    model, tokens = llama(), ids(1, 12)
+    other = copy.deepcopy(model)
+    other.model.layers[1].mlp.act_fn = nn.GELU()
+    found = compared(tmp_path, (model, lambda: model(tokens)), (other, lambda: other(tokens)))
+    assert found.verdict == "differs" and "layers.1.mlp.act_fn" in first_place(found)
+    assert found.first is not None and found.first.cause == "SiLUActivation in A, GELU in B"
+    assert [one.local is not None and one.local > 0.01 for one in found.layers[:2]] == [False, True]
+    assert found.layers[2].inherited is not None and found.layers[2].inherited > 0.01
+
+
+@pytest.mark.parametrize("part", ["self_attn.q_proj", "mlp.down_proj", "input_layernorm"])
+def test_a_weight_that_is_one_percent_larger_is_found(tmp_path: Path, part: str) -> None:
+    model, tokens = llama(), ids(1, 12)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.model.layers[1].get_submodule(part).weight.mul_(1.01)
+    found = compared(tmp_path, (model, lambda: model(tokens)), (other, lambda: other(tokens)))
+    assert found.verdict == "differs" and f"layers.1.{part}" in first_place(found) and "weights" in named(found)
+    assert found.first is not None and found.first.cause == f"other weights: model.layers.1.{part}.weight"
+
+
+def test_other_weights_altogether_cannot_be_compared(tmp_path: Path) -> None:
+    one, other, tokens = llama(0), llama(5), ids(1, 12)
+    for level, values in (("lines", "auto"), ("modules", "none"), ("modules", "all")):
+        folder = tmp_path / f"{level}-{values}"
+        folder.mkdir()
+        left = recorded(folder / "a", one, lambda: one(tokens), level=level, values=values)
+        right = recorded(folder / "b", other, lambda: other(tokens), level=level, values=values)
+        found = answer(left, right)
+        assert (found.verdict, found.exit_code) == ("incomparable", 2) and "weights" in named(found)
+
+
+def test_dropout_is_listed_even_if_both_runs_have_it(tmp_path: Path) -> None:
+    model = llama(attention_dropout=0.3, attn_implementation="eager").train()
+    found = compared(tmp_path, (model, lambda: model(ids(1, 12))), (model, lambda: model(ids(1, 12))))
+    assert found.verdict == "differs" and "mode" in named(found)
+    assert found.first is not None and found.first.cause == "dropout is active"
+
+
+def test_half_precision_is_judged_by_its_own_roundings(tmp_path: Path) -> None:
+    model = {kind: llama(attn_implementation=kind).to(torch.bfloat16) for kind in ("eager", "sdpa")}
+    sides = [recorded(tmp_path / kind, model[kind], lambda kind=kind: model[kind](ids(2, 20))) for kind in model]
+    found = answer(*sides)
+    assert found.verdict == "rounding" and named(found) == {"attention"}
+    full = llama(attn_implementation="eager").to(torch.bfloat16).float()
+    found = answer(sides[0], recorded(tmp_path / "float32", full, lambda: full(ids(2, 20))))
+    assert found.verdict == "rounding" and "dtype" in named(found)
+
+
+def test_the_command_answers_in_json_and_with_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, tokens = llama(), ids(1, 6)
+    other = copy.deepcopy(model)
+    other.model.layers[0].mlp.act_fn = nn.GELU()
+    a, b = tmp_path / "a.tftrace", tmp_path / "b.tftrace"
+    recorded(a, model, lambda: [model(tokens), model(tokens[:, :4])])
+    recorded(b, other, lambda: other(tokens))
+    assert main(["compare", str(a), str(a), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "equal"
+    assert main(["compare", f"{a}@0", str(b), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert list(said) == ["version", "verdict", "sentence", "before", "first", "born", "layers", "pairs"]
+    assert set(said["first"]) == {"left", "right", "difference", "bound", "cause"}
+    keys = {"step", "name", "kind", "type", "file", "line", "text", "tensor", "row", "token"}
+    assert set(said["first"]["left"]) == set(said["first"]["right"]) == keys
+    assert said["first"]["difference"] > said["first"]["bound"] > 0
+    assert main(["compare", f"{a}@0", str(b)]) == 1
+    text = capsys.readouterr().out
+    assert text.startswith("The first difference is born at model.layers.0.mlp.act_fn") and "GELU in B" in text
+    for wrong in ([f"{a}@7", str(b)], [str(a), str(b), "--rows", "0:9"], [str(a), str(b), "--rows", "x"]):
+        assert main(["compare", *wrong]) == 2

@@ -1,0 +1,74 @@
+"""`tftrace compare`: the first real difference between two runs, or the word that there is none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import TraceError
+from ..terminal import document
+from ..trace.trace import load
+from ._comparison_text import print_comparison
+from ._shared import Switch
+
+if TYPE_CHECKING:
+    from ..compare.alignment.side import Side
+
+_FORWARD = re.compile(r"(.+)@(\d{1,9})", re.ASCII | re.DOTALL)
+_PAIR = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
+
+
+def compare(
+    left: Path,
+    right: Path,
+    *,
+    rows: str | None = None,
+    tokens: str | None = None,
+    json: Switch = False,
+) -> int:
+    """Compare two runs: the first difference that rounding does not explain, or the word that there is none.
+
+    The exit code is 0 if they are equal or differ by rounding, 1 if they differ, 2 if they cannot be compared, and 3 if
+    it cannot be told at their precision.
+
+    Parameters
+    ----------
+    left
+        A trace, or one forward pass of it: run.tftrace@2.
+    right
+        The other one, of the same model or of a port of it.
+    rows
+        Compare row I of the first run's batch with row J of the second's, as I:J. By default rows that have the same
+        tokens.
+    tokens
+        Compare only token I of the first run with token J of the second, as I:J.
+    json
+        Print JSON.
+    """
+    from ..compare import Chosen, compare_runs
+    from ..export.jsonlines import dumps
+
+    found = compare_runs(_side(left), _side(right), Chosen(_pair("--rows", rows), _pair("--tokens", tokens)))
+    if json:
+        document([dumps(found.to_dict(), indent=1), "\n"])
+    else:
+        print_comparison(found, (str(left), str(right)))
+    return found.exit_code
+
+
+def _side(said: Path) -> Side:
+    """The run that is meant by a path, or by a path and the number of a forward pass."""
+    from ..compare import TraceSide
+
+    number = None if said.exists() else _FORWARD.fullmatch(str(said))
+    return TraceSide(load(number[1]), int(number[2])) if number else TraceSide(load(said))
+
+
+def _pair(option: str, said: str | None) -> tuple[int, int] | None:
+    if said is None:
+        return None
+    found = _PAIR.fullmatch(said)
+    if found is None:
+        raise TraceError(f"{option} {said} is no pair of numbers: write I:J, such as 0:2.")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,171 @@
+"""Tensors of two runs that have the same numbers, whatever made them and whatever they are called.
+
+A monotone alignment, in the order in which they were made, of tensors with as many elements, by what no layout changes:
+mean, standard deviation, minimum, maximum and l2. What is left and has equal numbers is paired in any order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_DIGITS = 8  # to which statistics agree where only the layout differs
+_ALIKE = 0.03  # statistics that are closer are taken for those of the same tensor in any order
+_WEAK = 0.7  # statistics that are further apart tell nothing
+_SAME_LENGTH = 1e-4  # relative difference of l2 that leaves the possibility of a rotation
+_NEAR = 40  # how far from its neighbours a tensor may be that is paired out of order
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The numbers of a tensor in any layout: how many there are, and their mean, std, min, max and l2."""
+
+    numel: int
+    statistics: tuple[float, float, float, float, float]
+
+
+def align(left: Sequence[Content], right: Sequence[Content], unit: float) -> list[tuple[int, int]]:
+    """Pair what has the same numbers; then, near such pairs, similar ones of the same size.
+
+    Args:
+        left: the tensors of one run, in the order in which they were made.
+        right: those of the other.
+        unit: unit roundoff of the coarser run.
+    """
+    ours, theirs = _distinct(left), _distinct(right)
+    table = _Table([left[at] for at in ours], [right[at] for at in theirs], unit)
+    pairs = _monotone(table, _ALIKE)
+    pairs = sorted([*pairs, *_out_of_order(table, pairs)])
+    pairs += _between(table, pairs)
+    return sorted((ours[a], theirs[b]) for a, b in pairs)
+
+
+def _distinct(contents: Sequence[Content]) -> list[int]:
+    """The first tensor of each content: the same numbers in another shape are no second one."""
+    first: dict[object, int] = {}
+    for at, one in enumerate(contents):
+        scale = max(map(abs, one.statistics[:4])) or 1.0
+        rounded = tuple(round(x / scale, _DIGITS) if np.isfinite(x) else str(x) for x in one.statistics[:4])
+        first.setdefault((one.numel, *rounded, f"{one.statistics[4]:.7e}"), at)
+    return list(first.values())
+
+
+class _Table:
+    """How alike two tensors are, from 0 to a little over 1, for tensors of one size only."""
+
+    def __init__(self, left: Sequence[Content], right: Sequence[Content], unit: float) -> None:
+        self.left, self.right = left, right
+        self._unit = unit
+        sizes = defaultdict(list)
+        for at, one in enumerate(right):
+            sizes[one.numel].append(at)
+        self._of_size = {size: np.array(found) for size, found in sizes.items()}
+        self._right = np.array([one.statistics for one in right], np.float64).reshape(-1, 5)
+        self._gaps: dict[int, tuple[int, int]] | None = None
+        self._taken = np.zeros(len(right), bool)
+
+    def limit(self, gaps: dict[int, tuple[int, int]] | None, taken: set[int]) -> None:
+        """Look only at these tensors of the left, each for what lies between two of the right and is not taken."""
+        self._gaps = gaps
+        self._taken[:] = False
+        self._taken[list(taken)] = True
+
+    def row(self, at: int, within: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The tensors of the right that may be this one of the left, how alike they are, and how far apart; `within`:
+        how far they may be."""
+        one = self.left[at]
+        there = self._of_size.get(one.numel, np.zeros(0, np.int64))
+        if self._gaps is not None:
+            low, high = self._gaps.get(at, (0, 0))
+            there = there[(there > low) & (there < high) & ~self._taken[there]]
+        apart, lengths = _apart(np.array(one.statistics), self._right[there], one.numel)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alike = 1 - np.log(np.maximum(apart, self._unit) / self._unit) / np.log(1 / self._unit)
+        alike = np.clip(alike, 0, 1) ** 2 + np.where(lengths < _SAME_LENGTH, 0.1, 0.0) + 0.01
+        fits = (apart < within) | ((lengths < _SAME_LENGTH) & (within > _ALIKE))
+        return there[fits], alike[fits], apart[fits]
+
+
+def _apart(one: np.ndarray, others: np.ndarray, numel: int) -> tuple[np.ndarray, np.ndarray]:
+    """Relative distances of statistics, and of lengths alone; see `distance.statistical`."""
+    size = np.maximum(np.maximum(abs(one[4]), np.abs(others[:, 4])), 1e-300)
+    most = np.maximum(np.abs(others[:, 2:4]).max(1, initial=0), np.abs(one[2:4]).max(initial=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        moments = np.abs(others[:, :2] - one[:2]) * numel**0.5 / size[:, None]
+        ends = np.abs(others[:, 2:4] - one[2:4]) / np.maximum(most, 1e-300)[:, None]
+        lengths = np.abs(others[:, 4] - one[4]) / size
+    both = np.concatenate([moments, ends, lengths[:, None]], 1)
+    return np.nan_to_num(both, nan=np.inf).max(1, initial=0), np.nan_to_num(lengths, nan=np.inf)
+
+
+def _monotone(table: _Table, within: float) -> list[tuple[int, int]]:
+    """The pairs in order whose likeness adds up to most."""
+    rows, columns = len(table.left), len(table.right)
+    best = np.zeros(columns + 1)
+    taken, stayed = [], []
+    for at in range(rows):
+        there, alike, _ = table.row(at, within)
+        found = best.copy()
+        gained = best[there] + alike
+        better = gained > found[there + 1]
+        found[there[better] + 1] = gained[better]
+        grown = np.maximum.accumulate(found)
+        own = np.zeros(columns + 1, bool)
+        own[there[better] + 1] = True
+        taken.append(np.packbits(own & (grown == found)))
+        stayed.append(np.packbits(np.append(False, grown[1:] == grown[:-1])))
+        best = grown
+    pairs, column = [], columns
+    for at in range(rows - 1, -1, -1):
+        stays = np.unpackbits(stayed[at], count=columns + 1)
+        moves = np.flatnonzero(stays[: column + 1] == 0)
+        column = int(moves[-1])  # as far to the left as nothing is lost
+        if column and np.unpackbits(taken[at], count=columns + 1)[column]:
+            pairs.append((at, column - 1))
+            column -= 1
+    return pairs[::-1]
+
+
+def _out_of_order(table: _Table, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of what is left, pairs of tensors near their neighbours that are nearest to each other."""
+    used = {b for _, b in pairs}
+    beside = dict(pairs)
+    options = []
+    near = 0
+    for at in range(len(table.left)):
+        if at in beside:
+            near = beside[at]
+            continue
+        there, _, apart = table.row(at, _ALIKE)
+        options += [
+            (float(far), at, int(b)) for b, far in zip(there, apart, strict=True)
+            if int(b) not in used and abs(int(b) - near) < _NEAR
+        ]  # fmt: skip
+    found: dict[int, int] = {}
+    for _, at, b in sorted(options):
+        if at not in found and b not in used:
+            found[at] = b
+            used.add(b)
+    return list(found.items())
+
+
+def _between(table: _Table, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of what is left, similar tensors in the same order between two pairs."""
+    taken = {b for _, b in pairs}
+    beside = dict(pairs)
+    rest = [at for at in range(len(table.left)) if at not in beside]
+    gaps: dict[int, tuple[int, int]] = {}
+    low = -1
+    for at in range(len(table.left)):
+        low = max(low, beside.get(at, -1))
+        gaps[at] = (low, len(table.right))
+    high = len(table.right)
+    for at in range(len(table.left) - 1, -1, -1):
+        gaps[at] = (gaps[at][0], high)
+        high = min(high, beside.get(at, high))
+    table.limit({at: gaps[at] for at in rest}, taken)
+    found = _monotone(table, _WEAK)
+    table.limit(None, set())
+    return found

@@ -1,0 +1,179 @@
+"""Where the numbers of two runs meet: the pairs of their tokens, and the distance of two tensors there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import distance, token_pairs
+from .distance import Distance
+from .layouts import Layout, Vectors, layouts, likelihood, vectors
+from .side import Made, Side, TraceSide
+from .token_pairs import Forward, Slots, Token
+
+_CLOSE = 8.0  # units; what is as close as that needs no other layout
+_BETTER = 0.1  # another layout is taken if the distance is less than this share of that in the likeliest one
+_TRIED = 8  # pairs of layouts that are tried
+
+Group = Mapping[int, Made]  # what one place made, by forward pass
+
+
+@dataclass(slots=True)
+class _View:
+    """The tokens of the text, or those that an encoder was given."""
+
+    forwards: tuple[dict[int, Forward], dict[int, Forward]]
+    slots: Slots
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What the user chose: one row and one token of either run."""
+
+    rows: tuple[int, int] | None = None
+    tokens: tuple[int, int] | None = None
+
+
+class Meeting:
+    """Two runs and the pairs of their tokens.
+
+    Attributes:
+        sides: the two runs.
+        rows: the rows of tokens of either run, without those that are masked.
+        pairs: which row is which.
+    """
+
+    def __init__(self, left: Side, right: Side, chosen: Chosen | None = None) -> None:
+        chosen = chosen or Chosen()
+        self.sides = (left, right)
+        self.forwards = tuple(
+            token_pairs.forwards(side.trace, side.forwards) if isinstance(side, TraceSide) else []
+            for side in self.sides
+        )
+        self.rows: list[list[list[Token]]] = [token_pairs.rows(found) for found in self.forwards]
+        self.pairs = token_pairs.pair_rows(self.rows[0], self.rows[1], chosen.rows)
+        self._views = [self._view(self.rows, self.pairs, chosen, main=True)]
+        encoded = [token_pairs.rows(found, encoder=True) for found in self.forwards]
+        if all(encoded):
+            pairs = token_pairs.pair_rows(encoded[0], encoded[1], chosen.rows)
+            self._views.append(self._view(encoded, pairs, Chosen(), main=False))
+        self._layouts: dict[object, list[Layout]] = {}
+
+    @property
+    def slots(self) -> Slots:
+        """The pairs of tokens."""
+        return self._views[0].slots
+
+    @property
+    def plain(self) -> bool:
+        """Whether every token meets the one of the same place, and none is left out."""
+        slots = self.slots
+        whole = [sum(one.main.batch * one.main.tokens for one in side if one.main) for side in self.forwards]
+        return np.array_equal(slots.left, slots.right) and whole == [len(slots)] * 2
+
+    def distance(self, left: Group, right: Group, encoder: bool = False) -> Distance | None:
+        """How far two tensors are apart where they meet; None if they do not have the same numbers of elements there.
+
+        Of several layouts the likeliest is taken, unless another brings the numbers together. `encoder`: whether the
+        tokens may be an encoder's."""
+        found = self._measured(left, right, encoder)
+        if found is not None:
+            return found
+        return self._by_statistics(left, right)
+
+    def vectors(self, group: Group, right: bool) -> Vectors | None:
+        """The numbers of a tensor in the likeliest layout."""
+        view = self._views[0]
+        for layout in self._layouts_of(0, group, right)[:1]:
+            return vectors(self.sides[right], group, layout, view.forwards[right], view.slots, right)
+        return None
+
+    def _measured(self, left: Group, right: Group, encoder: bool) -> Distance | None:
+        unit = max(one.unit for one in (*left.values(), *right.values()))
+        best: Distance | None = None
+        known: dict[tuple[int, bool, Layout], Vectors | None] = {}
+        for view, ours, theirs in self._layout_pairs(left, right, encoder):
+            pair = []
+            for group, layout, is_right in ((left, ours, False), (right, theirs, True)):
+                key = (view, is_right, layout)
+                if key not in known:
+                    slots, forwards = self._views[view].slots, self._views[view].forwards[is_right]
+                    known[key] = vectors(self.sides[is_right], group, layout, forwards, slots, is_right)
+                pair.append(known[key])
+            if pair[0] is None or pair[1] is None:
+                continue
+            found = distance.between(pair[0], pair[1], self._views[view].slots)
+            if found is not None and (best is None or found.most < best.most * _BETTER):
+                best = found
+                if view:  # pairs of an encoder's tokens have numbers of their own
+                    best = Distance(found.most, equal=found.equal)
+            if best is not None and best.most <= _CLOSE * unit:
+                break
+        if best is None:
+            best = self._wholes(left, right)
+        return best
+
+    def _wholes(self, left: Group, right: Group) -> Distance | None:
+        """The distance of tensors that know no tokens, or none that is told by their sizes."""
+        ours, theirs = next(iter(left.values())), next(iter(right.values()))
+        if ours.shape != theirs.shape or not self._may_meet_whole():
+            return None
+        arrays = [side.array(made) for side, made in zip(self.sides, (ours, theirs), strict=True)]
+        if arrays[0] is None or arrays[1] is None:
+            return None
+        return distance.of_wholes(arrays[0], arrays[1])
+
+    def _may_meet_whole(self) -> bool:
+        return not len(self.slots) or self.plain
+
+    def _by_statistics(self, left: Group, right: Group) -> Distance | None:
+        """What statistics tell of two tensors that meet as wholes, in every forward pass that both have."""
+        if not self._may_meet_whole() and not (self._unknown() and self._same_sizes()):
+            return None
+        ours, theirs = list(left.values()), list(right.values())
+        if len(ours) != len(theirs) or any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
+            return None if len(ours) != 1 or len(theirs) != 1 else distance.by_statistics(ours[0], theirs[0])
+        found = [distance.by_statistics(a, b) for a, b in zip(ours, theirs, strict=True)]
+        known = [one for one in found if one is not None]
+        if len(known) != len(found):
+            return None
+        worst = max(known, key=lambda one: one.most)
+        return Distance(worst.most, equal=all(one.equal for one in known), measured=False)
+
+    def _unknown(self) -> bool:
+        """Whether the ids of the tokens were not kept, so that only sizes can tell what meets."""
+        return all(one.main is None or one.main.ids is None for side in self.forwards for one in side)
+
+    def _same_sizes(self) -> bool:
+        sizes = [[(one.main.batch, one.main.tokens) for one in side if one.main] for side in self.forwards]
+        return sizes[0] == sizes[1]
+
+    def _layout_pairs(self, left: Group, right: Group, encoder: bool) -> Iterator[tuple[int, Layout, Layout]]:
+        """Layouts in which two tensors may meet, the likeliest first: the same in both, else any."""
+        views = range(len(self._views))[:: -1 if encoder else 1]
+        found = []
+        for rank, view in enumerate(views):
+            ours, theirs = (self._layouts_of(view, group, side) for side, group in ((False, left), (True, right)))
+            for a in ours:
+                for b in theirs:
+                    worth = [x + y for x, y in zip(likelihood(a), likelihood(b), strict=True)]
+                    found.append(((worth[0], -rank, a == b, *worth[1:]), view, a, b))
+        found.sort(key=lambda one: one[0], reverse=True)
+        return iter([(view, a, b) for _, view, a, b in found[:_TRIED]])
+
+    def _layouts_of(self, view: int, group: Group, right: bool) -> list[Layout]:
+        key = (view, right, tuple((number, made.shape) for number, made in group.items()))
+        if key not in self._layouts:
+            self._layouts[key] = layouts(group, self._views[view].forwards[right])
+        return self._layouts[key]
+
+    def _view(
+        self, rows: Sequence[list[list[Token]]], pairs: list[tuple[int, int]], chosen: Chosen, main: bool
+    ) -> _View:
+        forwards = []
+        for side in self.forwards:
+            found = side if main else [Forward(one.number, one.encoder) for one in side if one.encoder]
+            forwards.append({one.number: one for one in found})
+        return _View((forwards[0], forwards[1]), token_pairs.slots(rows[0], rows[1], pairs, chosen.tokens))

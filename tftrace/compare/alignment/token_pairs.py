@@ -1,0 +1,255 @@
+"""Which token of one run is which of the other: row by row, by position among the tokens that are not masked.
+
+A forward pass that goes on with a cache has the next tokens of the row, so that a generation is one row of tokens,
+as is the one forward of all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...errors import TraceError
+from ...trace import schema
+from ...trace.rows import TensorRow
+from ...trace.trace import Trace
+from ...trace.values import read_value
+
+_IDS = re.compile(r"(^|_)(input_ids|ids|tokens|token_ids|idx)$|^(input|inputs|x|src|tokens)$")
+_DECODER = re.compile(r"^decoder_(input_)?ids$|^(tgt|y)$")
+_NO_IDS = re.compile(r"mask|position|type|label|segment|cache|past", re.IGNORECASE)
+_CACHE = re.compile(r"(past|cache|mems)", re.IGNORECASE)
+_WHOLE = re.compile(r"u?int\d+|long")
+
+
+@dataclass(slots=True)
+class Stream:
+    """The tokens that went into a forward pass, or of an encoder-decoder model into its encoder."""
+
+    batch: int
+    tokens: int
+    ids: np.ndarray | None = None  # batch × tokens
+    mask: np.ndarray | None = None  # batch × keys, true for what is seen
+
+
+@dataclass(slots=True)
+class Forward:
+    """A forward pass: its tokens, and how many came before in its cache."""
+
+    number: int
+    main: Stream | None
+    encoder: Stream | None = None
+    cached: bool = False
+    past: int = 0
+
+    @property
+    def keys(self) -> int:
+        """Number of keys that its attention sees."""
+        return self.past + (self.main.tokens if self.main else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Where a token stands: in which forward, at which place of its batch and of its tokens, and in the cache."""
+
+    forward: int
+    row: int
+    at: int
+    key: int
+    id: int | None
+    seen: bool = True  # not masked
+
+
+@dataclass(slots=True)
+class Slots:
+    """Pairs of tokens: for either run the forward, row, place and key of each, as arrays of equal length."""
+
+    left: np.ndarray  # pairs × (forward, row, at, key)
+    right: np.ndarray
+    starts: list[int] = field(default_factory=list)  # where each pair of rows begins
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def side(self, right: bool) -> np.ndarray:
+        """The places in one of the runs."""
+        return self.right if right else self.left
+
+
+def forwards(trace: Trace, numbers: Sequence[int]) -> list[Forward]:
+    """The forward passes of these numbers, as their outermost calls tell."""
+    roots: dict[int, int] = {}
+    column = trace.column("forward")
+    for at in np.flatnonzero(trace.parents < 0).tolist():
+        if column[at] == column[at]:
+            roots.setdefault(int(column[at]), at)
+    found: list[Forward] = []
+    for number in numbers:
+        if number in roots:
+            found.append(_forward(trace, roots[number], number))
+            _continue(found)
+    return found
+
+
+def rows(found: Sequence[Forward], encoder: bool = False) -> list[list[Token]]:
+    """The rows of tokens, with those that are masked."""
+    made: list[list[Token]] = []
+    running: list[list[Token]] = []
+    masks: list[np.ndarray | None] = []
+    for forward in found:
+        stream = forward.encoder if encoder else forward.main
+        if stream is None:
+            continue
+        if encoder or not forward.past or len(running) != stream.batch:
+            running, masks = [[] for _ in range(stream.batch)], [None] * stream.batch
+            made += running
+        past = 0 if encoder else forward.past
+        for row, tokens in enumerate(running):
+            for at in range(stream.tokens):
+                known = None if stream.ids is None else int(stream.ids[row, at])
+                tokens.append(Token(forward.number, row, at, past + at, known))
+            masks[row] = stream.mask[row] if stream.mask is not None else masks[row]
+            tokens[:] = [_masked(one, masks[row]) for one in tokens]
+    return made
+
+
+def _masked(token: Token, mask: np.ndarray | None) -> Token:
+    hidden = mask is not None and token.key < len(mask) and not mask[token.key]
+    return replace(token, seen=not hidden) if token.seen == hidden else token
+
+
+def pair_rows(
+    left: Sequence[Sequence[Token]], right: Sequence[Sequence[Token]], chosen: tuple[int, int] | None = None
+) -> list[tuple[int, int]]:
+    """Which row is which: the chosen ones, else those with the same tokens (one may have more at its end), else, if
+    both runs have as many, the rows in order."""
+    if chosen is not None:
+        for one, side, name in zip(chosen, (left, right), ("first", "second"), strict=True):
+            if not 0 <= one < len(side):
+                raise TraceError(f"There is no row {one} in the {name} run: it has {len(side)}, numbered from 0.")
+        return [chosen]
+    pairs: list[tuple[int, int]] = []
+    free = list(range(len(right)))
+    rest = []
+    for at, row in enumerate(left):
+        fits = [other for other in free if same_tokens(row, right[other])]
+        if fits:
+            best = min(fits, key=lambda other: (other != at, abs(len(right[other]) - len(row)), other))
+            pairs.append((at, best))
+            free.remove(best)
+        else:
+            rest.append(at)
+    if len(left) == len(right) or not pairs:
+        pairs += zip(rest, free, strict=False)
+    return sorted(pairs)
+
+
+def slots(
+    left: Sequence[Sequence[Token]],
+    right: Sequence[Sequence[Token]],
+    pairs: Sequence[tuple[int, int]],
+    token: tuple[int, int] | None = None,
+) -> Slots:
+    """The pairs of tokens of these pairs of rows; with `token` only that one of each row of either run."""
+    found: tuple[list[Token], list[Token]] = ([], [])
+    starts = []
+    for one, other in pairs:
+        starts.append(len(found[0]))
+        a, b = together(left[one], right[other])
+        if token is not None:
+            if token[0] >= len(a) or token[1] >= len(b):
+                raise TraceError(f"There is no token {token[0]}:{token[1]}: the rows have {len(a)} and {len(b)}.")
+            a, b = [a[token[0]]], [b[token[1]]]
+        size = min(len(a), len(b))
+        found[0].extend(a[:size])
+        found[1].extend(b[:size])
+    places = [np.array([(t.forward, t.row, t.at, t.key) for t in side], np.int64).reshape(-1, 4) for side in found]
+    return Slots(places[0], places[1], starts)
+
+
+def together(left: Sequence[Token], right: Sequence[Token]) -> tuple[list[Token], list[Token]]:
+    """The tokens of two rows that meet: those that are not masked, in order.
+
+    Rows of the same tokens, padding included, of which only one knows a mask, meet place by place."""
+    a, b = ([one for one in row if one.seen] for row in (left, right))
+    if len(a) != len(b) and len(left) == len(right) and [t.id for t in left] == [t.id for t in right]:
+        both = [at for at in range(len(left)) if left[at].seen and right[at].seen]
+        return [left[at] for at in both], [right[at] for at in both]
+    return a, b
+
+
+def same_tokens(left: Sequence[Token], right: Sequence[Token]) -> bool:
+    """Whether two rows have the same tokens, but for more at the end of one."""
+    if len(left) == len(right) and [t.id for t in left] == [t.id for t in right] and left and left[0].id is not None:
+        return True
+    a, b = ([one.id for one in row if one.seen] for row in (left, right))
+    size = min(len(a), len(b))
+    return size > 0 and a[0] is not None and a[:size] == b[:size]
+
+
+def _forward(trace: Trace, root: int, number: int) -> Forward:
+    given = [row for row in trace.tensors_of(root) if row.role == schema.INPUT]
+    main, encoder = _streams(trace, given)
+    if main is None:
+        main = _embedded(trace, root) or _by_size(given)
+    cached = any(_CACHE.search(row.name) and row.numel and len(row.shape) == 4 for row in given)
+    return Forward(number, main, encoder, cached)
+
+
+def _streams(trace: Trace, given: list[TensorRow]) -> tuple[Stream | None, Stream | None]:
+    """The tokens of the text, and of an encoder-decoder model the decoder's first."""
+    whole = [row for row in given if _WHOLE.fullmatch(row.dtype) and len(row.shape) == 2]
+    ids = [row for row in whole if not _NO_IDS.search(row.name)]
+    decoder = next((row for row in ids if _DECODER.search(row.name)), None)
+    text = next((row for row in ids if _IDS.search(row.name) and row is not decoder), None)
+    text = text or next((row for row in ids if row is not decoder), None)
+    main = _stream(trace, decoder or text, given, "decoder_attention_mask" if decoder else "attention_mask")
+    return main, _stream(trace, text, given, "attention_mask") if decoder and text else None
+
+
+def _stream(trace: Trace, row: TensorRow | None, given: list[TensorRow], mask: str) -> Stream | None:
+    if row is None:
+        return None
+    batch, tokens = row.shape
+    return Stream(batch, tokens, _value(trace, row), _mask(trace, given, mask, row.shape))
+
+
+def _mask(trace: Trace, given: list[TensorRow], name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The mask of that name, where it hides whole tokens of its rows."""
+    for row in given:
+        named = row.name == name or (name == "attention_mask" and row.name in ("mask", "pad_mask"))
+        if named and len(row.shape) == 2 and row.shape[0] == shape[0] and row.shape[1] >= shape[1]:
+            found = _value(trace, row)
+            if found is not None and found.dtype.kind in "biuf" and set(np.unique(found).tolist()) <= {0, 1}:
+                return found.astype(bool)
+    return None
+
+
+def _embedded(trace: Trace, root: int) -> Stream | None:
+    """The tokens as the first embedding of the forward took them."""
+    types, ends = trace.column("type"), trace.ends
+    for at in range(root, int(ends[root])):
+        if "Embedding" in str(types[at]):
+            for row in trace.tensors_of(at):
+                if row.role == schema.INPUT and _WHOLE.fullmatch(row.dtype) and len(row.shape) == 2:
+                    return Stream(row.shape[0], row.shape[1], _value(trace, row))
+    return None
+
+
+def _by_size(given: list[TensorRow]) -> Stream | None:
+    """Of a model that is given vectors: batch × tokens × channels."""
+    row = next((row for row in given if len(row.shape) == 3 and "float" in row.dtype), None)
+    return None if row is None else Stream(row.shape[0], row.shape[1])
+
+
+def _continue(found: list[Forward]) -> None:
+    """Tell the last forward how many tokens stand before its own in its cache."""
+    last, before = found[-1], found[-2] if len(found) > 1 else None
+    if last.cached and before is not None and before.main and last.main and before.main.batch == last.main.batch:
+        last.past = before.keys
+
+
+def _value(trace: Trace, row: TensorRow) -> np.ndarray | None:
+    return None if row.value is None else read_value(trace.path, row.value, row.shape)

@@ -1,0 +1,175 @@
+"""Why two steps differ that were given the same: other weights, tokens, positions, formula, mask, precision …"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..text import number, visible
+from ..trace import schema
+from ..trace.scalars import numbers
+from ..trace.trace import Trace
+from .alignment.meeting import Meeting
+from .alignment.side import TraceSide
+from .comparison import Prerequisite
+from .judged import UNSURE, Judged
+
+_POSITION = re.compile(r"wpe|position|rotary|rope", re.IGNORECASE)
+_ATTENTION = re.compile(r"attention|attn|attend|sdpa|softmax", re.IGNORECASE)
+_DROPOUT = re.compile(r"dropout|attention|attn", re.IGNORECASE)
+_NUMBERS = 1e-6  # relative difference from which a number of an equation is another one
+
+
+class Reasons:
+    """Says of a difference that was born why, as far as that is known."""
+
+    def __init__(self, meeting: Meeting, before: Sequence[Prerequisite], prefixes: tuple[str, str]) -> None:
+        self._meeting, self._prefixes = meeting, prefixes
+        self._before = {one.what: one for one in before}
+
+    def of(self, pair: Judged) -> str:
+        """The cause of a difference as text; empty where nothing is known."""
+        sides = self._meeting.sides
+        left, right = sides
+        steps = (pair.left.first.step, pair.right.first.step)
+        if not isinstance(left, TraceSide) or not isinstance(right, TraceSide) or steps[0] is None or steps[1] is None:
+            return ""
+        here = (left.trace, steps[0], right.trace, steps[1])
+        found = self._weights(left.trace, steps[0], pair) or self._dropout(left.trace, steps[0])
+        found = found or self._tokens(left.trace, steps[0], pair) or self._positions(left.trace, steps[0])
+        found = found or _formula(*here) or self._mask(*here) or _classes(*here) or self._precision(pair)
+        if not found and pair.status == UNSURE:
+            return "it may yet be rounding: record both in float32"
+        return found
+
+    def _weights(self, trace: Trace, step: int, pair: Judged) -> str:
+        """The weights of the step's module that differ."""
+        known = self._before.get("weights")
+        if known is None:
+            return ""
+        call = trace.call_of(step)
+        path = str(trace.column("name")[call] or "").removeprefix(self._prefixes[0])
+        names = [name for name in known.names if name.rpartition(".")[0] == path]
+        if not names and not pair.inputs:
+            names = [name for name in known.names if name.startswith(f"{path}.")]
+        return f"other weights: {', '.join(map(visible, names[:3]))}" if names else ""
+
+    def _dropout(self, trace: Trace, step: int) -> str:
+        known = self._before.get("mode")
+        active = known is not None and "dropout" in f"{known.left} {known.right}"
+        return "dropout is active" if active and _DROPOUT.search(_said(trace, step)) else ""
+
+    def _tokens(self, trace: Trace, step: int, pair: Judged) -> str:
+        known = self._before.get("tokens")
+        embeds = not pair.inputs and "Embedding" in str(trace.column("type")[step])
+        if known is None or not embeds or _POSITION.search(_said(trace, step)):
+            return ""
+        return f"other tokens: {known.left} and {known.right} at {known.names[0]}"
+
+    def _positions(self, trace: Trace, step: int) -> str:
+        known = self._before.get("positions")
+        if known is None or not _POSITION.search(_said(trace, step)):
+            return ""
+        return f"other positions: {known.left} and {known.right}"
+
+    def _mask(self, left: Trace, one: int, right: Trace, other: int) -> str:
+        if not _ATTENTION.search(_said(left, one)):
+            return ""
+        known = self._before.get("mask")
+        if known is not None:
+            return f"other mask: {known.left} and {known.right}"
+        sees = [_sees_later(trace, at) for trace, at in ((left, one), (right, other))]
+        if None in sees or sees[0] == sees[1]:
+            return ""
+        return f"other mask: {'B' if sees[1] else 'A'} sees later keys"
+
+    def _precision(self, pair: Judged) -> str:
+        dtypes = [place.first.dtype for place in (pair.left, pair.right)]
+        return f"other precision: {dtypes[0]} and {dtypes[1]}" if dtypes[0] != dtypes[1] else ""
+
+
+def _said(trace: Trace, step: int) -> str:
+    """The names and the text of a step, and of the call that it belongs to."""
+    call = trace.call_of(step)
+    said = [str(trace.column(name)[at] or "") for at in (step, call) for name in ("name", "type")]
+    line, file = trace.column("line")[step], trace.column("file")[step]
+    text = trace.source(file) if line == line and line is not None else []
+    return " ".join([*said, text[int(line) - 1] if 0 < int(line or 0) <= len(text) else ""])
+
+
+def _formula(left: Trace, one: int, right: Trace, other: int) -> str:
+    """Numbers of the same equation that differ, or a variant that only one of the steps fits."""
+    calls = left.call_of(one), right.call_of(other)
+    for call in _around(left, calls[0]):
+        partner = _same_equation(left, call, right, calls[1])
+        if partner is None:
+            continue
+        equation, there = partner
+        ours, theirs = numbers(left, call, equation), numbers(right, there, equation)
+        for symbol in sorted(ours.keys() & theirs.keys()):
+            a, b = ours[symbol], theirs[symbol]
+            if _another(a, b):
+                return f"other formula: {visible(symbol)} is {_number(a)} in A and {_number(b)} in B"
+        checks = [
+            next((c for c in trace.checks_of(at) if c.equation == equation), None)
+            for trace, at in ((left, call), (right, there))
+        ]
+        if checks[0] and checks[1] and checks[0].variant != checks[1].variant:
+            said = [visible(check.variant) if check.variant else "the equation itself" for check in checks if check]
+            return f"other formula: A fits {said[0]}, B {said[1]}"
+    return ""
+
+
+def _around(trace: Trace, call: int) -> list[int]:
+    found = [call]
+    above = trace.parent(call)
+    if above is not None:
+        found.append(trace.call_of(above))
+    return found
+
+
+def _same_equation(left: Trace, call: int, right: Trace, other: int) -> tuple[str, int] | None:
+    """An equation that was checked on both steps, or on the calls around them."""
+    ids = [check.equation for check in left.checks_of(call)]
+    for there in _around(right, other):
+        for check in right.checks_of(there):
+            if check.equation in ids:
+                return check.equation, there
+    return None
+
+
+def _another(one: float | str, other: float | str) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return one != other
+    return not np.isclose(one, other, rtol=_NUMBERS, atol=0.0, equal_nan=True)
+
+
+def _number(value: float | str) -> str:
+    return visible(value) if isinstance(value, str) else number(value)
+
+
+def _classes(left: Trace, one: int, right: Trace, other: int) -> str:
+    """Two modules of unlike classes at the same place."""
+    calls = left.call_of(one), right.call_of(other)
+    types = [str(trace.column("type")[at] or "") for trace, at in zip((left, right), calls, strict=True)]
+    kinds = [trace.column("kind")[at] for trace, at in zip((left, right), calls, strict=True)]
+    if types[0] == types[1] or set(kinds) != {schema.MODULE}:
+        return ""
+    return f"{visible(types[0])} in A, {visible(types[1])} in B"
+
+
+def _sees_later(trace: Trace, step: int) -> bool | None:
+    """Whether an attention gives weight to keys after the query; None if that is not known."""
+    from ..explain import attention_weights
+
+    found = attention_weights.attention(trace, trace.call_of(step))
+    if found is None or found.probabilities is None:
+        return None
+    weights = found.probabilities
+    queries, keys = weights.shape[-2:]
+    if queries < 2:
+        return None
+    later = np.triu(np.ones((queries, keys), bool), 1 + keys - queries)
+    return bool(later.any() and weights[..., later].any())

@@ -1,0 +1,158 @@
+"""Whether two runs have the same weights, told by their statistics; under other names, fused and split, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..trace import schema
+from .alignment.distance import statistical
+from .alignment.side import EIGHT_BITS, STATISTICS, UNITS, Made, TraceSide
+from .comparison import Prerequisite
+
+_SAME = 1e-7  # statistics of the same numbers, summed in another order, are closer than this
+_CONVERTED = 4.0  # units that a conversion to another dtype may move statistics
+_ALTOGETHER = 0.5  # relative l2 above which a matrix is another one
+_MOST_MATRICES = 0.5  # share of the matrices that have to be others
+_LIKELY = 0.35  # of the chance difference of two means, in its own standard deviations: see `_another`
+_SMALLEST = 64  # elements of a matrix that is counted
+_FUSED = 4  # weights that may have been put together into one
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A parameter of a module as a run had it."""
+
+    name: str
+    made: Made
+
+
+def weights_of(side: TraceSide, prefix: str = "") -> list[Weight]:
+    """The parameters, in the order in which their modules were called."""
+    trace = side.trace
+    roles = trace.column("role", "tensors")
+    at = np.flatnonzero(roles == schema.PARAMETER)
+    if not len(at):
+        return []
+    first, last = int(at[0]), int(at[-1]) + 1
+    names = ["role", "name", "tensor", "shape", "dtype", "value", *STATISTICS, "nan", "inf"]
+    table = trace.part("tensors", first, last, names).to_pylist()
+    positions, modules = trace.positions("tensors"), trace.column("name")
+    found: dict[str, Weight] = {}
+    for row in (at - first).tolist():
+        one = table[row]
+        dtype = str(one["dtype"])
+        module = str(modules[positions[first + row]] or "").removeprefix(prefix)
+        name = f"{module}.{one['name']}".lstrip(".")
+        mean, std, least, most, length = (float("nan") if one[key] is None else one[key] for key in STATISTICS)
+        shape = tuple(one["shape"] or ())
+        bad = int(one["nan"] or 0) + int(one["inf"] or 0)
+        made = Made(0, one["tensor"], 0, name, shape, dtype, (mean, std, least, most, length), bad, None, one["value"])
+        found.setdefault(name, Weight(name, made))
+    return list(found.values())
+
+
+def differing(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | None) -> Prerequisite | None:
+    """The weights that differ, None if none do. Without common paths they are matched by their numbers."""
+    if prefixes is not None:
+        ours, theirs = weights_of(left, prefixes[0]), weights_of(right, prefixes[1])
+        by_name = {one.name: one for one in theirs}
+        pairs = [(one, by_name[one.name]) for one in ours if one.name in by_name]
+        names = [one.name for one, other in pairs if not same(one.made, other.made)]
+        count = len(pairs)
+    else:
+        ours, theirs = weights_of(left), weights_of(right)
+        names, count = _unmatched(ours, theirs), len(ours)
+    if not names:
+        return None
+    sizes = f"of {count} weights"
+    return Prerequisite("weights", f"{len(names)} {sizes}", "others", tuple(names))
+
+
+def incomparable(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | None) -> bool:
+    """Whether most weight matrices of the two runs are other ones."""
+    if prefixes is None:
+        return False
+    theirs = {one.name: one.made for one in weights_of(right, prefixes[1])}
+    ours = [(one.made, theirs[one.name]) for one in weights_of(left, prefixes[0]) if one.name in theirs]
+    matrices = [
+        (a, b) for a, b in ours
+        if len(a.shape) > 1 and a.numel >= _SMALLEST and a.shape == b.shape and _real(a) and _real(b)
+    ]  # fmt: skip
+    if len(matrices) < 3:
+        return False
+    return bool(np.mean([_another(left, right, a, b) for a, b in matrices]) > _MOST_MATRICES)
+
+
+def same(left: Made, right: Made) -> bool:
+    """Whether two weights have the same numbers, as far as their statistics tell, or the dtypes of their runs let be
+    told."""
+    if left.numel != right.numel:
+        return False
+    if not (_real(left) and _real(right)):
+        return left.dtype == right.dtype and statistical(left, right) <= _SAME
+    within = _SAME if left.dtype == right.dtype else _CONVERTED * max(left.unit, right.unit)
+    return statistical(left, right) <= within
+
+
+def _real(made: Made) -> bool:
+    return made.dtype in UNITS or made.unit == EIGHT_BITS
+
+
+def _another(left: TraceSide, right: TraceSide, ours: Made, theirs: Made) -> bool:
+    """Whether a matrix is another one: by its numbers if they were kept, else by its mean.
+
+    The means of two unrelated matrices of n elements differ by about std·√(2/n); where one is the other with a
+    relative change δ, by δ as much. A mean is thus the distance seen in one direction; of many matrices most tell."""
+    arrays = [side.array(made) if made.value else None for side, made in ((left, ours), (right, theirs))]
+    if arrays[0] is not None and arrays[1] is not None:
+        apart = np.linalg.norm(arrays[0].astype(np.float64) - arrays[1]) / max(ours.statistics[4], 1e-300)
+        return bool(apart > _ALTOGETHER)
+    mean, std = ours.statistics[:2]
+    scale = max(std, theirs.statistics[1]) / ours.numel**0.5
+    return bool(scale > 0 and abs(mean - theirs.statistics[0]) / scale > _LIKELY)
+
+
+def _unmatched(ours: Sequence[Weight], theirs: Sequence[Weight]) -> list[str]:
+    """The weights of the left that the right has not, though it has one of that size that the left has not."""
+    free = list(theirs)
+    rest = []
+    for one in ours:
+        found = next((other for other in free if same(one.made, other.made)), None)
+        if found is None:
+            rest.append(one)
+        else:
+            free.remove(found)
+    rest, free = _without_fused(rest, free)
+    free, rest = _without_fused(free, rest)
+    sizes = {one.made.numel for one in free}
+    return [one.name for one in rest if one.made.numel in sizes]
+
+
+def _without_fused(parts: list[Weight], wholes: list[Weight]) -> tuple[list[Weight], list[Weight]]:
+    """What is left when weights that are several others put together are taken away, and those others."""
+    left, right = list(parts), list(wholes)
+    for whole in wholes:
+        for begin in range(len(left)):
+            runs = (left[begin : begin + n] for n in range(2, _FUSED + 1))
+            run = next((one for one in runs if _is_fused(one, whole)), None)
+            if run is not None:
+                left = [one for one in left if one not in run]
+                right.remove(whole)
+                break
+    return left, right
+
+
+def _is_fused(parts: Sequence[Weight], whole: Weight) -> bool:
+    """Whether a weight is others put together: sizes, sums and squares add up, and the ends are theirs."""
+    if sum(one.made.numel for one in parts) != whole.made.numel:
+        return False
+    mean = sum(one.made.statistics[0] * one.made.numel for one in parts) / whole.made.numel
+    length = sum(one.made.statistics[4] ** 2 for one in parts) ** 0.5
+    least, most = (pick(one.made.statistics[n] for one in parts) for pick, n in ((min, 2), (max, 3)))
+    std = max(length**2 / whole.made.numel - mean**2, 0.0) ** 0.5
+    made = whole.made
+    fused = Made(0, 0, 0, "", made.shape, parts[0].made.dtype, (mean, std, least, most, length), 0, None, None)
+    return same(fused, made)
