@@ -84,7 +84,7 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
 
 @recipes.command
 def papers(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
-    """Print a page in Markdown: paper by paper, which equations stand where in the code of which models.
+    """Print a page in Markdown: for each paper its equations, and the code that computes them.
 
     Parameters
     ----------

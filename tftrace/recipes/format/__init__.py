@@ -1,1 +1,1 @@
-"""Recipe files: read, checked, and matched to the steps that they describe."""
+"""Reads and checks recipe files, and matches their equations to the steps that they describe."""

@@ -1,4 +1,4 @@
-"""What a check covers where an equation computes less than its TeX shows: a word, and where the rest is checked."""
+"""The values of `covers`, which say that a check covers less than the TeX shows, and where the rest is checked."""
 
 from __future__ import annotations
 

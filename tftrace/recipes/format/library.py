@@ -1,4 +1,4 @@
-"""All equations, and which of them describe a step: the user's own before ours, a family's before general ones."""
+"""All equations, and which of them describe a step: the user's before shipped ones, a family's before general ones."""
 
 from __future__ import annotations
 
@@ -24,29 +24,39 @@ else:
     import tomli as tomllib
 
 PROJECT = "tftrace.toml"
-SHARED = "shared.toml"  # what the recipes of a folder state once
+SHARED = "shared.toml"  # defines names for all recipes of its folder
 _LARGEST = 256 << 10  # bytes of a recipe file
-_LONGEST_LINE, _MOST_DOTS = 4000, 100  # characters of a line; dots, as the reader takes long for deeply nested keys
+_LONGEST_LINE, _MOST_DOTS = 4000, 100  # characters and dots of a line; deeply nested keys take the parser long
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An equation found to describe a step."""
+    """An equation that was found to describe a step.
+
+    Attributes:
+        equation: The equation.
+        bind: The one of its binds that fits.
+        children: The names of the calls below the step that its symbols need.
+        locals: Whether a symbol is a local variable of the step's function.
+        chained: Whether a symbol belongs to the previous call of the same class.
+        conditional: Whether the bind has conditions.
+        evidence: What shows that the equation describes the step; see `evidence`.
+    """
 
     equation: Equation
     bind: Bind
     children: frozenset[str]
-    locals: bool  # whether a symbol is a local of the step's function
-    chained: bool  # whether a symbol is of the call of its class before it
+    locals: bool
+    chained: bool
     conditional: bool
-    evidence: str = STATED  # what speaks for it (see `evidence`)
+    evidence: str = STATED
 
 
 Level = tuple[Match, ...]
 
 
 class Store(Protocol):
-    """Values by their names; those of torch.jit have no get."""
+    """A mapping from names to values; those of torch.jit have no `get`."""
 
     def keys(self) -> AbstractSet[str]: ...
     def __contains__(self, name: object, /) -> bool: ...
@@ -54,7 +64,7 @@ class Store(Protocol):
 
 
 class Inside(NamedTuple):
-    """What a module holds, by which a recipe may know it."""
+    """The contents of a module, by which a recipe may recognize it."""
 
     children: Store
     parameters: Store
@@ -62,8 +72,12 @@ class Inside(NamedTuple):
 
 
 class Library:
-    """Equations, and which of them describe a step. Those of `own` stand before the others, and in the place of those
-    that have their id."""
+    """Equations, and which of them describe a step.
+
+    Args:
+        equations: The equations that ship.
+        own: The user's equations, which come first and replace shipped ones with the same id.
+    """
 
     def __init__(self, equations: Iterable[Equation], own: Iterable[Equation] = ()) -> None:
         mine: dict[str, Equation] = {}
@@ -74,14 +88,21 @@ class Library:
         self._shelves = [_shelf(mine.values()), _shelf(ours.values())]
         self._modules: dict[Any, tuple[Level, ...]] = {}
         self._functions: dict[tuple[str, type, bool], tuple[Level, ...]] = {}
-        self._graded: dict[tuple[int, str], Match] = {}  # those for which less speaks than that they are stated
+        self._graded: dict[tuple[int, str], Match] = {}  # matches with less evidence than STATED
         self._asked = {n for shelf in self._shelves for m in shelf["structure"] for n in _names(m.bind.structure)}
 
     def of_module(self, kind: type, inside: Inside | None = None) -> tuple[Level, ...]:
-        """Equations of a module in order of precedence: those of the first level of which one applies are meant.
+        """Find the equations of a module.
 
-        Those that name the class come first, then those of a module it derives from with its forward, then those of
-        a base class, then those of a structure that what is `inside` has."""
+        Args:
+            kind: The class of the module.
+            inside: Its contents; without them no equations are found by structure.
+
+        Returns:
+            Levels in order of precedence; the first level of which an equation applies counts. Equations that name the
+            class come first, then those that name a class from which it has its forward, then those of a base class,
+            then those of a structure.
+        """
         key: Any = kind
         if inside is not None and self._asked:
             asked = self._asked.intersection
@@ -97,9 +118,16 @@ class Library:
         return found
 
     def of_function(self, name: str, owner: type, ours: bool = True) -> tuple[Level, ...]:
-        """Equations of a function that runs in a module of class `owner`: those for that owner come first.
+        """Find the equations of a function.
 
-        `ours`: whether it is one of a library that our recipes were written for."""
+        Args:
+            name: The name of the function.
+            owner: The class of the module that it runs in.
+            ours: Whether it belongs to a library that the shipped recipes were written for.
+
+        Returns:
+            Levels in order of precedence, as for `of_module`; equations for this owner come first.
+        """
         key = (name, owner, ours)
         if key not in self._functions:
             levels = []
@@ -114,7 +142,7 @@ class Library:
         return self._functions[key]
 
     def _less(self, match: Match, evidence: str) -> Match:
-        """A match with its evidence; always the same object, as others go by its id."""
+        """A match with other evidence; always the same object, because others go by its id."""
         if match.evidence == evidence:
             return match
         key = (id(match), evidence)
@@ -124,7 +152,7 @@ class Library:
 
 
 def graded(match: Match, kind: type, inside: Inside | None = None) -> str:
-    """What speaks for one of our equations describing a module of this class."""
+    """The evidence that a shipped equation describes modules of a class."""
     bind, structure = match.bind, match.bind.structure
     meant = bind.stated if structure else bind.patterns
     known = (c for c in kind.__mro__ if in_library(c))
@@ -134,7 +162,7 @@ def graded(match: Match, kind: type, inside: Inside | None = None) -> str:
 
 
 def _more(inside: Inside, bind: Bind) -> bool:
-    """Whether a module has parameters, of its own or of a part, that a bind does not know of: it computes more."""
+    """Whether a module, or a part of it, has parameters that a bind does not know: it then computes more."""
     parts, own = ([name for name in list(store.keys()) if store[name] is not None] for store in inside[:2])
     with_weights = [name for name in parts if _weighs(inside[0][name])]
     return not all(_fits(bind.parts, [name]) for name in (*own, *with_weights))
@@ -145,7 +173,7 @@ def _weighs(part: Any) -> bool:
 
 
 def unstated(match: Match) -> str:
-    """What speaks for an equation where names alone were found: more, where it says what flows between the parts."""
+    """The evidence for an equation of which only names were found; it is better if the equation says what flows."""
     return WIRED if match.bind.flow or match.equation.covers != "wiring" else GUESSED
 
 
@@ -157,7 +185,7 @@ def _shelf(equations: Iterable[Equation]) -> dict[str, list[Match]]:
             match = Match(equation, bind, bind.children, bind.locals, bind.chained, conditional)
             shelf[bind.matcher].append(match)
     for found in shelf.values():
-        found.sort(key=lambda m: m.chained)  # what a step computes stands before how it follows another
+        found.sort(key=lambda m: m.chained)  # what a step computes comes before how it follows another
     return shelf
 
 
@@ -202,7 +230,7 @@ def _names(structure: Structure | None) -> set[str]:
 
 
 def _full_names(kind: type) -> tuple[str, ...]:
-    """A class's full name, and for torch's modules the public one."""
+    """The full name of a class, and for modules of torch their public name, too."""
     full = f"{kind.__module__}.{kind.__qualname__}"
     return (full, f"torch.nn.{kind.__name__}") if full.startswith("torch.nn.modules.") else (full,)
 
@@ -211,35 +239,42 @@ def _full_names(kind: type) -> tuple[str, ...]:
 
 
 def folder() -> Path:
-    """Where the recipes lie: inside an installed package, or at the top of a checkout."""
+    """The folder of the shipped recipes: inside an installed package, or at the top of a checkout."""
     inside = Path(__file__).parents[1] / "library"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"
 
 
 @lru_cache(maxsize=1)
 def shipped() -> tuple[Equation, ...]:
-    """The equations that come with tftrace."""
+    """The equations that ship with tftrace."""
     return tuple(e for file in sorted(folder().glob("*.toml")) for e in read(file))
 
 
 @lru_cache(maxsize=1)
 def library() -> Library:
-    """The equations that come with tftrace, by the steps they describe."""
+    """The library of the equations that ship with tftrace."""
     return Library(shipped())
 
 
 def with_own(
     recipes: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None, start: Path | None = None
 ) -> Library:
-    """The equations for a run: those of `recipes` (files, or folders of them) and of the project's tftrace.toml, if
-    there is one in `start` (this folder) or above it, before those that come with tftrace."""
+    """Make the library for a run: the user's own equations, then those that ship.
+
+    Args:
+        recipes: Recipe files, or folders of them. Those that the project's tftrace.toml lists are added.
+        start: The folder in which, and above which, tftrace.toml is looked for; by default the current one.
+
+    Raises:
+        RecipeError: A recipe has a mistake, or does not exist.
+    """
     named = [recipes] if isinstance(recipes, (str, os.PathLike)) else list(recipes or ())
     own = [e for path in (*map(Path, named), *project(start)) for file in files(path) for e in read(file)]
     return Library(shipped(), own) if own else library()
 
 
 def project(start: Path | None = None) -> list[Path]:
-    """The paths that `recipes` lists in the tftrace.toml found upwards, relative to that file."""
+    """The paths that the project's tftrace.toml lists as `recipes`; see `with_own`."""
     here = (start or Path.cwd()).absolute()
     found = next((f for f in (p / PROJECT for p in (here, *here.parents)) if f.is_file()), None)
     if found is None:
@@ -252,7 +287,11 @@ def project(start: Path | None = None) -> list[Path]:
 
 
 def files(path: Path) -> list[Path]:
-    """The recipe files at a path: itself, or those in the folder."""
+    """The recipe files at a path, which is a file or a folder.
+
+    Raises:
+        RecipeError: There are none.
+    """
     path = path.expanduser()
     if path.is_dir():
         found = sorted(path.glob("*.toml"))
@@ -265,7 +304,11 @@ def files(path: Path) -> list[Path]:
 
 
 def load(file: Path) -> dict[str, Any]:
-    """A TOML file, which may be a stranger's."""
+    """Read a TOML file, which may be a stranger's.
+
+    Raises:
+        RecipeError: It cannot be read, or is too large.
+    """
     try:
         if file.stat().st_size > _LARGEST:
             raise RecipeError(f"{file.name} is larger than {_LARGEST >> 10} KiB: split it, or check the path.")
@@ -283,7 +326,11 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def entries(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The equations of a file as written; none in one that states names for others."""
+    """The equations of a file as they are written; a file that only defines names may have none.
+
+    Raises:
+        RecipeError: It has no equations.
+    """
     states = any(isinstance(data.get(key), dict) for key in ("lists", "binds", "papers"))
     found = data.get("equation", [] if states else None)
     if not isinstance(found, list) or not all(isinstance(e, dict) for e in found):
@@ -292,8 +339,12 @@ def entries(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def stated(data: dict[str, Any], file: Path) -> tuple[Names, list[Mistake]]:
-    """The names that a file states, behind them those of the shared files beside it and our papers, and what is wrong
-    with its own."""
+    """Read the names that a file defines.
+
+    Returns:
+        The names, which fall back on the shared files beside it and on the shipped papers; and the mistakes in the
+        file's own definitions.
+    """
 
     def beside() -> Names:
         found = Names(papers=dict(_papers(folder() / PAPERS)))
@@ -314,7 +365,11 @@ def _papers(file: Path) -> dict[str, Paper]:
 
 
 def read(file: Path) -> list[Equation]:
-    """The equations of one file; raises RecipeError with the first mistake."""
+    """Read the equations of a recipe file.
+
+    Raises:
+        RecipeError: The first mistake in the file.
+    """
     data = load(file)
     written = entries(data, file.name)
     known = _right(*stated(data, file), file.name)

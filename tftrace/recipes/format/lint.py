@@ -1,4 +1,4 @@
-"""Every mistake in a recipe file, with its line and column."""
+"""Finds every mistake in a recipe file, with its line and column."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .toml_positions import places
 
 _SYNTAX = re.compile(r"\(at line (\d+), column (\d+)\)|, line (\d+) ")
 _SPACE = re.compile(r"\s*")
-_MOST = 1000  # mistakes that are told
-_WIDEST = 160  # characters of a line that can be reviewed
+_MOST = 1000  # mistakes that are reported
+_WIDEST = 160  # characters of a line that is still easy to review
 
 
 class Finding(NamedTuple):
-    """One mistake; line and column count from 1, and are 1 where the file says no more."""
+    """One mistake; line and column count from 1, and are 1 if they are not known."""
 
     line: int
     column: int
@@ -30,7 +30,11 @@ class Finding(NamedTuple):
 
 
 def lint(file: Path) -> list[Finding]:
-    """Every mistake in a file, in the order in which they stand there; of one that is no TOML the first."""
+    """Find every mistake in a recipe file.
+
+    Returns:
+        The mistakes in the order of their places; if the file is no TOML, only the first.
+    """
     try:
         data = load(file)
         written = entries(data, file.name)
@@ -75,7 +79,7 @@ def _long_lines(text: str) -> Iterator[Finding]:
 def _finding(text: str, known: dict[Place, int], mistake: Mistake) -> Finding:
     path, column = mistake.path, mistake.column
     offset = next((known[path[:n]] for n in range(len(path), 0, -1) if path[:n] in known), 0)
-    if column is not None and path in known:  # within the text, which is read without the space before it
+    if column is not None and path in known:  # the column counts from the first character that is no space
         offset += column - 1 + len(_SPACE.match(text, offset)[0])  # type: ignore[index]
     offset = min(offset, len(text))
     before = text[:offset]

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe: said in one sentence, with its place in the entry."""
+"""Mistakes in recipes: one sentence each, and their place."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 from ...errors import TraceError
 
-Place = tuple[str | int, ...]  # keys and numbers of array items, from the file or an entry inwards
+Place = tuple[str | int, ...]  # keys, and indices of array items, from the file or an entry inwards
 
 
 class RecipeError(TraceError):
-    """A recipe that cannot be understood; the message names the file, the equation and the mistake, and `column` where
-    in a text it is, if that is known."""
+    """A recipe cannot be understood. The message names the mistake and, if they are known, the file and the equation.
+
+    Attributes:
+        column: Where in its text the mistake is, from 1; None if that is not known.
+    """
 
     def __init__(self, message: str, column: int | None = None) -> None:
         super().__init__(message)
@@ -19,7 +22,7 @@ class RecipeError(TraceError):
 
 
 class Mistake(NamedTuple):
-    """One mistake in an entry: where in it, what, and the column in that text."""
+    """One mistake in an entry: its path, what is wrong, and the column in that text, from 1."""
 
     path: Place
     message: str

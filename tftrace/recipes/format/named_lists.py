@@ -1,7 +1,7 @@
-"""What a recipe file states once and refers to by name: lists of texts, parts of binds, and papers.
+"""Names in a recipe file: lists of texts, parts of binds and papers, which are defined once and then referred to.
 
-`{name}` in a text stands for the items of a list. What a file does not state itself is looked up in the `shared.toml`
-beside it."""
+`{name}` in a text stands for each item of a list. Names that a file does not define itself are looked up in the
+`shared.toml` beside it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,38 @@ from .mistake import Mistake, Place, RecipeError
 from .papers import Paper, papers
 
 _NAMED = re.compile(r"\{([^\W\d][\w-]*)\}")
-_MOST = 1000  # texts that one text may stand for
-_LARGEST = 1 << 20  # characters that the texts of one file may stand for
+_MOST = 1000  # texts that one text may expand to
+_LARGEST = 1 << 20  # characters that the texts of one file may expand to
 Lists = Mapping[str, tuple[str, ...]]
 
 
 @dataclass
 class Names:
-    """The lists, parts of binds and papers of one file. `beside` gives those that it shares with others."""
+    """The names of one file.
+
+    Attributes:
+        lists: Its lists.
+        binds: Its parts of binds.
+        papers: Its papers, by key.
+        beside: Reads the names that it shares with other files; None if there are none.
+        used: The names that were referred to.
+        written: How many characters texts have been expanded to.
+    """
 
     lists: Lists = field(default_factory=dict)
     binds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     papers: dict[str, Paper] = field(default_factory=dict)
     beside: Callable[[], Names | None] | None = None
-    used: set[str] = field(default_factory=set)  # names that were asked for
-    written: int = 0  # characters so far
+    used: set[str] = field(default_factory=set)
+    written: int = 0
     _shared: Names | None = None
 
     def bind(self, name: str) -> Mapping[str, Any]:
-        """A part of binds by its name; raises RecipeError where there is none."""
+        """Return a part of binds.
+
+        Raises:
+            RecipeError: There is none of this name.
+        """
         self.used.add(name)
         found = self.binds.get(name) or (shared.binds.get(name) if (shared := self._others()) else None)
         if found is None:
@@ -41,7 +54,18 @@ class Names:
         return found
 
     def texts(self, text: str, row: Lists) -> list[str]:
-        """A text once for each item of the lists that it names; of several lists the first one runs fastest."""
+        """Expand the names of lists in a text.
+
+        Args:
+            text: The text.
+            row: Lists that count before those of the file.
+
+        Returns:
+            One text for each combination of items; the first list in the text varies fastest.
+
+        Raises:
+            RecipeError: There is no such list, or there would be too many texts.
+        """
         names = {found[1]: found.start() + 1 for found in reversed(list(_NAMED.finditer(text)))}
         if not names:
             return [text]
@@ -60,12 +84,16 @@ class Names:
         return found
 
     def library(self) -> dict[str, Paper]:
-        """The papers that can be cited, by their keys."""
+        """The papers that can be cited, by key."""
         shared = self._others()
         return (shared.papers if shared else {}) | self.papers
 
     def count(self, texts: Iterable[str]) -> None:
-        """Hold what is written out against what a file may stand for; raises RecipeError beyond it."""
+        """Count expanded texts.
+
+        Raises:
+            RecipeError: The file has expanded to too many characters.
+        """
         self.written += sum(map(len, texts))
         if self.written > _LARGEST:
             raise RecipeError(f"the file stands for more than {_LARGEST >> 10} KiB: state fewer names or rows.")
@@ -83,12 +111,20 @@ class Names:
 
 
 def named(text: str) -> bool:
-    """Whether a text refers to a list."""
+    """Whether a text names a list."""
     return bool(_NAMED.search(text))
 
 
 def names(data: Mapping[str, Any], beside: Callable[[], Names | None] | None = None) -> tuple[Names, list[Mistake]]:
-    """The names that a file states, and what is wrong with them. A list may refer to those before it."""
+    """Read the names that a file defines; a list may refer to lists before it.
+
+    Args:
+        data: The file.
+        beside: Reads the names that it shares with other files.
+
+    Returns:
+        The names, and the mistakes in their definitions.
+    """
     known, mistakes = papers(data)
     found = Names(papers=known, beside=beside)
     lists: dict[str, tuple[str, ...]] = {}
@@ -111,7 +147,7 @@ def names(data: Mapping[str, Any], beside: Callable[[], Names | None] | None = N
 
 
 def unused(found: Names, data: Mapping[str, Any]) -> list[Mistake]:
-    """Names that a file states and does not refer to."""
+    """Find the names that a file defines and never refers to."""
     every: list[Place] = [(kind, name) for kind in ("lists", "binds", "papers") for name in _table(data, kind, [])]
     return [
         Mistake(place, f"nothing refers to {place[-1]!r}: leave it out.")

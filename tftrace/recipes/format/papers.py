@@ -1,6 +1,6 @@
-"""The papers that recipes cite, each stated once in a table: `{vaswani2017}` in a citation names one.
+"""The papers that recipes cite. Each is described once, in a table, and cited by its key: `{vaswani2017}`.
 
-A reader sees the short form (`Vaswani et al. 2017`), and where there is room the whole one with its address."""
+Readers see its short form (`Vaswani et al. 2017`) and, where there is room, the whole one with its address."""
 
 from __future__ import annotations
 
@@ -20,8 +20,17 @@ _ADDRESS = re.compile(r"https?://\S+")
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """One paper. `edition` says which text sections and equations are counted in; `name` tells papers of the same
-    authors and year apart."""
+    """One paper.
+
+    Attributes:
+        key: The key by which recipes cite it.
+        authors: Such as `Vaswani et al.`
+        title: Its title.
+        edition: Whose sections and equations are counted, such as a version on arXiv.
+        address: Its URL.
+        year: Its year, if it has one.
+        name: A word that tells papers of the same authors and year apart.
+    """
 
     key: str
     authors: str
@@ -39,13 +48,17 @@ class Paper:
 
     @property
     def whole(self) -> str:
-        """With title and edition."""
+        """Authors, year, title and edition."""
         year = f" {self.year}" if self.year else ""
         return f"{self.authors}{year}. {self.title}. {self.edition}"
 
 
 def papers(data: Mapping[str, Any]) -> tuple[dict[str, Paper], list[Mistake]]:
-    """The papers that a file states, by their keys, and what is wrong with them."""
+    """Read the papers that a file describes.
+
+    Returns:
+        The papers by key, and the mistakes in their tables.
+    """
     table = data.get("papers", {})
     found, mistakes = dict[str, Paper](), list[Mistake]()
     if not isinstance(table, dict):
@@ -80,9 +93,19 @@ def _wrong(key: str, entry: Any) -> list[tuple[tuple[str, ...], str]]:
 
 
 def cited(text: str, known: Mapping[str, Paper]) -> tuple[str, list[dict[str, Any]]]:
-    """A citation as it is shown, and of each paper in it what a trace keeps: the paper, and where in it (`at`).
+    """Resolve the keys in a citation.
 
-    Raises RecipeError where a key is of no paper."""
+    Args:
+        text: The citation, such as `{vaswani2017}, Eq. (1)`.
+        known: The papers, by key.
+
+    Returns:
+        The citation as it is shown; and for each paper in it the entry that a trace keeps: its fields, its short and
+        its whole form, and the place in the paper as `at`.
+
+    Raises:
+        RecipeError: There is no paper with such a key.
+    """
     kept = []
     for found in _CITED.finditer(text):
         paper = known.get(found[1])
@@ -95,5 +118,5 @@ def cited(text: str, known: Mapping[str, Paper]) -> tuple[str, list[dict[str, An
 
 
 def keys(text: str) -> list[str]:
-    """The keys that a citation names."""
+    """The keys in a citation."""
     return _CITED.findall(text)

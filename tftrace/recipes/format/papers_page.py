@@ -1,4 +1,4 @@
-"""A page made from the recipes: paper by paper, which equations stand where in the code of which models."""
+"""Makes a page from the recipes: for each paper its equations, and the code that computes them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from .recipe import Bind, Equation
 
-_MOST = 8  # names that are told of one bind
+_MOST = 8  # names listed for one bind
 
 HEAD = """\
 # Papers, equations, code
 
-Made from the recipes by `tftrace recipes papers`; do not edit. Paper by paper: where an equation stands in the text,
-which classes and functions of the code compute it, and what it says. What a check covers stands behind the equation
-where that is less than it shows (docs/recipes.md).
+Made from the recipes by `tftrace recipes papers`; do not edit. For each paper: where an equation stands in the text,
+which classes and functions of the code compute it, and what it says. If a check covers less than the equation shows,
+what it covers is given in brackets (docs/recipes.md).
 
 本页由 `tftrace recipes papers` 从公式库生成，请勿手工修改。逐篇论文列出：
 公式在文中的位置、代码中计算它的类与函数、公式的说明。若检查的范围小于公式所示，则在公式后注明（见 docs/recipes.md）。
@@ -26,7 +26,11 @@ _COLUMNS = (
 
 
 def page(equations: Iterable[Equation]) -> str:
-    """The page as Markdown; papers by year and authors, what is no paper's at the end."""
+    """Make the page.
+
+    Returns:
+        Markdown; papers are sorted by year and authors, and equations that cite no paper come last.
+    """
     papers: dict[str, Mapping[str, Any]] = {}
     rows: dict[str, list[str]] = {}
     for equation in equations:
@@ -57,7 +61,7 @@ def _row(at: str, equation: Equation) -> str:
 
 
 def _names(bind: Bind) -> Iterator[str]:
-    """What a bind describes, in words."""
+    """The classes, functions or structures that a bind describes, in words."""
     if bind.structure is not None:
         made = [" or ".join(f"`{name}`" for name in names[:3]) for names in bind.structure.children[:4]]
         made += [f"`{names[0]}`" for names in (*bind.structure.parameters, *bind.structure.attributes)][:4]

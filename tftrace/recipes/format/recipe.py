@@ -1,6 +1,6 @@
-"""The recipe format: one TOML file a model family, read into equations that know which steps they describe.
+"""The recipe format: one TOML file for each model family, parsed into equations that know which steps they describe.
 
-The whole format is described in docs/recipes.md. A recipe is untrusted data: it names things, and cannot run any."""
+docs/recipes.md describes the whole format. A recipe is untrusted data: it only names things, and runs no code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,15 @@ Flow = tuple[Binding, Binding]
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What a module must be made of: of each entry one of the names, and none of those it must be without."""
+    """What a module must consist of.
+
+    Attributes:
+        classes: Patterns for its class, one of which must fit; none for any class.
+        children: For each part that it must have, alternative names.
+        parameters: The same for parameters of its own.
+        attributes: The same for other attributes.
+        without: Names of parts, parameters and attributes that it must not have.
+    """
 
     classes: tuple[str, ...]
     children: tuple[tuple[str, ...], ...]
@@ -46,7 +54,22 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Which steps an equation describes, and what its symbols are there."""
+    """Which steps an equation describes, and where its symbols come from there.
+
+    Attributes:
+        matcher: What it goes by, one of `MATCHERS`.
+        patterns: Names, or glob patterns of names, one of which must fit; none for a structure.
+        structure: The structure that a module must have, if it goes by that.
+        within: For a function, the classes of modules that it may run in; none for any.
+        when: Conditions that must hold.
+        unless: Conditions that must not hold.
+        random: Sources that, if they are not zero or false, make the result random.
+        symbols: The sources of each symbol.
+        unchecked: Why these steps cannot be checked; empty if they can.
+        costly: Why they are checked only where few products are enough.
+        stated: For a structure, library classes with this structure that the recipe means by name.
+        flow: Pairs of sources that are the same tensor wherever the equation describes the step.
+    """
 
     matcher: str
     patterns: tuple[str, ...]
@@ -56,19 +79,19 @@ class Bind:
     unless: tuple[Condition, ...]
     random: tuple[Reference, ...]
     symbols: Mapping[str, Binding]
-    unchecked: str = ""  # why no number of these steps can be checked
-    costly: str = ""  # why they are checked only where few products are enough
-    stated: tuple[str, ...] = ()  # classes of libraries made so that are meant by name
-    flow: tuple[Flow, ...] = ()  # pairs of tensors that are the same where the equation describes the step
+    unchecked: str = ""
+    costly: str = ""
+    stated: tuple[str, ...] = ()
+    flow: tuple[Flow, ...] = ()
 
     @property
     def children(self) -> frozenset[str]:
-        """Names of the calls below the step that the symbols need."""
+        """The names of the calls below the step that its symbols need."""
         return frozenset(r.child for r in self._references if r.child and r.child not in ("..", "<"))
 
     @property
     def parts(self) -> frozenset[str]:
-        """Names of the parts and parameters of a module that the bind knows of; some are patterns."""
+        """The names of the parts and parameters of a module that the bind knows; some are patterns."""
         made = self.structure
         found = {name for names in ((*made.children, *made.parameters) if made else ()) for name in names}
         found |= {r.child.partition(".")[0] for r in self._references if r.child}
@@ -76,18 +99,18 @@ class Bind:
 
     @property
     def last(self) -> frozenset[str]:
-        """Those of them that are patterns, of whose calls only the last one is needed."""
+        """Those of `children` that are patterns, and of whose calls only the last is needed."""
         others = {r.child for r in self._references if r.call != -1}
         return frozenset(c for c in self.children if any(mark in c for mark in "*?[") and c not in others)
 
     @property
     def locals(self) -> bool:
-        """Whether a symbol is a local of the step's own function."""
+        """Whether a symbol is a local variable of the step's own function."""
         return any(r.kind == "local" for r in self._references)
 
     @property
     def chained(self) -> bool:
-        """Whether a symbol is of the call of the same class before it."""
+        """Whether a symbol belongs to the previous call of the same class."""
         return any(r.child == "<" for r in self._references)
 
     @property
@@ -109,7 +132,20 @@ class Variant:
 
 @dataclass(frozen=True)
 class Equation:
-    """One equation of a paper."""
+    """One equation of a paper.
+
+    Attributes:
+        id: Its name in the tables of a trace.
+        cite: Where it comes from.
+        tex: How the paper writes it.
+        formula: What is computed.
+        dims: The dimensions of its tensors, by symbol.
+        note: What it says, by language.
+        binds: The steps that it describes.
+        variants: Known ways in which code departs from it.
+        data: The expanded entry, for the trace's meta.json.
+        covers: What a check covers, if that is less than the TeX shows; see `covers`.
+    """
 
     id: str
     cite: str
@@ -119,12 +155,21 @@ class Equation:
     note: Mapping[str, str]
     binds: tuple[Bind, ...]
     variants: tuple[Variant, ...]
-    data: Mapping[str, Any] = field(repr=False, compare=False)  # the entry in full, for the trace's meta.json
-    covers: str = ""  # what a check covers (see `covers`), if that is less than the TeX shows
+    data: Mapping[str, Any] = field(repr=False, compare=False)
+    covers: str = ""
 
 
 def parse(entry: dict[str, Any], file: str, names: Names | None = None) -> Equation:
-    """One entry of a recipe file; raises RecipeError with the first mistake."""
+    """Parse one entry of a recipe file.
+
+    Args:
+        entry: The entry.
+        file: The name of its file, for messages.
+        names: The names that the file defines.
+
+    Raises:
+        RecipeError: The first mistake in the entry.
+    """
     equation, mistakes = examine(entry, names)
     if equation is None:
         raise RecipeError(f"{file}, equation {entry.get('id')!r}: {mistakes[0].message}")
@@ -132,7 +177,15 @@ def parse(entry: dict[str, Any], file: str, names: Names | None = None) -> Equat
 
 
 def examine(entry: dict[str, Any], names: Names | None = None) -> tuple[Equation | None, list[Mistake]]:
-    """The equation of an entry, or every mistake in it. `names` are what the file states once."""
+    """Parse one entry of a recipe file, and go on after mistakes.
+
+    Args:
+        entry: The entry.
+        names: The names that the file defines.
+
+    Returns:
+        The equation, or None if there are mistakes; and the mistakes.
+    """
     full = in_full(entry, names or Names())
     reader = _Entry(full.entry)
     equation = reader.equation()
@@ -143,7 +196,7 @@ def examine(entry: dict[str, Any], names: Names | None = None) -> tuple[Equation
 
 
 class _Entry:
-    """Reads one entry, and goes on after a mistake."""
+    """Parses one expanded entry; mistakes are collected."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
@@ -226,9 +279,9 @@ class _Entry:
         )
 
     def _flow(self, data: dict[str, Any], path: Place) -> tuple[Flow, ...]:
-        """`arg:input of fc1 = arg:x`: what one part made is what another was given."""
+        """Parse statements such as `arg:input of fc1 = arg:x`: two sources are the same tensor."""
         found = []
-        for text in self._list(data, path, 10 * LONGEST):  # each side has alternatives
+        for text in self._list(data, path, 10 * LONGEST):  # each side may have alternatives
             sides = [self._try(path, binding, side.strip()) for side in text.split("=")]
             if len(sides) != 2:
                 self._wrong(path, f"{text!r} does not say of two sources that they are one tensor: SOURCE = SOURCE.")
@@ -267,7 +320,7 @@ class _Entry:
         patterns: Mapping[str, dims.Pattern],
         binds: list[Bind],
     ) -> None:
-        """Whether everything that a formula uses comes from somewhere, and what it gives can be compared."""
+        """Check that everything a formula uses is bound, and that its result can be compared."""
         sizes = {name for p in patterns.values() for axis in p.axes for name in axis.names}
         lets = {symbol for symbol, _ in used.statements}
         bound = {symbol for b in binds for symbol in b.symbols}
@@ -290,7 +343,7 @@ class _Entry:
     def _try(self, path: Place, read: Callable[[Any], _T], source: Any) -> _T | None:
         known = len(self.mistakes)
         if source == "" and any(m.path == path for m in self.mistakes[:known]):
-            return None  # it was said already that the text is missing
+            return None  # that the text is missing was reported already
         try:
             return read(source)
         except TraceError as error:
@@ -359,7 +412,7 @@ class _Entry:
 
 
 def _on_one_line(data: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry whose formulas stand on one line each, as they are shown."""
+    """An entry whose TeX and formulas are on one line each, as they are shown."""
     found = dict(data)
     for key in ("tex", "formula"):
         if isinstance(text := found.get(key), str):

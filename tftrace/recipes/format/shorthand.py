@@ -1,5 +1,7 @@
-"""An entry of a recipe file in full: papers and named lists put in their place, a bind for each of its rows, dimensions
-symbol by symbol, and the whole formula of a variant that states only what it changes."""
+"""Expands the shorthand in an entry of a recipe file.
+
+Keys of papers and names of lists are replaced by what they stand for, a bind is repeated for each of its rows,
+dimensions are given symbol by symbol, and a variant that says only what it changes gets its whole formula."""
 
 from __future__ import annotations
 
@@ -17,21 +19,27 @@ from .named_lists import Lists, Names, named
 from .papers import cited, keys
 
 _LISTS = ("class", "function", "module", "base", "within", "random", "stated")
-_ALTERNATIVES = ("children", "parameters", "attributes")  # of a structure: each entry is one of several names
+_ALTERNATIVES = ("children", "parameters", "attributes")  # of a structure; each item gives alternative names
 _MOST = 100  # rows of a bind
 _TARGET = re.compile(r"\s*([^\W\d]\w*)\s*=(?!=)")
 
 
 @dataclass
 class Full:
-    """An entry in full, what is wrong with its shorthand, and where its parts were written."""
+    """An expanded entry.
+
+    Attributes:
+        entry: The entry.
+        mistakes: The mistakes in its shorthand.
+        origins: Where parts of it come from: paths in the entry as written, by path in the expanded one.
+    """
 
     entry: dict[str, Any]
     mistakes: list[Mistake] = field(default_factory=list)
     origins: dict[Place, Place] = field(default_factory=dict)
 
     def placed(self, mistake: Mistake, written: Mapping[str, Any]) -> Mistake:
-        """A mistake in the entry in full where it stands in the one that was written."""
+        """Move a mistake in the expanded entry to its place in the entry as written."""
         path = mistake.path
         for end in range(len(path), 0, -1):
             if path[:end] in self.origins:
@@ -42,7 +50,12 @@ class Full:
 
 
 def in_full(written: Mapping[str, Any], names: Names) -> Full:
-    """An entry as if all of it had been written out; what is no shorthand stays as it is."""
+    """Expand an entry; whatever is no shorthand stays as it is.
+
+    Args:
+        written: The entry as written.
+        names: The names that its file defines.
+    """
     return _Writer(written, names).full
 
 
@@ -74,7 +87,7 @@ class _Writer:
     # -- binds --------------------------------------------------------------------------------------
 
     def _bind(self, written: dict[str, Any], path: Place) -> None:
-        """A bind once for each of its rows, after what it uses."""
+        """Add a bind for each of its rows, with the parts of binds that it uses."""
         whole: dict[str, Any] = {}
         used = written.get("use", [])
         for name in [used] if isinstance(used, str) else used if isinstance(used, list) else []:
@@ -123,7 +136,7 @@ class _Writer:
         return self._one(value, row, at) if key in ("unchecked", "costly") else self._source(value, row, at)
 
     def _texts(self, value: Any, row: Lists, path: Place) -> Any:
-        """A text or a list of texts, with the items of the lists that they name."""
+        """Expand a text or a list of texts."""
         if isinstance(value, str):
             found = self._all(value, row, path)
             return found if len(found) > 1 else found[0]
@@ -136,7 +149,7 @@ class _Writer:
         ]
 
     def _entries(self, value: Any, row: Lists, path: Place) -> Any:
-        """Entries that are one of several names each."""
+        """Expand a list of items that each give alternative names."""
         if isinstance(value, str):
             return self._source(value, row, path)
         if not isinstance(value, list):
@@ -144,7 +157,7 @@ class _Writer:
         return [self._source(v, row, (*path, at)) if isinstance(v, str) else v for at, v in enumerate(value)]
 
     def _source(self, text: str, row: Lists, path: Place) -> str:
-        """Alternatives, each of which may name lists."""
+        """Expand alternatives, each of which may name lists."""
         if not named(text):
             return text
         body = text.rstrip()
@@ -153,7 +166,7 @@ class _Writer:
         return " | ".join(t for part in parts for t in self._all(part, row, path)) + "?" * optional
 
     def _flow(self, value: Any, row: Lists, path: Place) -> Any:
-        """Statements that two sources are one tensor, each side with its alternatives."""
+        """Expand statements that two sources are the same tensor; each side may have alternatives."""
         if isinstance(value, str):
             return " = ".join(self._source(side.strip(), row, path) for side in value.split("="))
         return (
@@ -178,7 +191,7 @@ class _Writer:
     # -- dimensions and variants -----------------------------------------------------------------------
 
     def _dims(self, written: dict[str, Any], path: Place) -> dict[str, Any]:
-        """`"x y" = "B T"` symbol by symbol."""
+        """Expand dimensions such as `"x y" = "B T"`."""
         found: dict[str, Any] = {}
         for symbols, pattern in written.items():
             for symbol in symbols.split() or [symbols]:
@@ -220,10 +233,20 @@ class _Writer:
 
 
 def changed(own: str, change: str, bound: Collection[str]) -> str:
-    """A formula in which the statements of `change` take the place of those for the same symbols.
+    """Replace statements of a formula.
 
-    A symbol that the formula does not have is an abbreviation for the statement that follows. Abbreviations that are
-    not used any more are left out; `bound` are the symbols that are none."""
+    Args:
+        own: The formula.
+        change: Statements that replace those for the same symbols. A symbol that the formula does not have is an
+            abbreviation, for use in the next statement.
+        bound: The symbols that are no abbreviations. Abbreviations that are no longer used are left out.
+
+    Returns:
+        The new formula.
+
+    Raises:
+        RecipeError: The change does not fit the formula.
+    """
     bodies = dict(language.parse(own).statements)
     parsed = dict(language.parse(change).statements)
     new, old = _statements(change), _statements(own)
@@ -231,7 +254,7 @@ def changed(own: str, change: str, bound: Collection[str]) -> str:
         raise RecipeError("the change names no symbol that the formula gives.")
     if (last := list(new)[-1]) not in old:
         raise RecipeError(f"nothing follows that could use {last!r}.")
-    before: dict[str, list[str]] = {}  # what stands where a symbol of the formula did
+    before: dict[str, list[str]] = {}  # the symbols that take the place of one of the formula
     waiting: list[str] = []
     for symbol in new:
         waiting.append(symbol)
@@ -248,7 +271,7 @@ def changed(own: str, change: str, bound: Collection[str]) -> str:
 
 
 def _statements(source: str) -> dict[str, str]:
-    """The text of each statement by its symbol; raises RecipeError where one is given twice."""
+    """The text of each statement by its symbol, which may be given only once."""
     found: dict[str, str] = {}
     for part in source.split(";"):
         target = _TARGET.match(part)

@@ -1,4 +1,6 @@
-"""Where a recipe's symbols come from in a run: names of arguments, attributes and calls, which are read only."""
+"""Parses where the symbols of a recipe come from in a run: names of arguments, attributes and calls.
+
+Such names are only ever read; nothing is called."""
 
 from __future__ import annotations
 
@@ -17,27 +19,50 @@ _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where a symbol comes from: `arg:query`, `return:[0]`, `param:weight`, `attr:eps`, `config:layer_norm_eps`,
-    `local:scores`, `index` (the number of a layer); of the step itself, or with `of NAME` of a call below it
-    (`return of dense`; `of dense#0` its first call), of the module around (`of ..`) or of the call of its own class
-    before it (`of <`)."""
+    """Where a symbol comes from.
+
+    It is `arg:query`, `return:[0]`, `param:weight`, `attr:eps`, `config:layer_norm_eps`, `local:scores` or `index` (the
+    number of a layer) of the step itself. With `of NAME` it belongs to a call below the step (`return of dense`;
+    `of dense#0` is the first of several), with `of ..` to the module around it, and with `of <` to the previous call of
+    the same class.
+
+    Attributes:
+        kind: The word before the colon.
+        path: Names and indices after the colon.
+        child: The word after `of`, without the number of the call; None for the step itself.
+        source: The text of the whole reference.
+        call: Which of several calls of `child`, from 0; from the end if it is negative.
+    """
 
     kind: str
     path: tuple[str | int, ...]
     child: str | None
     source: str
-    call: int = -1  # of several calls of that name below, from the end if negative
+    call: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A symbol's sources, tried in order; a number is a last resort. `optional` ones may stay unbound."""
+    """The sources of a symbol.
+
+    Attributes:
+        sources: They are tried in order; a number always fits.
+        optional: Whether the symbol may stay unbound.
+    """
 
     sources: tuple[Reference | float, ...]
     optional: bool = False
 
 
 def binding(source: Any) -> Binding:
+    """Parse what a bind gives for a symbol.
+
+    Args:
+        source: A number, or references separated by `|`, with a `?` at the end if the symbol may stay unbound.
+
+    Raises:
+        RecipeError: It is neither.
+    """
     if isinstance(source, (int, float)) and not isinstance(source, bool):
         return Binding((_number(source),))
     if not isinstance(source, str):
@@ -56,7 +81,11 @@ def _number(value: Any) -> float:
 
 
 def reference(source: str) -> Reference:
-    """A source of one value; raises RecipeError if it is not one."""
+    """Parse a reference, such as `return of dense#0`.
+
+    Raises:
+        RecipeError: It is no reference.
+    """
     found = _REFERENCE.fullmatch(source.strip()) if len(source) <= LONGEST else None
     if found is None:
         shown = source if len(source) <= 60 else f"{source[:60]}…"

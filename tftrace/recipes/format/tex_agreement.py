@@ -1,7 +1,7 @@
-"""Whether the TeX of an equation and its formula say the same, as far as names tell.
+"""Checks that the TeX of an equation and its formula agree, as far as names tell.
 
-Everything that the TeX names must be a symbol or a function of the formula. Every tensor that the formula uses must be
-named by the TeX, or stand in `aside` as what the note tells. Where `covers` says that less is checked than shown, the
+Every name in the TeX must be a symbol or a function of the formula. Every tensor that the formula uses must be named
+in the TeX, or be listed in `aside`, because the note explains it. If `covers` says that less is checked than shown, the
 TeX may name more."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .mistake import Mistake
 from .recipe import Equation
 
 _CALL = re.compile(r"(\w+)\(")
-# What the formula must have where the TeX has a function: one of these functions, or of these operators.
+# If the TeX has this function, the formula must have one of these functions or operators.
 _COMPUTED = {
     "softmax": "softmax exp", "gelu": "gelu gelu_tanh gelu_quick erf tanh", "relu": "relu max",
     "silu": "silu", "act": "act", "sigmoid": "sigmoid", "softplus": "softplus", "tanh": "tanh mish", "erf": "erf gelu",
@@ -29,7 +29,7 @@ _COMPUTED = {
 
 
 def agree(equation: Equation) -> list[Mistake]:
-    """What the TeX and the formula of an equation do not both say."""
+    """Find what only one of the TeX and the formula of an equation says."""
     if not equation.binds or all(bind.unchecked for bind in equation.binds):
         return []
     return list(_Reading(equation).mistakes())
@@ -51,13 +51,13 @@ class _Reading:
         computed = {s for s, body in equation.formula.statements if s in self._bound and not handed_on(body)}
         inputs = [sign for name, sign in self._signs.items() if name not in lets | computed]
         self._names = named(self._tex, self._covered([*inputs, *(self._signs[n] for n in lets & self._signs.keys())]))
-        inside = named(self._tex, self._covered(inputs))  # of an abbreviation what it stands for
+        inside = named(self._tex, self._covered(inputs))  # with the names in the definitions of abbreviations
         self._named = {plain(sign) for sign in self._signs.values() if spans(self._tex, sign)}
         self._named |= {spelling for name in inside for spelling in name.spellings}
         self._shown = self._named | {c for name in inside for c in re.findall(r"[A-Za-z]", plain(name.low))}
 
     def _covered(self, signs: list[str]) -> list[tuple[int, int]]:
-        """Where signs of several letters stand: what is in them is no name of its own."""
+        """The places of signs of several letters: their parts are no names of their own."""
         return [span for sign in signs if len(plain(sign)) > 1 for span in spans(self._tex, sign)]
 
     def mistakes(self) -> Iterator[Mistake]:
@@ -76,7 +76,7 @@ class _Reading:
         yield from self._not_shown()
 
     def _unknown(self) -> Iterator[Mistake]:
-        """What the TeX names and the formula does not have."""
+        """Names in the TeX that the formula does not have."""
         spellings = set(self._spelling.values())
         spellings |= {spelling for name in self._names if name.left for spelling in name.spellings}
         for name in self._names:
@@ -105,7 +105,7 @@ class _Reading:
         return not wanted or any(w in called or (not w[0].isalpha() and w in self._source) for w in wanted.split())
 
     def _not_shown(self) -> Iterator[Mistake]:
-        """What the formula uses or gives and the TeX does not name."""
+        """Tensors that the formula uses or gives, and that the TeX does not name."""
         passed: set[str] = set()
         for symbol, body in self._equation.formula.statements:
             if symbol in self._bound and handed_on(body):
@@ -124,12 +124,12 @@ class _Reading:
             yield Mistake(("covers",), "there is nothing that could be covered.")
 
     def _names_result(self) -> bool:
-        """Whether the TeX has a name for the result, or is itself the expression for it."""
+        """Whether the TeX names the result, or is itself the expression for it."""
         taken = set(self._spelling.values())
         lefts = [name for name in self._names if name.left]
         return expression(self._tex) or any(not taken & set(name.spellings) for name in lefts)
 
 
 def handed_on(body: Node) -> bool:
-    """Whether an expression is one tensor as it is, or one of its slices."""
+    """Whether an expression is a tensor as it is, or a slice of one."""
     return isinstance(body, (Name, Select))

@@ -1,6 +1,6 @@
-"""Where the values of a TOML file stand in its text: what the standard library's reader does not say.
+"""Finds where the values of a TOML file stand in its text, which the standard library's parser does not tell.
 
-The text has been read as TOML before; here it is only gone through again, key by key."""
+The text has been parsed as TOML before; here it is only scanned again, key by key."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PLAIN = re.compile(r"[^,\]\}\n#]*")
 
 
 def places(text: str) -> dict[Path, int]:
-    """For each key and array item the offset of its value; of a text that of its first character."""
+    """Find the offset of the value of each key and array item; for a string, that of its first character."""
     walker = _Walker(text)
-    with suppress(IndexError, ValueError, RecursionError):  # what was found until then is right
+    with suppress(IndexError, ValueError, RecursionError):  # what was found before is still right
         walker.document()
     return walker.found
 
@@ -28,10 +28,10 @@ class _Walker:
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
         self.found: dict[Path, int] = {}
-        self._counts: dict[Path, int] = {}  # of the tables of each array
+        self._counts: dict[Path, int] = {}  # how many tables each array has, less one
 
     def document(self) -> None:
-        """All lines."""
+        """Scan the whole text."""
         table: Path = ()
         while True:
             self._skip(_BLANK)
@@ -52,7 +52,7 @@ class _Walker:
                 self._pair(table)
 
     def _resolved(self, key: Path, last: bool) -> Path:
-        """The path of a table's header, in which each array stands for its latest table."""
+        """The path of a table from its header, in which an array of tables means its latest table."""
         path: Path = ()
         for at, part in enumerate(key):
             path = (*path, part)
@@ -102,7 +102,7 @@ class _Walker:
             self._skip(_PLAIN)
 
     def _closed(self, bracket: str) -> bool:
-        """Whether a list of values ends here; else what stands before the next one is skipped."""
+        """Whether a list of values ends here; if not, skip to the next value."""
         self._skip(_BLANK)
         self._next(",")
         self._skip(_BLANK)
