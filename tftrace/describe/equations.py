@@ -173,6 +173,7 @@ def judgement(check: CheckRow | None, verdict: str, covers: str = "", language: 
     compared = "equal" if exact else f"{_short(check.residual)} {'≤' if holds else '>'} {_short(check.bound)}"
     measured = f"{compared} ({check.cells} cells)"
     if holds and covers in COVERS:
+        measured = f"{measured} · {reason}" if reason else measured
         return f"{covers} {mark}: {COVERS[covers][language]}  {measured}"
     parts = [f"{mark} {visible(verdict)}  {measured}"]
     if check.variant:

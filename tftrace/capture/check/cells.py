@@ -25,6 +25,7 @@ from ...recipes.formula.analysis import base_tensor, count_multiplications, move
 from ...recipes.formula.dims import Layout
 from ...recipes.formula.nodes import Apply, Lookup, Name, Node, Select, walk
 from .host_arrays import along, host, numbers_of, take_padded
+from .masks import masks_of
 from .pass_through import Passed
 from .references import Unbound
 from .strided import Drawn, Strided
@@ -97,7 +98,7 @@ class Reading:
         kinds = {kind for kind in dtypes.values() if kind.is_floating_point}
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
-        self.passes = Passed(fit)
+        self.passes, self.masks = Passed(fit), masks_of(fit.plan)
         # The coarsest dtype that took part; sums of half precision every backend accumulates in float32.
         unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
         self._usual = unit, min(unit, 2.0**-24)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,14 +19,15 @@ from ...recipes.format.recipe import Equation
 from ...trace.scalars import NumbersWriter
 from ...trace.writer import TraceWriter
 from ..calls import Call
-from ..measure.plain_memory import is_spread
+from ..measure.plain_memory import address, is_spread
 from .batches import Group
 from .cells import ALL, Reading, Units, coarse_products
 from .finder import Finder, drops
 from .flow import flow, seen
 from .host_arrays import SPREAD
 from .judge import Outcome, judge_all
-from .references import Asked, Unbound, getter, resolve
+from .masks import Sights
+from .references import Asked, Unbound, getter, resolve, tensor_of
 from .route import Route
 from .stated_epsilon import other_epsilons
 from .verdicts import Verdicts, failure
@@ -48,6 +50,7 @@ class Checker:
         self._numbers = NumbersWriter(writer.rank_folder)
         self._routes: dict[int, list[Route]] = {}  # of each equation the last ones
         self._coarse = coarse_products()  # asked for again as each forward begins
+        self._sights = Sights()
 
     def begin(self, call: Call) -> None:
         """Find the call's equations, and note what must be kept for them."""
@@ -99,6 +102,7 @@ class Checker:
         if route.passes(addresses):
             self._verdicts.passed(step, order, match, reading.passes.cells)
             return True
+        self._note_masks(reading, match, call, order)
         units = reading.units(None, self._coarse)
         group = route.group = self._verdicts.group(route.group, reading, match, units, evidence)
         row = group.row(route.forms)
@@ -127,6 +131,7 @@ class Checker:
                 self._remember(match, call, Route(reading, numbers, asked + found + flows, call))
         if reading.passes(tensors):
             return self._verdicts.passed(step, order, match, reading.passes.cells)
+        self._note_masks(reading, match, call, order)
         units = reading.units(tensors, self._coarse)
         if self._every:
             return self._check_all(match, step, order, reading, units, tensors, evidence)
@@ -140,6 +145,14 @@ class Checker:
             group.put(cells)
             group.took(step, order)
             self._verdicts.alone(group, tensors)
+
+    def _note_masks(self, reading: Reading, match: Match, call: Call, order: int) -> None:
+        """Note what the masks hide, to be said beside the verdict."""
+        for symbol, shows in reading.masks.items():
+            mask = tensor_of(match.bind, symbol, call)
+            if mask is not None and address(mask):
+                tell = self._sights.of(mask, shows).tell
+                self._verdicts.beside(call.step, order, partial(tell, reading.numbers.get("c") == 1.0))
 
     def _reading(
         self, equation: Equation, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float | str]

@@ -75,7 +75,7 @@ def _judge(
         result = broadcast_to_dims(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
         exact = to_float64(result.v)
         bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(exact) + _tiny(read.dtype)
-        found.append(_compare(statement.symbol, returned, exact, bound, read.dtype))
+        found.append(_compare(statement.symbol, returned, exact, bound, read.dtype, [x.v for x in leaves.values()]))
     moves = [statement.moves for statement in plan.statements]
     if len(found) == 1 and not moves[0] and all(isinstance(o, str) or o.cells for o in found[0]):
         return found[0]
@@ -125,16 +125,21 @@ def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:
     return Value((BATCH, *dims), v, off, integer=integer)
 
 
-def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype) -> list[Outcome | str]:
+def _compare(
+    symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype, read: Sequence[Array]
+) -> list[Outcome | str]:
     """For each step the worst of its cells that say something: where rounding could explain any value, nothing was
-    checked."""
+    checked. Of finite numbers that were `read` none that is NaN or infinite holds; minus infinity that hides keys may
+    become of a mask."""
     steps = len(returned)
     returned, exact, bound = (x.reshape(steps, -1) for x in (returned, exact, bound))
+    made = np.zeros(steps, bool)
     with np.errstate(all="ignore"):
         residual = np.abs(returned - exact)
         if not math.isfinite(residual.sum()):
             same = (returned == exact) | (np.isnan(returned) & np.isnan(exact))
-            same |= np.isinf(returned) & (np.abs(exact) + bound >= torch.finfo(dtype).max)
+            same |= np.isneginf(returned) & (exact - bound <= -torch.finfo(dtype).max) & _least(read, steps, dtype)
+            made = _finite(read, steps) & (same & ~np.isfinite(returned) & ~np.isneginf(returned)).any(1)
             residual = np.where(same, 0.0, np.where(np.isnan(residual), np.inf, residual))
         known: Any = True
         every = np.full(steps, exact.shape[1])
@@ -154,15 +159,33 @@ def _compare(symbol: str, returned: Array, exact: Array, bound: Array, dtype: to
         # what a ReLU cut off says nothing, and is no obstacle
         nothing = (known & ((exact == 0) & (returned == 0))).all(1)
         every = np.where(wrong.any(1), every, telling.sum(1))
-    said = (every.astype(bool) | nothing).tolist()
+    said = ((every.astype(bool) | nothing) & ~made).tolist()
     row, worst = np.arange(steps), share.argmax(1)
     off, most, cells = residual[row, worst].tolist(), bound[row, worst].tolist(), every.tolist()
     return [
         Outcome(off[at] <= most[at], off[at], most[at], cells[at], symbol)
-        if said[at]
+        if said[at] or off[at] > most[at]
+        else f"{symbol} is not finite, as the equation has it"
+        if made[at] or not np.isfinite(exact[at]).any()
         else f"rounding alone could explain any value of {symbol}"
         for at in range(steps)
     ]
+
+
+def _finite(read: Sequence[Array], steps: int) -> Array:
+    """Of which steps all that was read is finite."""
+    found = np.ones(steps, bool)
+    for part in read:
+        found &= np.isfinite(part).reshape(len(part), -1).all(1)
+    return found
+
+
+def _least(read: Sequence[Array], steps: int, dtype: torch.dtype) -> Array:
+    """In which steps something that was read is the least number there is, with which masks are filled."""
+    found = np.zeros((steps, 1), bool)
+    for part in read:
+        found |= (part.reshape(len(part), -1) <= -torch.finfo(dtype).max).any(1, keepdims=True)
+    return found
 
 
 def _tiny(dtype: torch.dtype) -> float:

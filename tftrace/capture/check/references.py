@@ -88,6 +88,14 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
     return tensors, numbers, asked
 
 
+def tensor_of(bind: Bind, symbol: str, call: Call) -> torch.Tensor | None:
+    """The tensor that a symbol stands for in a call, if it is one."""
+    for _, get in next(sources for name, sources, _ in _sources(bind) if name == symbol):
+        if isinstance(value := get(call), torch.Tensor):
+            return value
+    return None
+
+
 _Sources = list[tuple[str, list[tuple[Reference | float, Getter]], bool]]
 _known: dict[int, tuple[Bind, _Sources]] = {}
 

@@ -42,6 +42,7 @@ class Verdicts:
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
         self._random: set[int] = set()  # steps that drop something out
+        self._beside: dict[tuple[int, int], list[Callable[[], str | None]]] = {}  # by step and order
         self._judged = time.monotonic()
 
     # -- what is known at once ------------------------------------------------------------------------
@@ -53,6 +54,10 @@ class Verdicts:
     def random(self, step: int) -> None:
         """A step of a module that drops something out, which may be why it differs."""
         self._random.add(step)
+
+    def beside(self, step: int, order: int, tell: Callable[[], str | None]) -> None:
+        """What is to be said beside the verdict, if the equation holds; asked for when it has been judged."""
+        self._beside.setdefault((step, order), []).append(tell)
 
     def unchecked(self, step: int, order: int, match: Match, reason: str) -> None:
         """The equation cannot be checked on this step."""
@@ -76,11 +81,14 @@ class Verdicts:
         if not outcome.holds and fitting is None and step in self._random:
             return self.unchecked(step, order, match, "random: dropout is active (training mode)")
         verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
-        reason = schema.SINGLE if outcome.single else None
-        reason = reason if outcome.holds else f"{outcome.symbol} is not what the equation gives"
+        reason: str | None = f"{outcome.symbol} is not what the equation gives"
+        if outcome.holds:
+            said = [tell() for tell in self._beside.get((step, order), ())]
+            reason = "; ".join(filter(None, [schema.SINGLE if outcome.single else None, *said])) or None
         self._row(step, order, match, verdict, outcome.residual, outcome.bound, outcome.cells, fitting, reason)
 
     def _row(self, step: int, order: int, match: Match, *verdict: object) -> None:
+        self._beside.pop((step, order), None)
         self._rows.append((step, order, (step, match.equation.id, *verdict)))
 
     # -- what is judged later -------------------------------------------------------------------------

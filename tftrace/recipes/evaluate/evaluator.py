@@ -158,7 +158,7 @@ class Evaluator:
                 at = self._symbols.positions(names[0]).astype(np.float64)
                 return Value(names, at, np.zeros_like(at), integer=True)
             case "causal":
-                return self._causal(*names)
+                return self._causal(*names, *(a.id for a in node.arguments[2:] if isinstance(a, Name)))
             case "window" | "unwindow" | "rename":
                 return self._symbols.moved(node, numbers)
             case "dot":
@@ -324,9 +324,12 @@ class Evaluator:
         x = reordered(x, (*rest, *over))
         shape = (*x.v.shape[: len(rest)], -1)
         values, e = to_float64(x.v).reshape(shape), shared_zeros((1,)) if x.exact else x.e.reshape(shape)
-        if function in ("amax", "amin"):  # an extremum is off by at most the largest error of its candidates
-            v = values.max(-1) if function == "amax" else values.min(-1)
-            return Value(rest, v, np.broadcast_to(e.max(-1), v.shape))
+        if function in ("amax", "amin"):
+            extreme = np.max if function == "amax" else np.min
+            v = extreme(values, -1)
+            # what lies far from the extremum cannot become it, however uncertain
+            off = np.maximum(np.abs(extreme(values + e, -1) - v), np.abs(extreme(values - e, -1) - v))
+            return Value(rest, v, np.where(np.isnan(off), np.inf, off) if np.any(e) else np.zeros(v.shape))
         if function == "var":
             return self._variance(rest, values, e)
         return self._sum(rest, values, e, mean=function == "mean")
@@ -399,7 +402,7 @@ class Evaluator:
         z = np.where(masked, -np.inf, x.v - highest)
         total = np.exp(z).sum(axis, keepdims=True)
         p = np.exp(z) / total
-        off = np.where(masked & (x.e == 0), 0.0, x.e + self._u * (np.abs(z) + x.e + self._library_units))
+        off = np.where(masked & (x.e == 0), 0.0, x.e + self._u * np.abs(z) + self._u * (x.e + self._library_units))
         growth = np.log(np.exp(z + off).sum(axis, keepdims=True) / total)
         units = self._units(np.moveaxis(p, axis, -1))
         factor = off + growth + np.expand_dims(units, axis)
@@ -408,11 +411,24 @@ class Evaluator:
         e = np.where(np.isnan(e), 1.0, np.minimum(e, 1.0))
         return self._round(x.dims, p, np.where(masked & (x.e == 0), 0.0, e))
 
-    def _causal(self, query: str, key: str) -> Value:
-        """The causal mask: 0 where a query sees a key, -inf where the key is later; the last query sees all keys."""
-        ahead = self._symbols.size(key) - self._symbols.size(query)
+    def _causal(self, query: str, key: str, keys: str | None = None) -> Value:
+        """The causal mask: 0 where a query sees a key, -inf where the key is later; the last query sees all keys that
+        were written. The end of a static cache, all zero, was not."""
+        written = self._symbols.size(key)
+        if keys is not None and written > self._symbols.size(query):
+            written = max(self._written(keys, key), self._symbols.size(query))
+        ahead = written - self._symbols.size(query)
         late = self._symbols.positions(key)[None, :] > self._symbols.positions(query)[:, None] + ahead
         return Value((query, key), np.where(late, -np.inf, 0.0), np.zeros(late.shape))
+
+    def _written(self, keys: str, dim: str) -> int:
+        """The number of positions along a dimension of a tensor up to the last one that is not all zero."""
+        found = self._symbols.value(keys)
+        if found is None or dim not in found.dims:
+            return self._symbols.size(dim)
+        others = tuple(axis for axis, name in enumerate(found.dims) if name != dim)
+        there = np.flatnonzero((found.v != 0).any(others))
+        return int(there[-1]) + 1 if len(there) else self._symbols.size(dim)
 
     def _function(self, function: str, args: list[Value]) -> Value:
         x = args[0]
@@ -438,7 +454,8 @@ class Evaluator:
                 v, e = np.sqrt(v), np.where(sure, scaled_error(1 / np.sqrt(v), e), np.inf)
                 return self._round(d, v, e, 2.0, lambda: sure)  # not every library rounds it correctly
             case "exp":
-                return self._round(d, np.exp(v), np.exp(v) * np.expm1(e), self._library_units)
+                grown = np.where(e < 1, np.exp(v) * np.expm1(e), np.exp(v + e) - np.exp(v))
+                return self._round(d, np.exp(v), grown, self._library_units)
             case "log":
                 sure = sign_certain(v, e)
                 return self._round(d, np.log(v), np.where(e > 0, e / least, 0.0), self._library_units, lambda: sure)

@@ -80,7 +80,7 @@ def fit_recorded(
     if lost:
         raise TraceError(f"what {lost[0]} stood for was not recorded")
     made = plan.make_plan(form, patterns, shapes, tuple(known.items()))
-    single = check is not None and check.reason == schema.SINGLE
+    single = check is not None and (check.reason or "").startswith(schema.SINGLE)
     return FittedEquation(equation, form, None if chosen is None else chosen.name, made, tensors, known, single)
 
 

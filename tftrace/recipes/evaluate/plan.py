@@ -71,12 +71,15 @@ def make_plan(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Sh
     def settled(body: Node) -> Node:
         return transform(body, lambda node: _simplify(node, values))
 
+    def chosen(node: Node) -> Node:
+        return _resolve_visible(_resolve_activation(node, words), layouts)
+
     optional = {n for p in patterns.values() for a in p.axes if a.optional for n in a.names}
     missing = optional.difference(*names.values())
     lets: dict[str, Node] = {}
     statements = []
     for symbol, body in formula.statements:
-        body = transform(inline(body, lets), lambda node: _drop_missing_dims(_resolve_activation(node, words), missing))
+        body = transform(inline(body, lets), lambda node: _drop_missing_dims(chosen(node), missing))
         if symbol not in layouts:
             lets[symbol] = body
             continue
@@ -94,6 +97,7 @@ def make_plan(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Sh
     return Plan(sizes, layouts, tuple(statements), {name: settled(body) for name, body in lets.items()})
 
 
+_AXES_OF_PADDING = 2  # batch and keys, as flash attention takes it
 _MOVING = {"T", "concat", "split_heads", "join_heads", "rename", "roll"}
 
 
@@ -119,6 +123,19 @@ def _resolve_activation(node: Node, words: Mapping[str, str]) -> Node:
             if function == "linear":
                 return x
             return expand(function, x) if function in EXPANSIONS else Apply(function, (x,))
+    return node
+
+
+def _resolve_visible(node: Node, layouts: Mapping[str, dims.Layout]) -> Node:
+    """Replace `visible(M, c, Tq, Tk, K)` by the mask M, if one was passed that has a row for each query: it says what
+    is meant. Else, and with a mask of keys alone, no query sees a later key if `c` is true."""
+    match node:
+        case Apply("visible", (Name(mask) as given, causal, query, key, keys)):
+            passed = layouts.get(mask)
+            if passed is not None and len(passed.axes) > _AXES_OF_PADDING:
+                return Apply("mask", (given,))
+            later = Apply("where", (causal, Apply("causal", (query, key, keys)), Number(0.0)))
+            return Operation("+", later, Apply("mask", (given,)))
     return node
 
 

@@ -18,7 +18,8 @@ SIGNATURES = ELEMENTWISE | {
     "softmax": "x D?", "sum": "x D*", "mean": "x D*", "var": "x D*", "amax": "x D*", "amin": "x D*",
     "dot": "x x D+", "cumsum": "x D", "scan": "x x D", "topk": "x D D",
     # positions of cells
-    "T": "x", "pos": "D", "causal": "D D", "concat": "x x+ D", "split_heads": "x D D", "join_heads": "x D D D",
+    "T": "x", "pos": "D", "causal": "D D s?", "concat": "x x+ D", "split_heads": "x D D", "join_heads": "x D D D",
+    "visible": "s x D D s",  # made of others for the tensors of a step: see `plan`
     "rotate_half": "x", "rotate_pairs": "x", "roll": "x D n", "shift": "x D n", "gather": "x D x",
     "rename": "s D D", "window": "s DDDnnn+", "unwindow": "s DDDnnn+",
 }  # fmt: skip
