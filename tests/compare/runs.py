@@ -56,7 +56,7 @@ def ids(*shape: int, seed: int = 1) -> torch.Tensor:
 
 def recorded(path: Path, model: nn.Module, call: Callable[[], Any], **options: Any) -> Trace:
     """A recording of `call()`."""
-    given = {"level": "lines", "values": "auto", "check": False} | options
+    given: dict[str, Any] = {"level": "lines", "values": "auto", "check": False} | options
     with torch.no_grad(), tftrace.record(model, path=path, **given) as trace:
         call()
     return trace

@@ -124,12 +124,13 @@ def test_dropout_is_listed_even_if_both_runs_have_it(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_judged_by_its_own_roundings(tmp_path: Path) -> None:
-    model = {kind: llama(attn_implementation=kind).to(torch.bfloat16) for kind in ("eager", "sdpa")}
-    sides = [recorded(tmp_path / kind, model[kind], lambda kind=kind: model[kind](ids(2, 20))) for kind in model]
-    found = answer(*sides)
+    tokens = ids(2, 20)
+    eager, sdpa = (llama(attn_implementation=kind).to(torch.bfloat16) for kind in ("eager", "sdpa"))
+    left = recorded(tmp_path / "eager", eager, lambda: eager(tokens))
+    found = answer(left, recorded(tmp_path / "sdpa", sdpa, lambda: sdpa(tokens)))
     assert found.verdict == "rounding" and named(found) == {"attention"}
     full = llama(attn_implementation="eager").to(torch.bfloat16).float()
-    found = answer(sides[0], recorded(tmp_path / "float32", full, lambda: full(ids(2, 20))))
+    found = answer(left, recorded(tmp_path / "float32", full, lambda: full(tokens)))
     assert found.verdict == "rounding" and "dtype" in named(found)
 
 

@@ -25,22 +25,22 @@ SIZES: dict[str, Any] = {
 GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 99}
 
 
-def _llama(attention: str) -> nn.Module:
+def _llama(attention: str) -> Any:
     return transformers.LlamaForCausalLM(
         transformers.LlamaConfig(num_key_value_heads=2, attn_implementation=attention, **SIZES)
     )
 
 
-def _gpt2(attention: str) -> nn.Module:
+def _gpt2(attention: str) -> Any:
     return transformers.GPT2LMHeadModel(transformers.GPT2Config(attn_implementation=attention, **GPT2))
 
 
-def _mistral(attention: str) -> nn.Module:
+def _mistral(attention: str) -> Any:
     config = transformers.MistralConfig(num_key_value_heads=2, sliding_window=4, attn_implementation=attention, **SIZES)
     return transformers.MistralForCausalLM(config)
 
 
-def _gemma3(attention: str) -> nn.Module:
+def _gemma3(attention: str) -> Any:
     config = transformers.Gemma3TextConfig(
         num_key_value_heads=2, head_dim=8, sliding_window=4, query_pre_attn_scalar=8, attn_implementation=attention,
         **SIZES,
@@ -48,7 +48,7 @@ def _gemma3(attention: str) -> nn.Module:
     return transformers.Gemma3ForCausalLM(config)
 
 
-def _gpt_oss(_: str) -> nn.Module:
+def _gpt_oss(_: str) -> Any:
     config = transformers.GptOssConfig(
         num_key_value_heads=2, head_dim=8, sliding_window=4, num_local_experts=4, num_experts_per_tok=2,
         attn_implementation="eager", **SIZES,
@@ -121,13 +121,13 @@ def test_a_mask_of_the_user_is_what_is_meant(name: str, truth: bool) -> None:
     assert name == "mistral" or all("queries see later keys (10 pairs)" in row["reason"] for row in rows)
 
 
-def _t5() -> nn.Module:
+def _t5() -> Any:
     return transformers.T5ForConditionalGeneration(
         transformers.T5Config(vocab_size=99, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
     )
 
 
-def _bart() -> nn.Module:
+def _bart() -> Any:
     sizes = {f"{side}_{part}": n for side in ("encoder", "decoder") for part, n in (
         ("layers", 2), ("attention_heads", 4), ("ffn_dim", 64))}  # fmt: skip
     return transformers.BartForConditionalGeneration(
