@@ -1,4 +1,4 @@
-"""Token prints: a few numbers for each token of a tensor, by which two runs compare where no values were kept.
+"""Token prints: a few numbers for each token of a tensor, by which two runs can be compared without kept values.
 
 The vector of a token is projected onto `LANES` seeded random directions, each of which takes every `LANES`-th entry:
 
@@ -31,7 +31,7 @@ PRINTS = pa.schema(
     [
         pa.field("tensor", pa.int64(), nullable=False),
         pa.field("axis", pa.int8(), nullable=False),
-        pa.field("rows", pa.int32(), nullable=False),  # the axis before, such as the batch; 1 where there is none
+        pa.field("rows", pa.int32(), nullable=False),  # the axis before, such as the batch; 1 if there is none
         pa.field("tokens", pa.int32(), nullable=False),
         pa.field("print", pa.binary(), nullable=False),  # float32 [rows, tokens, LANES], little-endian
     ]
@@ -54,16 +54,24 @@ def weights(count: int) -> np.ndarray:
 
 
 def axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of a tensor that may be its tokens: [tokens, width], [batch, tokens, width], and of four axes both in
-    the middle, as [batch, heads, tokens, width] and [batch, tokens, heads, width] look the same."""
+    """The axes of a tensor that may be its tokens.
+
+    These are [tokens, width] and [batch, tokens, width]; of four axes both in the middle, since
+    [batch, heads, tokens, width] and [batch, tokens, heads, width] look the same.
+    """
     return {2: (0,), 3: (1,), 4: (1, 2)}.get(len(shape), ()) if 0 not in shape else ()
 
 
 def print_of(values: np.ndarray, axis: int) -> np.ndarray:
-    """The print of an array that is at hand, [rows, tokens, LANES] in float32, summed in float64.
+    """Compute the print of an array.
 
     Args:
-        values: [tokens, ...] if `axis` is 0, else [rows, ..., tokens at `axis`, ...]; real numbers."""
+        values: Real numbers of shape [tokens, …] if `axis` is 0, else [rows, …, tokens at `axis`, …].
+        axis: The axis of the tokens.
+
+    Returns:
+        The print, of shape [rows, tokens, LANES], in float32 (summed in float64).
+    """
     ahead = values[None] if axis == 0 else np.moveaxis(values, axis, 1)
     flat = ahead.reshape(*ahead.shape[:2], -1).astype(np.float64)
     width = flat.shape[2]
@@ -74,14 +82,14 @@ def print_of(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 class PrintsWriter:
-    """Appends prints to the file of a rank, which begins to exist with the first one."""
+    """Appends prints to the file of a rank, which is created with the first of them."""
 
     def __init__(self, rank_folder: Path) -> None:
         self._path = rank_folder / FILE
         self._table: TableFile | None = None
 
     def write(self, rows: Iterable[tuple[int, int, int, int, bytes]]) -> None:
-        """Append rows in the order of `PRINTS`, and hand them to the system."""
+        """Append rows, whose values are in the order of `PRINTS`, and hand them to the operating system."""
         columns = list(zip(*rows, strict=True))
         if columns:
             self._table = self._table or TableFile(self._path, PRINTS)
@@ -94,15 +102,25 @@ class PrintsWriter:
             self._table.close()
 
     def abandon(self) -> None:
-        """Let go of the file as it is."""
+        """Close the file as it is."""
         if self._table is not None:
             self._table.abandon()
 
 
 def read(folder: Path, rank: int) -> Mapping[tuple[int, int], np.ndarray]:
-    """The prints of a rank of the trace in `folder`, by number of the tensor and axis: float32 [rows, tokens, LANES].
+    """Read the prints of a rank.
 
-    Empty where the trace has none, as one of an earlier version. Raises TraceError for a file that is damaged."""
+    Args:
+        folder: The folder of the trace.
+        rank: The number of the rank.
+
+    Returns:
+        The prints by number of the tensor and axis, in float32 of shape [rows, tokens, LANES]. A trace of an earlier
+        version has none.
+
+    Raises:
+        TraceError: The file of the prints is damaged.
+    """
     place = rank_folder(folder, rank)
     if not (place / FILE).is_file():
         return {}

@@ -1,1 +1,1 @@
-"""Tensors measured: statistics, identity, what is kept whole."""
+"""Measures tensors: their statistics, identity and token prints; and keeps some whole."""

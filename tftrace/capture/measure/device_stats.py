@@ -1,5 +1,6 @@
-"""Statistics of tensors on an accelerator. Nothing here waits for the device while a model runs: `add` enqueues the
-reductions into a buffer on the device, and `read` copies each buffer to the host once."""
+"""Computes statistics of tensors on an accelerator without waiting for it while a model runs.
+
+`add` enqueues reductions into a buffer on the device, and `read` copies each buffer to the host once."""
 
 from __future__ import annotations
 
@@ -11,25 +12,29 @@ from .plain_memory import address
 from .summary import EMPTY, NO_NUMBERS, REAL, Summary, flat_parts
 
 _BLOCK = 1 << 22  # elements: no temporary is larger than 32 MiB
-_ROWS = 1 << 12  # of a buffer; no block fills more
-_SHORT = 1 << 10  # elements of a row in float32, where a sum of more would lose digits
+_ROWS = 1 << 12  # rows of a buffer; no block fills more
+_SHORT = 1 << 10  # elements of a row in float32; a sum of more would lose digits
 _SINGLE = frozenset({"mps"})  # devices without float64
 _NAN, _INF, _ZERO, _LOW, _HIGH, _SCALE, _TOTAL, _SQUARES, _SPREAD = range(9)
 
-_Rows = tuple[int, int, int, int]  # buffer, first row, row after the last, elements of each
+_Rows = tuple[int, int, int, int]  # buffer, first row, one past the last row, elements of each row
 
 
 class DeviceSums:
-    """Reductions under way on any number of devices."""
+    """Reductions that are under way on any number of devices."""
 
     def __init__(self) -> None:
         self._buffers: list[torch.Tensor] = []
         self._used: list[int] = []
-        self._current: dict[torch.device, int] = {}  # the buffer of a device that has rows left
+        self._current: dict[torch.device, int] = {}  # the buffer with free rows of each device
         self._added: list[Summary | list[_Rows]] = []
 
     def add(self, tensor: torch.Tensor) -> int:
-        """The place in `read()` of a tensor's summary, as the tensor is when the device gets that far."""
+        """Enqueue the reductions of a tensor, as it will be when the device reaches them.
+
+        Returns:
+            The index of its summary in the next `read()`.
+        """
         try:
             self._added.append(self._enqueue(tensor))
         except Exception:  # as for `summarize`
@@ -37,7 +42,7 @@ class DeviceSums:
         return len(self._added) - 1
 
     def read(self) -> list[Summary]:
-        """The summaries of all tensors added since the last call."""
+        """Wait for the devices, and return the summaries of all tensors added since the last call."""
         buffers, used, added = self._buffers, self._used, self._added
         self._buffers, self._used, self._current, self._added = [], [], {}, []
         for device in {buffer.device for buffer in buffers}:
@@ -71,7 +76,7 @@ class DeviceSums:
         if buffer is None or self._used[buffer] + len(table) > _ROWS:
             buffer = self._current[table.device] = len(self._buffers)
             dtype = torch.float32 if table.device.type in _SINGLE else torch.float64
-            with torch.inference_mode(False):  # else nothing could be written to it outside of inference mode
+            with torch.inference_mode(False):  # a buffer made in inference mode could not be written to outside of it
                 self._buffers.append(torch.empty((9, _ROWS), dtype=dtype, device=table.device))
             self._used.append(0)
         first = self._used[buffer]
@@ -81,22 +86,28 @@ class DeviceSums:
 
 
 def wait(device: torch.device) -> None:
-    """Wait for all that a device was given to do. A copy to the host waits for the current stream alone, and the model
-    may have run in another one, of another thread or of a `with torch.cuda.stream`."""
+    """Wait until a device has done everything it was given.
+
+    A copy to the host waits only for the current stream, and the model may have run in another one: in another thread,
+    or within `with torch.cuda.stream`.
+    """
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def _reduce(table: torch.Tensor, out: torch.Tensor) -> None:
-    """Reductions of each row of `table`. Sums are of elements divided by the largest, so that no square overflows;
-    numbers are given to kernels as arguments, as a scalar tensor would have to be copied to the device."""
+    """Reduce each row of `table` into a column of `out`.
+
+    Elements are divided by the largest before they are added, so that no square overflows. Constants are given to
+    kernels as arguments, since a scalar tensor would have to be copied to the device.
+    """
     wide, infinity = table.to(out.dtype), math.inf
     torch.sum(wide.isnan(), 1, dtype=out.dtype, out=out[_NAN])
     torch.sum(wide.isinf(), 1, dtype=out.dtype, out=out[_INF])
     torch.sum(wide == 0, 1, dtype=out.dtype, out=out[_ZERO])
     torch.amin(wide.nan_to_num(infinity, infinity, infinity), 1, out=out[_LOW])
     torch.amax(wide.nan_to_num(-infinity, -infinity, -infinity), 1, out=out[_HIGH])
-    # The least positive number stands in for the largest element where there is none but 0.
+    # If all elements are 0, the smallest positive number takes the place of the largest element.
     scale = torch.maximum(-out[_LOW], out[_HIGH]).clamp_(min=torch.finfo(out.dtype).tiny)
     out[_SCALE].copy_(scale)
     scaled = wide.nan_to_num(0.0, 0.0, 0.0).div_(scale.unsqueeze(1))
@@ -108,7 +119,7 @@ def _reduce(table: torch.Tensor, out: torch.Tensor) -> None:
 
 
 def _merged(rows: list[tuple[int, list[float]]]) -> Summary:
-    """One summary of rows, each with its number of elements."""
+    """Merge rows, each with its number of elements, into one summary."""
     nan, inf, zero = (int(sum(row[column] for _, row in rows)) for column in (_NAN, _INF, _ZERO))
     low, high = min(row[_LOW] for _, row in rows), max(row[_HIGH] for _, row in rows)
     scale = max(row[_SCALE] for _, row in rows)
@@ -118,7 +129,7 @@ def _merged(rows: list[tuple[int, list[float]]]) -> Summary:
             count += known
             ratio = row[_SCALE] / scale
             squares += row[_SQUARES] * ratio * ratio
-            # Chan, Golub and LeVeque's way to put two means and spreads together: nothing cancels.
+            # Merges two means and spreads without cancellation (Chan, Golub and LeVeque 1983).
             step = row[_TOTAL] / known * ratio - mean
             mean += step * known / count
             spread += row[_SPREAD] * ratio * ratio + step * step * (count - known) * known / count

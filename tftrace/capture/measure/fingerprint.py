@@ -1,4 +1,4 @@
-"""Whether a tensor that does not count its writes (one made in inference mode) still holds the same numbers."""
+"""Fingerprints of tensors made in inference mode, which do not count their writes: do they hold the same numbers?"""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ _BLOCK = 1 << 15  # words of 8 bytes
 
 
 def fingerprint(tensor: torch.Tensor) -> Hashable:
-    """A sum over the tensor's words of 64 bits, each times an odd number that belongs to its place: one changed word
-    always changes it, and so does a change of order. What cannot be read without waiting for a device is never
-    the same twice."""
+    """Hash the numbers of a tensor.
+
+    Its 64-bit words are added up, each multiplied by an odd number that depends on its place, so that the sum changes
+    with every single word and with their order.
+
+    Returns:
+        The hash. A tensor that cannot be read without waiting for a device gets another one every time.
+    """
     if not tensor.is_cpu:
         return object()
     try:
@@ -28,7 +33,7 @@ def fingerprint(tensor: torch.Tensor) -> Hashable:
         dense = tensor.detach().resolve_neg().resolve_conj().contiguous()
     except (RuntimeError, TypeError, NotImplementedError):
         return object()
-    if not (address := host_address(dense)):  # `Tensor.numpy()` would leave a storage that its owner cannot resize
+    if not (address := host_address(dense)):  # (after `Tensor.numpy()` its owner could not resize the storage)
         return object() if size else 0
     flat = np.asarray(from_pointer(address, size, "uint8"))
     whole = len(flat) // 8 * 8

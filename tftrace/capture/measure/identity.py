@@ -1,10 +1,10 @@
-"""Which tensor is which: the same storage, view and version is the same record.
+"""Identifies tensors: the same storage, view and version is the same tensor.
 
-A tensor that leaves several nested modules is then summarised once, and the flow of data between steps is known
-exactly. A weak reference to the storage keeps its address from being used again, but not its memory.
+A tensor that several nested modules return is therefore measured once, and the flow of data between steps is known
+exactly. A weak reference to the storage prevents its address, but not its memory, from being used again.
 
-What is remembered are plain tuples of plain values, which Python's garbage collector leaves alone: objects that it
-must look at would cost more than the statistics."""
+Everything is remembered in plain tuples of plain values, which Python's garbage collector skips: objects that it has to
+visit would cost more than the statistics."""
 
 from __future__ import annotations
 
@@ -20,35 +20,43 @@ from ..torch_internals import free_weak_storage, storage_address, storage_is_gon
 from .fingerprint import fingerprint
 from .stats import summarize
 
-_FEW = 1024  # storages remembered before the first look at which of them are gone
-_VERSIONS = 1 << 16  # views and versions remembered: a buffer that is written to again and again has no end of them
+_FEW = 1024  # storages that are remembered before those that are gone are looked for
+_VERSIONS = 1 << 16  # views that are remembered; a buffer that is written to again and again has a new one each time
 
-# (number, shape, dtype, device, elements, bytes, statistics or what stands for them)
+# (number, shape, dtype, device, elements, bytes, statistics or an `Owed` in their place)
 Record = tuple[int, tuple[int, ...], str, str, int, int, Any]
 NUMBER: Final = 0
 NBYTES: Final = 5
 SUMMARY: Final = 6
 
 View = tuple[Any, int, Any, tuple[int, ...], tuple[int, ...], torch.dtype, bool]
-VERSION, SHAPE = 1, 3  # in a view; strides, dtype and sign follow the shape
+VERSION, SHAPE = 1, 3  # places in a view; strides, dtype and sign follow the shape
 
 
 class Identities:
-    """Numbers tensors in order of first sight and remembers their statistics, which `summary` computes."""
+    """Numbers tensors in the order in which they are first seen, and remembers their statistics.
+
+    Args:
+        summary: Computes the statistics of a tensor.
+    """
 
     def __init__(self, summary: Callable[[torch.Tensor], Any] = summarize) -> None:
         self._summary = summary
-        self._storages: dict[int, int] = {}  # address of a storage -> weak reference to it
-        self._views: dict[Any, Record] = {}  # a view of a storage at a version
-        self._stretches: dict[Any, Any] = {}  # statistics of the elements that fill a stretch of a storage
-        # what has no storage: id of the tensor object -> (weak reference, version, record)
+        self._storages: dict[int, int] = {}  # address of a storage -> weak reference
+        self._views: dict[Any, Record] = {}  # record of each view of a storage at a version
+        self._stretches: dict[Any, Any] = {}  # statistics of each stretch of a storage that a view fills
+        # tensors without a storage: id of the object -> (weak reference, version, record)
         self._objects: dict[int, tuple[Callable[[], Any], int, Record]] = {}
         self._next = count()
         self._most = _FEW
 
     def of(self, tensor: torch.Tensor, seen: dict[int, View] | None = None) -> Record:
-        """The tensor's record: its number and its statistics at this moment. Its view is noted in `seen`, if it has
-        one, under the tensor's id."""
+        """Return the record of a tensor as it is now.
+
+        Args:
+            tensor: The tensor.
+            seen: Takes the view of the tensor, if it has one, under the id of the tensor.
+        """
         try:
             storage: Any = storage_address(tensor.untyped_storage())
             view = (
@@ -58,7 +66,7 @@ class Identities:
                 tensor.shape,
                 tensor.stride(),
                 tensor.dtype,
-                tensor.is_neg(),  # a pending sign: the storage holds the numbers without it
+                tensor.is_neg(),  # the storage holds the numbers without a pending sign
             )
             if seen is not None:
                 seen[id(tensor)] = view
@@ -69,7 +77,7 @@ class Identities:
         return self._views.get(view) or self._new(tensor, view)
 
     def _new(self, tensor: torch.Tensor, view: tuple[Any, ...]) -> Record:
-        """The record of a view that was not seen before; a transposed or reshaped view has the same elements."""
+        """Make the record of a new view; a transposed or reshaped view of known elements has their statistics."""
         if tensor.is_nested:
             return self._without_version(tensor)
         storage, version, offset, size, stride, *kind = view
@@ -86,13 +94,16 @@ class Identities:
                 summary = self._stretches[stretch] = self._summary(tensor)
         else:
             summary = self._summary(tensor)
-        known = (storage, version, offset, shape, stride, *kind)  # plain tuples: torch.Size is one of its own
+        known = (storage, version, offset, shape, stride, *kind)  # plain tuples: torch.Size is a class of its own
         record = self._views[known] = self._made(tensor, shape, summary)
         return record
 
     def _without_version(self, tensor: torch.Tensor) -> Record:
-        """An inference tensor does not count its writes: it is the same while its storage holds the same numbers.
-        What has no storage of its own (sparse, nested, a wrapper) is known as long as the object lives."""
+        """Return the record of a tensor without a version counter, or without a storage.
+
+        A tensor made in inference mode is the same as long as its storage holds the same numbers. A tensor that has no
+        storage of its own (sparse, nested, a wrapper) is the same as long as the object lives.
+        """
         if not tensor.is_inference():
             return self._of_object(tensor)
         try:
@@ -104,7 +115,7 @@ class Identities:
         return self._views.get(view) or self._new(tensor, view)
 
     def _of_object(self, tensor: torch.Tensor) -> Record:
-        """The record of this object, as long as it lives and is not written to."""
+        """Return the record of an object, which is the same until the tensor is written to."""
         version = _version(tensor)
         known = self._objects.get(id(tensor))
         if known is not None and known[0]() is tensor and known[1] == version:
@@ -114,7 +125,7 @@ class Identities:
         return record
 
     def _alone(self, tensor: torch.Tensor) -> Record:
-        """A new record of a tensor that is like no other."""
+        """Make a record for a tensor that is like no other."""
         return self._made(tensor, _shape(tensor), self._summary(tensor))
 
     def _made(self, tensor: torch.Tensor, shape: tuple[int, ...], summary: Any) -> Record:
@@ -126,7 +137,7 @@ class Identities:
         return (next(self._next), shape, dtype, device, numel, numel * tensor.dtype.itemsize, summary)
 
     def forget(self, tensor: torch.Tensor) -> None:
-        """A tensor was written to behind its version's back: what is known of its storage holds no longer."""
+        """Forget the records of a tensor's storage: it was written to without a change of its version."""
         try:
             storage = storage_address(tensor.untyped_storage())
         except (RuntimeError, NotImplementedError):
@@ -137,7 +148,7 @@ class Identities:
                 del known[view]
 
     def forget_freed(self) -> None:
-        """Drop what is known of storages that are gone, once they have become many."""
+        """Drop the records of storages that are gone, once there are many."""
         if len(self._objects) > _FEW:
             self._objects = {key: known for key, known in self._objects.items() if known[0]() is not None}
         if len(self._storages) < self._most:
@@ -150,7 +161,7 @@ class Identities:
         self._most = max(_FEW, 2 * len(self._storages))
 
     def close(self) -> None:
-        """Give the weak references back."""
+        """Release all weak references."""
         self._objects.clear()
         self._views.clear()
         self._stretches.clear()
@@ -167,7 +178,7 @@ def _version(tensor: torch.Tensor) -> int:
 
 @lru_cache(maxsize=4096)
 def _dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Whether the elements of a view fill one stretch of the storage, each once."""
+    """Whether the elements of a view fill one stretch of the storage without gaps or repetition."""
     expected = 1
     for step, size in sorted((step, size) for step, size in zip(stride, shape, strict=True) if size != 1):
         if step != expected:
@@ -177,7 +188,7 @@ def _dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    """Sizes as plain numbers; -1 where the rows of a nested tensor differ."""
+    """The shape of a tensor in plain numbers; -1 where the rows of a nested tensor differ."""
     found = []
     for axis in range(tensor.dim()):
         try:

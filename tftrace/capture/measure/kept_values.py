@@ -1,4 +1,4 @@
-"""Tensors that are kept whole, within a budget, in safetensors files of the trace."""
+"""Keeps tensors whole, within a budget, in safetensors files of the trace."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .identity import Record
 from .plain_memory import address
 
 AUTO_BYTES = 256 << 20
-_FILE_BYTES = 32 << 20  # what may wait in memory, and the usual size of a file
-_DTYPES = frozenset(  # what safetensors files of every version hold and `tftrace.trace.values` reads
+_FILE_BYTES = 32 << 20  # tensors that may wait in memory, and the usual size of a file
+_DTYPES = frozenset(  # dtypes that every version of safetensors can store and `tftrace.trace.values` can read
     (
         *(torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.uint64),
         *(torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64),
@@ -29,7 +29,7 @@ _DTYPES = frozenset(  # what safetensors files of every version hold and `tftrac
 
 
 def check_wanted(wanted: str | Sequence[str]) -> None:
-    """Raises TraceError for what `Values` does not know."""
+    """Raise TraceError if `wanted` is not one of the choices of `Values`."""
     known = ("all", "auto", "none")
     patterns = isinstance(wanted, Sequence) and all(isinstance(pattern, str) for pattern in wanted)
     if not patterns or (isinstance(wanted, str) and wanted not in known):
@@ -37,21 +37,39 @@ def check_wanted(wanted: str | Sequence[str]) -> None:
 
 
 class Values:
-    """Keeps tensors: `"all"`; `"auto"`, which is all but parameters, as long as they fit into 256 MB; or those of
-    steps whose names fit one of some glob patterns."""
+    """Keeps the tensors of one rank.
+
+    Args:
+        folder: The folder of the trace.
+        rank: The number of this process.
+        wanted: What to keep: `"none"`; `"all"`; `"auto"`, which is all but parameters until 256 MiB are full; or a list
+            of glob patterns of the names of steps.
+
+    Attributes:
+        places: Where each tensor is kept, by its number.
+        before: Called before a file is written; an exception from it prevents that.
+        patient: Whether to write nothing until `write` is called.
+    """
 
     def __init__(self, folder: Path, rank: int, wanted: str | Sequence[str]) -> None:
         self._folder, self._rank, self._wanted = folder, rank, wanted
         self._left = AUTO_BYTES if wanted == "auto" else None
         self._file = 0
         self._waiting: dict[str, torch.Tensor] = {}
-        self.places: dict[int, str] = {}  # number of a tensor -> where it is kept
+        self.places: dict[int, str] = {}
         self._bytes = 0
-        self.before: Callable[[], None] = lambda: None  # called before a file is written; what it raises prevents that
-        self.patient = False  # whether nothing is written before `write` says so
+        self.before: Callable[[], None] = lambda: None
+        self.patient = False
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
-        """Keep a tensor that a step of this name saw, if it is wanted and fits."""
+        """Keep a tensor that a step saw, if it is wanted and fits.
+
+        Args:
+            record: The record of the tensor.
+            tensor: The tensor, which is copied.
+            name: The name of the step.
+            role: The role of the tensor in the step.
+        """
         number, _, _, _, _, nbytes, _ = record
         if number in self.places:
             return
@@ -63,11 +81,11 @@ class Values:
             return
         if tensor.is_nested or (nbytes and not address(tensor)):
             return
-        with contextlib.suppress(RuntimeError, NotImplementedError):  # a wrapper without a storage of its own
+        with contextlib.suppress(RuntimeError, NotImplementedError):  # wrappers may have no storage of their own
             copy = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
             if type(copy) is not torch.Tensor:
                 return
-            copy.untyped_storage()  # which a tensor within torch.vmap has not
+            copy.untyped_storage()  # raises for a tensor within torch.vmap, which has none
             self._waiting[str(number)] = copy
             self.places[number] = f"{self._rank:05d}-{self._file:05d}.safetensors#{number}"
             self._bytes += nbytes
@@ -77,7 +95,7 @@ class Values:
                 self.write()
 
     def drop(self, number: int) -> None:
-        """Keep a tensor that waits to be written no longer."""
+        """Do not keep a tensor after all, if it has not been written yet."""
         tensor = self._waiting.pop(str(number), None)
         if tensor is not None:
             del self.places[number]
@@ -86,7 +104,11 @@ class Values:
                 self._left += tensor.nbytes
 
     def write(self) -> None:
-        """Write what waits to a file of its own."""
+        """Write the tensors that wait to a new file.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         if not self._waiting:
             return
         self.before()
@@ -99,5 +121,5 @@ class Values:
 
 
 def is_weight(tensor: torch.Tensor) -> bool:
-    """Whether this is a parameter, or a view of one, though a function or an op was given it as an input."""
+    """Whether a tensor is a parameter or a view of one, even if it is an input of a function or an op."""
     return isinstance(tensor, torch.nn.Parameter) or isinstance(base_of(tensor), torch.nn.Parameter)

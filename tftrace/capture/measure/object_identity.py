@@ -1,4 +1,4 @@
-"""Which tensor is which where torch no longer tells which memory a tensor is in: the same object is the same record."""
+"""Identifies tensors by their objects, for a torch that no longer tells in which memory a tensor is."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from .identity import Identities, Record, View
 
 
 class ObjectIdentities(Identities):
-    """Numbers tensors by their objects and versions; a view, or the same memory in another object, is another tensor.
+    """Numbers tensors by object and version; a view, or the same memory in another object, is another tensor.
 
-    The views that are noted name no storage, but still the version by which a write is seen."""
+    The views that it notes name no storage, but they have the version, by which writes are noticed.
+    """
 
     def of(self, tensor: torch.Tensor, seen: dict[int, View] | None = None) -> Record:
-        """The tensor's record; one of an inference tensor, which does not count its writes, is always new."""
+        """Return the record of a tensor; one made in inference mode, which does not count writes, gets a new one."""
         if tensor.is_inference():
             return self._alone(tensor)
         with suppress(RuntimeError, NotImplementedError, TypeError):
@@ -27,5 +28,5 @@ class ObjectIdentities(Identities):
         return self._of_object(tensor)
 
     def forget(self, tensor: torch.Tensor) -> None:
-        """A tensor was written to behind its version's back: whose memory that was, nobody knows."""
+        """Forget all records: a tensor was written to without a change of its version, in unknown memory."""
         self._objects.clear()

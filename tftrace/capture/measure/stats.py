@@ -1,9 +1,11 @@
-"""`summarize(tensor)`: statistics of a tensor, block by block, so that each element is fetched from memory once and the
-result is right to float64 rounding. It runs for every tensor of a forward pass, so a small tensor is read through its
-address: `Tensor.numpy()` takes longer than all of the sums, and leaves a storage that its owner cannot resize.
+"""Computes the statistics of a tensor on the host, right to float64 rounding.
 
-What most tensors need is compiled by GCC (`_stats.c`): each element is then read once, not for each sum again. Without
-it numkong does it, as it does for the rarer dtypes."""
+A tensor is read in blocks, so that each element is fetched from memory only once. Since this runs for every tensor of a
+forward pass, small tensors are read through their address: `Tensor.numpy()` takes longer than all of the sums, and its
+owner could not resize the storage afterwards.
+
+For most tensors this is compiled by GCC (`_stats.c`), so that each element is read once rather than once for each sum.
+numkong does the rarer dtypes, and all of it where there is no compiler."""
 
 from __future__ import annotations
 
@@ -26,18 +28,25 @@ try:
 except ImportError:  # installed where there is no GCC, or with a torch that has no DLPack in C
     compiled = None  # type: ignore[assignment]
 
-PLAIN = (torch.Tensor, torch.nn.Parameter)  # whose memory holds their numbers, and which run no code of others
+PLAIN = (torch.Tensor, torch.nn.Parameter)  # these run nobody else's code, and their memory holds their numbers
 _BLOCK = 1 << 17  # elements: 512 KiB of float32 stay in a core's own cache from the first reduction to the last
 _CANCELLED = 1e-5  # variance / mean square below which the squares alone have lost too many digits
-_VANISHING = 1e-275  # a sum of squares below this has lost some of them to underflow
-_ZERO = np.zeros((), np.float32)  # compared with an array, quicker than a Python number
+_VANISHING = 1e-275  # below this, a sum of squares has lost some of them to underflow
+_ZERO = np.zeros((), np.float32)  # comparing with an array is quicker than with a Python number
 
 
 _make = Summary._make
 
 
 def summarize(tensor: torch.Tensor) -> Summary:
-    """Statistics of one tensor of any real dtype, integers and booleans included."""
+    """Compute the statistics of a tensor on the host.
+
+    Args:
+        tensor: A tensor of any real dtype, including integers and booleans.
+
+    Returns:
+        Its statistics; `NO_NUMBERS` for a tensor whose numbers cannot be read.
+    """
     try:
         if compiled and type(tensor) in PLAIN and not tensor.is_neg():
             found = compiled.summary(tensor)
@@ -51,7 +60,7 @@ def summarize(tensor: torch.Tensor) -> Summary:
                 numbers = _numbers(address, size, *kind)
                 total, squares = moments(numbers)
                 spread = squares - total * total / size
-                # One comparison finds all that needs more care: NaN and Inf, cancellation, overflow and underflow.
+                # One comparison finds everything that needs more care: NaN and Inf, cancellation, overflow, underflow.
                 if spread > _CANCELLED * squares > _VANISHING:
                     low, _, high, _ = minmax(numbers)
                     zero = _zeros(numbers) if low <= 0.0 <= high else 0
@@ -64,12 +73,12 @@ def summarize(tensor: torch.Tensor) -> Summary:
 
 
 def _of_another_kind(tensor: torch.Tensor) -> Summary:
-    """Of what is not one run of memory, or has no numbers at all."""
+    """Summarize a tensor that is not contiguous, or has no numbers to read."""
     if tensor.dtype not in REAL or not tensor.is_cpu or tensor.is_nested or tensor.layout is not torch.strided:
         return NO_NUMBERS
     if tensor.numel() == 0:
         return EMPTY
-    if not host_address(tensor):  # a wrapper's numbers are elsewhere, and those of a freed storage are gone
+    if not host_address(tensor):  # the numbers of a wrapper are elsewhere; those of a freed storage are gone
         return NO_NUMBERS
     dense = in_memory_order(tensor.detach())
     if dense.is_contiguous() and not tensor.is_contiguous():
@@ -78,7 +87,7 @@ def _of_another_kind(tensor: torch.Tensor) -> Summary:
 
 
 def _in_blocks(blocks: Callable[[], Iterable[Any]], size: int) -> Summary:
-    """The summary of `size` numbers, all of which each call of `blocks` gives."""
+    """Summarize `size` numbers; each call of `blocks` yields all of them."""
     nan = inf = zero = 0
     low, high, total, squares = math.inf, -math.inf, 0.0, 0.0
     for numbers in blocks():
@@ -94,7 +103,7 @@ def _in_blocks(blocks: Callable[[], Iterable[Any]], size: int) -> Summary:
             part, square = moments(numbers)
         total += part
         squares += square
-        # numkong says None where every element is the dtype's largest.
+        # numkong returns None if every element is the largest number of the dtype.
         least, _, most, _ = minmax(numbers) or (float(np.asarray(numbers)[0]), 0) * 2
         if least <= 0.0 <= most:
             zero += _zeros(numbers)
@@ -102,7 +111,7 @@ def _in_blocks(blocks: Callable[[], Iterable[Any]], size: int) -> Summary:
     if (count := size - nan - inf) == 0:
         return Summary(nan=nan, inf=inf, zero=0)
     scale = 1.0
-    if (largest := max(-low, high)) and not _VANISHING < squares < math.inf:  # float64 alone reaches so far
+    if (largest := max(-low, high)) and not _VANISHING < squares < math.inf:  # only float64 reaches so far
         scale = 2.0 ** min(max(-math.frexp(largest)[1], -1000), 1000)
         total, squares = _moments(blocks, scale, 0.0)
     mean = total / count
@@ -110,7 +119,7 @@ def _in_blocks(blocks: Callable[[], Iterable[Any]], size: int) -> Summary:
     if low == high:
         mean, spread = low * scale, 0.0
     elif not spread > _CANCELLED * squares:
-        # The sum of what should add up to nothing takes the rounding of the mean out of the spread.
+        # Differences from the mean should add up to 0; their sum corrects the spread for the rounding of the mean.
         rest, spread = _moments(blocks, scale, mean)
         spread = max(spread - rest * rest / count, 0.0)
     std, l2 = math.sqrt(spread / count), math.sqrt(squares)
@@ -118,8 +127,11 @@ def _in_blocks(blocks: Callable[[], Iterable[Any]], size: int) -> Summary:
 
 
 def _moments(blocks: Callable[[], Iterable[Any]], scale: float, centre: float) -> tuple[float, float]:
-    """Sum and sum of squares of each finite x * `scale` - `centre`: a second pass, for the few tensors that need one.
-    In float32 each difference is right to its last digit, and near the centre it is exact."""
+    """The sum and the sum of squares of x * `scale` - `centre` over all finite x.
+
+    This is a second pass, for the few tensors that need one. In float32 each difference is right to its last digit, and
+    near the centre it is exact.
+    """
     total = squares = 0.0
     for numbers in blocks():
         every = np.asarray(numbers)
@@ -133,13 +145,13 @@ def _moments(blocks: Callable[[], Iterable[Any]], scale: float, centre: float) -
 
 
 def _run(address: int, size: int, width: int, kind: tuple[str, str | None]) -> Iterator[Any]:
-    """The numbers of a contiguous tensor, a block at a time."""
+    """Yield the numbers of a contiguous tensor in blocks."""
     for at in range(0, size, _BLOCK):
         yield _numbers(address + at * width, min(_BLOCK, size - at), *kind)
 
 
 def _copies(tensor: torch.Tensor) -> Iterator[Any]:
-    """The numbers of any tensor, each block to be used before the next one is asked for."""
+    """Yield the numbers of any tensor in blocks; each block is valid only until the next one."""
     for block in flat_parts(tensor, _BLOCK):
         block = (block if block.dtype in KINDS else block.to(torch.float32)).contiguous()
         if not (address := host_address(block)):
@@ -148,7 +160,7 @@ def _copies(tensor: torch.Tensor) -> Iterator[Any]:
 
 
 def _numbers(address: int, size: int, name: str, wider: str | None) -> Any:
-    """Elements in memory, in a type that holds each of them: only for as long as the tensor that owns them lives."""
+    """Elements in memory as an array of a type that can hold all of them, valid only while their tensor lives."""
     numbers = from_pointer(address, size, name)
     if wider is None:
         return numbers
@@ -158,7 +170,7 @@ def _numbers(address: int, size: int, name: str, wider: str | None) -> Any:
 
 
 class _Room(threading.local):
-    """A thread's room for comparisons: an array of its own for each would cost more than what is done with it."""
+    """An array that each thread reuses for comparisons: a new one each time would cost more than the comparison."""
 
     def __init__(self) -> None:
         self.zero = np.empty(_BLOCK, np.bool_)

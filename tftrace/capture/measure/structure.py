@@ -1,4 +1,4 @@
-"""The tensors inside whatever a model passes around, each with a path a reader can follow."""
+"""Finds the tensors inside whatever a model passes around, each with a readable path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ _DEPTH = 8
 
 
 def leaves(value: Any, path: str = "") -> list[tuple[str, torch.Tensor]]:
-    """`(path, tensor)` for each tensor in a value: `[0]`, `last_hidden_state`, `past_key_values.layers[1].keys`."""
+    """Find the tensors in a value.
+
+    Args:
+        value: A tensor, or lists, tuples, dicts, dataclasses and caches that hold tensors, nested in any way.
+        path: The path of the value itself.
+
+    Returns:
+        Each tensor with its path, such as `[0]`, `last_hidden_state` or `past_key_values.layers[1].keys`.
+    """
     found: list[tuple[str, torch.Tensor]] = []
     _collect(value, path, (), found)
     return found
@@ -39,7 +47,7 @@ def _collect(value: Any, path: str, within: tuple[int, ...], found: list[tuple[s
         for key, item in value.items():
             _collect(item, _join(path, key), within, found)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        stored = getattr(value, "__dict__", {})  # not getattr of a field: a config's may run code, and raise
+        stored = getattr(value, "__dict__", {})  # no getattr of a field: that of a config may run code, and raise
         for part in dataclasses.fields(value):
             item = stored.get(part.name) if stored else getattr(value, part.name, None)
             _collect(item, _join(path, part.name), within, found)
@@ -50,7 +58,7 @@ def _collect(value: Any, path: str, within: tuple[int, ...], found: list[tuple[s
 
 
 def _is_cache(value: Any) -> bool:
-    """A key/value cache of transformers, or one of its layers, known by its methods: not an import of it."""
+    """Whether this is a key/value cache of transformers, or a layer of one, told by its methods without an import."""
     kind: Any = type(value)
     return _is_cache_class(kind)
 

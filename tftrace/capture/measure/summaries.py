@@ -1,4 +1,4 @@
-"""Statistics of tensors wherever they are: at once on the host, and on accelerators when they are needed."""
+"""Statistics of tensors: computed at once on the host, and read from accelerators when they are needed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from .summary import NO_NUMBERS
 
 
 class Owed:
-    """Stands for the statistics that an accelerator still computes. They are kept in here, not with who computed
-    them: a tensor's record may come up in rows long after, and lives just as long as somebody needs it."""
+    """Takes the place of statistics that an accelerator still computes, and later holds them.
+
+    A tensor's record may be needed in rows long after, so the statistics live in this object, as long as it is needed.
+    """
 
     __slots__ = ("summary",)
 
@@ -24,31 +26,38 @@ class Owed:
 
 
 class Summaries:
-    """The statistics of one recording."""
+    """The statistics of the tensors of one recording."""
 
     def __init__(self) -> None:
         self._sums = DeviceSums()
-        self._owed: list[Owed] = []  # in the order of `DeviceSums.read`
+        self._owed: list[Owed] = []  # in the order of `DeviceSums.read()`
         self._any = False  # whether there ever was a tensor on an accelerator
 
     @property
     def ready(self) -> bool:
-        """Whether all that was asked for is known on the host."""
+        """Whether no statistics are owed by an accelerator."""
         return not self._owed
 
     def of(self, tensor: torch.Tensor) -> Any:
-        """The tensor's statistics, or what stands for them until `__call__`."""
+        """Return the statistics of a tensor, or an `Owed` in their place."""
         if type(tensor) not in PLAIN:
             tensor = held(tensor)
         if tensor.is_cpu or tensor.is_meta:
-            return tuple(summarize(tensor))  # a plain tuple, which the garbage collector leaves alone
+            return tuple(summarize(tensor))  # a plain tuple, which the garbage collector skips
         self._sums.add(tensor)
         self._any = True
         self._owed.append(owed := Owed())
         return owed
 
     def __call__(self, found: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
-        """The statistics that these stand for; those that are still owed are read all at once, which waits."""
+        """Resolve statistics.
+
+        Args:
+            found: What `of` returned.
+
+        Returns:
+            The statistics; if an accelerator owes any, they are all read at once, which waits for it.
+        """
         if self._owed:
             owed, self._owed = self._owed, []
             for one, summary in zip(owed, self._sums.read(), strict=True):

@@ -1,4 +1,4 @@
-"""What the statistics of a tensor are, of which dtypes they can be had, and a tensor's numbers in parts."""
+"""The statistics of a tensor, the dtypes that have them, and how a tensor is read in parts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ import torch
 
 
 class Summary(NamedTuple):
-    """mean, std (population), min, max and l2 over finite elements; exact counts of NaN, Inf and zeros; all None
-    where the tensor's numbers cannot be read (meta, complex, sparse, quantised …)."""
+    """The statistics of a tensor.
+
+    All are None if the numbers of the tensor cannot be read (meta, complex, sparse, quantised …).
+
+    Attributes:
+        mean: Over finite elements, like all up to `l2`; these are None if there are no finite elements.
+        std: The standard deviation of the population (divided by the number of elements, not by one less).
+        min: The smallest element.
+        max: The largest element.
+        l2: The Euclidean norm.
+        nan: The exact number of NaN.
+        inf: The exact number of +Inf and -Inf.
+        zero: The exact number of zeros.
+    """
 
     mean: float | None = None
     std: float | None = None
@@ -25,7 +37,7 @@ class Summary(NamedTuple):
 NO_NUMBERS = Summary()
 EMPTY = Summary(nan=0, inf=0, zero=0)
 
-# dtype -> its name in numkong, and where moments of that are not float64 sums, the type that holds each of its numbers
+# dtype -> its name in numkong; and a type that holds all of its numbers, if numkong would not add them up in float64
 KINDS: dict[torch.dtype, tuple[str, str | None]] = {
     torch.float32: ("float32", None),
     torch.float64: ("float64", None),
@@ -50,12 +62,12 @@ REAL = KINDS.keys() | _BY_TORCH
 
 
 def in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
-    """The axes sorted from the outermost in memory to the innermost: statistics do not depend on their order."""
+    """Sort the axes from the outermost in memory to the innermost; statistics do not depend on their order."""
     return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
 def flat_parts(tensor: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    """A tensor in flat parts of at most `size` elements; of a strided one only a part at a time is copied."""
+    """Yield a tensor in flat parts of at most `size` elements; of a strided tensor, one part at a time is copied."""
     if tensor.numel() <= size:
         yield tensor.reshape(-1).resolve_neg()
         return

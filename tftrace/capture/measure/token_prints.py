@@ -1,6 +1,6 @@
-"""Prints of the tensors of a recording (`tftrace.trace.prints`), taken as each tensor is first seen.
+"""Takes the token prints of tensors (`tftrace.trace.prints`) when each is first seen.
 
-An accelerator's prints stay there, and are fetched when rows are written: nothing waits for the device meanwhile."""
+Prints computed on an accelerator stay there until rows are written, so that nothing waits for the device before."""
 
 from __future__ import annotations
 
@@ -31,20 +31,27 @@ _REAL = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 
 
 class TokenPrints:
-    """The prints of one rank's floating-point tensors of two to four axes, but for weights and what is kept whole.
+    """The prints of one rank's floating-point tensors of two to four axes, except weights and tensors kept whole.
 
-    `kept` has the numbers of tensors that are kept whole: their prints can be made from the values at any time."""
+    Args:
+        rank_folder: The folder of the rank.
+        kept: The numbers of tensors that are kept whole; their prints can be made from the values at any time.
+
+    Attributes:
+        full: Whether there was no more room for prints.
+        before: Called before prints are written; an exception from it prevents that.
+    """
 
     def __init__(self, rank_folder: Path, kept: Container[int]) -> None:
         self._writer, self._kept = PrintsWriter(rank_folder), kept
         self._seen: set[int] = set()
-        self._waiting: dict[int, list[tuple[int, int, int, Any]]] = {}  # of a number: axis, rows, tokens, print
+        self._waiting: dict[int, list[tuple[int, int, int, Any]]] = {}  # by number: axis, rows, tokens, print
         self._left = BUDGET
-        self.full = False  # whether the room ran out
-        self.before: Callable[[], None] = lambda: None  # called before prints are written; what it raises prevents that
+        self.full = False
+        self.before: Callable[[], None] = lambda: None
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
-        """Take the prints of a tensor, unless they were taken, or cannot be; whatever the name of the step."""
+        """Take the prints of a tensor, unless it has none or they were taken before; `name` does not matter."""
         number, shape = record[:2]
         if self.full or number in self._seen or role == schema.PARAMETER:
             return
@@ -76,12 +83,12 @@ class TokenPrints:
         self._left -= size
 
     def drop(self, number: int) -> None:
-        """Forget the prints of a tensor that were not written yet."""
+        """Forget the prints of a tensor, if they have not been written yet."""
         self._seen.discard(number)
         self._left += sum(4 * rows * tokens * LANES for _, rows, tokens, _ in self._waiting.pop(number, ()))
 
     def write(self) -> None:
-        """Write what waits; for prints that an accelerator still computes this waits for it."""
+        """Write the prints taken since the last call; this waits for accelerators that still compute some."""
         waiting, self._waiting = self._waiting, {}
         if waiting:
             self.before()
@@ -97,12 +104,12 @@ class TokenPrints:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of the file as it is."""
+        """Close the file as it is."""
         self._writer.abandon()
 
 
 def _by_torch(tensor: torch.Tensor, axis: int) -> torch.Tensor:
-    """`print_of` on the tensor's own device: float32 [rows, tokens, LANES]."""
+    """Do what `print_of` does on the tensor's own device; float32 of shape [rows, tokens, LANES]."""
     wide = torch.float32 if tensor.device.type == "mps" else torch.float64
     ahead = tensor.unsqueeze(0) if axis == 0 else tensor.movedim(axis, 1)
     flat = ahead.flatten(2).to(wide) * _weights(ahead.shape[2:].numel(), tensor.device, wide)
@@ -112,7 +119,7 @@ def _by_torch(tensor: torch.Tensor, axis: int) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def _weights(count: int, device: torch.device, wide: torch.dtype) -> torch.Tensor:
-    """`weights` made on a device: a copy from the host would wait for all that the device has yet to do."""
+    """Make `weights` on a device: a copy from the host would wait for everything that the device still has to do."""
     mixed = torch.arange(1, count + 1, device=device) * _signed(SEED)
     for shift, factor in MIXED:
         mixed = (mixed ^ _shifted(mixed, shift)) * _signed(factor)
@@ -121,17 +128,17 @@ def _weights(count: int, device: torch.device, wide: torch.dtype) -> torch.Tenso
 
 
 def _signed(number: int) -> int:
-    """The same 64 bits as torch's only integers of that size read them."""
+    """The same 64 bits read as a signed integer, since torch has no unsigned ones."""
     return number - (1 << 64) if number >> 63 else number
 
 
 def _shifted(numbers: torch.Tensor, by: int) -> torch.Tensor:
-    """A shift to the right that brings in zeros, as of numbers without a sign."""
+    """Shift to the right as for unsigned numbers, filling with zeros."""
     return (numbers >> by) & ((1 << (64 - by)) - 1)
 
 
 def _fetched(prints: list[torch.Tensor]) -> list[bytes]:
-    """Prints brought to the host, with one copy from each device."""
+    """Copy prints to the host, with one copy from each device."""
     flat: dict[torch.device, bytes] = {}
     for device in {one.device for one in prints}:
         wait(device)
