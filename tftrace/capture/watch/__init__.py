@@ -1,1 +1,1 @@
-"""What tells of calls, lines, operations and gradients while a model runs."""
+"""Watches calls, lines, operations and gradients while a model runs."""

@@ -1,7 +1,7 @@
-"""Which weights and buffers of a model hold NaN or Inf, and where: rare, and worth the look when it happens.
+"""Finds weights and buffers of a model that hold NaN or Inf, and where.
 
-Statistics of weights are in the trace anyhow; but only the whole tensor, which is seldom kept, says which element it
-is, and buffers have no rows at all."""
+The trace has statistics of weights anyway, but only the whole tensor, which is seldom kept, tells which element it is;
+and buffers have no rows at all."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ..measure.summary import Summary
 from ..torch_internals import BUFFERS
 from .hooks import own_parameters
 
-_LARGEST = 1 << 22  # elements of a buffer that is looked at: a larger one is a cache
+_LARGEST = 1 << 22  # elements; a larger buffer is a cache, and is not examined
 
 
 class BadWeights:
-    """Notes them in the trace's `meta` under `nonfinite`, as modules are called for the first time."""
+    """Notes such weights and buffers under `nonfinite` in meta.json, when modules are first called."""
 
     def __init__(self, identities: Identities, summaries: Summaries, meta: dict[str, Any]) -> None:
         self._identities, self._summaries, self._meta = identities, summaries, meta
-        self._owed: list[tuple[str, weakref.ref[torch.Tensor], Owed, bool]] = []  # on an accelerator
+        self._owed: list[tuple[str, weakref.ref[torch.Tensor], Owed, bool]] = []  # an accelerator computes them
 
     def look(self, path: str, module: torch.nn.Module) -> None:
-        """Look at what stands in the module itself."""
+        """Examine the parameters and buffers of the module itself."""
         for name, parameter in own_parameters(module).items():
             self._weigh(f"{path}.{name}".lstrip("."), parameter, self._identities.of(parameter)[SUMMARY], False)
         for name, buffer in getattr(module, BUFFERS, {}).items():
@@ -37,7 +37,7 @@ class BadWeights:
                     self._weigh(f"{path}.{name}".lstrip("."), buffer, self._summaries.of(buffer), True)
 
     def settle(self) -> None:
-        """Look at what an accelerator had not yet told of."""
+        """Examine those whose statistics an accelerator still owed."""
         owed, self._owed = self._owed, []
         if owed:
             self._summaries(())
@@ -64,7 +64,7 @@ class BadWeights:
 
 
 def _first(tensor: torch.Tensor, what: str) -> list[int] | None:
-    """The index of the first NaN or Inf."""
+    """The index of the first NaN or Inf; None if it cannot be found."""
     try:
         plain = tensor.detach().float()
         bad = plain.isnan() if what == "nan" else plain.isinf()

@@ -1,5 +1,7 @@
-"""Gradient checkpointing: what the backward pass computes again stands below a step of its own, which has the number
-of the forward that it repeats. There are two kinds in torch; of each the function that is run again is wrapped."""
+"""Gradient checkpointing: what the backward pass computes again is recorded below a step of its own.
+
+That step belongs to the forward that it repeats. torch has two kinds of checkpoints; in both, the function that will be
+run again is wrapped."""
 
 from __future__ import annotations
 
@@ -25,19 +27,19 @@ class Checkpoints:
         self._on = False
 
     def attach(self) -> None:
-        """Begin to look for checkpoints."""
+        """Begin to watch for checkpoints."""
         self._on = True
         for again in _AGAINS:
             again.put(self)
 
     def remove(self) -> None:
-        """Leave torch as it was; functions that were wrapped run as they are."""
+        """Stop watching; torch is left as it was, and functions that are already wrapped run unrecorded."""
         self._on = False
         for again in _AGAINS:
             again.take(self)
 
     def marked(self, function: Callable[..., Any], first: bool = False) -> Callable[..., Any]:
-        """The function, as a step; its `first` call is the forward itself."""
+        """Wrap a function so that it runs as a step; with `first`, all its calls but the first, the forward itself."""
         stack = self._recording.stack
         if not stack:
             return function

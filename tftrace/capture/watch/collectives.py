@@ -1,6 +1,6 @@
-"""Collectives of torch.distributed (all_reduce, broadcast, …) write into a tensor without its version counting it.
+"""Watches collectives of torch.distributed (all_reduce, broadcast, …), which write to tensors without a new version.
 
-While a recording runs, what one of them wrote to is therefore seen as new: its old numbers would be shown otherwise."""
+During a recording, a tensor that one of them wrote to counts as new; otherwise its old statistics would be shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..patches import Layer, Patch
 from ..recording import Recording
 from ..torch_internals import WRITING
 
-_WRITE = (  # methods of a process group whose first argument they write to
+_WRITE = (  # methods of a process group that write to their first argument
     *("allreduce", "allreduce_coalesced", "broadcast", "reduce", "allgather", "allgather_coalesced", *WRITING),
     *("allgather_into_tensor_coalesced", "gather", "scatter", "reduce_scatter"),
     *("reduce_scatter_tensor_coalesced", "alltoall", "alltoall_base", "recv", "recv_anysource"),
@@ -24,23 +24,23 @@ _WRITE = (  # methods of a process group whose first argument they write to
 
 
 class Collectives:
-    """Watches the process groups, which are the same whatever function the code called."""
+    """Watches the methods of process groups, to which all functions lead."""
 
     def __init__(self, recording: Recording, identities: Identities) -> None:
         self._recording, self._identities = recording, identities
 
     def attach(self) -> None:
-        """Watch; a program that is recorded may make its process groups later."""
+        """Begin to watch; process groups may be made later."""
         for method in _METHODS:
             method.put(self)
 
     def remove(self) -> None:
-        """Leave the process groups as they were."""
+        """Stop watching; process groups are left as they were."""
         for method in _METHODS:
             method.take(self)
 
     def written(self, written: Any) -> None:
-        """A collective has written to a tensor, or to several."""
+        """Note that a collective has written to a tensor, or to several."""
         self._recording.hook(self._forget, written)
 
     def _forget(self, written: Any) -> None:
@@ -50,7 +50,7 @@ class Collectives:
 
 def _watched(layer: Layer) -> Callable[..., Any]:
     method = layer.original
-    called = method.__get__  # it is one of C++, which an instance binds
+    called = method.__get__  # a method of C++, which has to be bound to the instance
 
     @wraps(method)
     def watched(group: Any, *args: Any, **options: Any) -> Any:

@@ -1,7 +1,7 @@
-"""What torch.compile was applied to runs eagerly while it is recorded: compiled code calls no module.
+"""Makes compiled models run eagerly while they are recorded, since compiled code calls no modules.
 
-A model that was compiled is called through a wrapper, which is a module itself, or in place, where the compiled call
-stands in an attribute of the module. What else is compiled stays so, such as a function that a model calls."""
+torch.compile returns a wrapper, which is a module itself; or a model is compiled in place, and the compiled call is put
+into an attribute of it. Anything else stays compiled, such as a function that a model calls."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..torch_internals import COMPILED_CALL, COMPILED_FRAMES, COMPILER, FORCE_EA
 
 SAID = "tftrace runs the compiled model eagerly while it records."
 UNSEEN = (
-    "No call of the model was seen: if a function calls it that torch.compile was applied to, "
+    "No call of the model was seen: if a function that was compiled with torch.compile calls it, "
     "record it within 'with torch.compiler.set_stance(\"force_eager\"):'."
 )
 
 
 def is_compiled(module: torch.nn.Module) -> bool:
-    """Whether torch.compile was applied, to the module or in place."""
+    """Whether a module is a wrapper made by torch.compile, or was compiled in place."""
     return hasattr(module, ORIGINAL) or vars(module).get(COMPILED_CALL) is not None
 
 
@@ -35,30 +35,35 @@ def has_compiled() -> bool:
 
 
 class Eagerly:
-    """Runs what is compiled eagerly in one recording: what is or holds a recorded module, or else `everything`.
+    """Makes compiled code run eagerly during one recording.
 
-    Where nothing is compiled, torch's compiler is not even imported, which would take longer than many a program."""
+    If nothing is compiled, torch's compiler is not even imported, since that takes longer than many a program.
+
+    Args:
+        is_recorded: Whether a module is recorded; compiled modules that are, or contain, one run eagerly.
+        everything: Whether all compiled code runs eagerly.
+    """
 
     def __init__(self, is_recorded: Callable[[torch.nn.Module], bool], everything: bool) -> None:
         self._is_recorded, self._everything = is_recorded, everything
         self._said = everything
 
     def attach(self) -> None:
-        """From now on, or from when something is compiled."""
+        """Begin now, or as soon as something is compiled."""
         if COMPILER in sys.modules:
             self.begin()
         else:
             _COMPILE.put(self)
 
     def begin(self) -> None:
-        """There is a compiler."""
+        """Begin; torch's compiler has been, or is being, imported."""
         if self._everything:
             self._eagerly()
         _CALL.put(self)
         _COMPILE.take(self)
 
     def remove(self) -> None:
-        """Leave the compiler as it was."""
+        """Stop; the compiler is left as it was."""
         _COMPILE.take(self)
         _CALL.take(self)
         if COMPILER in sys.modules:
@@ -70,15 +75,15 @@ class Eagerly:
             stance.put(self)
 
     def all(self) -> None:
-        """Whatever is compiled runs eagerly for the rest of the recording, and that is said."""
+        """Let all compiled code run eagerly for the rest of the recording, and warn once that it does."""
         if not self._said:
             self._said = True
-            with suppress(UserWarning):  # it is one where warnings are made errors
+            with suppress(UserWarning):  # raised where warnings are turned into errors
                 warnings.warn(SAID, stacklevel=3)
         self._eagerly()
 
     def called(self, module: torch.nn.Module) -> bool:
-        """A compiled module is called: whether it is to run eagerly."""
+        """Whether a compiled module, which is being called, runs eagerly."""
         wanted = self._everything or any(map(self._is_recorded, module.modules()))
         if wanted:
             self.all()
@@ -87,7 +92,7 @@ class Eagerly:
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """All that is compiled runs eagerly in this block."""
+    """Let all compiled code run eagerly in this block."""
     block = object()
     try:
         for stance in _stances():
@@ -111,7 +116,7 @@ def _compiling(layer: Layer) -> Callable[..., Any]:
 
 
 class _Call:
-    """In the place of the compiled call of each module, which it seems not to have while it is recorded."""
+    """Replaces the attribute with a module's compiled call, and hides that call while the module is recorded."""
 
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
@@ -135,6 +140,6 @@ _CALL = Patch(torch.nn.Module, COMPILED_CALL, _Call)
 
 @lru_cache(maxsize=1)
 def _stances() -> list[Patch]:
-    """What the compiler is told to do with what is compiled, if it can be told."""
+    """The setting that makes the compiler run everything eagerly, if it has one."""
     force = FORCE_EAGER.find()
     return [Patch(STANCE.owner(), STANCE.name, lambda layer: force("force_eager"))] if force and STANCE.there() else []

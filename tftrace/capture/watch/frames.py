@@ -1,7 +1,7 @@
-"""Which Python frames run, as the interpreter tells it: three ways, for it depends on the version and on who else asks.
+"""Follows Python frames, in one of three ways, depending on the version of Python and on other tools.
 
-`sys.monitoring` (from Python 3.12 on) leaves every other tool alone. Before, `sys.settrace` has room for one: where a
-debugger or a coverage tool sits there, `sys.setprofile` still tells calls and returns, but no lines."""
+`sys.monitoring` (Python 3.12 and later) leaves all other tools alone. Before that, `sys.settrace` has room for only one
+tool. If a debugger or a coverage tool uses it, `sys.setprofile` still reports calls and returns, but no lines."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any, Protocol
 
 from ..torch_internals import getframe
 
-_PLACES = (4, 3, 5, 2)  # of sys.monitoring; 0, 1, 2 and 5 are meant for debuggers, coverage, profilers, optimizers
+_PLACES = (4, 3, 5, 2)  # tool ids; 0, 1, 2 and 5 are meant for debuggers, coverage, profilers, optimizers
 _RETURNS = {opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opmap}
-_DEBUGGERS = {"set_trace", "settrace"}  # what pdb and its kin are called by to take over a program that runs
+_DEBUGGERS = {"set_trace", "settrace"}  # functions by which pdb and similar debuggers take over a running program
 
 
 class Body(Protocol):
-    """A frame that is followed."""
+    """A frame that is followed: it is told of each line and of its end."""
 
     def line(self, frame: FrameType) -> None: ...
     def leave(self, frame: FrameType, value: Any, raised: bool) -> None: ...
 
 
 class Follower(Protocol):
-    """Who wants to know of frames."""
+    """Whoever wants to follow frames: it chooses code, and is told of each call of it."""
 
     lines: bool
 
@@ -35,7 +35,7 @@ class Follower(Protocol):
 
 
 class Settrace:
-    """Frames by `sys.settrace`, in each thread that has begun to follow."""
+    """Follows frames through `sys.settrace`, in each thread that calls `start`."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._closed = follower, False
@@ -43,22 +43,22 @@ class Settrace:
         self.function = self._called
 
     def start(self) -> bool:
-        """Follow this thread from now on; False where another tracer has taken its place."""
+        """Begin to follow this thread; False if another tracer has taken our place."""
         if sys.gettrace() is None:
             sys.settrace(self.function)
         return sys.gettrace() is self.function
 
     def stop(self) -> None:
-        """Follow this thread no more."""
+        """Stop following this thread."""
         if sys.gettrace() is self.function:
             sys.settrace(None)
 
     def again(self) -> None:
-        """Ask again of every code whether it is wanted: there are new models."""
+        """Ask again for all code whether it is wanted, since there are new models."""
         self._wanted.clear()
 
     def close(self) -> None:
-        """End for all threads: another one notices at its next call."""
+        """Stop following all threads; other threads notice at their next call."""
         self._closed = True
         self._wanted.clear()
         self.stop()
@@ -77,14 +77,14 @@ class Settrace:
         return _Local(body).event
 
     def _look_at(self, frame: FrameType) -> bool:
-        """Whether a code that is called for the first time is wanted."""
+        """Whether code that is called for the first time is wanted."""
         code = frame.f_code
         if self._closed:
             self.stop()
             return False
         if code.co_name in _DEBUGGERS:
             above = frame.f_back
-            while above is not None:  # it asks for the lines of frames in which we have switched them off
+            while above is not None:  # the debugger needs the lines of frames in which we have switched them off
                 if isinstance(getattr(above.f_trace, "__self__", None), _Local):
                     above.f_trace_lines = True
                 above = above.f_back
@@ -110,8 +110,11 @@ class _Local:
 
 
 def _raised(frame: FrameType, value: Any) -> bool:
-    """Whether a frame ends by an exception, of which tracers are told as of `return None`. That an exception was told
-    of before does not say so: it may have been caught since; and one that goes on after `finally` is not told again."""
+    """Whether a frame ends with an exception, which tracers see as `return None`.
+
+    An earlier event of an exception would not tell: it may have been caught since, and one that continues after
+    `finally` is not reported again.
+    """
     return value is None and frame.f_code.co_code[frame.f_lasti] not in _RETURNS
 
 
@@ -123,7 +126,7 @@ class _Stacks(threading.local):
         self.frames: list[tuple[FrameType, Body]] = []
 
     def leave(self, frame: FrameType, value: Any, raised: bool) -> None:
-        """A frame ends, and with it those above it whose end nobody told."""
+        """End a frame, and first those above it whose end was not reported."""
         frames = self.frames
         if frames and frames[-1][0] is not frame and any(followed is frame for followed, _ in frames):
             while frames[-1][0] is not frame:
@@ -133,24 +136,24 @@ class _Stacks(threading.local):
 
 
 class Monitoring:
-    """Frames by `sys.monitoring`, which is one for all threads; only the wanted code pays for its lines."""
+    """Follows frames through `sys.monitoring`, which serves all threads; only wanted code is slowed by line events."""
 
-    function = None  # there is no trace function of ours to be set aside
+    function = None  # we have no trace function to set aside
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._threads = follower, _Stacks()
         self._api: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._tool: int | None = None
         self._codes: set[CodeType] = set()
-        self._lock = threading.RLock()  # what other threads run must not meet a place that was given back
+        self._lock = threading.RLock()  # so that no other thread uses a tool id that was given back
 
     @property
     def free(self) -> bool:
-        """Whether there is a place for one more tool."""
+        """Whether there is a tool id left."""
         return any(self._api.get_tool(place) is None for place in _PLACES)
 
     def start(self) -> bool:
-        """Follow this thread from now on; False where all places for tools are taken."""
+        """Begin to follow this thread; False if all tool ids are taken."""
         with self._lock:
             if self._tool is None:
                 self._tool = self._registered()
@@ -158,16 +161,16 @@ class Monitoring:
         return self._threads.following
 
     def stop(self) -> None:
-        """Follow this thread no more."""
+        """Stop following this thread."""
         self._threads.following = False
         self._threads.frames.clear()
 
     def again(self) -> None:
-        """Ask again of every code whether it is wanted: there are new models."""
+        """Ask again for all code whether it is wanted, since there are new models."""
         self._api.restart_events()
 
     def close(self) -> None:
-        """End for all threads, and give the place back."""
+        """Stop following all threads, and give the tool id back."""
         self.stop()
         with self._lock:
             tool, self._tool = self._tool, None
@@ -194,12 +197,12 @@ class Monitoring:
         for place in _PLACES:
             try:
                 self._api.use_tool_id(place, "tftrace")
-            except ValueError:  # it is somebody's
+            except ValueError:  # another tool has it
                 continue
             for event, handler in self._handlers().items():
                 self._api.register_callback(place, event, handler)
             self._api.set_events(place, self._api.events.PY_START | self._api.events.PY_UNWIND)
-            self._api.restart_events()  # what an earlier recording in this place did not want
+            self._api.restart_events()  # including those that an earlier recording with this id disabled
             return place
         return None
 
@@ -234,7 +237,7 @@ class Monitoring:
 
 
 class Setprofile:
-    """Frames by `sys.setprofile`: calls and returns, no lines."""
+    """Follows frames through `sys.setprofile`: calls and returns, but no lines."""
 
     function = None
 
@@ -243,23 +246,23 @@ class Setprofile:
         self._wanted: dict[CodeType, bool] = {}
 
     def start(self) -> bool:
-        """Follow this thread from now on; False where a profiler has taken its place."""
+        """Begin to follow this thread; False if a profiler has taken our place."""
         if sys.getprofile() is None:
             sys.setprofile(self._event)
         return sys.getprofile() == self._event
 
     def stop(self) -> None:
-        """Follow this thread no more."""
+        """Stop following this thread."""
         if sys.getprofile() == self._event:
             sys.setprofile(None)
         self._threads.frames.clear()
 
     def again(self) -> None:
-        """Ask again of every code whether it is wanted: there are new models."""
+        """Ask again for all code whether it is wanted, since there are new models."""
         self._wanted.clear()
 
     def close(self) -> None:
-        """End for all threads: another one notices at its next call."""
+        """Stop following all threads; other threads notice at their next call."""
         self._closed = True
         self.stop()
 
@@ -279,7 +282,11 @@ class Setprofile:
 
 
 def source_of_frames(follower: Follower) -> tuple[Settrace | Monitoring | Setprofile | None, list[str]]:
-    """What can follow frames here, and in words what is lost because something else sits in its place."""
+    """Choose a way to follow frames.
+
+    Returns:
+        The way, or None if there is none; and, in sentences, what is lost because other tools are in the way.
+    """
     if hasattr(sys, "monitoring"):
         frames = Monitoring(follower)
         if frames.free:
@@ -294,6 +301,6 @@ def source_of_frames(follower: Follower) -> tuple[Settrace | Monitoring | Setpro
 
 
 def _owner(function: Any) -> str:
-    """Whose trace function this is, as far as it tells."""
+    """The name of a trace function, which tells whose it is."""
     module = getattr(function, "__module__", None) or type(function).__module__
     return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"

@@ -1,7 +1,7 @@
-"""The gradients that a backward pass computes: of what modules returned, and of their parameters.
+"""Records the gradients of a backward pass: those of what modules returned, and those of their parameters.
 
-Nothing is put on a module, nor on a tensor that it returned: the node of the graph that made the tensor tells its
-gradient, before anything is computed from it, and a parameter tells when one has been added to it."""
+No hook is put on a module, nor on a tensor that it returned. The node of the graph that made the tensor reports the
+gradient before anything is computed from it, and a parameter reports when a gradient has been accumulated in it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _Where = tuple[int, str]  # a step and its name
 
 
 class _Parameter:
-    """A parameter that is watched, and the modules that own it; several do, where weights are tied."""
+    """A watched parameter, and the modules that own it: several, if weights are tied."""
 
     def __init__(self, parameter: torch.Tensor) -> None:
         self.is_alive = weakref.ref(parameter)
-        self.owners: dict[int, str] = {}  # a module -> the parameter's name there
+        self.owners: dict[int, str] = {}  # id of a module -> the name of the parameter there
         self.handle: Any = None
 
 
@@ -36,17 +36,17 @@ class Gradients:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._parameters: dict[int, _Parameter] = {}
-        self._handles: list[Any] = []  # of leaves that a module returned
-        self._called: dict[int, tuple[int, _Where]] = {}  # a module's latest forward, and its first step there
+        self._handles: list[Any] = []  # hooks on leaves of the graph that a module returned
+        self._called: dict[int, tuple[int, _Where]] = {}  # the latest forward of each module, and its first step there
 
     def watch(self, call: Call, result: Any) -> None:
-        """Look for the gradients of a module's call that has ended."""
+        """Begin to watch for the gradients of a module call that has returned."""
         if call.muted or not torch.is_grad_enabled():
             return
         where = call.step, call.name
         tensor: Any
         for path, tensor in leaves(result):
-            with contextlib.suppress(RuntimeError, AttributeError):  # of a kind that tells nothing of its graph
+            with contextlib.suppress(RuntimeError, AttributeError):  # some kinds of tensors do not tell their graph
                 if tensor.grad_fn is not None:
                     told = partial(self._of_outputs, where, path, tensor.output_nr)
                     tensor.grad_fn.register_prehook(told)
@@ -62,8 +62,11 @@ class Gradients:
                 self._own(parameter).owners[id(module)] = name
 
     def leave_out(self, begun: Any) -> None:
-        """A model runs a forward that is not recorded, to which its parameters' next gradients belong; or a function
-        does, whose models are not known."""
+        """Note that a forward is not recorded: the next gradients of its parameters belong to it.
+
+        Args:
+            begun: The model that runs it, or the code of a function, whose models are not known.
+        """
         if not isinstance(begun, torch.nn.Module):
             self._called.clear()
         elif self._called:
@@ -71,7 +74,7 @@ class Gradients:
                 self._called.pop(id(module), None)
 
     def close(self) -> None:
-        """Watch no more; what a graph that is still alive tells is not heard."""
+        """Stop watching, even if a graph is still alive."""
         for known in self._parameters.values():
             if known.handle is not None:
                 known.handle.remove()

@@ -1,10 +1,9 @@
-"""Enter and leave of every module call.
+"""Records where each module call begins and ends.
 
-While a recording lasts, `torch.nn.Module._call_impl` is ours: the one place through which each call goes, with all
-hooks that a module has. A hook registered on each module would see the same, but less surely and not for nothing:
-torch's fused encoder layers take another path, with other roundings, as soon as a module has a hook; modules that
-come later, and copies, would have none or keep ours; and hooks are not told of a KeyboardInterrupt. The modules
-themselves stay untouched."""
+During a recording, `torch.nn.Module._call_impl` is replaced: every call goes through it, with all hooks of the module.
+Hooks registered on each module would be less reliable and have side effects. As soon as a module has a hook, torch's
+fused encoder layers take another path, which rounds differently; modules that are made later would have no hooks, and
+copies would keep ours; and hooks do not learn of a KeyboardInterrupt. The modules themselves stay untouched."""
 
 from __future__ import annotations
 
@@ -39,14 +38,14 @@ from ..torch_internals import (
 )
 
 _OURS = str(Path(__file__).parents[2]) + os.sep
-BETWEEN = {torch_module.__file__, __file__}  # frames between a call and the forward
+BETWEEN = {torch_module.__file__, __file__}  # files of the frames between a call and the forward
 
 
 class Watched:
-    """A module of a recorded model, and what is settled before it is called."""
+    """A module of a recorded model, and what can be worked out before it is called."""
 
     def __init__(self, module: torch.nn.Module, name: str, muted: bool) -> None:
-        self.module: torch.nn.Module | None = module  # keeps its id from being used again
+        self.module: torch.nn.Module | None = module  # so that its id is not used again
         self.kind = type(module)
         self.names, self.muted = [name], muted
         self.scripted = isinstance(module, torch.jit.ScriptModule)
@@ -55,13 +54,28 @@ class Watched:
         self.definition, self.body = defined(self.forward), code_of(self.forward)
         self.parameters, _ = parameters(self.forward)
         self.places: dict[tuple[CodeType | None, int, str], Place] = {}
-        self.described: int | None = None  # the forward with which its parameters have been written
+        self.described: int | None = None  # the forward in which its parameters were recorded
 
 
 class ModuleHooks:
-    """Watches the calls of models and of all modules below them, for as long as the recording lasts."""
+    """Watches the calls of models, and of all modules below them, during one recording.
 
-    _run_frames = 1  # that `run` takes of Python's stack
+    Args:
+        recording: Receives the steps.
+        writer: Receives the source files of call sites and definitions.
+        models: The models by name.
+        selected: Whether the calls of a module with this path are recorded.
+        advance: Called after each module call, to show progress.
+
+    Attributes:
+        unseen: Paths of modules inside code compiled by torch.jit, of which only calls from outside are seen.
+        on_left: Called with each call that returned, and its result.
+        on_module: Called when a module's call begins (True) and ends (False).
+        on_compiled: Called when a wrapper made by torch.compile is called.
+        on_described: Called with each module, and its path, when it is first called.
+    """
+
+    _run_frames = 1  # Python frames that `run` takes
 
     def __init__(
         self,
@@ -72,46 +86,44 @@ class ModuleHooks:
         advance: Callable[[], None] | None = None,
     ) -> None:
         self._recording, self._writer, self._selected = recording, writer, selected
-        self._advance = advance  # called after each module call, to show progress
+        self._advance = advance
         self._models = models
         self._roots = {id(model) for model in models.values()}
         self.watched: dict[int, Watched] = {}
-        self._by_hooks: dict[int, Watched] = {}  # shallow copies (of DataParallel) share their dicts of hooks
-        self.frames = self._run_frames  # that each call takes more than without the recording
-        self.unseen: list[str] = []  # inside what torch.jit compiled: only the calls from outside are seen
-        self.on_left: Callable[[Call, Any], None] | None = None  # told of each call that has returned
-        self.on_module: Callable[[torch.nn.Module, bool], None] | None = None  # told of each call's begin and end
-        self.on_compiled: Callable[[torch.nn.Module], object] = lambda module: None  # told of calls of what wraps one
-        self.on_described: Callable[[str, torch.nn.Module], None] | None = (
-            None  # told of each module when it is first called
-        )
+        self._by_hooks: dict[int, Watched] = {}  # by the dict of hooks, which shallow copies (DataParallel) share
+        self.frames = self._run_frames  # Python frames that each call takes beyond those without a recording
+        self.unseen: list[str] = []
+        self.on_left: Callable[[Call, Any], None] | None = None
+        self.on_module: Callable[[torch.nn.Module, bool], None] | None = None
+        self.on_compiled: Callable[[torch.nn.Module], object] = lambda module: None
+        self.on_described: Callable[[str, torch.nn.Module], None] | None = None
 
     def attach(self) -> None:
-        """Begin to watch."""
+        """Begin to watch the models."""
         for name, model in self._models.items():
             self.adopt(name, model)
         self.frames = self._run_frames + (self.on_module is not None)
         _CALLS.put(self)
 
     def detach(self) -> None:
-        """Leave torch as it was."""
+        """Stop watching; torch is left as it was."""
         _CALLS.take(self)
 
     def forget(self) -> None:
-        """End: no module is known any more."""
+        """Forget all modules."""
         self.watched.clear()
         self._by_hooks.clear()
 
     def end(self) -> None:
-        """Record nothing more."""
+        """End the recording at once."""
         self._recording.over = True
 
     def is_watched(self, module: torch.nn.Module) -> bool:
-        """Whether this is a module of a recorded model."""
+        """Whether a module belongs to a recorded model."""
         return id(module) in self.watched
 
     def adopt(self, name: str, module: torch.nn.Module) -> None:
-        """Watch a module and all below it, of which the model may get new ones while it runs."""
+        """Watch a module and all modules below it; a model may get new ones while it runs."""
         compiled: set[str] = set()
         for path, below in _walk(name, module, ()):
             watched = self.watched.get(id(below))
@@ -128,13 +140,13 @@ class ModuleHooks:
                 watched.muted = watched.muted and not self._selected(path)
 
     def watch(self, module: torch.nn.Module, path: str) -> Watched:
-        """Begin to watch one module."""
+        """Watch one module, at this path."""
         muted = id(module) not in self._roots and not self._selected(path)
         watched = self.watched[id(module)] = Watched(module, path, muted)
         return watched
 
     def find(self, module: torch.nn.Module) -> Watched | None:
-        """What is known of a module that is called; one that is in no recorded model is not recorded."""
+        """Find the record of a called module; None if it belongs to no recorded model."""
         watched = self._by_hooks.get(id(module.__dict__.get(FORWARD_HOOKS)))
         if watched is not None:
             return watched
@@ -148,17 +160,17 @@ class ModuleHooks:
         return self.watched.get(id(module))
 
     def dropped(self, forward: int) -> None:
-        """A forward is not kept: parameters that were to be written with it come with a later one."""
+        """Note that a forward is not kept; parameters that belong to it are recorded with a later one."""
         for watched in self.watched.values():
             if watched.described == forward:
                 watched.described = None
 
-    # -- a call: both run inside Recording.hook --------------------------------------------------------
+    # -- a call: these run inside Recording.hook --------------------------------------------------------
 
     def enter(
         self, watched: Watched, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType
     ) -> Call | None:
-        """Begin the step of a module call."""
+        """Begin the step of a module call; `frame` is that of its caller, or one inside of it."""
         recording = self._recording
         stack = recording.stack
         if watched.muted:
@@ -181,7 +193,7 @@ class ModuleHooks:
         return call
 
     def describe(self, watched: Watched, call: Call, module: torch.nn.Module) -> None:
-        """Write a module's parameters, with the call of it that is the first."""
+        """Record the parameters of a module with the first of its calls."""
         watched.described = call.forward
         self._recording.see(call, schema.PARAMETER, own_parameters(module))
         if self.on_described is not None:
@@ -207,7 +219,7 @@ class ModuleHooks:
     def run(
         self, inner: Callable[..., Any], module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Run a module's call as a step."""
+        """Run `inner`, which calls the module, as a step of the recording."""
         recording = self._recording
         if recording.over or recording.busy:
             return inner(module, *args, **kwargs)
@@ -234,12 +246,12 @@ class ModuleHooks:
     def _after_pre_hooks(
         self, watched: Watched, inner: Callable[..., Any], module: torch.nn.Module, args: Any, kwargs: Any
     ) -> Any:
-        """A module's own pre-hooks may change its arguments: what its forward gets is seen by a last one of ours."""
+        """Run a module with pre-hooks, which may change its arguments; our hook, the last, sees the final ones."""
         calls: list[Call | None] = []
         frame, thread = getframe(2), threading.get_ident()
         told = self.on_module or (lambda module, entering: None)
 
-        # Another thread may have read it from the module already, and meet it after it was taken away: without kwargs.
+        # Another thread may have fetched this hook and call it after its removal, then without kwargs.
         def last(hooked: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if hooked is module and not calls and threading.get_ident() == thread:
                 calls.append(self._recording.hook(self.enter, watched, module, args, kwargs or {}, frame))
@@ -277,8 +289,7 @@ class ModuleHooks:
 
 
 def _forked() -> None:
-    """In a process that was forked nothing is recorded: the files are the parent's, and other threads may have had
-    locks."""
+    """End all recordings in a forked process: the files are the parent's, and other threads may have held locks."""
     for hooks in _CALLS.holders:
         hooks.end()
     take_all()
@@ -289,7 +300,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _calls(layer: Layer) -> Callable[..., Any]:
-    """What runs in the place of torch's own: its own, as a step of each recording."""
+    """Make the replacement of `_call_impl`: it runs the original as a step of each recording."""
     original = layer.original
 
     def _call_impl(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -322,7 +333,7 @@ def _nested(hooks: ModuleHooks, inner: Callable[..., Any]) -> Callable[..., Any]
 
 
 def _name(names: list[str], caller: Call | None) -> str:
-    """Of several paths, the one below the module that is calling."""
+    """Choose among several paths of a module the one below the module that calls it."""
     above = None if caller is None else caller.module
     while above is not None:
         below = [n for n in names if n.startswith(f"{above.name}." if above.name else "") and n != above.name]
@@ -334,19 +345,19 @@ def _name(names: list[str], caller: Call | None) -> str:
 
 @lru_cache(maxsize=4096)
 def defined(function: Callable[..., Any]) -> Site:
-    """Where a function is defined; nowhere, if it is not Python."""
+    """Where a function is defined; `NOWHERE` if it is not written in Python."""
     code = code_of(function)
     return NOWHERE if code is None else Site(code.co_filename, code.co_firstlineno)
 
 
 def _forward(self: Any, *args: Any) -> None:
-    """Stands for a forward that is not Python."""
+    """Takes the place of a forward that is not written in Python."""
 
 
 def _walk(
     name: str, module: torch.nn.Module, above: tuple[torch.nn.Module, ...]
 ) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Every path to every module below; a module may stand under several, and even below itself."""
+    """Yield every path to every module below one; a module may have several paths, and even be below itself."""
     waiting = [(name, module, above)]
     while waiting:
         name, module, above = waiting.pop()
@@ -362,7 +373,7 @@ def _walk(
 
 
 def own_parameters(module: torch.nn.Module) -> dict[str, Any]:
-    """The parameters that stand in the module itself."""
+    """The parameters of a module itself, without those of modules below it."""
     if isinstance(module, torch.jit.ScriptModule):
         return dict(module.named_parameters(recurse=False))
     return {name: parameter for name, parameter in parameters_of(module).items() if parameter is not None}

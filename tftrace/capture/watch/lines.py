@@ -1,7 +1,7 @@
-"""The source lines of modeling code as they run, the locals each one binds, and the functions that code calls.
+"""Records the source lines of modeling code as they run, the locals that each binds, and the functions that it calls.
 
-Only frames of the files in which the model's forwards are written are followed, and of the functions of transformers
-that compute attention for them. A module's `forward` that is called past its hooks is seen here, as a function."""
+Only frames of the files with the model's forwards are followed, and those of transformers' functions that compute their
+attention. If a module's `forward` is called directly, past its hooks, it is recorded here as a function."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INNER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATO
 
 
 class _Line:
-    """A statement as one function of one module runs it."""
+    """A statement in one function of one module."""
 
     __slots__ = ("binds", "place")
 
@@ -35,20 +35,30 @@ class _Line:
 
 
 class LineTracer:
-    """Follows frames of the modeling files; without `lines` it records their calls only."""
+    """Follows frames of the modeling files.
+
+    Args:
+        recording: Receives the steps.
+        hooks: Knows the modules of the models.
+        writer: Receives the source files.
+        lines: Whether to record lines as well as calls.
+
+    Attributes:
+        again: Called when more code may be wanted than before.
+    """
 
     def __init__(self, recording: Recording, hooks: ModuleHooks, writer: TraceWriter, *, lines: bool) -> None:
         self._recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
         self._files: set[str] = set()
-        self._forwards: set[CodeType] = set()  # of torch's own modules
+        self._forwards: set[CodeType] = set()  # code of torch's own forwards
         self._kinds: set[type] = set()
-        self._looked_at = 0  # how many modules there were when their files were looked for
+        self._looked_at = 0  # how many modules there were when their files were last looked up
         self._places: dict[Any, Place] = {}
         self._lines: dict[tuple[CodeType, str], dict[int, _Line]] = {}
-        self.again: Callable[[], None] = lambda: None  # asks once more which code is wanted
+        self.again: Callable[[], None] = lambda: None
 
     def wants(self, code: CodeType) -> bool:
-        """Whether calls of this code are to be followed."""
+        """Whether calls of this code are followed."""
         if code.co_name.startswith("<") or code.co_flags & _INNER:
             return False
         self._look_for_files()
@@ -56,14 +66,14 @@ class LineTracer:
         return code.co_filename in self._files or code in self._forwards or integration
 
     def follow(self, code: CodeType) -> None:
-        """Follow this function too, and those of its file that it calls."""
+        """Follow a function as well, and the functions of its file that it calls."""
         if code.co_filename not in self._files:
             self._files.add(code.co_filename)
             self.again()
 
     def _look_for_files(self) -> None:
-        """Where the forwards of the hooked modules are written, those included that have come since."""
-        watched = list(self._hooks.watched.values())  # another thread may add to it
+        """Look up the files of the forwards of all modules, including new ones."""
+        watched = list(self._hooks.watched.values())  # a copy, since another thread may add to it
         if len(watched) == self._looked_at:
             return
         for kind in {one.kind for one in watched} - self._kinds:
@@ -78,7 +88,7 @@ class LineTracer:
         self._looked_at = len(watched)
 
     def called(self, frame: FrameType) -> _Body | None:
-        """Begin to follow a frame, as a step of its own unless it is the forward of the module that was called."""
+        """Begin to follow a frame; it becomes a step of its own, unless it is the forward of the module just called."""
         return self._recording.hook(self._called, frame)  # type: ignore[no-any-return]
 
     def _called(self, frame: FrameType) -> _Body | None:
@@ -94,7 +104,7 @@ class LineTracer:
         return None if call is None else self._body(call, frame)
 
     def _function(self, frame: FrameType, code: CodeType, top: Call, torchs: bool) -> Call | None:
-        """A function step; of torch's own forwards only those that are called past a module's hooks."""
+        """Begin the step of a function; a forward of torch's own becomes one only if it is called past hooks."""
         above, arguments = top.call, dict(frame.f_locals)
         path, watched = None, None
         running = top.module
@@ -132,7 +142,7 @@ class LineTracer:
 
 
 class _Body:
-    """The frame of one call as it runs: which line it is on."""
+    """The running frame of one call, and the line it is on."""
 
     __slots__ = ("_at", "_call", "_lines", "_recording", "_step")
 
@@ -142,13 +152,13 @@ class _Body:
         self._step: Call | None = None
 
     def line(self, frame: FrameType) -> None:
-        """Another line begins, unless the same statement goes on over its next line."""
+        """Note the line that begins; it may still belong to the same statement."""
         line = self._lines.get(frame.f_lineno)
         if line is None or line is not self._at:
             self._recording.hook(self._advance, frame, line)
 
     def leave(self, frame: FrameType, value: Any, raised: bool) -> None:
-        """The frame ends."""
+        """Note that the frame ends."""
         self._recording.hook(self._return, frame, value, raised)
 
     def _advance(self, frame: FrameType, line: _Line | None) -> None:
@@ -162,7 +172,7 @@ class _Body:
         self._step = self._recording.next_line(self._step, line.place, line, self._call.owner)
 
     def _end(self, frame: FrameType) -> None:
-        """Write the line that ran, with the locals it bound."""
+        """End the step of the line that ran, with the locals that it bound."""
         step, line = self._step, self._at
         assert step is not None and line is not None
         if line.binds:
@@ -187,7 +197,7 @@ class _Body:
             self._recording.leave(call, value, raised)
 
     def _new(self, frame: FrameType) -> _Line:
-        """The statement of a line that runs for the first time."""
+        """Find the statement of a line that runs for the first time."""
         code, number = frame.f_code, frame.f_lineno
         found = statements(code.co_filename).get(number)
         site, binds = found or Statement(Site(code.co_filename, number, number))

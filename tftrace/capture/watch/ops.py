@@ -1,4 +1,4 @@
-"""The torch functions below a line, as a `TorchFunctionMode` sees them, with the line that called them."""
+"""Records torch functions, as a `TorchFunctionMode` sees them, with the line that called each."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from ..torch_internals import (
 )
 
 _TORCH = os.path.dirname(torch.__file__)
-# Wrappers between the line and the function; torch/nn/modules is not one: its lines are the call sites of its ops.
+# Files of wrappers between a line and the function. torch/nn/modules is none: its own lines are call sites of ops.
 _BETWEEN = {
     *(os.path.join(_TORCH, *path) for path in (("overrides.py",), ("functional.py",), ("nn", "functional.py"))),
     *(module.__file__ for module in OP_WRAPPERS),
 }
-# Questions about a tensor's form, which compute nothing.
+# Functions that only ask for the form of a tensor, and compute nothing.
 _QUESTIONS = frozenset(
     (
         *("size", "dim", "ndimension", "nelement", "numel", "stride", "storage_offset", "element_size", "get_device"),
@@ -43,23 +43,27 @@ _QUESTIONS = frozenset(
         *("__len__", "__hash__", "__repr__", "__format__", "__dir__", "__reduce_ex__", "__deepcopy__"),
     )
 )
-_VIEWS = ("T", "H", "mT", "mH", "real", "imag", "data")  # properties that give a tensor
-# With these torch takes a fused path, which rounds differently, unless a mode watches.
+_VIEWS = ("T", "H", "mT", "mH", "real", "imag", "data")  # properties that return a tensor
+# Unless a mode is active, torch computes these in one fused kernel, which rounds differently.
 _FUSED = (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer, torch.nn.MultiheadAttention)
 FUSED_LOST = "The ops inside torch's fused encoder layers are not seen: watching them would switch the fused path off."
 
 
 class _Aside(threading.local):
-    """For each module call that runs in this thread, whether the mode stood aside before it."""
+    """For each module call that runs in this thread, whether the mode was inactive before it."""
 
     def __init__(self) -> None:
         self.before: list[bool] = []
 
 
 class OpMode(TorchFunctionMode):
-    """Records each torch function as a step of kind `op`; pushed on the thread's modes while a forward runs.
+    """Records each torch function as a step of kind `op`, while it is one of the thread's modes during a forward.
 
-    `lost` is told, once, of what cannot be seen."""
+    Args:
+        recording: Receives the steps.
+        writer: Receives the source files of call sites.
+        lost: Gets a sentence, once, if some ops cannot be seen.
+    """
 
     def __init__(self, recording: Recording, writer: TraceWriter, lost: list[str]) -> None:
         super().__init__()
@@ -69,13 +73,13 @@ class OpMode(TorchFunctionMode):
         self._closed = False
 
     def start(self) -> bool:
-        """Watch this thread."""
+        """Begin to watch this thread."""
         if self not in _modes():
             push_mode(self)
         return True
 
     def stop(self) -> None:
-        """Watch this thread no more; modes that came later stay."""
+        """Stop watching this thread; modes that were entered later stay."""
         above = _modes()
         if self not in above:
             return
@@ -86,12 +90,12 @@ class OpMode(TorchFunctionMode):
             push_mode(mode)
 
     def close(self) -> None:
-        """End for all threads."""
+        """Stop watching all threads."""
         self._closed = True
         self.stop()
 
     def on_module(self, module: torch.nn.Module, entering: bool) -> None:
-        """Stand aside while a module runs that would do other sums under a mode, but not for others inside it."""
+        """Stay inactive for a module that would compute differently under a mode, but not for modules inside it."""
         before = self._aside.before
         if entering:
             watching = self in _modes()
@@ -150,19 +154,19 @@ class OpMode(TorchFunctionMode):
 
 
 def _modes() -> list[Any]:
-    """The modes of this thread, the outermost first."""
+    """The modes of this thread, outermost first."""
     return [function_mode_at(at) for at in range(count_function_modes())]
 
 
 def _may_be_fused(module: torch.nn.Module) -> bool:
-    """Whether torch might take its fused path: not in training, nor where all of the weights ask for a gradient."""
+    """Whether torch might use its fused kernel: not in training, nor if all weights require gradients."""
     if not isinstance(module, _FUSED) or module.training:
         return False
     return not (torch.is_grad_enabled() and all(weight.requires_grad for weight in module.parameters()))
 
 
 def _short(func: Callable[..., Any]) -> str:
-    """`softmax`; of a property its name."""
+    """The name of a function, such as `softmax`, or of a property."""
     owner = getattr(func, "__self__", None)
     name = getattr(func, "__name__", type(func).__name__)
     return str(getattr(owner, "__name__", name)) if name in ("__get__", "__set__") else str(name)
@@ -170,7 +174,7 @@ def _short(func: Callable[..., Any]) -> str:
 
 @lru_cache(maxsize=1024)
 def _full(func: Callable[..., Any]) -> str:
-    """`torch.nn.functional.softmax`, `torch.Tensor.add`."""
+    """The qualified name of a function, such as `torch.nn.functional.softmax` or `torch.Tensor.add`."""
     return str(resolve_name(func) or f"{getattr(func, '__module__', None) or 'torch'}.{_short(func)}")
 
 

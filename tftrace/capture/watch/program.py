@@ -1,4 +1,4 @@
-"""Watches whatever models a program calls, without knowing them before: each outermost module call is a forward."""
+"""Watches all models that a program calls, without knowing them in advance; each outermost module call is a forward."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BETWEEN.add(__file__)
 
 
 class _Thread(threading.local):
-    """Whether this thread is inside a forward that is left out."""
+    """Whether this thread is inside a forward that is not recorded."""
 
     away = False
 
@@ -29,7 +29,18 @@ class _Thread(threading.local):
 class ProgramHooks(ModuleHooks):
     """Adopts the models of a program as it calls them, and forgets those that are gone.
 
-    A model is named by its class, and a second one of that class has its number behind it: `Linear`, `Linear-2`."""
+    A model is named after its class, and the second of the same class gets a number: `Linear`, `Linear-2`.
+
+    Args:
+        recording: Receives the steps.
+        writer: Receives the source files.
+        choice: Which forwards are recorded.
+        describe: Called with each new model.
+
+    Attributes:
+        on_left_out: Called with the model or the code that begins a forward which is not recorded.
+        on_adopted: Called when there are new modules.
+    """
 
     _run_frames = 2
 
@@ -39,17 +50,17 @@ class ProgramHooks(ModuleHooks):
         super().__init__(recording, writer, {}, lambda path: True)
         self._choice, self._describe = choice, describe
         self._named: Counter[str] = Counter()
-        self._calls: dict[int, int] = {}  # of each model that was called outermost
+        self._calls: dict[int, int] = {}  # how often each model was the outermost call
         self._ends: dict[int, Any] = {}
         self._thread = _Thread()
         self._kept = self._beyond = 0
-        self.on_left_out: Callable[[Any], None] = lambda begun: None  # told of forwards not recorded
-        self.on_adopted: Callable[[], None] = lambda: None  # told when there are modules that were not known before
+        self.on_left_out: Callable[[Any], None] = lambda begun: None
+        self.on_adopted: Callable[[], None] = lambda: None
 
     def run(
         self, inner: Callable[..., Any], module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Run a module's call as a step, if the forward that it begins or belongs to is wanted."""
+        """Run `inner`, which calls the module, as a step, if the forward that it begins or belongs to is wanted."""
         recording = self._recording
         if recording.over or recording.busy or recording.stack:
             return super().run(inner, module, args, kwargs)
@@ -60,7 +71,7 @@ class ProgramHooks(ModuleHooks):
         return self.aside(inner, module, *args, **kwargs)
 
     def aside(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run something of which nothing is to be recorded."""
+        """Run something without recording any of it."""
         self._thread.away = True
         try:
             return inner(*args, **kwargs)
@@ -68,11 +79,11 @@ class ProgramHooks(ModuleHooks):
             self._thread.away = False
 
     def functions_begin(self) -> bool:
-        """Whether a function may be the outermost step of a forward."""
+        """Whether a traced function may be the outermost step of a forward."""
         return self._choice.model_class is None and not self._thread.away
 
     def wanted(self, begun: torch.nn.Module | CodeType) -> bool:
-        """Count a forward that a model or a function begins, and say whether it is recorded."""
+        """Count a forward, which a model or a function begins, and tell whether it is recorded."""
         if self._kept == self._choice.max_forwards:
             self._beyond += 1
             self.on_left_out(begun)
@@ -89,24 +100,24 @@ class ProgramHooks(ModuleHooks):
         return wanted
 
     def dropped(self, forward: int) -> None:
-        """A forward is not kept, so that another one may be in its stead."""
+        """Note that a forward is not kept, so that another may take its place."""
         super().dropped(forward)
         self._kept -= 1
 
     def left_out(self) -> list[str]:
-        """What was not recorded because there were enough forwards, in words."""
+        """Say, in sentences, what was not recorded because there were enough forwards."""
         if not self._beyond:
             return []
         most = self._choice.max_forwards
         return [f"After {most} forwards there came {self._beyond} more: --max-forwards records more of them."]
 
     def find(self, module: torch.nn.Module) -> Watched | None:
-        """What is known of a module that is called; a new one is adopted, with the model that it is a part of."""
+        """Find the record of a called module; a new one is adopted, with the whole model that it belongs to."""
         found = super().find(module)
         if found is None:
             model = _whole(module)
             name = type(model).__name__
-            if next(model.parameters(), None) is not None:  # else one is like another: a loss made for each forward
+            if next(model.parameters(), None) is not None:  # else all are alike, such as a loss made for each forward
                 self._named[name] += 1
                 name = name if self._named[name] == 1 else f"{name}-{self._named[name]}"
             self._describe(model)
@@ -116,7 +127,7 @@ class ProgramHooks(ModuleHooks):
         return found
 
     def watch(self, module: torch.nn.Module, path: str) -> Watched:
-        """Begin to watch one module, for as long as it lives: a program may make any number of models."""
+        """Watch one module only while it lives: a program may make any number of models."""
         watched = super().watch(module, path)
         watched.module = None
         end = weakref.finalize(module, self._forget, id(module), id(module.__dict__.get(FORWARD_HOOKS)))
@@ -125,7 +136,7 @@ class ProgramHooks(ModuleHooks):
         return watched
 
     def forget(self) -> None:
-        """End: no module is known any more."""
+        """Forget all modules."""
         super().forget()
         while self._ends:
             self._ends.popitem()[1].detach()
@@ -138,7 +149,7 @@ class ProgramHooks(ModuleHooks):
 
 
 def _whole(module: torch.nn.Module) -> torch.nn.Module:
-    """The model whose method calls a part of it, as `generate` does the encoder; or else the module itself."""
+    """The model whose method calls this module, as `generate` calls the encoder; or else the module itself."""
     whole, frame = module, getframe(1).f_back
     while frame is not None:
         if frame.f_code.co_varnames[:1] == ("self",):

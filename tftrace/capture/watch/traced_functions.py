@@ -1,4 +1,4 @@
-"""Plain functions that are steps because their author said so: `traced` calls `run` for each call of one."""
+"""Records functions marked with `@traced`; `traced` calls `run` for each of their calls."""
 
 from __future__ import annotations
 
@@ -21,25 +21,29 @@ from .hooks import ModuleHooks, defined
 from .program import ProgramHooks
 
 _OURS = str(Path(__file__).parents[2]) + os.sep
-_FRAMES = 2  # of a call of a traced function, besides those of each recording
+_FRAMES = 2  # Python frames of a call of a traced function, besides one for each recording
 _active: list[Functions] = []
 
 
 class Functions:
-    """The function steps of one recording."""
+    """The traced functions of one recording.
+
+    Attributes:
+        follow: Begins to follow the lines of a function.
+    """
 
     def __init__(self, recording: Recording, writer: TraceWriter, hooks: ModuleHooks) -> None:
         self._recording, self._writer = recording, writer
         self._program = hooks if isinstance(hooks, ProgramHooks) else None
         self._places: dict[Any, Place] = {}
-        self.follow: Callable[[CodeType], None] = lambda code: None  # follows the lines of a function
+        self.follow: Callable[[CodeType], None] = lambda code: None
 
     def attach(self) -> None:
-        """Begin to take calls."""
+        """Begin to record calls."""
         _active.append(self)
 
     def detach(self) -> None:
-        """End."""
+        """Stop recording calls."""
         if self in _active:
             _active.remove(self)
 
@@ -53,7 +57,7 @@ class Functions:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Call `inner`, which runs the function, as a step."""
+        """Call `inner`, which runs the function, as a step; `frame` is that of its caller."""
         recording, program = self._recording, self._program
         if recording.over or recording.busy:
             return inner(*args, **kwargs)
@@ -96,7 +100,7 @@ class Functions:
 
 
 def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a function as a step of each recording; its caller's caller is where it is called."""
+    """Run a function as a step of each recording; the caller of our caller is its call site."""
     inner, code, frame = function, code_of(function), getframe(2)
     if code is not None:
         for functions in reversed(_active):  # the first of them is the outermost
