@@ -73,6 +73,31 @@ def test_it_prints_the_same_when_it_is_recorded(
     assert {step.status for step in trace} == {"returned"}
 
 
+@pytest.mark.parametrize("name", ["gpt2_in_numpy", "gpt2_in_jax", "bert_in_onnx"])
+def test_a_run_of_another_framework_is_compared(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs = {"gpt2_in_jax": ["jax"], "bert_in_onnx": ["onnx", "onnxscript", "onnxruntime"]}
+    for package in needs.get(name, []):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def run(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+        return left.value.code, capsys.readouterr().out
+
+    code, said = run()
+    assert code == 0 and "0 born, 0 inherited" in said
+    if name != "bert_in_onnx":
+        # THEN another epsilon is found where it is used first, even one that changes little
+        for epsilon in ("1e-3", "1e-6"):
+            code, said = run(epsilon)
+            assert code == 1 and "born at transformer.h.0.ln_1" in said
+
+
 def test_the_query_of_an_example_finds_the_layer_that_was_broken(example: Example) -> None:
     whole, broken = example("vanishing").splitlines()[5:], example("vanishing", "2").splitlines()[5:]
     shares = [[float(line.split()[1]) for line in lines] for lines in (whole, broken)]

@@ -35,7 +35,8 @@ def compare(
     Parameters
     ----------
     left
-        A trace, or one forward pass of it: run.tftrace@2.
+        A trace, or one forward pass of it: run.tftrace@2. Or what another program wrote: an .npz, a .safetensors or a
+        folder of .npy.
     right
         The other one, of the same model or of a port of it.
     rows
@@ -59,8 +60,10 @@ def compare(
 
 def _side(said: Path) -> Side:
     """The run that is meant by a path, or by a path and the number of a forward pass."""
-    from ..compare import TraceSide
+    from ..compare import DumpSide, TraceSide, is_dump, read_dump
 
+    if is_dump(said):
+        return DumpSide(read_dump(said))
     number = None if said.exists() else _FORWARD.fullmatch(str(said))
     return TraceSide(load(number[1]), int(number[2])) if number else TraceSide(load(said))
 

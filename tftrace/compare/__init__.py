@@ -1,10 +1,12 @@
 """Comparison of two runs: the first difference that rounding does not explain; and their steps paired by role."""
 
+from .alignment.dump_side import DumpSide
 from .alignment.meeting import Chosen
 from .alignment.side import TraceSide
 from .compare_runs import compare_runs
 from .comparison import BornDifference, Comparison, Place
 from .differences import COMPARED, Difference, differences
+from .foreign_dump import is_dump, read_dump
 from .roles import Role, roles
 from .sentences import place as where
 from .sentences import prerequisite
@@ -16,6 +18,7 @@ __all__ = [
     "Chosen",
     "Comparison",
     "Difference",
+    "DumpSide",
     "Pair",
     "Place",
     "Role",
@@ -23,7 +26,9 @@ __all__ = [
     "align",
     "compare_runs",
     "differences",
+    "is_dump",
     "prerequisite",
+    "read_dump",
     "roles",
     "where",
 ]

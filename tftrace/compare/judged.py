@@ -21,6 +21,7 @@ _NO_ANSWER = re.compile(r"cache|past|mems|hidden_states|attentions|encoder_last_
 _MASK = re.compile(r"mask|bias$", re.IGNORECASE)
 _FILLED = 1e30  # a tensor with numbers of this size is a mask
 _SMALL = 0.05  # differences up to which what a step adds can be told from what came in
+_GONE = 30.0  # how many times smaller than what came in a difference is that is gone: another passes through
 _HOPS = 60  # unpaired tensors that are looked through for what a tensor was made from
 
 
@@ -128,18 +129,18 @@ class Judgement:
         inputs = [self.pairs[one] for one in pair.inputs]
         pair.came_in = max((one.distance.most for one in inputs), default=0.0)
         pair.bound = noise.bound(pair.unit, [one.noise for one in inputs], self._what(pair))
-        differ = any(one.status in DIFFERING for one in inputs)
+        came_in = [one.distance.most for one in inputs if one.status in DIFFERING]
         most, half = pair.distance.most, noise.half_precision(pair.unit)
         if not half:
             pair.bound *= noise.FEW
         if pair.distance.equal:
             pair.status = SAME
-        elif most <= pair.bound:
+        elif most <= (min(pair.bound, max(min(came_in) / _GONE, noise.own(pair.unit))) if came_in else pair.bound):
             pair.status, pair.noise = WITHIN, most
             if not pair.distance.measured:  # statistics tell less than the numbers do
                 pair.noise = max(most, pair.unit)
         else:
-            pair.status = INHERITED if differ and not self._adds(pair) else BORN
+            pair.status = INHERITED if came_in and not self._adds(pair) else BORN
             pair.noise = max((one.noise for one in inputs), default=0.0) + pair.unit
             if pair.status == BORN and half and most <= noise.FEW * pair.bound:
                 pair.status = UNSURE

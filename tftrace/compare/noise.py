@@ -25,7 +25,12 @@ def bound(unit: float, came_in: Sequence[float], what: str) -> float:
         what: the step's name, class and text, which tell how steep it is.
     """
     growth = _STEEP if _STEEP_STEPS.search(what) else _GROWTH
-    return _OWN * unit + growth * max(came_in, default=0.0)
+    return own(unit) + growth * max(came_in, default=0.0)
+
+
+def own(unit: float) -> float:
+    """What a step itself rounds, whatever comes in."""
+    return _OWN * unit
 
 
 def half_precision(unit: float) -> bool:
