@@ -165,7 +165,7 @@ def recorded(again: Any, level: str = "lines") -> Any:
     return trace
 
 
-OURS = "Modes of others that watch torch see the recording's own sums: torch"
+OURS = "Modes of others that watch torch see what the recording computes: torch"
 
 
 @pytest.mark.parametrize(
@@ -271,6 +271,6 @@ def test_what_only_shapes_need_is_asked_for_there_alone(
 def test_a_compiler_that_cannot_be_told_is_left_alone(anew: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     eval_frame = importlib.import_module("torch._dynamo.eval_frame")
     monkeypatch.delattr(eval_frame, "DynamoStance")
-    with pytest.warns(UserWarning, match="What torch.compile was applied to is not seen"):
+    with pytest.warns(UserWarning, match="Models compiled with torch.compile are not seen"):
         trace = recorded(anew(), "ops")
     assert any(step.kind == "op" for step in trace)

@@ -1,4 +1,4 @@
-"""The beginning of a recording: its folder, the files in it and the trace that reads them, or nothing of all that."""
+"""Begins a recording: makes its folder, the files in it and the trace that reads them, or none of these."""
 
 from __future__ import annotations
 
@@ -24,9 +24,22 @@ def begin(
     launch: str | None,
     open: Callable[..., Opened],
 ) -> tuple[TraceWriter, Opened]:
-    """Make the trace of a rank at `path`, or without one a trace that lives as long as what `open` makes of its folder.
+    """Make the trace of a rank.
 
-    Raises TraceError where that fails: then what was there before is there again, and no file is open."""
+    Args:
+        path: The folder of the trace; None for a temporary one, which lives as long as the trace that is returned.
+        overwrite: Whether an existing trace may be replaced.
+        meta: What to write into meta.json.
+        rank: The number of this process.
+        launch: The launch that it belongs to; None if it is alone.
+        open: Opens the folder as a trace.
+
+    Returns:
+        The writer of the trace, and the trace.
+
+    Raises:
+        TraceError: The trace cannot be made. Everything is then as it was before, and no file is open.
+    """
     with ExitStack() as undo:
         holder = None
         if path is None:
@@ -42,6 +55,6 @@ def begin(
 def _temporary() -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix="tftrace-", suffix=".tftrace")
-    except OSError as error:  # a full disk too: Python says that there is no folder it could write to
+    except OSError as error:  # on a full disk as well, Python says that it found no usable folder
         said = error.strerror or error
         raise TraceError(f"There is no room for temporary files ({said}): make some, or pass path=.") from error

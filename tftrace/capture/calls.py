@@ -1,5 +1,4 @@
-"""What is known of a call while it runs: its place in the code and the tree, its arguments, and what a recipe needs
-of its children."""
+"""A call while it runs: its place in code and tree, its arguments, and the calls below it that recipes need."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from .measure.identity import View
 
 
 class Place(NamedTuple):
-    """The columns of a step that its call site settles; built once and shared by every step there."""
+    """The columns of a step that depend only on its call site; made once, and shared by all steps there."""
 
     kind: str
     name: str
@@ -30,49 +29,50 @@ class Place(NamedTuple):
 
 
 def place(kind: str, name: str, type_name: str, site: Site = NOWHERE, definition: Site = NOWHERE) -> Place:
-    """The place of a step of `kind`, called at `site`, of something defined at `definition`."""
+    """Make the place of steps of a kind, called at `site`, of something defined at `definition`."""
     return Place(kind, name, type_name, *site, definition.file, definition.line)
 
 
 class Call:
     """A step that has been entered: module, function, line or op.
 
-    Hundreds are made in a forward of a few milliseconds, so that what most calls lack is a default of the class."""
+    Hundreds are made in a forward of a few milliseconds, so whatever most calls lack is a default of the class.
+    """
 
     step = depth = forward = occurrence = start_ns = own_ns = 0
-    direct = False  # a module's forward that was called past its hooks
-    muted = False  # a module that the user left out: nothing of it is recorded, nor what runs in it
-    parent: Call | None = None  # the recorded step that this one runs in
-    owner: Any = None  # the running nn.Module; for a function or line the module it runs in
-    body: CodeType | None = None  # the code that a module's frame will run, until that frame was seen
+    direct = False  # whether it is a module's forward that was called past the hooks
+    muted = False  # whether the user left the module out: neither it nor anything below it is recorded
+    parent: Call | None = None  # the recorded step above this one
+    owner: Any = None  # the nn.Module that runs; for a function or a line, the module around it
+    body: CodeType | None = None  # the code of the module's frame, until that frame has been seen
     arguments: Mapping[str, Any] = {}
     result: Any = None
-    values: Mapping[str, Any] = {}  # locals at the return
+    values: Mapping[str, Any] = {}  # locals when it returned
     equations: tuple[Any, ...] = ()
-    known: Any = None  # what the recipes say of its module or function
-    given: Mapping[int, View] = {}  # of the tensors in the arguments, as they were, by their ids
-    returned: dict[int, View] | None = None  # and of those in the result
-    seen: dict[str, list[Call]] | None = None  # finished calls below by relative name, where a recipe asks for them
-    wanted: Any = None  # which calls those are, if `seen` is there (`known.Wanted`)
-    latest: Mapping[type, Call] = {}  # calls below by the class of their module, where a recipe asks for the last one
-    before: Call | None = None  # the call of the same class before this one, where a recipe asks for it
+    known: Any = None  # what the recipes say about its module or function
+    given: Mapping[int, View] = {}  # views of the tensors in the arguments, as they were, by id
+    returned: dict[int, View] | None = None  # views of the tensors in the result
+    seen: dict[str, list[Call]] | None = None  # calls below that returned, by relative name, if a recipe needs them
+    wanted: Any = None  # which calls those are, if there is `seen` (`finder.Wanted`)
+    latest: Mapping[type, Call] = {}  # the last call below of each class of modules, if a recipe needs it
+    before: Call | None = None  # the previous call of the same class, if a recipe needs it
 
     def __init__(self, place: Place) -> None:
         self.place = place
 
     @property
     def kind(self) -> str:
-        """module | function | line | op."""
+        """The kind of the step: module, function, line or op."""
         return self.place.kind
 
     @property
     def name(self) -> str:
-        """Path of the module, and of a function its own name behind it."""
+        """The path of the module; a function adds its own name."""
         return self.place.name
 
     @property
     def module(self) -> Call | None:
-        """The innermost module call that this is or runs in."""
+        """The innermost module call that this call is, or runs in."""
         at: Call | None = self
         while at is not None and at.place.kind is not schema.MODULE:
             at = at.parent
@@ -80,13 +80,13 @@ class Call:
 
     @property
     def scope(self) -> str:
-        """Path of the module that this runs in: names of calls below are relative to it."""
+        """The path of the module that this call runs in; names of calls below are relative to it."""
         found = self.module
         return self.name if found is None else found.name
 
     @property
     def call(self) -> Call:
-        """The module or function call this belongs to."""
+        """The module or function call that this call is, or belongs to."""
         at = self
         while at.place.kind not in schema.CALLS and at.parent is not None:
             at = at.parent
@@ -95,7 +95,7 @@ class Call:
 
 @lru_cache(maxsize=4096)
 def parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
-    """Names of the positional parameters (without self), and the name of the `*args` one."""
+    """The names of the positional parameters of a function, without self, and that of its `*args`, if there is one."""
     try:
         found = list(inspect.signature(function).parameters.values())[1:]
     except (TypeError, ValueError):
@@ -105,7 +105,7 @@ def parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], str | Non
 
 
 def bind_arguments(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments by parameter name, as the reader of `forward(self, hidden_states, ...)` knows them."""
+    """Map arguments to the names of the parameters of `forward`, by which readers of its source know them."""
     names, star = parameters(forward)
     bound = dict(zip(names, args, strict=False))
     for index, value in enumerate(args[len(names) :]):

@@ -1,6 +1,6 @@
-"""Where code stands: the file and line of a function, the expression that called, the statements of a file.
+"""Finds places in code: where a function is defined, the expression that calls, the statements of a file.
 
-A debugger steps by statement: a call written over eight lines is one step, so lines map to statements."""
+A debugger steps by statement. A call written over eight lines is one step, so lines are mapped to statements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Site(NamedTuple):
-    """A span of source: lines from 1, columns in UTF-8 bytes from 0, `None` where Python does not know."""
+    """A span of source: lines from 1, columns in UTF-8 bytes from 0; None where Python does not tell."""
 
     file: str | None = None
     line: int | None = None
@@ -24,7 +24,7 @@ class Site(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A statement and the local names it binds (of a compound statement, its header)."""
+    """A statement, and the local names that it binds; of a compound statement, only the header counts."""
 
     site: Site
     binds: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ NOWHERE = Site()
 
 
 def call_site(frame: FrameType) -> Site:
-    """The very expression that a running frame is calling from (the line only, before Python 3.11)."""
+    """The expression from which a running frame is calling; before Python 3.11, only its line."""
     code = frame.f_code
     spans = _spans(code)
     if spans is None:
@@ -49,7 +49,10 @@ def _spans(code: CodeType) -> list[tuple[int | None, int | None, int | None, int
 
 
 def qualified_name(frame: FrameType) -> str:
-    """`BertModel.forward`; before Python 3.11, which knows it, from the class of the frame's `self`."""
+    """The qualified name of the function of a frame, such as `BertModel.forward`.
+
+    Before Python 3.11, it is derived from the class of `self`.
+    """
     code = frame.f_code
     if hasattr(code, "co_qualname"):
         return str(code.co_qualname).replace(".<locals>", "")
@@ -58,20 +61,20 @@ def qualified_name(frame: FrameType) -> str:
 
 
 def code_of(function: Callable[..., Any]) -> CodeType | None:
-    """The code that a function runs, below its decorators; None for one that is not written in Python."""
+    """The code of a function, inside of its decorators; None if it is not written in Python."""
     function = inspect.unwrap(getattr(function, "__func__", function))
     return getattr(function, "__code__", None)
 
 
 @lru_cache(maxsize=512)
 def statements(file: str) -> dict[int, Statement]:
-    """For each line of a file the statement it belongs to; of a compound statement only the header."""
+    """Map each line of a file to its statement; a compound statement has only the lines of its header."""
     found: dict[int, Statement] = {}
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
         return found
-    for node in ast.walk(tree):  # from the outside in, so that an inner statement takes its lines from the outer
+    for node in ast.walk(tree):  # from the outside in, so that inner statements take their lines from outer ones
         if not isinstance(node, ast.stmt):
             continue
         end_line, end_col = node.end_lineno or node.lineno, node.end_col_offset

@@ -1,12 +1,11 @@
-"""Python's stack is as deep for a model that is recorded as for one that is not.
+"""Raises the recursion limit by the frames that a recording needs, so that a model can nest as deep as without it.
 
-Each call of a module goes through some frames of ours, which a model of hundreds of nested modules has no room for.
-While they are there the interpreter's limit is so much higher. Frames are counted one by one, and not guessed at: an
-endless recursion ends about where it would without us, and C's stack, of which nobody knows how long it is, holds
-hardly more of the model than otherwise.
+Each call of a module goes through some of our frames, for which a model of hundreds of nested modules has no room. As
+long as they are on the stack, the limit is higher by their number. They are counted exactly: an endless recursion ends
+about where it would without us, and C's stack, whose size nobody knows, holds hardly more of the model than otherwise.
 
-An interruption may come between any two lines, and other threads too. Each thread therefore says for itself what it is
-given, and whoever changes that brings the limit to the sum of all, which can be done again; there is no lock."""
+An interruption, or another thread, may come between any two lines. Each thread therefore notes by how much it raises
+the limit, and whoever changes that sets the limit to the sum over all threads, which can be repeated without a lock."""
 
 from __future__ import annotations
 
@@ -15,12 +14,12 @@ import sys
 import threading
 from contextlib import suppress
 
-_SLACK = 64  # for what is called and returns: a trace function, a mode, the count itself
-_STEP = 64  # the limit is changed so seldom
+_SLACK = 64  # frames for calls that return at once: a trace function, a mode, the count itself
+_STEP = 64  # frames by which the limit is changed at a time, so that it is changed seldom
 
 
 class _Room:
-    """The frames that are on a thread's stack, and by how much the limit is higher for it."""
+    """Our frames on the stack of a thread, and by how much it raises the limit."""
 
     __slots__ = ("given", "taken")
 
@@ -29,24 +28,24 @@ class _Room:
 
 
 class _Thread(threading.local):
-    """Each thread's room."""
+    """The room of each thread."""
 
     def __init__(self) -> None:
         self.room = _Room()
 
 
 _thread = _Thread()
-_rooms: dict[int, _Room] = {}  # those that have been given something
-_bases: dict[int, int] = {}  # of each limit that we have set what it would be without us
+_rooms: dict[int, _Room] = {}  # of the threads that raise the limit
+_bases: dict[int, int] = {}  # for each limit that we have set, the limit without us
 
 
 def taken() -> int:
-    """How many frames are on this thread's stack, for `back_to`."""
+    """The number of our frames on the stack of this thread, for `back_to`."""
     return _thread.room.taken
 
 
 def take(frames: int) -> None:
-    """So many more are about to be put there."""
+    """Make room for this many more frames."""
     room = _thread.room
     missing = room.taken + frames + _SLACK - room.given
     if missing > 0:
@@ -55,18 +54,24 @@ def take(frames: int) -> None:
 
 
 def back_to(before: int) -> None:
-    """They are gone, and so are those that an interruption has left."""
+    """Note that only this many of our frames are left, including after an interruption."""
     room = _thread.room
     room.taken = before
     spare = room.given - before - _SLACK
     if spare >= 2 * _STEP or not before:
-        with suppress(RecursionError):  # the stack is still deeper than that: later
+        with suppress(RecursionError):  # the stack is still too deep: later, then
             _give(room, _STEP - spare if before else -room.given)
 
 
 def lend(frames: int) -> int:
-    """Our own code goes so deep from here. Gives by how much the limit is higher for it, for `take_back` from the same
-    depth; raises RecursionError where it could not be lowered again, as then each call would add to it."""
+    """Make room for our own code, which goes this many frames deep from here.
+
+    Returns:
+        By how much the limit was raised, for `take_back` at the same depth.
+
+    Raises:
+        RecursionError: The limit could not be lowered again afterwards; each call would then raise it further.
+    """
     room = _thread.room
     more = max(room.taken + frames + _SLACK - room.given, 0)
     if more:
@@ -77,16 +82,16 @@ def lend(frames: int) -> int:
 
 
 def take_back(frames: int, more: int) -> None:
-    """It has returned."""
+    """Undo `lend`, after our code has returned."""
     room = _thread.room
     room.taken -= frames
     if more:
-        with suppress(RecursionError):  # then there is enough for the next one
+        with suppress(RecursionError):  # the next one then has enough
             _give(room, -more)
 
 
 def _give(room: _Room, more: int) -> None:
-    """Raises RecursionError where the stack is deeper than the limit would be."""
+    """Raise the limit for a thread, or lower it; RecursionError if the stack is deeper than the new limit."""
     room.given += more
     _rooms[id(room)] = room
     try:
@@ -99,11 +104,11 @@ def _give(room: _Room, more: int) -> None:
 
 
 def _settle() -> None:
-    """Bring the limit to what all threads are given, and again if that has changed meanwhile."""
+    """Set the limit to what all threads need together, and again if that has changed meanwhile."""
     given = None
     while given != (given := sum([room.given for room in list(_rooms.values())])):
         now = sys.getrecursionlimit()
-        base = _bases.get(now, now)  # what somebody else has set meanwhile holds when we are gone
+        base = _bases.get(now, now)  # a limit that somebody else has set meanwhile stays when we are gone
         _bases[base + given] = base
         sys.setrecursionlimit(base + given)
     if not given:
@@ -111,7 +116,7 @@ def _settle() -> None:
 
 
 def _forked() -> None:
-    """Of the threads only this one is left."""
+    """Forget the other threads, which a forked process does not have."""
     room = _thread.room
     _rooms.clear()
     if room.given:

@@ -1,4 +1,4 @@
-"""Which forwards of a program are recorded: of which models, how many, and how often."""
+"""Chooses which forwards of a program are recorded: of which models, how many, and how often."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from functools import lru_cache
 from ..errors import TraceError
 from ..navigate.condition import parse
 
-# What only passes a call on: the model is what it holds.
+# Classes that only pass a call on to the model inside.
 _WRAPPERS = frozenset({"DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule"})
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is wanted of the outermost module calls of a program; each model's calls are counted by themselves.
+    """Which outermost module calls of a program are recorded. The calls of each model are counted separately.
 
-    `model_class` is a glob pattern of class names, of a module's own class or of one that it derives from; `when` is a
-    condition on steps, one of which must meet it (`tftrace.navigate.condition`, with names of tensors)."""
+    Attributes:
+        model_class: A glob pattern of class names, for a module's own class or a base class of it; None for any model.
+        skip: How many calls to skip first.
+        every: Record only every n-th call after that.
+        max_forwards: Record at most this many calls of all models together.
+        when: Keep only forwards with a step that meets this condition, as `tftrace.navigate.condition` parses it; it
+            may name tensors.
+
+    Raises:
+        TraceError: A number is too small, or the condition cannot be parsed.
+    """
 
     model_class: str | None = None
     skip: int = 0
@@ -36,16 +45,16 @@ class Choice:
             parse(self.when, tensors=True)
 
     def fits(self, kind: type) -> bool:
-        """Whether modules of this class may be the outermost of a forward."""
+        """Whether modules of this class may begin a forward."""
         return _fits(kind, self.model_class)
 
     def counts(self, number: int) -> bool:
-        """Whether the call of this number, from 0, of one model is wanted."""
+        """Whether the n-th call of a model, from 0, is wanted."""
         return number >= self.skip and (number - self.skip) % self.every == 0
 
 
 def is_model(kind: type) -> bool:
-    """Whether a class of modules does more than pass a call on."""
+    """Whether a class of modules does more than pass calls on."""
     return kind.__name__ not in _WRAPPERS
 
 

@@ -1,4 +1,4 @@
-"""A piece of the recording, run in the midst of the model's code: alone, unseen, timed, and never to its harm."""
+"""Runs pieces of the recording in the midst of the model's code: unseen, timed, and never to its harm."""
 
 from __future__ import annotations
 
@@ -24,42 +24,50 @@ from .torch_internals import (
     is_traced,
 )
 
-_DEEP, _ROOM = 16, 400  # steps inside each other from which on a piece of the recording brings frames of its own along
+_DEEP, _ROOM = 16, 400  # from 16 nested steps on, a piece of the recording gets 400 frames of its own
 FULL = "Python's stack was nearly full: steps of the innermost calls are missing."
 
 
 class State:
-    """What the recording keeps for a thread."""
+    """The state of a recording in one thread."""
 
     __slots__ = ("began", "busy", "collectors", "counts", "entered", "own", "stack")
 
     def __init__(self) -> None:
         self.stack: list[Call] = []
-        self.counts: dict[Any, int] = {}  # calls of each name in this forward
-        self.own = 0  # nanoseconds that the recording itself has taken
-        self.began = 0  # when the piece of recording that runs now began
-        self.entered: Call | None = None  # the step that it began
-        self.busy = False  # whether a piece of the recording runs now
-        self.collectors: list[Call] = []  # calls on the stack whose recipes ask for calls below them
+        self.counts: dict[Any, int] = {}  # how many calls of each name this forward had
+        self.own = 0  # nanoseconds spent in the recording itself
+        self.began = 0  # when the running piece of the recording began
+        self.entered: Call | None = None  # the step that this piece entered
+        self.busy = False  # whether a piece of the recording is running
+        self.collectors: list[Call] = []  # calls on the stack whose recipes need calls below them
 
 
 class _Local(threading.local):
-    """Each thread's state."""
+    """The state of each thread."""
 
     def __init__(self) -> None:
         self.state = State()
 
 
 class Guard:
-    """Runs pieces of a recording. A failure in one must never reach the model: it ends the recording, with one
-    warning."""
+    """Runs pieces of a recording. A failure in one never reaches the model; it ends the recording, with one warning.
+
+    Attributes:
+        failure: What ended the recording; None if nothing did.
+        unwritten: Whether that was because the trace could not be written.
+        full: Whether steps are missing because Python's stack was full.
+        over: Whether nothing more is recorded, even if threads still run.
+        tracing: Our own sys.settrace function, if lines are followed by one.
+        steps: How many steps have been entered.
+    """
 
     def __init__(self) -> None:
         self.failure: str | None = None
-        self.unwritten = False  # whether it was that the trace could not be written
-        self.full = False  # whether steps are missing because Python's stack was full
-        self.over = False  # nothing more is recorded, whatever threads may still run
-        self.tracing: Any = None  # our own sys.settrace function, if lines are followed by one
+        self.unwritten = False
+        self.full = False
+        self.over = False
+        self.tracing: Any = None
         self.steps = 0
         self._local = _Local()
         self._lock = threading.RLock()
@@ -71,15 +79,23 @@ class Guard:
 
     @property
     def busy(self) -> bool:
-        """Whether this thread is in the recording's own code, of which nothing is to be recorded."""
+        """Whether this thread is in the recording's own code, which is not recorded."""
         return self._local.state.busy
 
     def hook(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of the recording; a failure ends the recording and leaves the model's forward alone.
+        """Run a piece of the recording; if it fails, the recording ends, and the model's forward goes on.
 
-        Neither the line tracer nor modes that watch torch see it: our own code is nobody's business. The step that
-        it enters begins at its end, so that no step's duration holds what the recording takes. What torch.jit.trace
-        runs is passed over: it would write down what we compute, too."""
+        Neither the line tracer nor modes that watch torch see it. A step that it enters begins when it ends, so that no
+        duration includes time spent in the recording. Nothing is recorded within torch.jit.trace, which would also note
+        what we compute.
+
+        Args:
+            work: The piece.
+            args: Its arguments.
+
+        Returns:
+            What it returned; None if it was not run, or failed.
+        """
         state = self._local.state
         if state.busy or self.over or is_traced():
             return None
@@ -101,7 +117,7 @@ class Guard:
                 return work(*args)
         except Exception as error:
             if isinstance(error, RecursionError) and lent is None and _full(getframe()):
-                self.full = True  # the model's own calls have filled the stack
+                self.full = True  # the calls of the model itself have filled the stack
                 return None
             self._fail(error)
             return None
@@ -126,11 +142,11 @@ class Guard:
             self.failure = why(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             self._local.state.stack.clear()
             self.failed()
-        with contextlib.suppress(RuntimeWarning, RecursionError):  # it is one where warnings are made errors
+        with contextlib.suppress(RuntimeWarning, RecursionError):  # raised where warnings are turned into errors
             warnings.warn(self._stopped(error), RuntimeWarning, stacklevel=4)
 
     def _stopped(self, error: Exception) -> str:
-        """What is said of it."""
+        """The warning that tells why the recording ended."""
         stopped = f"tftrace stopped recording at step {self.steps} and the model runs on: "
         if isinstance(error, OSError):  # no room, or no right to write
             stopped += f"the trace cannot be written ({error.strerror or error}). "
@@ -142,7 +158,7 @@ class Guard:
 
 
 def _full(frame: FrameType | None) -> bool:
-    """Whether the frames from this one on fill the stack by half and more: each may count twice."""
+    """Whether the frames from this one on fill at least half of the stack, as each may count twice."""
     frames = 0
     while frame is not None:
         frames += 1

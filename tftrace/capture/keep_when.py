@@ -1,4 +1,4 @@
-"""Keeps the forwards of which a condition is true, and of the others nothing: known only when a forward has ended."""
+"""Keeps only forwards that meet a condition, which is known only when a forward has ended."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from ..trace.writer import TraceWriter
 from .check.checker import Checker
 from .pending_rows import Rows
 
-_RECORD = 3  # the place in a flat row of a tensor of its record, which begins with its number
+_RECORD = 3  # index, in a flat row of a tensor, of its record, which begins with its number
 _TENSOR = 4
 
 
 class Sieve:
-    """Holds back what belongs to a forward until that ends. `dropped` is told of one that is not kept, and
-    `forget` of the numbers of its tensors."""
+    """Holds back everything that belongs to a forward until it ends.
+
+    Args:
+        when: The condition.
+        rows: The queued rows.
+        writer: Receives the rows of forwards that are kept.
+        checker: Judges the equations, if they are checked.
+        forget: Called with the number of each tensor of a forward that is dropped.
+        dropped: Called with the number of a forward that is dropped.
+    """
 
     def __init__(
         self,
@@ -32,12 +40,12 @@ class Sieve:
     ) -> None:
         self._when, self._condition = when, parse(when, tensors=True)
         self._rows, self._writer, self._checker, self._forget, self._dropped = rows, writer, checker, forget, dropped
-        self._kept: set[int] = set()  # steps
-        self._forwards = 0  # that were dropped
-        self._unknown = _tensors(self._condition)  # names of tensors that no step has had yet
+        self._kept: set[int] = set()  # numbers of steps
+        self._forwards = 0  # how many were dropped
+        self._unknown = _tensors(self._condition)  # names of tensors that no step has had so far
 
     def end(self, forward: int) -> None:
-        """Write a forward that has ended, or drop it."""
+        """Write the rows of a forward that has ended, or drop them."""
         steps, tensors, numbers = self._rows.take(forward)
         checks: list[tuple[Any, ...]] = []
         others: list[tuple[Any, ...]] = []
@@ -59,13 +67,15 @@ class Sieve:
             self._writer.add("checks", row)
 
     def flush(self, running: int) -> None:
-        """Write what came later to steps that are kept (gradients), and forget what came to others; steps from
-        `running` on may belong to a forward that has not ended."""
+        """Write rows that came later (gradients) for steps that are kept, and drop those for other steps.
+
+        Steps from number `running` on may belong to a forward that has not ended; their rows stay queued.
+        """
         self._rows.write(self._writer, [], self._rows.take_tensors(self._kept.__contains__))
         self._rows.take_tensors(lambda step: step < running)
 
     def left_out(self) -> list[str]:
-        """What was dropped, in words."""
+        """Say, in sentences, what was dropped."""
         said = []
         if self._forwards:
             said.append(f"{self._forwards} forwards did not meet {self._when!r} and are not in the trace.")
@@ -74,7 +84,7 @@ class Sieve:
         return said
 
     def _true(self, steps: list[Any], tensors: list[Any], checks: list[tuple[Any, ...]]) -> bool:
-        """Whether the condition is true of one of the steps, found as a reader of the trace would find it."""
+        """Whether one of the steps meets the condition, as a reader of the trace would find."""
         with TemporaryDirectory(prefix="tftrace-") as folder:
             writer = TraceWriter(Path(folder), {})
             try:
@@ -90,7 +100,7 @@ class Sieve:
 
 
 def _tensors(condition: Condition) -> set[str]:
-    """The names of tensors in a condition."""
+    """The names of the tensors in a condition."""
     if isinstance(condition, Not):
         return _tensors(condition.inner)
     if isinstance(condition, Both):

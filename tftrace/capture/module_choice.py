@@ -1,4 +1,4 @@
-"""Which modules of a model are recorded: `include`, `exclude` and `layers`."""
+"""Chooses which modules of a model are recorded: `include`, `exclude` and `layers`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ def selection(
     layers: Iterable[int] | None,
     models: Iterable[str] = ("",),
 ) -> Callable[[str], bool]:
-    """Says of a module's path whether it is recorded.
+    """Make the function that tells whether the module with a given path is recorded.
 
-    A pattern means the modules that it names and all below them. `layers` are numbers in the outermost numbered
-    container of modules that have parts, from the end if negative; what is in none is recorded. `models` are the
-    names that paths begin with, which may be numbers but are no layers. Raises TraceError where a pattern or a
-    number selects nothing in `paths`."""
+    Args:
+        paths: The paths of all modules.
+        include: Glob patterns; only the modules that fit, and all modules below them, are recorded. None for all.
+        exclude: Glob patterns; the modules that fit, and all modules below them, are not recorded.
+        layers: Numbers of layers, from the end if they are negative. Layers are the modules of the outermost numbered
+            container whose modules have parts. Modules outside of such containers are recorded.
+        models: The names of the models, with which paths begin; they may be numbers, but are no layers.
+
+    Raises:
+        TraceError: A pattern or a number selects none of the modules.
+    """
     known, names = list(paths), list(models)
     wanted, unwanted = _list(include), _list(exclude)
     for pattern in (*(wanted or ()), *(unwanted or ())):
@@ -45,14 +52,14 @@ def selection(
 
 
 def _layer(path: str, models: list[str]) -> tuple[str, int] | None:
-    """The outermost container with numbered modules on a path, and the number of the one that the path goes through."""
+    """The outermost container of numbered modules on a path, and the number of the module on the path."""
     model = max((name for name in models if f"{path}.".startswith(f"{name}.")), key=len, default="")
     found = _LAYER.search(path, len(model))
     return None if found is None else (path[: found.start()], int(found[1]))
 
 
 def _counts(paths: list[str], models: list[str]) -> dict[str, int]:
-    """The containers of layers, and how many each holds; one whose modules have no parts holds none."""
+    """The containers of layers, and how many layers each has; a container whose modules have no parts is none."""
     counts: dict[str, int] = {}
     parts = set()
     for path in paths:
@@ -80,7 +87,7 @@ def _layers(counts: dict[str, int], layers: Iterable[int]) -> set[tuple[str, int
 
 
 def _below(path: str, pattern: str) -> bool:
-    """Whether a pattern names the module or one above it."""
+    """Whether a pattern fits a module or one above it."""
     parts = path.split(".")
     return any(fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
 

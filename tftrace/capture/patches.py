@@ -1,11 +1,12 @@
-"""The one registry of what stands, while recordings last, in the place of attributes of torch and of others.
+"""The one registry of attributes, of torch and others, that are replaced while recordings run.
 
-A patch is put on with the first recording that asks for it and taken off with the last, in whatever order they end.
-What it covers is what was found there, which may be somebody else's patch. Where somebody has patched over ours
-meanwhile, theirs stays, and ours, which they call, passes on what it is called with.
+A patch is applied for the first recording that needs it and removed after the last, in whatever order they end. It
+covers whatever it finds, which may be somebody else's patch. If somebody has patched over ours meanwhile, theirs stays,
+and ours, which they call, passes calls on.
 
-An interruption may come between any two lines, and other threads too: so that nothing is ever half done, each step only
-brings the attribute to what the holders of the moment ask for, and can be done again. No lock could be left behind."""
+An interruption, or another thread, may come between any two lines. So that nothing is ever left half done, each
+operation only brings the attribute to what its holders need at that moment, and can be repeated. There is no lock,
+since an interruption could leave it held."""
 
 from __future__ import annotations
 
@@ -15,41 +16,50 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
-_on: dict[int, Patch] = {}  # those that somebody holds
+_on: dict[int, Patch] = {}  # patches that have holders
 _ABSENT = object()
 _MARK = "_tftrace_layer"
 
 
 class Patch:
-    """One attribute of a class or a module, and what stands in its place: what `make` gives, an object of its own.
+    """The replacement of one attribute of a class or a module.
 
-    `copies` are modules that keep the attribute under another name, if they are imported while ours is there."""
+    Args:
+        owner: The class or module.
+        name: The name of the attribute.
+        make: Makes a new replacement.
+        copies: Modules that keep a copy of the attribute, under another name, if they are imported during a recording.
+
+    Attributes:
+        layer: The replacement that is in use.
+        holders: Those who need the patch now.
+    """
 
     def __init__(self, owner: Any, name: str, make: Callable[[Layer], Any], copies: Iterable[tuple[str, str]] = ()):
         self.owner, self.name, self._make, self._copies = owner, name, make, tuple(copies)
-        self.layer: Layer | None = None  # the one that works
+        self.layer: Layer | None = None
         self.holders: tuple[Any, ...] = ()
         self._held: dict[Any, None] = {}
 
     def put(self, holder: Any) -> None:
-        """Put it on, for one holder more."""
+        """Add a holder, and apply the patch."""
         _on[id(self)] = self
         self._held[holder] = None
         self.settle()
 
     def take(self, holder: Any) -> None:
-        """Take it off, for one holder less; who holds it no longer may say so again."""
+        """Remove a holder, and the patch with the last; removing one again does nothing."""
         if id(self) in _on:
             self._held.pop(holder, None)
             self.settle()
 
     def take_all(self) -> None:
-        """Take it off for all."""
+        """Remove all holders, and the patch."""
         self._held.clear()
         self.settle()
 
     def settle(self) -> None:
-        """Bring the attribute to what its holders ask for, and again if they changed meanwhile in another thread."""
+        """Apply or remove the patch as its holders need, and again if another thread has changed them meanwhile."""
         while True:
             self.holders = held = tuple(self._held)
             if held:
@@ -85,23 +95,30 @@ class Patch:
         return vars(self.owner).get(self.name, _ABSENT)
 
     def _ours(self, raw: Any) -> Layer | None:
-        """The layer that this is, if it is one of ours; `functools.wraps` gives a mark away to who patches over it."""
+        """The layer of a replacement, if it is ours; `functools.wraps` copies the mark to patches over it."""
         layer = vars(raw).get(_MARK) if hasattr(raw, "__dict__") else None
         return layer if isinstance(layer, Layer) and layer.patch is self and layer.raw is raw else None
 
 
 class Layer:
-    """What a patch covers, and whether it still does."""
+    """One replacement of a patched attribute.
+
+    Attributes:
+        found: What the patch covers, as it was found.
+        original: The function that the replacement calls.
+        raw: The replacement.
+    """
 
     def __init__(self, patch: Patch, found: Any) -> None:
         self.patch, self.found = patch, found
         self.original: Any = found.__func__ if isinstance(found, staticmethod) else found
-        self.raw: Any = None  # what stands over it
+        self.raw: Any = None
 
     def watching(self) -> tuple[Any, ...]:
-        """The holders, whom to tell of a call; none where this is only passed through.
+        """The holders to tell of a call; none if this replacement is no longer in use, and only passes calls on.
 
-        One that should not be there, since who had patched over it has put it back, is taken off."""
+        If it was put back by somebody who had patched over it, it is removed.
+        """
         patch = self.patch
         if patch.layer is not self:
             patch.settle()
@@ -109,15 +126,16 @@ class Layer:
 
 
 class Undo:
-    """Steps that leave all as it was, each of which does nothing where nothing is left to be done.
+    """Steps that restore everything; each does nothing if nothing is left to do.
 
-    If an interruption ends them, they are done once more by whoever catches it, or `surely`."""
+    If an interruption cuts them short, whoever catches it, or `surely`, runs them again.
+    """
 
     def __init__(self) -> None:
         self.steps: tuple[Callable[[], None], ...] = ()
 
     def surely(self) -> None:
-        """All of them, where nobody would catch it."""
+        """Run all steps, and again after an interruption, which nobody else would catch."""
         try:
             self()
         except BaseException:
@@ -125,18 +143,18 @@ class Undo:
             raise
 
     def __call__(self) -> None:
-        with ExitStack() as every:  # also those behind one that fails
+        with ExitStack() as every:  # also those after one that fails
             for step in reversed(self.steps):
                 every.callback(step)
 
 
 def replaced() -> list[str]:
-    """What is replaced at this moment, for whoever wants to be sure that it is nothing."""
+    """The names of all attributes that are replaced now."""
     return [f"{getattr(patch.owner, '__name__', patch.owner)}.{patch.name}" for patch in list(_on.values())]
 
 
 def take_all() -> None:
-    """Leave all as it was, whoever still records."""
+    """Remove all patches, even if something is still being recorded."""
     for patch in list(_on.values()):
         patch.take_all()
 

@@ -1,8 +1,8 @@
-"""The rows of steps and tensors on their way to disk.
+"""The rows of steps and tensors that wait to be written.
 
-Hundreds arrive in a forward of a few milliseconds. They gather in flat lists, as a few numbers each and a reference
-to what they share with others (a place, a tensor's record): no object is made for a row, so that there is nothing
-for Python's garbage collector to look at. Columns are put together when a batch goes out."""
+Hundreds arrive in a forward of a few milliseconds. They are kept in flat lists: a few numbers for each row, and a
+reference to what it shares with others (a place, a tensor's record). No object is made for a row, so that Python's
+garbage collector has nothing to visit. Columns are put together when a batch is written."""
 
 from __future__ import annotations
 
@@ -17,21 +17,27 @@ from ..trace.writer import TraceWriter
 from .calls import Call, Place
 from .measure.summaries import Summaries
 
-_KEPT_BACK = 65536  # rows that may wait for an accelerator's statistics
+_KEPT_BACK = 65536  # rows that may wait for the statistics of an accelerator
 _STEP, _TENSOR = 10, 4  # entries of a row
 
 
 class Rows:
-    """Queues of steps and tensors. `summaries` gives the statistics, which an accelerator may still owe; `kept` says
-    where tensors, by their numbers, are kept whole."""
+    """The queues of steps and tensors.
+
+    Args:
+        writer: Receives the rows.
+        rank: The number of this process.
+        summaries: Resolves statistics, which an accelerator may still owe.
+        kept: Where tensors are kept whole, by their numbers.
+    """
 
     def __init__(self, writer: TraceWriter, rank: int, summaries: Summaries, kept: dict[int, str]) -> None:
         self._writer, self._rank, self._summaries, self._kept = writer, rank, summaries, kept
         self._steps: list[Any] = []
-        self.tensors: list[Any] = []  # step, role, name and record of each, one after the other
+        self.tensors: list[Any] = []  # step, role, name and record of each tensor, one after the other
 
     def step(self, call: Call, duration_ns: int | None, status: str, equation: str | None) -> None:
-        """Queue the row of a step that ended, or of one that still runs."""
+        """Queue the row of a step that has ended, or still runs."""
         parent = call.parent
         self._steps += (
             call.place,
@@ -53,7 +59,7 @@ class Rows:
 
     @property
     def overfull(self) -> bool:
-        """Whether there are more rows than should wait in memory, whatever they wait for."""
+        """Whether there are more rows than should wait in memory."""
         return len(self._steps) >= _KEPT_BACK * _STEP or len(self.tensors) >= _KEPT_BACK * _TENSOR
 
     def flush(self) -> None:
@@ -63,19 +69,23 @@ class Rows:
         self.write(self._writer, steps, tensors)
 
     def take(self, forward: int) -> tuple[list[Any], list[Any], set[int]]:
-        """The queued rows of one forward, which are no longer queued, and the numbers of its steps."""
+        """Remove the rows of a forward from the queues.
+
+        Returns:
+            The rows of its steps, those of its tensors, and the numbers of its steps.
+        """
         taken, self._steps = _parted(self._steps, _STEP, 4, forward.__eq__)
         numbers = set(taken[1::_STEP])
         tensors, self.tensors = _parted(self.tensors, _TENSOR, 0, numbers.__contains__)
         return taken, tensors, numbers
 
     def take_tensors(self, wanted: Callable[[int], bool]) -> list[Any]:
-        """The queued rows of tensors of steps that are wanted, which are no longer queued."""
+        """Remove the rows of tensors from the queue whose steps are wanted, and return them."""
         taken, self.tensors = _parted(self.tensors, _TENSOR, 0, wanted)
         return taken
 
     def write(self, writer: TraceWriter, steps: list[Any], tensors: list[Any]) -> None:
-        """Hand rows to a writer."""
+        """Write these rows with a writer."""
         if steps:
             writer.write("steps", _step_columns(steps, self._rank))
         if tensors:
@@ -94,7 +104,7 @@ class Rows:
 
 
 def _parted(rows: list[Any], width: int, at: int, wanted: Callable[[Any], bool]) -> tuple[list[Any], list[Any]]:
-    """Flat rows in two: those whose entry `at` is wanted, and the others."""
+    """Split flat rows into those whose entry `at` is wanted, and the others."""
     parts: tuple[list[Any], list[Any]] = [], []
     for start in range(0, len(rows), width):
         parts[not wanted(rows[start + at])].extend(rows[start : start + width])
@@ -128,7 +138,7 @@ def _step_columns(rows: list[Any], rank: int) -> list[Any]:
 
 
 def _distinct(objects: Sequence[Any]) -> tuple[list[Any], pa.Array]:
-    """The distinct objects in order of first sight, and for each object its position among them."""
+    """The distinct objects in order of first appearance, and for each object its position among them."""
     ids = [id(item) for item in objects]
     found = dict(zip(ids, objects, strict=True))
     position = dict(zip(found, range(len(found)), strict=True))
@@ -136,7 +146,7 @@ def _distinct(objects: Sequence[Any]) -> tuple[list[Any], pa.Array]:
 
 
 def _numbers(summary: tuple[Any, ...]) -> tuple[float, ...]:
-    """No statistic is ever NaN, which can so stand for a missing one."""
+    """The statistics as floats; NaN, which no statistic is, stands for a missing one."""
     return summary if None not in summary else tuple([np.nan if x is None else x for x in summary])
 
 

@@ -1,4 +1,4 @@
-"""Which process of a distributed run this is, as torch.distributed knows it or torchrun says in the environment."""
+"""Which process of a distributed run this is, as torch.distributed or the environment of torchrun tells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """The rank of a process, how many there are, and what those of one launch have in common (None if it is alone)."""
+    """A process of a distributed run.
+
+    Attributes:
+        rank: Its number, from 0.
+        world: How many processes there are.
+        launch: A name that all processes of one launch share; None if there is only one process.
+    """
 
     rank: int
     world: int
@@ -15,7 +21,7 @@ class Process(NamedTuple):
 
 
 def process() -> Process:
-    """This process."""
+    """This process, as torch.distributed tells if it is initialized, or else the environment."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
@@ -24,7 +30,7 @@ def process() -> Process:
 
 
 def launched() -> Process:
-    """This process, as its environment says: without torch."""
+    """This process, as its environment tells; torch is not needed."""
     return _process(_number("RANK"), _number("WORLD_SIZE"))
 
 

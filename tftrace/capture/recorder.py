@@ -1,4 +1,4 @@
-"""The one context manager that puts hooks, lines, recipes and the trace folder together."""
+"""The context manager that combines hooks, lines, recipes and the folder of the trace."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ from .watch.traced_functions import Functions
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]
 
-Keeper = Callable[[Record, torch.Tensor, str, str], None]  # of a tensor that a step of this name saw in this role
+Keeper = Callable[[Record, torch.Tensor, str, str], None]  # takes a record, its tensor, a step's name and a role
 
 TAKEN = "A tool took the interpreter's trace function while the model ran: steps are missing."
 
 
 class Watcher(Protocol):
-    """Something that is told when a forward begins and ends in a thread."""
+    """Something that starts and stops with the forwards of a thread."""
 
     def start(self) -> bool: ...
     def stop(self) -> None: ...
@@ -66,9 +66,15 @@ class Watcher(Protocol):
 
 
 class Recorder(Generic[Opened]):
-    """Records every forward of some models between enter and exit. Use it through `tftrace.record`.
+    """Records the forwards of some models between enter and exit; `tftrace.record` makes one and explains the options.
 
-    `open` makes the trace that is handed out, from its folder: the public `Trace`, or a reader without conveniences."""
+    Args:
+        advance: Called after each module call, to show progress.
+        open: Opens the folder of the trace, as the class of trace that entering returns.
+
+    Attributes:
+        unwritten: Why the trace could not be written to its end; None if it could.
+    """
 
     def __init__(
         self,
@@ -104,13 +110,13 @@ class Recorder(Generic[Opened]):
         checked = level != "modules" if check is None else check
         if not (checked == ALL or (isinstance(checked, int) and checked >= 0)):
             raise TraceError(f"There is no check={check!r}: it is True, False, 'all' or a number of cells.")
-        self._library = with_own(recipes) if checked else None  # before anything runs: a recipe may be mistaken
+        self._library = with_own(recipes) if checked else None  # before anything runs, as a recipe may have a mistake
         self._cells = None if isinstance(checked, bool) else checked
         check_wanted(values)
         self._recording: Recording | None = None
         self._sieve: Sieve | None = None
-        self.unwritten: str | None = None  # why the trace could not be written to its end
-        self._rest, self._leave, self._over = Undo(), Undo(), Undo()  # each does what the one before it does, and more
+        self.unwritten: str | None = None
+        self._rest, self._leave, self._over = Undo(), Undo(), Undo()  # each does more than the one before
         gone = weakref.finalize(self, self._over.surely)  # an interruption may come before the first line of an exit
         gone.atexit = False
 
@@ -170,7 +176,7 @@ class Recorder(Generic[Opened]):
             warnings.warn(self._lost[0], stacklevel=3)
         self._checkpoints = Checkpoints(recording)
         self._collectives = Collectives(recording, identities)
-        # What compiles meanwhile would compile the watching of ops, too.
+        # Whatever is compiled meanwhile would also compile our watching of ops.
         everything = not self._models or self._level == "ops"
         self._eagerly = Eagerly(self._hooks.is_watched, everything)
         self._hooks.on_compiled = self._eagerly.called
@@ -194,7 +200,7 @@ class Recorder(Generic[Opened]):
         return trace
 
     def resume(self) -> None:
-        """Watch what is called from now on; not in a process that was forked, as the files are the parent's."""
+        """Begin to watch; in a forked process nothing is recorded, since the files are the parent's."""
         assert self._recording is not None
         self._recording.over |= os.getpid() != self._process
         try:
@@ -208,7 +214,7 @@ class Recorder(Generic[Opened]):
             raise
 
     def rest(self) -> None:
-        """Leave torch as it was until `resume`, with all that was seen so far in the trace."""
+        """Stop watching until `resume`; everything recorded so far is written, and torch is left as it was."""
         try:
             self._rest()
             recording = self._recording
@@ -224,21 +230,21 @@ class Recorder(Generic[Opened]):
         self._writer.meta["complete"] = False
 
     def _of_program(self, recording: Recording, writer: TraceWriter) -> ModuleHooks:
-        """What watches the models that are not known yet."""
+        """Make the hooks for models that are not known yet."""
         kinds: list[str] = []
         said = self._meta
 
         def describe(model: torch.nn.Module) -> None:
             if not kinds:
                 writer.meta.update(about_model(model) | said)
-            if next(model.parameters(), None) is not None:  # a loss is no model
+            if next(model.parameters(), None) is not None:  # a loss without parameters is no model
                 kinds.append(type(model).__name__)
                 writer.meta["model"] = ", ".join(dict.fromkeys(kinds))
 
         return ProgramHooks(recording, writer, self._choice, describe)
 
     def _watch(self, recording: Recording) -> list[Watcher]:
-        """What follows the code between the modules' hooks."""
+        """Make the watchers of code and ops between module calls, and let them start and stop with forwards."""
         if self._level == "modules":
             return []
         tracer = LineTracer(recording, self._hooks, self._writer, lines=self._level != "functions")
@@ -279,7 +285,7 @@ class Recorder(Generic[Opened]):
         recording = self._recording
         assert recording is not None
         self._leave()
-        if os.getpid() != self._process:  # a fork of it: the files are the parent's
+        if os.getpid() != self._process:  # a forked process: the files are the parent's
             return
         recording.hook(self._weights.settle)
         recording.hook(recording.end, error is not None)
@@ -304,7 +310,7 @@ class Recorder(Generic[Opened]):
                 warnings.warn(f"tftrace could not write the end of {self.trace.path}: {problem}.", stacklevel=3)
 
     def _close(self, complete: bool) -> str | None:
-        """Write the end of the trace; returns what went wrong, which must not reach the model's code: that has run."""
+        """Write the end of the trace; return what went wrong, as no exception must reach the model's code."""
         problem = None
         for part in (self._checker, self._prints):
             try:
@@ -324,22 +330,22 @@ class Recorder(Generic[Opened]):
 
     @property
     def there(self) -> bool:
-        """Whether the trace is still in the place where it was begun."""
+        """Whether the trace is still in its place."""
         return self._writer.there
 
     def _drop(self, number: int) -> None:
-        """Forget what was kept of a tensor, of whose forward nothing is kept."""
+        """Forget what was kept of a tensor whose forward is dropped."""
         for part in (self._values, self._prints):
             if part is not None:
                 part.drop(number)
 
     def left_out(self) -> list[str]:
-        """What the choice left out that the user may want to know of."""
+        """Say, in sentences, what was not recorded because of the user's choice of forwards."""
         beyond = self._hooks.left_out() if isinstance(self._hooks, ProgramHooks) else []
         return beyond + (self._sieve.left_out() if self._sieve is not None else [])
 
     def note(self, **entries: Any) -> None:
-        """Add entries to the trace's meta.json, such as what the model said."""
+        """Add entries to meta.json, such as what the model said."""
         self._writer.meta.update(entries)
 
     def _describe(self) -> dict[str, Any]:
@@ -350,7 +356,7 @@ class Recorder(Generic[Opened]):
 
 
 def _keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
-    """What keeps more of a tensor than its statistics, if anything does: whole, or else its prints."""
+    """Make the function that keeps tensors whole, or else their prints; None if neither is wanted."""
     if values is None or prints is None:
         return values.keep if values is not None else prints.keep if prints is not None else None
 
@@ -362,7 +368,7 @@ def _keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
 
 
 def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | None) -> None:
-    """Write out what has gathered."""
+    """Write everything that has been gathered."""
     if values is not None:
         values.write()
     if prints is not None:
@@ -371,7 +377,7 @@ def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | Non
 
 
 def _named(model: Models) -> dict[str, torch.nn.Module]:
-    """Models by the name that their paths begin with; a single one has none."""
+    """The models by the names with which their paths begin; a single model has an empty name."""
     if isinstance(model, torch.nn.Module):
         return {"": model}
     if isinstance(model, Mapping):

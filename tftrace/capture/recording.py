@@ -1,7 +1,7 @@
-"""The recording itself: which step runs inside which, and the rows that are written when one ends.
+"""The recording itself: which step runs inside which, and the rows that are queued when a step ends.
 
-Hooks, the line tracer and the op mode call `enter` and `leave`, each through `hook`; nothing here knows how they
-found out. Each thread has a stack of its own."""
+Hooks, the line tracer and the op mode call `enter` and `leave` through `hook`; how they learn of calls does not matter
+here. Each thread has a stack of its own."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .measure.identity import Identities, Record, View
 from .measure.structure import leaves
 from .pending_rows import Rows
 
-_FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # what may wait in memory, once something has been written
-_WRITTEN = -1  # the step of a line's call between one line and the next
+_FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # that may wait in memory, once something has been written
+_WRITTEN = -1  # the step number of a line's call between two lines
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")
 
 
 class Equations(Protocol):
-    """What the recording asks of the recipes."""
+    """What the recording needs from the checker of equations."""
 
     def begin(self, call: Call) -> None: ...
     def finish(self, call: Call) -> None: ...
@@ -35,14 +35,27 @@ class Equations(Protocol):
 
 
 class Sieve(Protocol):
-    """What the recording tells one that does not keep every forward."""
+    """What the recording needs from whatever keeps only some forwards."""
 
     def end(self, forward: int) -> None: ...
     def flush(self, running: int) -> None: ...
 
 
 class Recording(Guard):
-    """Steps and tensors of one rank, in the making."""
+    """The recording of one rank.
+
+    Args:
+        rows: The queues of rows.
+        identities: Identifies tensors.
+        equations: Checks equations, if they are checked.
+        write: Writes everything that has been gathered, except rows.
+        keep: Called with each tensor that a step sees: its record, itself, the name of the step, and its role.
+
+    Attributes:
+        sieve: Keeps only some forwards, if there is one.
+        on_failure: Called when a failure has ended the recording.
+        on_root: Called when an outermost step begins (True) and ends (False).
+    """
 
     def __init__(
         self,
@@ -59,22 +72,22 @@ class Recording(Guard):
         self.on_failure: Callable[[], None] = lambda: None
         self.on_root: Callable[[bool], None] = lambda entering: None
         self._forwards = itertools.count()
-        self._running: dict[int, State] = {}  # of the threads that are in a forward
+        self._running: dict[int, State] = {}  # the states of threads that are in a forward
         self._written = self._start
-        self._settled = 0  # steps that had been entered when rows were last written
-        self._unwritten = _FORWARDS  # forwards that ended since; the first one is written at once
+        self._settled = 0  # how many steps had been entered when rows were last written
+        self._unwritten = _FORWARDS  # forwards that have ended since then; the first is written at once
 
     @property
     def stack(self) -> list[Call]:
-        """The steps this thread is inside, outermost first."""
+        """The running steps of this thread, outermost first."""
         return self._local.state.stack
 
     def pass_over(self) -> None:
-        """Count a forward that is not recorded, so that each keeps the number that it has in the run."""
+        """Count a forward that is not recorded, so that each keeps its number within the run."""
         next(self._forwards)
 
     def failed(self) -> None:
-        """Watch no more, and write what was seen before."""
+        """Stop watching, and write what was recorded before."""
         self.on_root(False)
         if self.sieve is None:
             with contextlib.suppress(Exception):
@@ -92,9 +105,15 @@ class Recording(Guard):
         forward: int | None = None,
         direct: bool = False,
     ) -> Call:
-        """Begin a step below the one that runs in this thread, or the first of a forward (of `forward` again).
+        """Begin a step below the running one of this thread, or the first of a forward.
 
-        `direct`: it is a module's forward, called past the module's hooks."""
+        Args:
+            where: Its place.
+            owner: The module that runs.
+            arguments: Its arguments, by name.
+            forward: The number of the forward, if this step repeats an earlier one; by default a new one.
+            direct: Whether it is a module's forward, called past the module's hooks.
+        """
         state = self._local.state
         call = self._begin(state, where, where.name, forward)
         call.owner, call.direct = owner, direct
@@ -114,9 +133,14 @@ class Recording(Guard):
         return call
 
     def next_line(self, call: Call | None, where: Place, key: Any, owner: Any) -> Call:
-        """Begin the step of a line, `key` of which counts its occurrences, in the place of the one that ended.
+        """Begin the step of a line after another, whose call object is used again, since its row has been queued.
 
-        The call of the ended line is used again: all that ran on it has been written."""
+        Args:
+            call: The call of the line that ended; None for the first line.
+            where: The place of the line.
+            key: By this its occurrences are counted.
+            owner: The module that runs.
+        """
         state = self._local.state
         if call is None:
             call = self._begin(state, where, key)
@@ -132,7 +156,7 @@ class Recording(Guard):
         return call
 
     def end_line(self, call: Call) -> None:
-        """Write the step of a line that ended, and leave its call on the stack for the next one."""
+        """Queue the row of a line that ended, and leave its call on the stack for the next line."""
         state = self._local.state
         if state.stack[-1] is not call:
             now = state.began - self._start
@@ -170,7 +194,7 @@ class Recording(Guard):
         return call
 
     def mute(self, owner: Any) -> Call:
-        """Go into a module of which nothing is to be recorded."""
+        """Enter a module of which nothing is recorded."""
         stack = self._local.state.stack
         call = Call(_NOWHERE)
         call.muted, call.owner, call.parent = True, owner, stack[-1].parent if stack[-1].muted else stack[-1]
@@ -180,13 +204,13 @@ class Recording(Guard):
         return call
 
     def drop(self, call: Call) -> None:
-        """Take the call of lines off the stack, the last of which has been written."""
+        """Remove the call of lines from the stack, after its last line."""
         stack = self._local.state.stack
         if stack and stack[-1] is call:
             stack.pop()
 
     def leave(self, call: Call, result: Any = None, raised: bool = False) -> None:
-        """End a step, and whatever an exception left open below it."""
+        """End a step, and those below it that an exception left open."""
         state = self._local.state
         stack, now = state.stack, state.began - self._start
         if not stack or stack[-1] is not call:
@@ -212,7 +236,7 @@ class Recording(Guard):
             if status is schema.RETURNED and self._equations is not None:
                 equation = call.equations[0].equation.id
                 self._equations.finish(call)
-            # Those above may keep this call, for its arguments and result: not with all that was computed below it.
+            # Steps above may keep this call for its arguments and result, but not all that was computed below it.
             call.seen, call.before, call.latest = None, None, {}
         took = now - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, status, equation)
@@ -230,13 +254,18 @@ class Recording(Guard):
             self.settle(waiting=parent is not None)
 
     def settle(self, waiting: bool = False, ended: bool = False) -> None:
-        """Write out what has gathered; while a forward runs not what an accelerator still computes."""
+        """Write everything that has been gathered.
+
+        Args:
+            waiting: Whether a forward is running; nothing is then written if an accelerator still computes some of it.
+            ended: Whether the recording has ended.
+        """
         if waiting and not self._rows.ready and not self._rows.overfull:
             return
         if self.sieve is None:
             self._gather(ended)
         self._identities.forget_freed()
-        self._write()  # values and recipes before the rows that name them: a kill may come between
+        self._write()  # values and recipes before the rows that name them, in case of a kill in between
         if self.sieve is None:
             self._rows.flush()
         else:
@@ -245,16 +274,16 @@ class Recording(Guard):
         self._written, self._unwritten, self._settled = perf_counter_ns(), 0, self.steps
 
     def _gather(self, ended: bool) -> None:
-        """Queue what is to be written besides what has ended."""
+        """Queue rows of steps that are still running, and verdicts."""
         for state in self._running.values():
             for call in state.stack:
                 if not call.muted and call.step != _WRITTEN:
-                    self._rows.step(call, None, schema.OPEN, None)  # so that a batch is readable without its end
+                    self._rows.step(call, None, schema.OPEN, None)  # so that a batch can be read before the step ends
         if self._equations is not None:
             self._equations.verdicts(ended)
 
     def end(self, raised: bool = False) -> None:
-        """Close what never returned and write everything out."""
+        """End the steps that never returned, and write everything."""
         now = perf_counter_ns() - self._start
         for state in list(self._running.values()):
             while state.stack:
@@ -266,13 +295,20 @@ class Recording(Guard):
     # -- rows -------------------------------------------------------------------------------------
 
     def see(self, call: Call, role: str, values: Mapping[str, Any], seen: dict[int, View] | None = None) -> None:
-        """Queue a row for each tensor in these values, with its statistics at this moment, and note its view."""
+        """Queue a row for each tensor in some values, with its present statistics.
+
+        Args:
+            call: The step that sees them.
+            role: Their role in the step.
+            values: The values, by name.
+            seen: Takes the view of each tensor, under its id.
+        """
         for name, value in values.items():
             if value is not None:
                 self.see_one(call, role, name, value, seen)
 
     def see_one(self, call: Call, role: str, name: str, value: Any, seen: dict[int, View] | None = None) -> None:
-        """`see` of one value."""
+        """Do what `see` does for one value."""
         if isinstance(value, torch.Tensor):
             record = self._identities.of(value, seen)
             if self._keep is not None:
@@ -283,7 +319,15 @@ class Recording(Guard):
                 self.see_one(call, role, path, tensor, seen)
 
     def see_gradient(self, step: int, of: str, name: str, gradient: torch.Tensor, parameter: bool) -> None:
-        """Queue a row for the gradient of what a step of the name `of` returned, or of a parameter of its module."""
+        """Queue a row for a gradient.
+
+        Args:
+            step: The number of the step.
+            of: The name of the step.
+            name: The name of the tensor that it is the gradient of.
+            gradient: The gradient.
+            parameter: Whether that tensor is a parameter of the step's module, rather than returned by the step.
+        """
         record = self._identities.of(gradient)
         if self._keep is not None:
             self._keep(record, gradient, of, schema.PARAMETER if parameter else schema.GRADIENT)
@@ -293,7 +337,7 @@ class Recording(Guard):
 
 
 def _collect(collectors: list[Call], call: Call, result: Any) -> None:
-    """Hand a finished call to those above whose recipes ask for it."""
+    """Hand a finished call to those above whose recipes need it."""
     name = call.place.name
     for above in collectors:
         relative = above.wanted[name]

@@ -1,4 +1,4 @@
-"""What meta.json says of a run and of its model."""
+"""What meta.json says about a run and its model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def about_run(level: str) -> dict[str, Any]:
-    """The command, the versions and the settings that a run depends on."""
+    """The command, versions and settings that a run depends on."""
     return {
         "command": sys.argv,
         "versions": {"python": platform.python_version()} | _versions("tftrace", "torch", "transformers"),
@@ -23,7 +23,7 @@ def about_run(level: str) -> dict[str, Any]:
 
 
 def about_model(model: torch.nn.Module) -> dict[str, Any]:
-    """The model's class and configuration, and where its numbers are."""
+    """The class, configuration, device and dtype of a model."""
     config = getattr(model, "config", None)
     first = next(iter(model.parameters()), None)
     return {

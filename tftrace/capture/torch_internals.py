@@ -1,10 +1,10 @@
-"""Every private name of torch, transformers and Python that tftrace leans on, and what it does without it.
+"""Every private name of torch, transformers and Python that tftrace relies on, and what it does without it.
 
-Nobody promises these names, and a new version may drop one. Nothing else in tftrace names one: this file is all that
-has to be looked at then. Each is looked up here once, so that hot places pay nothing for it; the test of this file
-asks for each and says which is gone. `since` is what is known: that the name is there in the oldest version we take.
+Nobody promises these names, and a new version may drop one. Nothing else in tftrace uses one, so that then only this
+file has to change. Each is looked up here once, which costs hot code nothing; the test of this file looks for all of
+them and says which is gone. `since` is the oldest version that we support, which is known to have the name.
 
-In capitals stand names of attributes; in small letters what has been looked up."""
+Names of attributes are in capitals; what has been looked up is in lower case."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ free_weak_storage = _bind("torch:UntypedStorage._free_weak_ref", "gives a weak r
 
 # -- modes that watch torch -----------------------------------------------------------------------------
 
-_SEEN = "Modes of others that watch torch see the recording's own sums"
+_SEEN = "Modes of others that watch torch see what the recording computes"
 disable_function_modes = _bind(
     "torch._C:DisableTorchFunction", "hides our sums from modes that watch functions", _SEEN, instead=nullcontext
 )
@@ -93,7 +93,7 @@ pop_mode = _bind("torch.overrides:_pop_mode", "takes it off from below the modes
 
 # -- functions that are no ops, and torch's files between a line and an op -------------------------------
 
-_MORE = "What torch does about an op may stand in the place of the line that calls it"
+_MORE = "Code of torch may be shown in the place of the line that calls an op"
 NO_OPS = (
     _name("torch._C:_set_grad_enabled", "no op, though modes are told of it", _MORE, _ELSE),
     _name("torch.amp.autocast_mode:_enter_autocast", "no op, though modes are told of it", _MORE, _ELSE),
@@ -107,7 +107,7 @@ OP_WRAPPERS = (
 
 # -- torch.compile: looked for once it is loaded ---------------------------------------------------------
 
-_COMPILED = "What torch.compile was applied to is not seen"
+_COMPILED = "Models compiled with torch.compile are not seen"
 COMPILER = "torch._dynamo.eval_frame"
 COMPILED_CALL = _name("torch.nn:Module._compiled_call_impl", "the compiled call of a module", _COMPILED)
 ORIGINAL = _later(
@@ -139,7 +139,7 @@ stop_recomputation = _bind(
     "What is computed again seems to have failed",
     instead=(),
 )
-_WRITTEN = "What a collective of torch.distributed writes by it is seen with its old numbers"
+_WRITTEN = "A tensor that a collective of torch.distributed writes to this way is shown with its old statistics"
 WRITING = (
     _later("torch.distributed:ProcessGroup._allgather_base", "writes to a tensor", _WRITTEN, _ELSE).name,
     _later("torch.distributed:ProcessGroup._reduce_scatter_base", "writes to a tensor", _WRITTEN, _ELSE).name,
@@ -180,10 +180,10 @@ pool_worker = _bind("concurrent.futures.thread:_worker", "what it runs between",
 
 
 def sees_ops() -> bool:
-    """Whether torch functions can be watched."""
+    """Whether torch functions can be recorded as ops."""
     return not any(one.level == "ops" for one in INTERNALS.gone)
 
 
 def knows_storages() -> bool:
-    """Whether tensors can be told apart by the memory that they are in."""
+    """Whether tensors can be identified by their memory."""
     return not any(one.without == _OBJECTS for one in INTERNALS.gone)

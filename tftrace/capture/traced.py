@@ -1,4 +1,4 @@
-"""`@traced`: a function, or a class of modules, of which each call is recorded."""
+"""`@traced`: records each call of a function, or of a class of modules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,20 @@ BETWEEN.add(__file__)
 
 
 def record_calls(target: Any, path: Any, choice: Choice, options: dict[str, Any]) -> Any:
-    """`tftrace.traced`, of a function or class: its calls are recorded by a `Recorder` with these options."""
+    """Make the target of `tftrace.traced` record its calls.
+
+    Args:
+        target: A function, or a class of modules.
+        path: The folder of the trace; None for a temporary one.
+        choice: Which calls are recorded.
+        options: Further arguments of `Recorder`.
+
+    Returns:
+        The function that replaces the target; a class is returned itself.
+
+    Raises:
+        TraceError: The target is neither.
+    """
     own = _Own(Recorder(None, path, choice=choice, **options), keep=path is not None)
     if isinstance(target, type) and issubclass(target, torch.nn.Module):
         kind: Any = target
@@ -39,7 +52,7 @@ def record_calls(target: Any, path: Any, choice: Choice, options: dict[str, Any]
 
 
 def _recorded(call: Any, own: _Own, run: Callable[..., Any], holder: Any = None) -> Any:
-    """The call, in a recording of its own; the trace of that is kept by the holder."""
+    """Wrap a call in a recording of its own, whose trace becomes an attribute of the holder."""
 
     @wraps(call)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -52,16 +65,16 @@ def _recorded(call: Any, own: _Own, run: Callable[..., Any], holder: Any = None)
 
 
 class _Own:
-    """A recorder that is awake while something is called, in one thread or in several."""
+    """A recorder that is active while something is called, in one thread or in several."""
 
     def __init__(self, recorder: Recorder[Trace], keep: bool) -> None:
         self._recorder, self._keep = recorder, keep
         self._trace: Trace | None = None
         self._lock = threading.RLock()
-        self._awake: set[int] = set()  # the calls that run
+        self._awake: set[int] = set()  # ids of running calls
 
     def begin(self, call: int) -> Trace:
-        """A call begins."""
+        """Begin a call."""
         with self._lock:
             if self._trace is None:
                 self._trace = self._recorder.__enter__()
@@ -73,7 +86,7 @@ class _Own:
             return self._trace
 
     def surely_end(self, call: int) -> None:
-        """`end`, once more if it is interrupted."""
+        """Do what `end` does, and again if it is interrupted."""
         try:
             self.end(call)
         except BaseException:
@@ -81,21 +94,21 @@ class _Own:
             raise
 
     def end(self, call: int) -> None:
-        """A call ends; that it does may be said again."""
+        """End a call; ending it again does nothing."""
         with self._lock:
             self._awake.discard(call)
             if not self._awake and self._trace is not None:
                 self._recorder.rest()
-                with suppress(TraceError):  # somebody may have deleted it
+                with suppress(TraceError):  # the trace may have been deleted
                     self._trace.reload()
 
     def _end(self) -> None:
-        if self._trace is not None and self._recorder.there:  # else it was deleted or replaced meanwhile
+        if self._trace is not None and self._recorder.there:  # not if it was deleted or replaced meanwhile
             self._recorder.__exit__(None, None, None)
 
 
 class _Call:
-    """One call, during which the recorder is awake. Where it is kept from its end, it ends when it is gone."""
+    """One call, during which the recorder is active. If something prevents its end, it ends when it is collected."""
 
     def __init__(self, own: _Own) -> None:
         self._own = own
