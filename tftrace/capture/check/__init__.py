@@ -1,1 +1,1 @@
-"""Equations checked while the model runs: cells read, judged, and turned into verdicts."""
+"""Checks equations while the model runs: reads cells, judges them, and turns them into verdicts."""

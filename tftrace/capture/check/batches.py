@@ -1,4 +1,4 @@
-"""Cells of steps that wait to be judged together: a column for each thing that was read, a row for each step."""
+"""Cells that wait to be judged together: a column for each tensor that was read, and a row for each step."""
 
 from __future__ import annotations
 
@@ -15,40 +15,56 @@ from ...recipes.format.library import Match
 from .cells import Reading, Units
 from .host_arrays import host, host_kind
 
-_ROOM = 16  # rows of a first column
-# Of one column, that are judged at once: so many that they share what a judgement costs by itself, and so few that what
-# waits stays a few MB.
+_ROOM = 16  # rows that a column has at first
+# Cells of a column, and steps, that are judged at once: enough to share the fixed cost of a judgement, and few enough
+# that they take only a few MB.
 _MOST_CELLS, _MOST_TOGETHER = 1 << 19, 512
 
 
 class Group:
-    """Steps of one equation, whose cells are read in one way."""
+    """Steps of one equation whose cells are read in the same way.
+
+    Args:
+        reading: How their cells are read.
+        match: The equation.
+        units: The unit roundoffs that apply to them.
+        evidence: What shows that the equation describes these steps; see `evidence`.
+
+    Attributes:
+        steps: The numbers of the steps.
+        orders: For each, the index of the equation among those of the step.
+        cells: How many cells a step has.
+        together: How many steps are judged at once.
+        columns: The cells; columns have more rows than there are steps.
+        bases: The addresses of the columns.
+        awaited: Column, row and cells of what is still on an accelerator.
+    """
 
     def __init__(self, reading: Reading, match: Match, units: Units, evidence: str = STATED) -> None:
         self.reading, self.match, self.units = reading, match, units
-        self.evidence = evidence  # what speaks for the equation describing these steps
+        self.evidence = evidence
         self.steps: list[int] = []
-        self.orders: list[int] = []  # of the equation among those of the step
-        self.cells, self.together = 0, 1  # cells of one step; steps that are judged at once
-        self.columns: list[Array] = []  # with more rows than steps
-        self.bases: list[int] = []  # the addresses of their memory
+        self.orders: list[int] = []
+        self.cells, self.together = 0, 1
+        self.columns: list[Array] = []
+        self.bases: list[int] = []
         self._room = 0
-        self.awaited: list[tuple[int, int, torch.Tensor]] = []  # column, row, and what is still on an accelerator
+        self.awaited: list[tuple[int, int, torch.Tensor]] = []
 
     def row(self, cells: Sequence[Any]) -> int:
-        """The next row, with room for cells of these shapes and dtypes."""
+        """Return the next row, and make room for it; `cells` have the shapes and dtypes of its parts."""
         row = len(self.steps)
         if row == self._room:
             self._grow(cells)
         return row
 
     def took(self, step: int, order: int) -> None:
-        """The next row has been filled."""
+        """Note that the next row has been filled, with the cells of this step."""
         self.steps.append(step)
         self.orders.append(order)
 
     def put(self, cells: Sequence[Any]) -> None:
-        """Copy what was read for a step into the next row."""
+        """Copy the cells of a step into the next row."""
         row = self.row(cells)
         for at, part in enumerate(cells):
             if isinstance(part, torch.Tensor):
@@ -57,16 +73,16 @@ class Group:
                 self.columns[at][row] = part
 
     def clear(self) -> None:
-        """Begin anew, in the same memory."""
+        """Remove all rows, but keep the memory."""
         self.steps, self.orders = [], []
 
     def release(self) -> None:
-        """Let the memory go."""
+        """Release the memory."""
         self.columns, self.bases, self._room = [], [], 0
 
     @property
     def room(self) -> int:
-        """Cells for which there is memory."""
+        """The number of cells that there is memory for."""
         return self._room * self.cells
 
     def _grow(self, cells: Sequence[Any]) -> None:
@@ -75,7 +91,7 @@ class Group:
             sizes = [math.prod(part.shape) for part in cells]
             self.cells, self.together = sum(sizes), min(max(_MOST_CELLS // max(sizes), 1), _MOST_TOGETHER)
         old, more = self._room, max(2 * self._room, _ROOM)
-        self._room = min(more, self.together) if old < self.together else more  # what is awaited may be more
+        self._room = min(more, self.together) if old < self.together else more  # rows that are awaited may be more
         for at, column in enumerate(self.columns):
             self.columns[at] = np.empty((self._room, *column.shape[1:]), column.dtype)
             self.columns[at][:old] = column
@@ -83,12 +99,12 @@ class Group:
 
     @property
     def filled(self) -> list[Array]:
-        """What was read, with the steps in front; after `fetch`."""
+        """The filled rows of all columns; valid after `fetch`."""
         return [column[: len(self.steps)] for column in self.columns]
 
 
 def fetch(groups: Iterable[Group]) -> None:
-    """Bring what is still on accelerators to the host, waiting for each device and dtype once."""
+    """Copy cells that are still on accelerators to the host, waiting once for each device and dtype."""
     waiting: dict[Any, list[tuple[Array, int, torch.Tensor]]] = {}
     for group in groups:
         for at, row, cells in group.awaited:

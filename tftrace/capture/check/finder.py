@@ -1,4 +1,4 @@
-"""What the recipes say of a module or function, looked up once: its equations, and the calls that they ask for."""
+"""Looks up, once for each module or function, its equations and the calls below it that they need."""
 
 from __future__ import annotations
 
@@ -16,16 +16,26 @@ from ..calls import Call
 from ..torch_internals import children_of, parameters_of
 from .references import applies
 
-_MOST_MODULES = 1 << 16  # whose equations are remembered
-_MOST_NAMES = 1 << 16  # remembered of a module
-_MOST_COPIED = 1 << 22  # elements
+_MOST_MODULES = 1 << 16  # modules whose equations are remembered
+_MOST_NAMES = 1 << 16  # names that are remembered for a module
+_MOST_COPIED = 1 << 22  # elements of an argument that is copied
 
-Patterns = tuple[frozenset[str], frozenset[str]]  # of calls below; those of whose calls the last one is enough
-Asking = tuple[tuple[Match, ...], "Patterns | None"]  # equations, and the calls below that they ask for
+# Patterns of the calls below that are needed, and those of which the last call is enough.
+Patterns = tuple[frozenset[str], frozenset[str]]
+Asking = tuple[tuple[Match, ...], "Patterns | None"]  # equations, and the calls below that they need
 
 
 class Known:
-    """The equations of a module, or of a function in modules of a class."""
+    """What is known of a module, or of a function in modules of one class.
+
+    Attributes:
+        owner: Returns the module, if it still exists.
+        levels: Its equations; see `Library.of_module`.
+        overwrites: Whether it overwrites its input.
+        chained: Whether an equation needs the previous call of the same class.
+        routes: How the cells of each equation were last read, by id of the match.
+        always: Its equations and what they need, if these are the same for every call.
+    """
 
     def __init__(
         self,
@@ -35,10 +45,10 @@ class Known:
     ) -> None:
         self.owner: Callable[[], Any] = (lambda: None) if owner is None else weakref.ref(owner)
         self.levels = levels
-        self.overwrites = owner is not None and owner.__dict__.get("inplace") is True  # what it is given
+        self.overwrites = owner is not None and owner.__dict__.get("inplace") is True
         self.chained = any(m.chained for level in levels for m in level)
-        self.routes: dict[int, Any] = {}  # by equation, how its cells were read last
-        self.always: Asking | None = None  # whatever the call
+        self.routes: dict[int, Any] = {}
+        self.always: Asking | None = None
         if not levels:
             self.always = (), None
         elif not self.chained and not any(m.conditional for m in levels[0]):
@@ -46,16 +56,18 @@ class Known:
 
 
 class Wanted(dict[str, "str | None"]):
-    """The names of calls relative to a module, if they are asked for there."""
+    """Maps names of calls to names relative to a module; None for calls that are not needed there."""
 
     def __init__(self, patterns: Patterns, scope: str) -> None:
         super().__init__()
         (self._patterns, self._last), self._scope = patterns, scope
-        self._alike: dict[str, frozenset[str]] = {}  # of relative names the patterns, where the last call is enough
+        self._alike: dict[str, frozenset[str]] = {}  # patterns of a relative name, if the last call is enough
 
     def collect(self, seen: dict[str, list[Call]], name: str, call: Call) -> None:
-        """Add a call to those that were seen, in the place of what nobody will ask for any more: the layers of a model
-        would otherwise all be kept with what they were given."""
+        """Add a finished call to those that were seen, and drop those that are no longer needed.
+
+        Otherwise all layers of a model, with their inputs, would be kept.
+        """
         if alike := self._alike.get(name):
             for other in [n for n in seen if self._alike.get(n) == alike]:
                 seen[other] = [c for c in seen[other] if c.step > call.step]
@@ -77,7 +89,12 @@ class Wanted(dict[str, "str | None"]):
 
 
 class Finder:
-    """The equations of each call of a recording. `met` gets those that were found, as they are written."""
+    """Finds the equations of each call of a recording.
+
+    Args:
+        library: All equations.
+        met: Takes the entries of the equations that were found, by id.
+    """
 
     def __init__(self, library: Library, met: dict[str, Any]) -> None:
         self._library, self._met = library, met
@@ -87,7 +104,7 @@ class Finder:
         self._wanted: dict[tuple[Patterns, str], Wanted] = {}
 
     def begin(self, call: Call) -> None:
-        """Note on a call its equations, and what must be kept for them."""
+        """Note on a call its equations and what must be kept for them."""
         owner = call.owner
         if call.direct or call.place.kind is schema.MODULE:
             known = self._modules.get(id(owner))
@@ -112,7 +129,7 @@ class Finder:
             call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
 
     def _of(self, module: torch.nn.Module) -> Known:
-        if len(self._modules) >= _MOST_MODULES:  # such as the replicas of every forward
+        if len(self._modules) >= _MOST_MODULES:  # such as the replicas that every forward makes
             self._modules.clear()
         inside = Inside(children_of(module), parameters_of(module), module.__dict__)
         levels = self._library.of_module(type(module), inside)
@@ -120,8 +137,10 @@ class Finder:
         return known
 
     def _applying(self, known: Known, call: Call) -> Asking:
-        """The first level of which something applies; how the call follows another comes in addition, from the first
-        level that says so."""
+        """The equations of the first level that has some that apply.
+
+        Equations about how the call follows another are added, from the first level that has such.
+        """
         own: list[Match] = []
         chain: list[Match] = []
         for level in known.levels:
@@ -134,8 +153,8 @@ class Finder:
         return both, self._asked(both)
 
     def _asked(self, matches: tuple[Match, ...]) -> Patterns | None:
-        """What the equations of a step ask for of the calls below it."""
-        key = tuple(map(id, matches))  # the library keeps them, so that an id stays its own
+        """Which calls below a step its equations need."""
+        key = tuple(map(id, matches))  # the library keeps the matches, so that ids stay unique
         if key not in self._children:
             asked = frozenset[str]().union(*(match.children for match in matches))
             every = frozenset[str]().union(*(match.children - match.bind.last for match in matches))
@@ -145,7 +164,7 @@ class Finder:
 
 
 def drops(module: torch.nn.Module) -> bool:
-    """Whether a module drops something out in training mode, by itself or by a module directly below."""
+    """Whether a module, or one directly below it, applies dropout in training mode."""
     values = [value for name, value in module.__dict__.items() if "drop" in name]
     for child in children_of(module).values():
         if child is not None and "Drop" in type(child).__name__:
@@ -154,7 +173,7 @@ def drops(module: torch.nn.Module) -> bool:
 
 
 def _copies(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments that are about to be overwritten, as they are now; what is too large to be copied stays what it is."""
+    """Copy arguments that are about to be overwritten; those that are too large stay as they are."""
     return {
         name: value.detach().clone() if isinstance(value, torch.Tensor) and value.numel() <= _MOST_COPIED else value
         for name, value in arguments.items()

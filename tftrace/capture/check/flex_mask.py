@@ -1,4 +1,4 @@
-"""The mask of flex attention, a function of positions kept in blocks, as a tensor that can be checked with."""
+"""Lays out the block mask of flex attention, a function of positions, as a tensor."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Any
 
 import torch
 
-_MOST = 1 << 22  # positions of a mask that is laid out
-_last: tuple[weakref.ref[Any], torch.Tensor] | None = None  # all layers share one
+_MOST = 1 << 22  # positions of the largest mask that is laid out
+_last: tuple[weakref.ref[Any], torch.Tensor] | None = None  # all layers share one mask
 
 
 def laid_out(mask: Any) -> torch.Tensor | None:
-    """Which keys each query sees (B H Tq Tk, bool), if this is a block mask of a size that can be laid out."""
+    """Lay out a block mask.
+
+    Returns:
+        A tensor of booleans of shape (batch, heads, queries, keys), true where a query sees a key; None if this is no
+        block mask, or too large.
+    """
     global _last
     flex: Any = sys.modules.get("torch.nn.attention.flex_attention")
     if flex is None or not isinstance(mask, flex.BlockMask) or mask.numel() > _MOST:

@@ -1,4 +1,4 @@
-"""The flow of tensors that a bind states: which of the parts' tensors are one and the same."""
+"""Checks the flow of tensors that a bind states: which tensors of the parts are one and the same."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from ..calls import Call
 from ..measure.plain_memory import address
 from .references import Asked, Unbound, getter
 
-FLOW = "="  # begins the names of what was asked for here
+FLOW = "="  # with this the names of these sources begin
 
 
 def seen(match: Match, passed: bool) -> str:
-    """What speaks for an equation whose bind states a flow, which was seen or not."""
+    """The evidence for an equation whose bind states a flow; `passed` says whether that was seen."""
     return match.evidence if match.evidence in (STATED, GUESSED) else FLOWS if passed else GUESSED
 
 
 def flow(bind: Bind, call: Call) -> tuple[Asked, bool]:
-    """What was asked for the two sides of each statement, and whether all are tensors that are the same."""
+    """Check the flow that a bind states.
+
+    Returns:
+        The sources that were tried for both sides of each statement, with their values; and whether the two sides of
+        every statement are the same tensor.
+    """
     asked: Asked = []
     same = True
     for number, sides in enumerate(bind.flow):
@@ -31,7 +36,7 @@ def flow(bind: Bind, call: Call) -> tuple[Asked, bool]:
         for at, side in enumerate(sides):
             value = None
             for source in side.sources:
-                with suppress(Unbound):  # changed since, which makes it another tensor
+                with suppress(Unbound):  # it was changed since, and is therefore another tensor
                     value = getter(source)(call)
                 asked.append((f"{FLOW}{number:03}.{at}", source, value))
                 if isinstance(value, torch.Tensor):
@@ -42,7 +47,7 @@ def flow(bind: Bind, call: Call) -> tuple[Asked, bool]:
 
 
 def _same(one: Any, two: Any) -> bool:
-    """Whether both are the same numbers in memory, however they are laid out."""
+    """Whether both are tensors of the same numbers in memory, in whatever shape."""
     if not isinstance(one, torch.Tensor) or not isinstance(two, torch.Tensor):
         return False
     if one is two:

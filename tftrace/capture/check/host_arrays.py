@@ -1,5 +1,6 @@
-"""Where a tensor's numbers are read: as an array over its memory on the host, and on an accelerator as a tensor, for
-which nobody waits until `fetch`."""
+"""Reads the numbers of a tensor: on the host as an array over its memory, on an accelerator as a tensor.
+
+Nothing waits for an accelerator until `fetch`."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from ...recipes.evaluate.value import Array
 from ..measure.plain_memory import address, is_spread
 from .references import Unbound
 
-# dtypes that are read where they lie: name for numkong, and for NumPy
+# dtypes that are read in place: their names for numkong, and for NumPy
 KINDS: dict[torch.dtype, tuple[str, np.dtype[Any]]] = {
     torch.float64: ("float64", np.dtype(np.float64)),
     torch.float32: ("float32", np.dtype(np.float32)),
@@ -31,12 +32,12 @@ SPREAD = "its tensors are spread over processes (DTensor), and this one holds a 
 
 
 def host_kind(dtype: Any) -> Any:
-    """What `host` makes of numbers of this dtype."""
+    """The dtype of what `host` returns for this dtype."""
     return KINDS.get(dtype, (None, np.dtype(np.float64)))[1] if isinstance(dtype, torch.dtype) else dtype
 
 
 def host(found: Any) -> Array:
-    """An array of the numbers, copied from a device if need be."""
+    """Return the numbers as an array, copied from a device if necessary."""
     if isinstance(found, torch.Tensor):
         found = found.cpu()
         found = (found if found.dtype in KINDS else found.to(torch.float64)).numpy()
@@ -45,14 +46,21 @@ def host(found: Any) -> Array:
 
 
 def on_host(tensor: torch.Tensor) -> bool:
-    """Whether reading the tensor's numbers waits for no device."""
+    """Whether the numbers of a tensor can be read without waiting for a device."""
     return tensor.is_cpu
 
 
 def numbers_of(tensor: torch.Tensor) -> Any:
-    """An array over the tensor's memory, to be read at once; where that cannot be had, the tensor.
+    """Return the numbers of a tensor, for immediate use.
 
-    By its address: `Tensor.numpy()` would leave a storage that its owner cannot resize."""
+    They are read through the address: after `Tensor.numpy()` the owner could not resize the storage.
+
+    Returns:
+        An array over the tensor's memory; if there can be none, the tensor itself.
+
+    Raises:
+        Unbound: The tensor has no numbers that can be read.
+    """
     if tensor.is_meta:
         raise Unbound("there are shapes but no numbers (torch's meta device)")
     if tensor.layout is not torch.strided:
@@ -72,7 +80,7 @@ def numbers_of(tensor: torch.Tensor) -> Any:
 
 
 def along(found: Any, at: Array, axis: int) -> Any:
-    """The positions `at` along an axis; on a device without sending them there, for which the host would wait."""
+    """Take positions along an axis; they are not sent to a device as a tensor, for which the host would wait."""
     if isinstance(found, np.ndarray):
         if found.flags.c_contiguous:
             return found.take(at, axis)
@@ -82,7 +90,7 @@ def along(found: Any, at: Array, axis: int) -> Any:
 
 
 def take_padded(found: Any, places: Array, axis: int) -> Any:
-    """What stands at each of these places along an axis, which becomes as many as `places` has; beyond the ends 0."""
+    """Take positions along an axis, which is replaced by the axes of `places`; beyond its ends there is 0."""
     if isinstance(found, np.ndarray):
         return named_slices.take_padded(found, places, axis)
     size, nothing = found.shape[axis], torch.zeros_like(found.select(axis, 0))

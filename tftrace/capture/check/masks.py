@@ -1,5 +1,6 @@
-"""What the mask of an attention hides, to be said beside its verdict: a mask that was passed is what is meant, but a
-reader should know of it."""
+"""Says beside the verdict what an attention mask hides.
+
+A mask that was passed is taken as it is meant, but a reader should know what it hides."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from ...recipes.evaluate.plan import Plan
 from ...recipes.formula.nodes import Apply, Name, walk
 from ..torch_internals import version_of
 
-_HIDDEN = -9999.0  # scores to which this is added weigh nothing
+_HIDDEN = -9999.0  # a score to which this is added gets no weight
 
 
 def masks_of(plan: Plan) -> dict[str, bool]:
-    """The tensors of a formula that are masks, and whether truth values in one are true for what is seen."""
+    """The masks of a formula by symbol, and whether booleans in them are true for what is seen."""
     found = {}
     for node in (node for statement in plan.statements for node in walk(statement.body)):
         match node:
@@ -25,10 +26,14 @@ def masks_of(plan: Plan) -> dict[str, bool]:
 
 
 class Sight:
-    """What one mask hides; on an accelerator it is counted there, and nobody waits for it before it is told."""
+    """What one mask hides; on an accelerator it is counted there, and only `tell` waits for that.
+
+    Args:
+        mask: The mask: booleans, or numbers that are added to scores.
+        shows: Whether booleans in it are true for what is seen.
+    """
 
     def __init__(self, mask: torch.Tensor, shows: bool) -> None:
-        """`shows` is whether truth values in the mask are true for what is seen."""
         mask = mask.detach()
         hidden = (~mask if shows else mask) if mask.dtype is torch.bool else mask <= _HIDDEN
         seen, ahead = ~hidden, hidden.shape[-1] - hidden.shape[-2] if hidden.dim() > 1 else 0
@@ -37,8 +42,14 @@ class Sight:
         self._counts = torch.stack([hidden.sum(), hidden.all(-1).sum(), later.sum()])
 
     def tell(self, causal: bool) -> str | None:
-        """A sentence without its stop, or None where nothing is hidden; of a module that is `causal` by itself also how
-        many later keys this mask lets be seen."""
+        """Say what the mask hides.
+
+        Args:
+            causal: Whether the module hides later keys by itself; then later keys that the mask shows are mentioned.
+
+        Returns:
+            A sentence without its full stop; None if nothing is hidden.
+        """
         hidden, blind, later = self._counts.tolist()
         said = [f"the mask hides {hidden} of {self._pairs} pairs of query and key"] if hidden else []
         if causal and later:
@@ -50,13 +61,13 @@ class Sight:
 
 
 class Sights:
-    """The masks of a run. Layers are handed the same one, which is counted once."""
+    """The masks of a recording. All layers are usually given the same mask, which is counted only once."""
 
     def __init__(self) -> None:
         self._last: tuple[weakref.ref[torch.Tensor], int, bool, Sight] | None = None
 
     def of(self, mask: torch.Tensor, shows: bool) -> Sight:
-        """What a mask hides."""
+        """Return what a mask hides; the arguments are those of `Sight`."""
         version = version_of(mask)
         if self._last is not None:
             known, *rest, sight = self._last

@@ -1,5 +1,7 @@
-"""Equations that only pass tensors on: `n = m` holds where both are the same numbers at the same place of memory, and
-then there is nothing to read. The split of a projection into heads is such a view."""
+"""Equations that only pass tensors on.
+
+`n = m` holds if both are the same numbers in the same memory; then nothing has to be read. The split of a projection
+into heads is such a view."""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ Strides = tuple[int, ...]
 
 
 class Passed:
-    """What an equation passes on: pairs of tensors that are to be the same, if it says nothing else."""
+    """The pairs of tensors that an equation says are the same; none if it says anything else as well.
+
+    Attributes:
+        cells: The number of cells about which it says something.
+    """
 
     def __init__(self, fit: Fit) -> None:
         self._pairs: list[tuple[str, Steps, str, Steps]] = []
-        self.cells = 0  # about which it says something
+        self.cells = 0
         for statement in fit.plan.statements:
             match statement:
                 case Statement(symbol, Name(name)) if name in fit.layouts:
@@ -37,20 +43,20 @@ class Passed:
             return
 
     def __call__(self, tensors: Mapping[str, torch.Tensor]) -> bool:
-        """Whether all pairs are the same."""
+        """Whether all pairs are the same; false if there are none."""
         return bool(self._pairs) and all(
             tensors[symbol] is tensors[name] or _same(tensors[symbol], own, tensors[name], other)
             for symbol, own, name, other in self._pairs
         )
 
     def pairs(self, strides: Mapping[str, Strides]) -> list[tuple[str, str]]:
-        """The pairs, if with these strides all of them are the same wherever they begin at the same address."""
+        """The pairs, if with these strides they are the same whenever their addresses are; else none."""
         fitting = all(_alike(strides[symbol], own, strides[name], other) for symbol, own, name, other in self._pairs)
         return [(symbol, name) for symbol, _, name, _ in self._pairs] if fitting else []
 
 
 def _same(one: torch.Tensor, own: Steps, two: torch.Tensor, other: Steps) -> bool:
-    """Whether two tensors are views of the same numbers, dimension by dimension."""
+    """Whether two tensors are views of the same numbers along each dimension."""
     if one.layout is not torch.strided or two.layout is not torch.strided or one.dtype is not two.dtype:
         return False
     place = address(one)

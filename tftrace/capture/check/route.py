@@ -1,9 +1,9 @@
-"""How an equation's cells were read on an earlier call, to be read so again.
+"""Routes: how the cells of an equation were read on an earlier call, so that they can be read in the same way again.
 
-Most calls differ from one before in nothing but the addresses of their tensors. To find that this is so takes a
-fraction of finding everything anew; and as each check begins after a product of matrices, which leaves nothing of ours
-in the near caches, what counts is how little code runs. The two loops that run for each tensor are therefore also there
-in C (`_route.c`): two fifths of the time of all checks lay in them, and compiled they take half as long."""
+Most calls differ from an earlier one only in the addresses of their tensors. Finding that out takes a fraction of the
+time of resolving everything anew. Each check begins after a matrix product, which leaves nothing of ours in the near
+caches, so the amount of code counts. The two loops that run for each tensor are therefore also written in C
+(`_route.c`): two fifths of the time of all checks was spent in them, and compiled they take half as long."""
 
 from __future__ import annotations
 
@@ -31,26 +31,38 @@ try:
 except ImportError:  # installed where there is no compiler, or with a torch that has no DLPack in C
     compiled = None  # type: ignore[assignment]
 
-_MOST_DIMS = 64  # drawn ones, and of a tensor; as in `_route.c`
-_SETTLED = (type(None), bool, int, float, str)  # what is compared as a whole
+_MOST_DIMS = 64  # drawn dimensions, and dimensions of a tensor; as in `_route.c`
+_SETTLED = (type(None), bool, int, float, str)  # types of values that are compared as a whole
 _ORDERED = (tuple, list)
-_GROUPS = (*_ORDERED, dict)  # of tensors: passed over for one of them
+_GROUPS = (*_ORDERED, dict)  # containers of tensors, of which another source takes one
 
-# What was found at a plain reference (the first four, see `Plain`): its class; of a tensor its form, and what compiled
-# code asks of it; of a number or word nothing and itself; of a group neither.
+# A plain reference (the first four entries, see `Plain`) and the class of what it found; then, for a tensor, its form
+# and what compiled code needs to know; for a number or word, None and the value; for a container, None twice.
 Item = tuple[Any, Any, Any, Any, Any, Any, Any]
 
 
 class Route:
-    """What a call settled for those that are like it: of the same numbers, and tensors of the same shapes, strides and
-    dtypes, all on the host."""
+    """What holds for all calls like one: with the same numbers, and tensors of the same form on the host.
+
+    Args:
+        reading: How the cells are read.
+        numbers: The numbers and words of the equation.
+        asked: All sources that were tried, with what was found.
+        call: The call.
+
+    Attributes:
+        group: The group that last took its cells.
+        forms: How each column is read.
+
+    Raises:
+        ValueError: Another call might have to be read differently, although it looks like this one.
+    """
 
     def __init__(self, reading: Reading, numbers: Mapping[str, float | str], asked: Asked, call: Call) -> None:
-        """Raises ValueError where another call might be read in another way, though it looks like this one."""
         self.reading, self.numbers = reading, numbers
-        self.group: Group | None = None  # in which its cells were put last
+        self.group: Group | None = None
         self._plain: list[Item] = []
-        self._others: list[tuple[Getter, Any]] = []  # numbers, or types of what is no number
+        self._others: list[tuple[Getter, Any]] = []  # numbers, or the types of other values
         self._tensors: list[tuple[Getter, Any, Any]] = []
         first, last, strides = [], [], {}
         for name, source, found in asked:
@@ -73,8 +85,8 @@ class Route:
         self._passed = [(place[one], place[two]) for one, two in reading.passes.pairs(strides)]
         flows = sorted({name for name in place if name.startswith(FLOW)})
         self._flows = [(place[one], place[two]) for one, two in zip(flows[::2], flows[1::2], strict=True)]
-        self.forms: list[Form] = []  # of each column how it is read,
-        self._reads: list[int] = []  # and the number of the tensor
+        self.forms: list[Form] = []
+        self._reads: list[int] = []  # for each column, the index of its tensor
         for statement in reading.statements:
             for _, name, strided in statement.reads:
                 if strided is None:
@@ -85,7 +97,7 @@ class Route:
         self._layout = _layout(reading.rooms, self.forms, self._reads)
 
     def addresses(self, call: Call) -> list[int] | None:
-        """Where the tensors of a call begin, if it is like the one that settled this."""
+        """The addresses of the tensors of a call; None if it is not like the call that made this route."""
         for get, wanted in self._others:
             found = get(call)
             if found is not wanted and (type(found) is not type(wanted) or found != wanted):
@@ -101,15 +113,15 @@ class Route:
         return None if 0 in addresses else addresses
 
     def passes(self, addresses: Sequence[int]) -> bool:
-        """Whether all that the equation passes on is the same (see `Passed`)."""
+        """Whether all tensors that the equation passes on are the same; see `Passed`."""
         return bool(self._passed) and all(addresses[one] == addresses[two] for one, two in self._passed)
 
     def flows(self, addresses: Sequence[int]) -> bool:
-        """Whether the tensors are the same of which the bind says so."""
+        """Whether tensors flow as the bind says."""
         return bool(self._flows) and all(addresses[one] == addresses[two] for one, two in self._flows)
 
     def copy(self, addresses: list[int], seed: int, group: Group, row: int) -> None:
-        """Copy the drawn cells into a row of this group."""
+        """Copy the drawn cells into a row of a group; `seed` decides which are drawn."""
         if compiled:
             return compiled.copy(self._layout, addresses, seed, group.bases, row)
         starts = self.reading.starts(seed)
@@ -118,8 +130,14 @@ class Route:
 
 
 def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -> bytes:
-    """What is copied, as the compiled `copy` reads it: the rooms of what is drawn, and of each column the number of the
-    tensor and what its form says; before each part how long it is. Raises ValueError where it has no room for them."""
+    """Pack what is copied for the compiled `copy`.
+
+    These are the rooms of the drawn dimensions, and for each column the index of its tensor and the numbers of its
+    form; each part begins with its length.
+
+    Raises:
+        ValueError: There are too many dimensions.
+    """
     if max(len(rooms), *(len(form.shape) for form in forms)) > _MOST_DIMS:
         raise ValueError("there are too many dimensions")
     found = [len(rooms), *rooms, len(forms)]
@@ -129,7 +147,7 @@ def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -
 
 
 def _addresses(items: Sequence[Item], call: Call) -> list[int] | None:
-    """Where the tensors among these items begin in a call, if all of them are there what they were."""
+    """The addresses of the tensors among some items in a call; None if an item is not what it was."""
     addresses = []
     for child, number, what, key, kind, form, value in items:
         at = _at(call, child, number)
@@ -147,7 +165,7 @@ def _addresses(items: Sequence[Item], call: Call) -> list[int] | None:
 
 
 def _at(call: Call, child: str | None, number: int) -> Call | None:
-    """The call that a plain reference is about."""
+    """The call that a plain reference is about; None if there is none."""
     if child is None:
         return call
     calls = call.seen.get(child, ()) if call.seen else ()
@@ -155,7 +173,7 @@ def _at(call: Call, child: str | None, number: int) -> Call | None:
 
 
 def _found(at: Call, what: int, key: Any) -> Any:
-    """What is there now."""
+    """What a plain reference finds on a call."""
     if what == RESULT:
         return at.result
     if what == ARGUMENT:
@@ -168,10 +186,10 @@ def _found(at: Call, what: int, key: Any) -> Any:
 
 
 def _like(tensor: torch.Tensor, form: tuple[Any, ...], what: int, call: Call, at: Any) -> bool:
-    """Whether a tensor is of this form, and was not written to before the call ended."""
+    """Whether a tensor has this form, and was not written to before the call ended."""
     noted = at.given if what == ARGUMENT else None if what == PARAMETER else at.returned
     view = noted.get(id(tensor)) if noted else None
-    if view is None:  # a parameter, an inference tensor, or a copy
+    if view is None:  # a parameter, a tensor made in inference mode, or a copy
         return _form(tensor) == form
     if view[SHAPE:] != form:
         return False
@@ -182,16 +200,16 @@ def _like(tensor: torch.Tensor, form: tuple[Any, ...], what: int, call: Call, at
 
 
 def _plain(source: Reference | float, found: Any, call: Call) -> Plain | None:
-    """The plain reference, if it is one and what it names is there where it would be looked for."""
+    """The plain form of a reference; None if it has none, or would find something else."""
     one = plain(source)
-    if one is None or (found is None and one.kind in (PARAMETER, ATTRIBUTE)):  # which may be elsewhere next time
+    if one is None or (found is None and one.kind in (PARAMETER, ATTRIBUTE)):  # it may be elsewhere next time
         return None
     at = _at(call, one.child, one.number)
     return one if (None if at is None else _found(at, one.kind, one.key)) is found else None
 
 
 def _parameter(owner: Any, path: tuple[str, ...]) -> Any:
-    """A parameter of a module, or of one below it."""
+    """A parameter of a module, or of a module below it."""
     *modules, name = path
     for below in modules:
         owner = children_of(owner).get(below) if isinstance(owner, torch.nn.Module) else None
@@ -201,7 +219,7 @@ def _parameter(owner: Any, path: tuple[str, ...]) -> Any:
 def _settled(tensor: torch.Tensor) -> bytes | None:
     try:
         return compiled.settle(tensor) if compiled else None
-    except RuntimeError as error:  # it has no memory of its own, or more of them
+    except RuntimeError as error:  # it has no memory of its own, or several pieces
         raise ValueError(str(error)) from error
 
 
@@ -211,7 +229,7 @@ def _kind(source: Reference | float) -> Getter:
 
 
 def _form(tensor: torch.Tensor) -> tuple[Any, ...] | None:
-    """Shape, strides, dtype and a pending sign, as in a view (see `identity`)."""
+    """The shape, strides, dtype and pending sign of a tensor, as in a view; see `identity`."""
     if tensor.layout is not torch.strided:
         return None
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg()
