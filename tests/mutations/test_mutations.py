@@ -26,6 +26,7 @@ from . import (  # noqa: F401 - registered by importing
     breaks_families,
     breaks_layers,
     breaks_leaves,
+    breaks_seen,
     breaks_shown,
     breaks_slight,
     breaks_stated,

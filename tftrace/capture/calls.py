@@ -8,6 +8,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
+from ..recipes.format.evidence import STATED
 from ..trace import schema
 from .code_site import NOWHERE, Site
 from .measure.identity import View
@@ -55,10 +56,23 @@ class Call:
     seen: dict[str, list[Call]] | None = None  # calls below that returned, by relative name, if a recipe needs them
     wanted: Any = None  # which calls those are, if there is `seen` (`finder.Wanted`)
     latest: Mapping[type, Call] = {}  # the last call below of each class of modules, if a recipe needs it
+    noted: tuple[str, ...] = ()  # equations that it was seen to compute
     before: Call | None = None  # the previous call of the same class, if a recipe needs it
 
     def __init__(self, place: Place) -> None:
         self.place = place
+
+    @property
+    def stated(self) -> bool:
+        """Whether a recipe names its module or function, and does not only guess."""
+        return any(match.evidence == STATED for match in self.equations)
+
+    @property
+    def equation(self) -> str | None:
+        """Its principal equation: one that was stated, else one that it was seen to compute."""
+        if self.noted and not self.stated:
+            return self.noted[0]
+        return self.equations[0].equation.id if self.equations else None
 
     @property
     def kind(self) -> str:

@@ -36,6 +36,8 @@ from .pending_rows import Rows
 from .process import process
 from .recording import Recording
 from .run_facts import about_model, about_run
+from .seen.patterns import Patterns as Seen
+from .seen.tape import Tape
 from .torch_internals import INTERNALS, knows_storages, sees_ops
 from .watch.bad_weights import BadWeights
 from .watch.checkpoints import Checkpoints
@@ -47,6 +49,7 @@ from .watch.hooks import ModuleHooks
 from .watch.lines import LineTracer
 from .watch.ops import OpMode
 from .watch.program import ProgramHooks
+from .watch.tape_mode import TapeMode, any_own
 from .watch.traced_functions import Functions
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
@@ -252,10 +255,18 @@ class Recorder(Generic[Opened]):
         lost = self._writer.meta["lost"] = self._lost
         lost += missing
         watchers: list[Watcher] = [frames] if frames is not None else []
+        told: list[Callable[[torch.nn.Module, bool], None]] = []
+        modules = (module for model in self._models.values() for module in model.modules())
+        if self._checker is not None and sees_ops() and (not self._models or any_own(modules)):
+            tape = TapeMode(recording, Tape(Seen(recording, self._checker.seen).look))
+            told.append(tape.on_module)
+            watchers.append(tape)
         if self._level == "ops" and sees_ops():
             ops = OpMode(recording, self._writer, lost)
-            self._hooks.on_module = ops.on_module
+            told.append(ops.on_module)
             watchers.append(ops)
+        if told:
+            self._hooks.on_module = told[0] if len(told) == 1 else partial(_tell, told)
         recording.tracing = getattr(frames, "function", None)
         self._functions.follow = tracer.follow
         if frames is not None:
@@ -365,6 +376,12 @@ def _keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
         prints.keep(record, tensor, name, role)
 
     return keep
+
+
+def _tell(told: list[Callable[[torch.nn.Module, bool], None]], module: torch.nn.Module, entering: bool) -> None:
+    """Tell each of a module's begin or end."""
+    for one in told:
+        one(module, entering)
 
 
 def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | None) -> None:

@@ -234,10 +234,11 @@ class Recording(Guard):
             if call.seen is not None:
                 state.collectors.pop()
             if status is schema.RETURNED and self._equations is not None:
-                equation = call.equations[0].equation.id
                 self._equations.finish(call)
             # Steps above may keep this call for its arguments and result, but not all that was computed below it.
             call.seen, call.before, call.latest = None, None, {}
+        if status is schema.RETURNED and (call.equations or call.noted):
+            equation = call.equation
         took = now - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, status, equation)
         if state.collectors and status is schema.RETURNED and call.place.kind in schema.CALLS:

@@ -20,6 +20,7 @@ from ...trace.scalars import NumbersWriter
 from ...trace.writer import TraceWriter
 from ..calls import Call
 from ..measure.plain_memory import address, is_spread
+from ..seen.proposal import Proposal
 from .batches import Group
 from .cells import ALL, Reading, Units, coarse_products
 from .finder import Finder, drops
@@ -27,13 +28,14 @@ from .flow import flow, seen
 from .host_arrays import SPREAD
 from .judge import Outcome, judge_all
 from .masks import Sights
-from .references import Asked, Unbound, getter, resolve, tensor_of
+from .references import Asked, Unbound, getter, proposed, resolve, tensor_of
 from .route import Route
 from .stated_epsilon import other_epsilons
 from .verdicts import Verdicts, failure
 
 _MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
 _MOST_PRODUCTS = 1 << 21  # for the cells of a step of which the recipe says that it is costly
+_MOST_NOTED = 64  # equations that a call was seen to compute, which stand before those that were guessed
 _MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
 
 # Of all recordings, as most are of the same few models; a text says why an equation cannot be read.
@@ -73,6 +75,29 @@ class Checker:
                 self._verdicts.unchecked(call.step, order, match, str(error).rstrip("."))
             except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
                 self._verdicts.unchecked(call.step, order, match, failure(error))
+
+    def seen(self, proposal: Proposal, call: Call) -> None:
+        """Read the cells for what a call was seen to compute, while all of it is there; the call still runs."""
+        for match in self._finder.seen(proposal.pattern):
+            if match.equation.id not in call.noted:
+                call.noted = (*call.noted, match.equation.id)
+            first = len(call.equations) if call.stated else -_MOST_NOTED
+            order = first + call.noted.index(match.equation.id)
+            try:
+                self._look(match, proposal, call, order)
+            except (Unbound, TraceError) as error:
+                self._verdicts.unchecked(call.step, order, match, str(error).rstrip("."))
+            except Exception as error:
+                self._verdicts.unchecked(call.step, order, match, failure(error))
+
+    def _look(self, match: Match, proposal: Proposal, call: Call, order: int) -> None:
+        tensors, numbers = proposed(match.bind, proposal)
+        self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
+        reading = self._reading(match.equation, tensors, numbers)
+        units = reading.units(tensors, self._coarse)
+        if self._every:
+            return self._check_all(match, call.step, order, reading, units, tensors, match.evidence)
+        self._draw(match, call.step, order, reading, units, tensors, match.evidence)
 
     def verdicts(self, ended: bool) -> None:
         """Queue rows of what has been judged, and where a forward has ended of everything."""
@@ -135,6 +160,19 @@ class Checker:
         units = reading.units(tensors, self._coarse)
         if self._every:
             return self._check_all(match, step, order, reading, units, tensors, evidence)
+        self._draw(match, step, order, reading, units, tensors, evidence)
+
+    def _draw(
+        self,
+        match: Match,
+        step: int,
+        order: int,
+        reading: Reading,
+        units: Units,
+        tensors: Mapping[str, torch.Tensor],
+        evidence: str,
+    ) -> None:
+        """Read a few cells of a step, which are judged with those of others."""
         cells = reading.draw(tensors, step, units)
         if reading.fit.together:
             group = self._verdicts.group(None, reading, match, units, evidence)

@@ -102,6 +102,7 @@ class Finder:
         self._functions: dict[tuple[str, type, str | None], Known] = {}
         self._children: dict[tuple[int, ...], Patterns | None] = {}
         self._wanted: dict[tuple[Patterns, str], Wanted] = {}
+        self._patterns: dict[str, tuple[Match, ...]] = {}  # by the name of a pattern
 
     def begin(self, call: Call) -> None:
         """Note on a call its equations and what must be kept for them."""
@@ -127,6 +128,14 @@ class Finder:
         if asked:
             call.seen, key = {}, (asked, call.scope)
             call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
+
+    def seen(self, pattern: str) -> tuple[Match, ...]:
+        """The equations of a pattern that was seen, which are met from now on."""
+        found = self._patterns.get(pattern)
+        if found is None:
+            found = self._patterns[pattern] = self._library.of_seen(pattern)
+            self._met.update({m.equation.id: m.equation.data for m in found})
+        return found
 
     def _of(self, module: torch.nn.Module) -> Known:
         if len(self._modules) >= _MOST_MODULES:  # such as the replicas that every forward makes

@@ -19,6 +19,7 @@ from ...recipes.format.recipe import Bind, Reference
 from ..calls import Call
 from ..measure.identity import VERSION, View
 from ..measure.plain_memory import address
+from ..seen.proposal import Proposal
 from ..torch_internals import buffers_of, children_of, parameters_of, version_of
 from .flex_mask import laid_out
 
@@ -107,6 +108,30 @@ def _sources(bind: Bind) -> _Sources:
         found = [(n, [(s, getter(s)) for s in b.sources], b.optional) for n, b in bind.symbols.items()]
         known = _known[id(bind)] = bind, found  # the bind is kept, so that its id stays its own
     return known[1]
+
+
+def proposed(bind: Bind, proposal: Proposal) -> tuple[dict[str, torch.Tensor], dict[str, float | str]]:
+    """The same for a pattern that was seen."""
+    if proposal.random:
+        raise Unbound(proposal.random)
+    tensors: dict[str, torch.Tensor] = {}
+    numbers: dict[str, float | str] = {}
+    for name, binding in bind.symbols.items():
+        for source in binding.sources:
+            key = str(source.path[0]) if isinstance(source, Reference) and source.path else ""
+            if isinstance(source, float):
+                numbers[name] = source
+            elif key in proposal.tensors:
+                tensors[name] = proposal.tensors[key]
+            elif key in proposal.values:
+                numbers[name] = proposal.values[key]
+            else:
+                continue
+            break
+        else:
+            if not binding.optional:
+                raise Unbound(f"{name} was not seen")
+    return tensors, numbers
 
 
 ARGUMENT, RESULT, ITEM, PARAMETER, ATTRIBUTE = range(5)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -139,11 +140,16 @@ class Verdicts:
         waiting = {step for group in [*self._waiting.values(), *(g for g, _ in self._alone)] for step in group.steps}
         self._random &= waiting
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
+        ready: list[tuple[object, ...]] = []
         for entry in rows:
             if entry[0] in waiting:
                 self._rows.append(entry)
+            elif ready and ready[-1][:2] == entry[2][:2]:
+                ready[-1] = both(ready[-1], entry[2])
             else:
-                self._writer.add("checks", entry[2])
+                ready.append(entry[2])
+        for row in ready:
+            self._writer.add("checks", row)
 
     def _evaluate(self) -> None:
         """Judge all that waits."""
@@ -199,6 +205,19 @@ def described(match: Match, evidence: str, outcome: Outcome, fitting: str | None
         return True
     sums = match.equation.covers == "sum"
     return evidence == WIRED and outcome.wired and (not sums or outcome.partly or fitting is not None)
+
+
+def both(one: Sequence[Any], two: Sequence[Any]) -> tuple[Any, ...]:
+    """One row of two of the same step and equation, which it computed more than once: what differs decides, then what
+    holds; the worst cell of all."""
+    kinds = (schema.DIFFERS, schema.HOLDS, schema.UNCHECKED)
+    first, second = sorted((one, two), key=lambda row: (kinds.index(row[2]), -_share(row)))
+    return (*first[:5], first[5] + second[5], *first[6:])
+
+
+def _share(row: Sequence[Any]) -> float:
+    """Of a row of the checks table how much of the bound the worst cell takes."""
+    return row[3] / row[4] if row[3] and row[4] else 0.0
 
 
 def failure(error: Exception) -> str:

@@ -10,28 +10,22 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import resolve_name
 
 from ...trace import schema
 from ...trace.writer import TraceWriter
 from ..calls import Call, Place, place
 from ..code_site import NOWHERE, Site, call_site
 from ..recording import Recording
-from ..torch_internals import (
-    NO_OPS,
-    OP_WRAPPERS,
-    count_function_modes,
-    function_mode_at,
-    getframe,
-    pop_mode,
-    push_mode,
-)
+from ..torch_internals import NO_OPS, OP_WRAPPERS, getframe
+from . import tape_mode
+from .modes import WatchingMode, may_be_fused, modes
 
 _TORCH = os.path.dirname(torch.__file__)
 # Files of wrappers between a line and the function. torch/nn/modules is none: its own lines are call sites of ops.
 _BETWEEN = {
     *(os.path.join(_TORCH, *path) for path in (("overrides.py",), ("functional.py",), ("nn", "functional.py"))),
-    *(module.__file__ for module in OP_WRAPPERS),
+    *(module.__file__ for module in (*OP_WRAPPERS, tape_mode)),
 }
 # Functions that only ask for the form of a tensor, and compute nothing.
 _QUESTIONS = frozenset(
@@ -44,8 +38,6 @@ _QUESTIONS = frozenset(
     )
 )
 _VIEWS = ("T", "H", "mT", "mH", "real", "imag", "data")  # properties that return a tensor
-# Unless a mode is active, torch computes these in one fused kernel, which rounds differently.
-_FUSED = (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer, torch.nn.MultiheadAttention)
 FUSED_LOST = "The ops inside torch's fused encoder layers are not seen: watching them would switch the fused path off."
 
 
@@ -56,8 +48,8 @@ class _Aside(threading.local):
         self.before: list[bool] = []
 
 
-class OpMode(TorchFunctionMode):
-    """Records each torch function as a step of kind `op`, while it is one of the thread's modes during a forward.
+class OpMode(WatchingMode):
+    """Records each torch function as a step of kind `op`; pushed on the thread's modes while a forward runs.
 
     Args:
         recording: Receives the steps.
@@ -72,23 +64,6 @@ class OpMode(TorchFunctionMode):
         self._aside = _Aside()
         self._closed = False
 
-    def start(self) -> bool:
-        """Begin to watch this thread."""
-        if self not in _modes():
-            push_mode(self)
-        return True
-
-    def stop(self) -> None:
-        """Stop watching this thread; modes that were entered later stay."""
-        above = _modes()
-        if self not in above:
-            return
-        above = above[above.index(self) + 1 :]
-        for _ in range(len(above) + 1):
-            pop_mode()
-        for mode in above:
-            push_mode(mode)
-
     def close(self) -> None:
         """Stop watching all threads."""
         self._closed = True
@@ -98,10 +73,10 @@ class OpMode(TorchFunctionMode):
         """Stay inactive for a module that would compute differently under a mode, but not for modules inside it."""
         before = self._aside.before
         if entering:
-            watching = self in _modes()
+            watching = self.watches
             before.append(not watching)
-            fused = _may_be_fused(module)
-            if watching and fused and all(isinstance(mode, OpMode) for mode in _modes()):
+            fused = may_be_fused(module)
+            if watching and fused and all(isinstance(mode, WatchingMode) for mode in modes()):
                 self.stop()
                 if FUSED_LOST not in self._lost:
                     self._lost.append(FUSED_LOST)
@@ -151,18 +126,6 @@ class OpMode(TorchFunctionMode):
     def _place(self, func: Callable[..., Any], above: str, site: Site) -> Place:
         self._writer.keep_source(site.file)
         return place(schema.OP, f"{above}.{_short(func)}".lstrip("."), _full(func), site)
-
-
-def _modes() -> list[Any]:
-    """The modes of this thread, outermost first."""
-    return [function_mode_at(at) for at in range(count_function_modes())]
-
-
-def _may_be_fused(module: torch.nn.Module) -> bool:
-    """Whether torch might use its fused kernel: not in training, nor if all weights require gradients."""
-    if not isinstance(module, _FUSED) or module.training:
-        return False
-    return not (torch.is_grad_enabled() and all(weight.requires_grad for weight in module.parameters()))
 
 
 def _short(func: Callable[..., Any]) -> str:

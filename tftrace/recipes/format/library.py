@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from .evidence import GUESSED, STATED, WIRED, in_library
+from .evidence import FLOWS, GUESSED, STATED, WIRED, in_library
 from .named_lists import Names, names
 from .papers import FILE as PAPERS
 from .papers import Paper
-from .recipe import Bind, Equation, Mistake, RecipeError, Structure, parse
+from .recipe import MATCHERS, Bind, Equation, Mistake, RecipeError, Structure, parse
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -141,6 +141,11 @@ class Library:
             self._functions[key] = tuple(level for level in levels if level)
         return self._functions[key]
 
+    def of_seen(self, pattern: str) -> tuple[Match, ...]:
+        """Equations of a pattern that was seen in what a step ran: the user's own, or else ours."""
+        mine, ours = (tuple(m for m in shelf["seen"] if pattern in m.bind.patterns) for shelf in self._shelves)
+        return tuple(self._less(m, FLOWS) for m in mine or ours)
+
     def _less(self, match: Match, evidence: str) -> Match:
         """A match with other evidence; always the same object, because others go by its id."""
         if match.evidence == evidence:
@@ -178,7 +183,7 @@ def unstated(match: Match) -> str:
 
 
 def _shelf(equations: Iterable[Equation]) -> dict[str, list[Match]]:
-    shelf: dict[str, list[Match]] = {m: [] for m in ("class", "module", "base", "structure", "function")}
+    shelf: dict[str, list[Match]] = {m: [] for m in MATCHERS}
     for equation in equations:
         for bind in equation.binds:
             conditional = bool(bind.when or bind.unless)

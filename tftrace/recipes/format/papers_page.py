@@ -69,6 +69,8 @@ def _names(bind: Bind) -> Iterator[str]:
         yield " ".join(filter(None, (kinds, f"made of {', '.join(made)}" if made else "")))
     elif bind.matcher == "function":
         yield _listed(bind.patterns) + (f" in {_listed(bind.within)}" if bind.within else "")
+    elif bind.matcher == "seen":
+        yield f"your own code, where {_listed(bind.patterns)} is seen"
     else:
         yield _listed(bind.patterns)
 

@@ -21,7 +21,7 @@ from .shorthand import in_full
 from .sources import LONGEST, Binding, binding, reference
 from .sources import Reference as Reference
 
-MATCHERS = ("class", "function", "module", "base", "structure")
+MATCHERS = ("class", "function", "module", "base", "structure", "seen")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
 SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "stated", "flow", "unchecked", "costly")
 KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong

@@ -1,0 +1,72 @@
+"""Correct modules of many styles: none is said to be wrong, and what they compute is seen and holds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+import tftrace
+
+from ...support.bits import same
+from ...support.ordinary import ENTRIES
+from ...support.ordinary.entry import Entry
+
+pytestmark = pytest.mark.usefixtures("no_grad")
+SEEN = ("attention",)
+NAMED = [pytest.param(entry, id=f"{entry.style}: {entry.name}") for entry in ENTRIES]
+
+
+def checks(entry: Entry, level: str = "lines") -> tuple[list[dict[str, Any]], tftrace.Trace]:
+    model, given = entry()
+    bare = model(*given)
+    with tftrace.record(model, level=level) as trace:
+        recorded = model(*given)
+    assert same(recorded, bare) and trace.meta.get("failure") is None
+    return trace.checks.to_pylist(), trace
+
+
+def wrong(rows: list[dict[str, Any]], trace: tftrace.Trace) -> list[tuple[str, str | None]]:
+    """What differs, but for what other models do on purpose."""
+    found = []
+    for row in rows:
+        variants = (trace.equation(row["equation"]) or {}).get("variant", [])
+        kinds = {variant["name"]: variant["kind"] for variant in variants}
+        if row["verdict"] == "differs" and kinds.get(row["variant"]) != "design":
+            found.append((row["equation"], row["variant"]))
+    return found
+
+
+@pytest.mark.parametrize("entry", NAMED)
+def test_it_holds(entry: Entry) -> None:
+    rows, trace = checks(entry)
+    assert wrong(rows, trace) == []
+    held = [row["equation"] for row in rows if row["verdict"] == "holds"]
+    missing = [name for name in entry.holds if name in SEEN and not any(re.search(name, equation) for equation in held)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("level", ["functions", "ops"])
+@pytest.mark.parametrize("entry", NAMED[::9])
+def test_at_other_levels(entry: Entry, level: str) -> None:
+    rows, trace = checks(entry, level)
+    assert wrong(rows, trace) == []
+    held = [row["equation"] for row in rows if row["verdict"] == "holds"]
+    assert [name for name in entry.holds if name in SEEN and not any(name in equation for equation in held)] == []
+
+
+def test_at_level_modules_nothing_is_claimed() -> None:
+    entry = next(entry for entry in ENTRIES if entry.name == "scores_in_place")
+    model, given = entry()
+    with tftrace.record(model, level="modules", check=True) as trace:
+        model(*given)
+    assert {row["equation"] for row in trace.checks.to_pylist()} == {"linear"}
+
+
+def test_there_are_enough_of_them() -> None:
+    names = Counter((entry.style, entry.name) for entry in ENTRIES)
+    assert max(names.values()) == 1
+    assert all(torch.is_tensor(one) for entry in ENTRIES[:5] for one in entry()[1])

@@ -1,0 +1,29 @@
+"""An equation that was seen to be computed: the pattern, what its symbols are, and since which step it is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+
+class Unfit(Exception):
+    """What was found cannot be one of the equations after all."""
+
+
+@dataclass
+class Proposal:
+    """A pattern of `recipes/seen.toml` and what its symbols stand for; all of it happened from step `since` on."""
+
+    pattern: str
+    since: int
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    values: dict[str, float | str] = field(default_factory=dict)
+    random: str = ""  # why it cannot be checked, if something was dropped out
+
+
+def need(tensor: torch.Tensor | None) -> torch.Tensor:
+    """A tensor that is still there; raises Unfit for one that is gone or was written to."""
+    if tensor is None:
+        raise Unfit
+    return tensor.detach()

@@ -1,0 +1,196 @@
+"""The tape: for the last results of torch functions, which function made each and from what. In memory only, and short.
+
+A tensor is known by its object and its version, so that a step in place is a step of its own. Nothing large is kept
+alive for its own sake: what an operand was is held only of operands that an equation may need, and only up to a number
+of bytes; of all else a weak reference is left."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from ..torch_internals import version_of
+from .function_kinds import KINDS
+
+_LONGEST = 256  # results that are remembered in a thread
+_HELD = 96  # of the last of them the operands are held,
+_MOST_HELD = 256 << 20  # as long as they have no more bytes together
+_SMALL = 16 << 20  # bytes of a mask, a bias or an input that is held beside the operands of products
+_PRODUCTS = frozenset(("matmul", "einsum", "baddbmm", "fused_attention"))
+_PASSES_ON = frozenset(("transpose", "permute", "movedim", "turned", "shaped", "same", "expand", "part"))
+
+
+class Operand:
+    """A tensor that a function was given: who made it, if that is on the tape, and the tensor as long as it is there
+    and was not written to since."""
+
+    __slots__ = ("_kept", "_weak", "maker", "shape", "version", "weight")
+
+    def __init__(self, tensor: torch.Tensor, maker: Made | None, held: bool) -> None:
+        self._weak = weakref.ref(tensor)
+        self._kept = tensor if held else None
+        self.maker = maker
+        self.version = _version(tensor)
+        self.shape = tuple(tensor.shape)
+        self.weight = isinstance(tensor, torch.nn.Parameter)
+
+    @property
+    def tensor(self) -> torch.Tensor | None:
+        """The tensor with the numbers that the function was given; None where they are gone."""
+        found = self._weak() if self._kept is None else self._kept
+        return found if found is not None and _version(found) == self.version else None
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept alive for it."""
+        return 0 if self._kept is None else self._kept.nbytes
+
+    def let_go(self) -> None:
+        """Hold the tensor no longer."""
+        self._kept = None
+
+
+class Made:
+    """One result: the kind of function that made it (`function_kinds`), what that was given, and during which step."""
+
+    __slots__ = ("_result", "args", "held", "kind", "kwargs", "name", "shape", "step", "version")
+
+    def __init__(
+        self, kind: str, name: str, result: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], step: int
+    ) -> None:
+        self.kind, self.name, self.args, self.kwargs, self.step = kind, name, args, kwargs, step
+        self._result = weakref.ref(result)
+        self.version, self.shape = _version(result), tuple(result.shape)
+        self.held = 0  # bytes
+
+    def get(self, place: int, name: str, default: Any = None) -> Any:
+        """An argument by its place or its name."""
+        return self.args[place] if place < len(self.args) else self.kwargs.get(name, default)
+
+    @property
+    def result(self) -> torch.Tensor | None:
+        """The tensor that was made; None where it is gone or was written to."""
+        found = self._result()
+        return found if found is not None and _version(found) == self.version else None
+
+    def is_result(self, tensor: torch.Tensor) -> bool:
+        """Whether this tensor is what was made, as it is now."""
+        return self._result() is tensor and _version(tensor) == self.version
+
+    @property
+    def operands(self) -> Iterator[Operand]:
+        """All tensors that the function was given."""
+        for value in (*self.args, *self.kwargs.values()):
+            yield from _operands(value)
+
+    def let_go(self) -> None:
+        """Hold nothing, and forget who made the operands: chains do not outgrow the tape."""
+        for operand in self.operands:
+            operand.let_go()
+        self.held = 0
+
+
+def _operands(value: Any) -> Iterator[Operand]:
+    if isinstance(value, Operand):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _operands(each)
+
+
+class _Thread(threading.local):
+    """The tape of one thread."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, Made] = {}  # by the id of the result
+        self.ids: deque[tuple[int, Made]] = deque()
+        self.holding: deque[Made] = deque()
+        self.held = 0
+
+
+class Tape:
+    """What was made last in each thread. `look` is told of each result that is new, when all is still there."""
+
+    def __init__(self, look: Callable[[Made], None]) -> None:
+        self._look = look
+        self._thread = _Thread()
+
+    def given(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """What a function is given: to be noted before it runs, if it writes to that."""
+        kind = KINDS[function]
+        named = {name: self._given(kind, value) for name, value in kwargs.items()} if kwargs else kwargs
+        return tuple([self._given(kind, value) for value in args]), named
+
+    def note(self, function: Any, given: tuple[Any, ...], result: Any, step: int) -> None:
+        """A function returned: remember what it made."""
+        kind = KINDS[function]
+        if isinstance(result, torch.Tensor):
+            results = [result]
+        elif isinstance(result, (tuple, list)) and kind in ("part", "max"):
+            results = [one for one in result if isinstance(one, torch.Tensor)]
+        else:
+            return
+        name = _name(function)
+        args, named = given
+        for at, one in enumerate(results):
+            made = Made(kind, name, one, args, named, step)
+            if len(results) > 1:
+                made.kwargs = {**named, "#": at}
+            self._remember(one, made)
+            self._look(made)
+
+    def clear(self) -> None:
+        """Forget all that this thread has seen."""
+        thread = self._thread
+        thread.made.clear()
+        thread.ids.clear()
+        thread.holding.clear()
+        thread.held = 0
+
+    def _remember(self, result: torch.Tensor, made: Made) -> None:
+        thread = self._thread
+        thread.made[id(result)] = made
+        thread.ids.append((id(result), made))
+        made.held = sum(operand.held for operand in made.operands)
+        if made.held:
+            thread.holding.append(made)
+            thread.held += made.held
+            while len(thread.holding) > _HELD or thread.held > _MOST_HELD:
+                oldest = thread.holding.popleft()
+                thread.held -= oldest.held
+                oldest.let_go()
+        if len(thread.ids) > _LONGEST:
+            number, oldest = thread.ids.popleft()
+            if thread.made.get(number) is oldest:
+                del thread.made[number]
+            for operand in oldest.operands:
+                operand.maker = None
+
+    def _given(self, kind: str, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            maker = self._thread.made.get(id(value))
+            if maker is not None and not maker.is_result(value):
+                maker = None
+            held = kind in _PRODUCTS or (kind not in _PASSES_ON and value.nbytes <= _SMALL)
+            return Operand(value, maker, held)
+        if isinstance(value, (list, tuple)) and any(isinstance(each, torch.Tensor) for each in value):
+            return tuple([self._given(kind, each) for each in value])
+        return value
+
+
+def _name(function: Any) -> str:
+    """A function's name; of a property its own."""
+    name = getattr(function, "__name__", "")
+    return str(getattr(getattr(function, "__self__", None), "__name__", name)) if name == "__get__" else str(name)
+
+
+def _version(tensor: torch.Tensor) -> int:
+    try:
+        return int(version_of(tensor))
+    except RuntimeError:  # an inference tensor does not count its writes
+        return -1
