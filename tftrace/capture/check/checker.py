@@ -14,6 +14,8 @@ import torch
 
 from ...errors import TraceError
 from ...recipes.evaluate.fitting import fit, join_plans
+from ...recipes.evaluate.plan import Plan
+from ...recipes.evaluate.value import Array
 from ...recipes.format.library import Library, Match
 from ...recipes.format.recipe import Equation
 from ...trace.scalars import NumbersWriter
@@ -31,7 +33,8 @@ from .masks import Sights
 from .references import Asked, Unbound, getter, proposed, resolve, tensor_of
 from .route import Route
 from .stated_epsilon import other_epsilons
-from .verdicts import Verdicts, failure
+from .stated_variants import StatedVariants
+from .verdicts import Verdicts, failure, fits
 
 _MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
 _MOST_PRODUCTS = 1 << 21  # for the cells of a step of which the recipe says that it is costly
@@ -53,6 +56,7 @@ class Checker:
         self._routes: dict[int, list[Route]] = {}  # of each equation the last ones
         self._coarse = coarse_products()  # asked for again as each forward begins
         self._sights = Sights()
+        self._stated = StatedVariants()
 
     def begin(self, call: Call) -> None:
         """Find the call's equations, and note what must be kept for them."""
@@ -64,7 +68,8 @@ class Checker:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
         if call.equations and isinstance(call.owner, torch.nn.Module) and call.owner.training and drops(call.owner):
             self._verdicts.random(call.step)
-        for order, match in enumerate(call.equations):
+        for order, each in enumerate(call.equations):
+            match = self._stated.of(each, call)
             try:
                 last = call.known.routes.get(id(match))  # the library keeps it, so that an id stays its own
                 if last is not None and self._follow(last, match, call, order):
@@ -226,16 +231,17 @@ class Checker:
         evidence: str,
     ) -> None:
         """Check every cell of one step, of the equation and, where it differs, of each variant."""
-        outcome, fitting = judge_all(reading, reading.fit.plan, tensors, units), None
-        if isinstance(outcome, Outcome) and not outcome.holds:
-            for name, variant in reading.fit.variants:
-                with suppress(Unbound, TraceError):
-                    own = Reading(join_plans(variant), reading.numbers, _dtypes(tensors))
-                    found = judge_all(own, variant, tensors, own.units(tensors, self._coarse))
-                    if isinstance(found, Outcome) and found.holds:
-                        fitting = name
-                        break
-        self._verdicts.judged(step, order, match, outcome, fitting, evidence)
+
+        def whole(variant: Plan, _: list[Array]) -> list[Outcome | str]:
+            try:
+                own = Reading(join_plans(variant), reading.numbers, _dtypes(tensors))
+                return [judge_all(own, variant, tensors, own.units(tensors, self._coarse))]
+            except (Unbound, TraceError) as error:
+                return [str(error)]
+
+        outcomes = [judge_all(reading, reading.fit.plan, tensors, units)]
+        (fitting,) = fits(match, reading.fit.variants, outcomes, [], whole)
+        self._verdicts.judged(step, order, match, outcomes[0], fitting, evidence)
 
 
 def _amounts(match: Match, call: Call) -> Asked:

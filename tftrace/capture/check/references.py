@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial, reduce
@@ -21,6 +21,7 @@ from ..measure.identity import VERSION, View
 from ..measure.plain_memory import address
 from ..seen.proposal import Proposal
 from ..torch_internals import buffers_of, children_of, parameters_of, version_of
+from .constructor_line import constructed
 from .flex_mask import laid_out
 
 
@@ -31,16 +32,16 @@ class Unbound(Exception):
 def applies(match: Match, call: Call) -> bool:
     """Whether the conditions of a recipe hold for a call that has been entered."""
     bind = match.bind
-    return all(_is(find(reference, call), wanted) for reference, wanted in bind.when) and not any(
-        _is(find(reference, call), wanted) for reference, wanted in bind.unless
+    return all(fits_condition(find(reference, call), wanted) for reference, wanted in bind.when) and not any(
+        fits_condition(find(reference, call), wanted) for reference, wanted in bind.unless
     )
 
 
-def _is(found: Any, wanted: Any) -> bool:
+def fits_condition(found: Any, wanted: Any) -> bool:
     """Whether a value is what a condition asks for: one of a list, a pattern of a text, or with true and false
     whether it is there and is neither false nor 0."""
     if isinstance(wanted, list):
-        return any(_is(found, each) for each in wanted)
+        return any(fits_condition(found, each) for each in wanted)
     if isinstance(wanted, bool):
         return (isinstance(found, torch.Tensor) or bool(found)) is wanted
     if isinstance(wanted, str):
@@ -194,6 +195,8 @@ def getter(source: Reference | float) -> Getter:
             return lambda call: reduce(_item, rest, _static(configuration(call), name))
         case "param" | "attr", (str(name), *rest):
             return lambda call: reduce(_item, rest, _static(call.owner, name))
+        case "init", (str(name),):
+            return lambda call: constructed(call.owner, name, _item)
     return partial(find, source)
 
 
@@ -237,6 +240,8 @@ def find(reference: Reference, call: Call) -> Any:
         return _index(at.name)
     elif kind == "config":
         start = configuration(at)
+    elif kind == "init":
+        return constructed(at.owner, str(reference.path[0]), _item) if len(reference.path) == 1 else None
     else:  # param, attr
         start = at.owner
     for key in reference.path:
@@ -323,6 +328,21 @@ def configuration(call: Call) -> Any:
             without = owner
         at = at.parent
     return None
+
+
+def has(value: Any, path: Sequence[str | int]) -> bool:
+    """Whether something has what a path names, be it None."""
+    for at, key in enumerate(path):
+        if isinstance(value, Mapping) and not isinstance(value, torch.nn.Module):
+            there = key in value
+        else:
+            own = getattr(value, "__dict__", {})
+            names = _of_class(cast(Any, type(value)), "attribute_map")
+            there = (names.get(key, key) if isinstance(names, dict) else key) in own
+        if not there:
+            return _item(value, key) is not None and at == len(path) - 1
+        value = _item(value, key)
+    return True
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from ...errors import TraceError
 from ...recipes.evaluate.fitting import join_plans
 from ...recipes.evaluate.plan import Plan
 from ...recipes.evaluate.value import Array
+from ...recipes.format.contrary import against, unapplied
 from ...recipes.format.evidence import FLOWS, STATED, WIRED
 from ...recipes.format.library import Match
 from ...trace import schema
@@ -38,7 +39,7 @@ class Verdicts:
     def __init__(self, writer: TraceWriter) -> None:
         self._writer = writer
         self._rows: list[tuple[int, int, tuple[object, ...]]] = []  # step, order, row
-        self._waiting: dict[tuple[Reading, Units, str], Group] = {}
+        self._waiting: dict[tuple[Reading, Units, str, int], Group] = {}
         # Those of which each variant needs cells of its own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
@@ -101,7 +102,7 @@ class Verdicts:
             known = None
         elif known.steps:
             return known  # as only those have steps that wait
-        key = (reading, units, evidence)
+        key = (reading, units, evidence, id(match))  # which the library or the checker keeps
         found = self._waiting.get(key)
         if found is None:
             found = self._waiting[key] = known or Group(reading, match, units, evidence)
@@ -179,18 +180,44 @@ class Verdicts:
         """Judge steps of one equation, and for those that differ look for the variant that fits."""
         fit, filled = group.reading.fit, group.filled
         outcomes = _judged(group, fit.plan, filled)
-        differs = [at for at, o in enumerate(outcomes) if isinstance(o, Outcome) and not o.holds]
-        fitting: dict[int, str] = {}
-        for name, variant in fit.variants:
-            open_ones = [at for at in differs if at not in fitting]
-            if not open_ones:
-                break
-            columns = [column[open_ones] for column in filled]
-            for at, found in zip(open_ones, judge(variant, columns), strict=True):
-                if isinstance(found, Outcome) and found.holds:
-                    fitting[at] = name
-        for at, (step, order, outcome) in enumerate(zip(group.steps, group.orders, outcomes, strict=True)):
-            self.judged(step, order, group.match, outcome, fitting.get(at), group.evidence)
+        fitting = fits(group.match, fit.variants, outcomes, filled, judge)
+        for step, order, outcome, name in zip(group.steps, group.orders, outcomes, fitting, strict=True):
+            self.judged(step, order, group.match, outcome, name, group.evidence)
+
+
+def fits(
+    match: Match,
+    variants: Iterable[tuple[str, Plan]],
+    outcomes: list[Outcome | str],
+    filled: list[Array],
+    judge: Callable[[Plan, list[Array]], list[Outcome | str]],
+) -> list[str | None]:
+    """The variant that fits each step that differs, or what it is contrary to. A step where the equation holds, but not
+    the variant that is stated, differs as well: `outcomes` then has what is wrong with that."""
+    fitting: list[str | None] = [None] * len(outcomes)
+
+    def judged(variant: Plan, holds: bool) -> Iterator[tuple[int, Outcome]]:
+        """What a variant gives for the steps of which nothing is said yet, where the equation holds or does not."""
+        at = [i for i, o in enumerate(outcomes) if isinstance(o, Outcome) and o.holds is holds and fitting[i] is None]
+        found = judge(variant, [column[at] for column in filled]) if at else []
+        yield from ((i, one) for i, one in zip(at, found, strict=True) if isinstance(one, Outcome))
+
+    for name, variant in variants:
+        for at, found in judged(variant, False):
+            if found.holds:
+                fitting[at] = against(name) if contrary(match, name) else name
+    for name, variant in variants if match.stated else ():
+        for at, found in judged(variant, True) if name in match.stated else ():
+            if not found.holds:
+                outcomes[at], fitting[at] = found, unapplied(name)
+    return fitting
+
+
+def contrary(match: Match, variant: str) -> bool:
+    """Whether a variant contradicts what is stated: by itself, or because another one is."""
+    kinds = {one.name: one.kind for one in match.equation.variants}
+    other = bool(match.stated) and variant not in match.stated and kinds.get(variant) == schema.DESIGN
+    return variant in match.against or other
 
 
 def described(match: Match, evidence: str, outcome: Outcome, fitting: str | None) -> bool:

@@ -45,7 +45,7 @@ def fit(equation: Equation, shapes: Shapes, numbers: Numbers, few: bool = True) 
 
     plan = fitted(equation.formula, equation.dims)
     variants = []
-    for variant in equation.variants:
+    for variant in (one for one in equation.variants if not one.contrary):
         with suppress(TraceError):
             variants.append((variant.name, fitted(variant.formula, variant.dims)))
     plain = join_plans(plan, tuple(variants))

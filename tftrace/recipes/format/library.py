@@ -41,6 +41,8 @@ class Match:
         chained: Whether a symbol belongs to the previous call of the same class.
         conditional: Whether the bind has conditions.
         evidence: What shows that the equation describes the step; see `evidence`.
+        stated: The variants that the configuration states.
+        against: The variants that contradict what is stated.
     """
 
     equation: Equation
@@ -50,6 +52,8 @@ class Match:
     chained: bool
     conditional: bool
     evidence: str = STATED
+    stated: frozenset[str] = frozenset()
+    against: frozenset[str] = frozenset()
 
 
 Level = tuple[Match, ...]

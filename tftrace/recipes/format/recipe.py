@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from ...errors import TraceError
@@ -24,6 +25,7 @@ from .sources import Reference as Reference
 MATCHERS = ("class", "function", "module", "base", "structure", "seen")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
 SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "stated", "flow", "unchecked", "costly")
+SOURCES = ("arg:", "attr:", "config:", "init:")  # with which a text begins that is one, of what states a variant
 KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong
 _KEYS = ("id", "cite", "papers", "tex", "formula", "covers", "dims", "note", "signs", "aside", "bind", "variant")
 _MOST = 100  # entries of a table
@@ -122,12 +124,17 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A known way in which code departs from the equation; `kind` says whether on purpose (one of `KINDS`)."""
+    """A known way in which code departs from the equation; `kind` says whether on purpose (one of `KINDS`).
+
+    `stated`: what states it, if anything does. `contrary`: the name of the variant to whose statement it is contrary;
+    such are only named, and never looked for (see `contrary`)."""
 
     name: str
     formula: language.Formula
     dims: Mapping[str, dims.Pattern]
     kind: str = MISTAKE
+    stated: tuple[tuple[tuple[Reference, ...], Any], ...] = ()
+    contrary: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,11 @@ class Equation:
     variants: tuple[Variant, ...]
     data: Mapping[str, Any] = field(repr=False, compare=False)
     covers: str = ""
+
+    @cached_property
+    def stating(self) -> tuple[Variant, ...]:
+        """The variants of which something may state whether they are meant."""
+        return tuple(variant for variant in self.variants if variant.stated)
 
 
 def parse(entry: dict[str, Any], file: str, names: Names | None = None) -> Equation:
@@ -238,13 +250,34 @@ class _Entry:
         self, data: dict[str, Any], at: int, own: language.Formula | None, patterns: Mapping[str, dims.Pattern]
     ) -> Variant | None:
         path = ("variant", at)
-        self._keys(data, path, ("name", "formula", "change", "dims", "kind"))
+        self._keys(data, path, ("name", "formula", "change", "dims", "kind", "stated", "contrary"))
         name, parsed = self._text(data, (*path, "name")), own
         if "formula" in data:
             parsed = self._try((*path, "formula"), language.parse, self._text(data, (*path, "formula")))
         found = {**patterns, **self._dims(data, (*path, "dims"))}
         kind = self._one_of(data, (*path, "kind"), KINDS)
-        return None if parsed is None else Variant(name, parsed, found, kind)
+        stated = self._stated(data, (*path, "stated"), kind)
+        contrary = self._text(data, (*path, "contrary")) if "contrary" in data else ""
+        return None if parsed is None else Variant(name, parsed, found, kind, stated, contrary)
+
+    def _stated(self, data: dict[str, Any], path: Place, kind: str) -> tuple[tuple[tuple[Reference, ...], Any], ...]:
+        """What states a variant: sources, the first of which decides, and what it then is (which may be a source)."""
+        if "stated" in data and kind != DESIGN:
+            self._wrong(path, "only a variant of the kind 'design' is stated: a mistake is one whatever says so.")
+        found: list[tuple[tuple[Reference, ...], Any]] = []
+        for sources, value in self._table(data, path).items():
+            at = (*path, sources)
+            named = [self._try(at, reference, source) for source in sources.split("|")]
+            found.append((tuple(one for one in named if one is not None), self._wanted(value, at)))
+        return tuple(found)
+
+    def _wanted(self, value: Any, path: Place) -> Any:
+        """What a condition compares with: one that is there, of a list one of them, or what another source names."""
+        each = value if isinstance(value, list) else [value]
+        if not all(isinstance(v, (str, int, float)) for v in each):
+            self._wrong(path, "a condition compares with a text, a number, true or false, or a list.")
+        source = isinstance(value, str) and value.startswith(SOURCES)
+        return self._try(path, reference, value) if source else value
 
     def _bind(self, data: dict[str, Any], path: Place) -> Bind | None:
         matchers = [m for m in MATCHERS if m in data]

@@ -14,6 +14,7 @@ from ...errors import TraceError
 from ...trace.schema import MISTAKE
 from ..formula import language
 from ..formula.nodes import Name, walk
+from .contrary import contrary_to
 from .mistake import Mistake, Place, RecipeError
 from .named_lists import Lists, Names, named
 from .papers import cited, keys
@@ -76,6 +77,10 @@ class _Writer:
             entry["variant"] = [
                 self._variant(variant, ("variant", at)) for at, variant in enumerate(written["variant"])
             ]
+            for at, variant in enumerate(entry["variant"][:]):
+                for other in contrary_to(variant, entry):
+                    self._from(("variant", at), ("variant", len(entry["variant"])))
+                    entry["variant"].append(other)
 
     def _cite(self, written: str) -> None:
         self._names.used.update(keys(written))

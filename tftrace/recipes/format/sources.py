@@ -12,7 +12,7 @@ from .mistake import RecipeError
 
 LONGEST = 200  # characters of a name or source
 
-_REFERENCE = re.compile(r"(arg|return|param|attr|config|local|index|seen)(?::([\w.\[\]-]+))?(?:\s+of\s+(\S+))?")
+_REFERENCE = re.compile(r"(arg|return|param|attr|config|init|local|index|seen)(?::([\w.\[\]-]+))?(?:\s+of\s+(\S+))?")
 _STEP = re.compile(r"\.?(\w+)|\[(-?\d{1,6})\]")
 _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
@@ -21,10 +21,11 @@ _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 class Reference:
     """Where a symbol comes from.
 
-    It is `arg:query`, `return:[0]`, `param:weight`, `attr:eps`, `config:layer_norm_eps`, `local:scores`, `seen:Q` (of a
-    pattern that was seen) or `index` (the number of a layer) of the step itself. With `of NAME` it belongs to a call
-    below the step (`return of dense`; `of dense#0` is the first of several), with `of ..` to the module around it, and
-    with `of <` to the previous call of the same class.
+    It is `arg:query`, `return:[0]`, `param:weight`, `attr:eps`, `config:layer_norm_eps`, `init:scaling` (what the
+    constructor's own line gives an attribute), `local:scores`, `seen:Q` (of a pattern that was seen) or `index` (the
+    number of a layer) of the step itself. With `of NAME` it belongs to a call below the step (`return of dense`; `of
+    dense#0` is the first of several), with `of ..` to the module around it, and with `of <` to the previous call of the
+    same class.
 
     Attributes:
         kind: The word before the colon.
