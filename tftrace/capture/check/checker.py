@@ -68,9 +68,9 @@ class Checker:
         """Read the cells for the call's equations; the verdicts come with `verdicts`."""
         if call.equations and isinstance(call.owner, torch.nn.Module) and call.owner.training and drops(call.owner):
             self._verdicts.random(call.step)
-        for order, each in enumerate(call.equations):
-            match = self._stated.of(each, call)
+        for order, match in enumerate(call.equations):
             try:
+                match = self._stated.of(match, call)
                 last = call.known.routes.get(id(match))  # the library keeps it, so that an id stays its own
                 if last is not None and self._follow(last, match, call, order):
                     continue

@@ -6,25 +6,51 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
 
 from ...recipes.format.library import Match
-from ...recipes.format.recipe import Reference
+from ...recipes.format.recipe import Equation, Reference
 from ..calls import Call
-from .references import configuration, fits_condition, getter, has
+from .references import Getter, configuration, fits_condition, getter, has
 
+_PLAIN = (bool, int, float, str)
+_MOST = 64  # of a module, arguments that are remembered
 _NEAR = 1e-6  # of two numbers that are the same, one of them worked out from the constructor's line
 
 
 class StatedVariants:
-    """The matches of one recording with what the calls state; always the same object, as others go by its id."""
+    """The matches of one recording with what the calls state; always the same object, as others go by its id.
+
+    Configuration and constructor of a module are asked once for each of its equations, arguments at every call."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, frozenset[str], frozenset[str]], Match] = {}
+        self._made: dict[tuple[int, frozenset[str], frozenset[str]], Match] = {}
+        self._changing: dict[int, tuple[Equation, tuple[Getter, ...]]] = {}  # of each equation, which is kept with it
+        self._known: WeakKeyDictionary[torch.nn.Module, dict[tuple[Any, ...], Match]] = WeakKeyDictionary()
 
     def of(self, match: Match, call: Call) -> Match:
         """A match with the variants that a call states, and those that it contradicts."""
         if not match.equation.stating:
             return match
+        if not isinstance(call.owner, torch.nn.Module):
+            return self._asked(match, call)
+        known = self._known.get(call.owner)
+        if known is None:
+            known = self._known[call.owner] = {}
+        changing = self._changing.get(id(match.equation))
+        if changing is None:
+            changing = self._changing[id(match.equation)] = match.equation, _changing(match.equation)
+        given = [get(call) for get in changing[1]]
+        key = (id(match), *(one if isinstance(one, _PLAIN) else type(one) for one in given))
+        if key not in known:
+            if len(known) >= _MOST:
+                known.clear()
+            known[key] = self._asked(match, call)
+        return known[key]
+
+    def _asked(self, match: Match, call: Call) -> Match:
         stated, against = set(), set()
         for variant in match.equation.stating:
             said = [one for s, wanted in variant.stated if (one := _says(s, wanted, call)) is not None]
@@ -36,9 +62,16 @@ class StatedVariants:
         if not stated and not against:
             return match
         key = (id(match), frozenset(stated), frozenset(against))
-        if key not in self._known:
-            self._known[key] = replace(match, stated=key[1], against=key[2])
-        return self._known[key]
+        if key not in self._made:
+            self._made[key] = replace(match, stated=key[1], against=key[2])
+        return self._made[key]
+
+
+def _changing(equation: Equation) -> tuple[Getter, ...]:
+    """What is asked for at every call."""
+    sources = [s for variant in equation.stating for named, wanted in variant.stated for s in (*named, wanted)]
+    changing = dict.fromkeys(s for s in sources if isinstance(s, Reference) and s.kind not in ("config", "init"))
+    return tuple(getter(source) for source in changing)
 
 
 def _says(sources: tuple[Reference, ...], wanted: Any, call: Call) -> tuple[Reference, bool] | None:
