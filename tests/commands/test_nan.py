@@ -49,7 +49,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_says_where_and_why(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nan", str(path)]) == 1
     said = capsys.readouterr()
-    assert said.out.splitlines()[0].startswith("step 2 · inner · Linear · broken_numbers.py:")
+    assert said.out.splitlines()[0].startswith("step 2 · inner · Linear · cases.py:")
     assert "    found = self.inner(*inputs)\n" in said.out and SENTENCE in said.out
     assert "first at row 0, token 0; 3 steps reached" in said.out
     assert said.err == "1 origin of NaN or Inf.\n"
