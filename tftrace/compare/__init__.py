@@ -1,11 +1,11 @@
 """Comparison of two runs: the first difference that rounding does not explain; and their steps paired by role."""
 
-from .alignment.dump_side import DumpSide
 from .alignment.meeting import Chosen
 from .alignment.side import TraceSide
 from .compare_runs import compare_runs
 from .comparison import BornDifference, Comparison, Place
 from .differences import COMPARED, Difference, differences
+from .dump_side import DumpSide
 from .foreign_dump import is_dump, read_dump
 from .roles import Role, roles
 from .sentences import place as where

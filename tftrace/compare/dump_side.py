@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..foreign_dump import NamedTensor
-from .side import Made, Side
+from .alignment.side import Made, Side
+from .foreign_dump import NamedTensor
 
 _FLOATS = ("float", "bfloat")
 
