@@ -13,7 +13,7 @@ from tftrace.recipes.evaluate import rounding
 from tftrace.recipes.evaluate.evaluator import Evaluator
 from tftrace.recipes.formula.language import parse
 
-from .test_evaluator import Known, Named
+from ..support.formulas_in_torch import Known, Named
 
 U = 2.0**-24
 Array = np.ndarray[Any, Any]

@@ -20,7 +20,7 @@ from tftrace.recipes.formula.functions import argument_kinds
 from tftrace.recipes.formula.language import Formula, parse
 from tftrace.recipes.formula.nodes import Apply, Lookup, Name, walk
 
-from .test_evaluator import DTYPES, Known, Named, Run, evaluated
+from ..support.formulas_in_torch import DTYPES, Known, Named, Run, evaluated
 
 EQUATIONS = [(e, formula, patterns) for e in library().equations.values() for formula, patterns in
              ((e.formula, e.dims), *((v.formula, v.dims) for v in e.variants))]  # fmt: skip

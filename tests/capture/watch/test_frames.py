@@ -6,231 +6,44 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
-import pdb
 import sys
 import threading
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterator
-from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
-from tftrace.capture.watch.frames import Monitoring, Setprofile, Settrace, source_of_frames
-
-MONITORING: Any = getattr(sys, "monitoring", None)
-needs_monitoring = pytest.mark.skipif(MONITORING is None, reason="sys.monitoring came with Python 3.12")
-needs_threads = pytest.mark.skipif(sys.platform in ("emscripten", "wasi"), reason="no threads on this platform")
-SOURCES = [
-    pytest.param(Settrace, id="settrace"),
-    pytest.param(Monitoring, id="monitoring", marks=needs_monitoring),
-    pytest.param(Setprofile, id="setprofile"),
-]
-every_source = pytest.mark.parametrize("kind", SOURCES)
-with_lines = pytest.mark.parametrize("kind", SOURCES[:2])
-
-
-@pytest.fixture(autouse=True)
-def _nobody_else() -> Iterator[None]:
-    """A debugger or coverage tool that runs the tests waits meanwhile."""
-    tracer, profiler = sys.gettrace(), sys.getprofile()
-    sys.settrace(None)
-    sys.setprofile(None)
-    yield
-    sys.settrace(tracer)
-    sys.setprofile(profiler)
-
-
-class Seen:
-    """Follows some functions and notes what it is told, for each thread on its own."""
-
-    def __init__(self, *functions: Any, lines: bool = True, declined: tuple[str, ...] = ()) -> None:
-        self.lines, self._declined = lines, declined
-        self._codes = {function.__code__ for function in functions}
-        self.asked: Counter[str] = Counter()
-        self.by_thread: dict[int, list[Any]] = {}
-
-    @property
-    def events(self) -> list[Any]:
-        return self.by_thread.setdefault(threading.get_ident(), [])
-
-    @property
-    def calls(self) -> list[Any]:
-        """All but the lines."""
-        return [event for event in self.events if event[0] != "line"]
-
-    def wants(self, code: CodeType) -> bool:
-        self.asked[code.co_name] += 1
-        return code in self._codes
-
-    def called(self, frame: FrameType) -> Noted | None:
-        name = frame.f_code.co_name
-        self.events.append(("call", name))
-        return None if name in self._declined else Noted(self, name)
-
-
-class Noted:
-    """One frame of `Seen`. Lines count from the `def`."""
-
-    def __init__(self, seen: Seen, name: str) -> None:
-        self._seen, self._name = seen, name
-
-    def line(self, frame: FrameType) -> None:
-        assert frame.f_code.co_name == self._name
-        self._seen.events.append(("line", self._name, frame.f_lineno - frame.f_code.co_firstlineno))
-
-    def leave(self, frame: FrameType, value: Any, raised: bool) -> None:
-        assert frame.f_code.co_name == self._name
-        self._seen.events.append(("raise", self._name) if raised else ("return", self._name, value))
-
-
-@contextlib.contextmanager
-def following(kind: Any, seen: Seen) -> Iterator[Any]:
-    source = kind(seen)
-    assert source.start()
-    try:
-        yield source
-    finally:
-        source.stop()
-        source.close()
-
-
-def told(kind: Any, work: Callable[[], object], *functions: Any, lines: bool = True) -> list[Any]:
-    """What is told of these functions while `work` runs."""
-    seen = Seen(*functions, lines=lines)
-    with following(kind, seen), contextlib.suppress(Failure):
-        work()
-    return seen.events
-
-
-class Failure(BaseException):
-    """Raised by functions below; a `BaseException`, as Ctrl-C is."""
-
-
-# -- functions that are followed ----------------------------------------------------------------------
-
-
-def count(n: int) -> int:
-    total = 0
-    while total < n:
-        total += 1
-    return total
-
-
-def nothing() -> None:
-    pass
-
-
-def fail() -> None:
-    raise Failure
-
-
-def fail_below() -> int:
-    fail()
-    return 1
-
-
-def catch() -> None:
-    try:  # noqa: SIM105 - a return after an exception
-        fail()
-    except Failure:
-        pass
-
-
-def catch_in_one_line() -> None:
-    with contextlib.suppress(Failure): fail()  # fmt: skip # noqa: E701
-
-
-def catch_and_answer() -> int:
-    try:
-        raise Failure
-    except Failure:
-        return 3
-
-
-def go_on_after_finally() -> None:
-    try:
-        fail()
-    finally:
-        nothing()
-
-
-def go_on_after_with() -> None:
-    with contextlib.suppress(ValueError):
-        fail()
-
-
-def raise_anew() -> None:
-    try:
-        raise ValueError
-    except ValueError:
-        raise Failure from None
-
-
-class Three:
-    def __init__(self) -> None:
-        self.left = 3
-
-    def __iter__(self) -> Three:
-        return self
-
-    def __next__(self) -> int:
-        self.left -= 1
-        if self.left < 0:
-            raise StopIteration
-        return self.left
-
-
-def exhaust() -> None:
-    for _ in Three():
-        pass
-
-
-def recurse(n: int) -> int:
-    if n == 0:
-        return 0
-    return 1 + recurse(n - 1)
-
-
-def recurse_and_fail(n: int) -> None:
-    if n == 0:
-        raise Failure
-    recurse_and_fail(n - 1)
-
-
-def generate() -> Iterator[int]:
-    yield 1
-    yield 2
-
-
-def use_inner_functions() -> int:
-    def square(x: int) -> int:
-        return x * x
-
-    squares = [square(x) for x in range(3)]
-    later = (square(x) for x in squares)
-    return next(later) + next(generate()) + (lambda: 4)()
-
-
-async def wait() -> int:
-    return 5
-
-
-def use_a_coroutine() -> int:
-    coroutine = wait()
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return int(end.value)
-    return 0
-
-
-def hold(enter: threading.Event, go_on: threading.Event) -> int:
-    enter.set()
-    go_on.wait(30)
-    return count(2)
+from tftrace.capture.watch.frames import Monitoring
+
+from ...support.followed import (
+    Failure,
+    Seen,
+    catch,
+    catch_and_answer,
+    catch_in_one_line,
+    count,
+    every_source,
+    exhaust,
+    fail,
+    fail_below,
+    following,
+    generate,
+    go_on_after_finally,
+    go_on_after_with,
+    hold,
+    in_a_thread,
+    needs_threads,
+    nothing,
+    raise_anew,
+    recurse,
+    recurse_and_fail,
+    told,
+    use_a_coroutine,
+    use_inner_functions,
+    with_lines,
+)
+
+pytestmark = pytest.mark.usefixtures("nobody_else")
 
 
 # -- what all of them tell ----------------------------------------------------------------------------
@@ -413,12 +226,6 @@ def test_a_second_one_at_the_same_time(kind: Any) -> None:
 # -- threads --------------------------------------------------------------------------------------------
 
 
-def in_a_thread(work: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
 @needs_threads
 @every_source
 def test_each_thread_is_followed_on_its_own(kind: Any) -> None:
@@ -492,175 +299,3 @@ def test_closed_in_the_midst_of_a_call_of_another_thread(kind: Any) -> None:
     thread.join()
     assert results == [2, (None, None)]
     assert "count" not in seen.asked or kind is Monitoring
-
-
-# -- others who watch ------------------------------------------------------------------------------------
-
-
-def test_a_tracer_that_takes_the_place_keeps_it() -> None:
-    got = []
-
-    def theirs(frame: FrameType, event: str, arg: Any) -> Any:
-        got.append(frame.f_code.co_name)
-
-    def takes_over() -> int:
-        sys.settrace(theirs)
-        return count(1)
-
-    seen = Seen(takes_over, count)
-    with following(Settrace, seen) as source:
-        takes_over()
-        assert sys.gettrace() is theirs
-        source.stop()
-        assert sys.gettrace() is theirs and not source.start()
-        count(1)
-    assert sys.gettrace() is theirs
-    sys.settrace(None)
-    assert got.count("count") == 2
-    assert seen.calls == [("call", "takes_over"), ("return", "takes_over", 1)]  # our own frame goes on as it began
-
-
-@every_source
-@pytest.mark.parametrize("lines", [True, False])
-def test_a_debugger_called_in_the_midst(kind: Any, lines: bool) -> None:
-    shown = io.StringIO()
-
-    def stops() -> int:
-        debugger = pdb.Pdb(stdin=io.StringIO("next\nnext\nnext\ncontinue\n"), stdout=shown, nosigint=True, readrc=False)
-        debugger.set_trace()
-        first = 1
-        second = first + 1
-        third = second + 1
-        return third
-
-    seen = Seen(stops, count, lines=lines)
-    with following(kind, seen) as source:
-        assert stops() == 3
-        assert sys.gettrace() is not source.function or kind is not Settrace
-        # THEN `continue` has taken pdb away, and we can be back for the next forward
-        source.stop()
-        sys.settrace(None)
-        assert source.start()
-        count(1)
-    # THEN it had its lines, one after the other
-    after = shown.getvalue().split("-> ")
-    assert any(part.startswith("third = second") for part in after), shown.getvalue()
-    assert seen.calls[-2:] == [("call", "count"), ("return", "count", 1)]
-
-
-@needs_monitoring
-def test_a_tracer_of_others_sees_the_same_beside_sys_monitoring() -> None:
-    def traced(seen: Seen | None) -> list[Any]:
-        got = []
-
-        def theirs(frame: FrameType, event: str, arg: Any) -> Any:
-            if frame.f_code in (count.__code__, fail.__code__):
-                got.append((event, frame.f_lineno))
-            return theirs
-
-        with following(Monitoring, seen) if seen else contextlib.nullcontext():
-            sys.settrace(theirs)
-            count(2)
-            with contextlib.suppress(Failure):
-                fail()
-            sys.settrace(None)
-        return got
-
-    seen = Seen(count, fail)
-    assert traced(seen) == traced(None) != []
-    assert seen.calls == [("call", "count"), ("return", "count", 2), ("call", "fail"), ("raise", "fail")]
-    assert ("line", "count", 4) in seen.events
-
-
-@needs_monitoring
-def test_a_tool_that_looks_at_each_line_once_as_coverage_does() -> None:
-    api, tool = MONITORING, MONITORING.COVERAGE_ID
-
-    def covered(seen: Seen | None) -> list[int]:
-        got = []
-
-        def line(code: CodeType, number: int) -> Any:
-            got.append(number - code.co_firstlineno)
-            return api.DISABLE
-
-        api.use_tool_id(tool, "coverage")
-        try:
-            api.register_callback(tool, api.events.LINE, line)
-            with following(Monitoring, seen) if seen else contextlib.nullcontext():
-                api.set_local_events(tool, count.__code__, api.events.LINE)
-                api.restart_events()
-                count(2)
-                count(2)
-            count(2)
-            assert api.get_local_events(tool, count.__code__) == api.events.LINE
-            assert api.get_tool(tool) == "coverage"
-        finally:
-            api.set_local_events(tool, count.__code__, 0)
-            api.free_tool_id(tool)
-        return got
-
-    seen = Seen(count)
-    assert covered(seen) == covered(None) and len(seen.events) == 2 * 9
-
-
-@contextlib.contextmanager
-def places_taken(*places: int) -> Iterator[None]:
-    taken = [place for place in places if MONITORING.get_tool(place) is None]
-    for place in taken:
-        MONITORING.use_tool_id(place, "somebody")
-    yield
-    for place in taken:
-        MONITORING.free_tool_id(place)
-
-
-@needs_monitoring
-def test_the_place_is_given_back_as_it_was() -> None:
-    api = MONITORING
-    tools = [api.get_tool(place) for place in range(6)]
-    with following(Monitoring, Seen(count)):
-        count(1)
-        [place] = [p for p in range(6) if api.get_tool(p) != tools[p]]
-    assert [api.get_tool(p) for p in range(6)] == tools
-    api.use_tool_id(place, "next")
-    try:
-        assert api.get_events(place) == api.get_local_events(place, count.__code__) == 0
-        assert all(api.register_callback(place, 1 << at, None) is None for at in range(10))
-    finally:
-        api.free_tool_id(place)
-
-
-@needs_monitoring
-def test_another_place_is_found_or_said_to_be_missing() -> None:
-    with places_taken(4, 3):
-        assert told(Monitoring, lambda: count(0), count)[-1] == ("return", "count", 0)
-    with places_taken(*range(6)):
-        source = Monitoring(Seen(count))
-        assert not source.free and not source.start()
-        count(1)
-        source.close()
-        # THEN there is still sys.settrace
-        found, lost = source_of_frames(Seen(count))
-        assert isinstance(found, Settrace) and lost == []
-    assert source.free
-
-
-@pytest.mark.parametrize("lines", [True, False])
-def test_the_source_that_is_free(lines: bool) -> None:
-    def theirs(*_: Any) -> None:
-        return None
-
-    def found() -> tuple[Any, list[str]]:
-        source, lost = source_of_frames(Seen(lines=lines))
-        return type(source), lost
-
-    with places_taken(*range(6)) if MONITORING else contextlib.nullcontext():
-        assert found() == (Settrace, [])
-        sys.settrace(theirs)
-        kind, lost = found()
-        assert kind is Setprofile and len(lost) == lines
-        assert all("test_frames" in text and "lines are not recorded" in text for text in lost)
-        sys.setprofile(theirs)
-        kind, lost = found()
-        assert kind is type(None) and "lines and functions are not recorded" in lost[0]
-    sys.settrace(theirs)
-    assert found()[0] is (Monitoring if MONITORING else type(None))
