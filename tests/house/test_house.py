@@ -181,6 +181,22 @@ def test_what_reads_a_trace_imports_neither_torch_nor_transformers() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_each_room_can_be_imported_first_from_its_last_module_on() -> None:
+    """Whatever the order of imports: that nothing runs in a circle is proved above, of each module the slow test."""
+    rooms: dict[str, list[str]] = {}
+    for name in sorted(modules().keys() - {"__main__"}, reverse=True):
+        rooms.setdefault(name.split(".")[0], []).append(f"tftrace.{name}".rstrip("."))
+    code = (
+        f"import importlib, sys\nfor names in {list(rooms.values())!r}:\n"
+        "    for old in [one for one in sys.modules if one.partition('.')[0] == 'tftrace']:\n"
+        "        del sys.modules[old]\n"
+        "    for name in names:\n"
+        "        importlib.import_module(name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_each_module_can_be_imported_first(module: str) -> None:
