@@ -60,6 +60,14 @@ weak_storage = _bind("torch:UntypedStorage._weak_ref", "keeps an address from be
 storage_is_gone = _bind("torch:UntypedStorage._expired", "whether what is known of it can be forgotten", _OBJECTS)
 free_weak_storage = _bind("torch:UntypedStorage._free_weak_ref", "gives a weak reference back", _OBJECTS)
 
+has_amx = _bind(
+    "torch.cpu:_is_amx_tile_supported",
+    "whether the host may compute products of float32 in bfloat16, where a program allows it",
+    "On a host that does, such products are said to differ",
+    _ELSE,
+    instead=lambda: False,
+)
+
 # -- modes that watch torch -----------------------------------------------------------------------------
 
 _SEEN = "Modes of others that watch torch see what the recording computes"

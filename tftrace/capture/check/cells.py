@@ -27,6 +27,7 @@ from ...recipes.formula.nodes import Apply, Lookup, Name, Node, Select, walk
 from .host_arrays import along, host, numbers_of, take_padded
 from .masks import masks_of
 from .pass_through import Passed
+from .precision import UNIT, Precision
 from .references import Unbound
 from .strided import Drawn, Strided
 
@@ -38,14 +39,6 @@ _DRAWN_DOUBLE = 16  # along a dimension that was taken for two, whose cells need
 _AT_ONCE = 1 << 22  # products and cells of a block, where every cell is checked
 ALL = "all"
 _BITS = (1 << 64) - 1
-UNIT = {
-    torch.float64: 2.0**-53,
-    torch.float32: 2.0**-24,
-    torch.float16: 2.0**-11,
-    torch.bfloat16: 2.0**-8,
-}  # unit roundoff
-
-
 Units = tuple[float, float]  # unit roundoff of single operations, and of sums
 
 
@@ -113,12 +106,12 @@ class Reading:
             found += count_multiplications(statement.body, names, sizes.__getitem__)
         return found
 
-    def units(self, tensors: Mapping[str, torch.Tensor] | None, coarse: bool) -> Units:
-        """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment, and whether
-        that may be `coarse` for all of them (see `coarse_products`); without `tensors` on the host."""
+    def units(self, tensors: Mapping[str, torch.Tensor] | None, precision: Precision) -> Units:
+        """Unit roundoff, which also depends on how matrix products of float32 are computed at this moment; without
+        `tensors` on the host."""
         usual = self._usual
         for symbol, windows in self._products:
-            unit = _product_unit("cpu" if tensors is None else tensors[symbol].device.type, windows, coarse)
+            unit = precision.unit("cpu" if tensors is None else tensors[symbol].device.type, windows)
             if unit > usual[0]:
                 usual = unit, min(unit, 2.0**-24)
         return usual
@@ -356,18 +349,3 @@ def _value(dims: tuple[str, ...], found: Any) -> Value:
     v = host(found)
     v = v if v.dtype == np.bool_ else v.astype(np.float64)
     return Value(dims, v, np.zeros(v.shape))
-
-
-def coarse_products() -> bool:
-    """Whether the program lets matrix products of float32 be computed in a coarser type."""
-    return torch.get_float32_matmul_precision() != "highest"
-
-
-def _product_unit(device: str, convolution: bool, coarse: bool) -> float:
-    """Unit roundoff of matrix products of float32 tensors: autocast and fast modes compute them more coarsely."""
-    if torch.is_autocast_enabled(device):
-        return UNIT.get(torch.get_autocast_dtype(device), 2.0**-8)
-    fast = coarse or (
-        device == "cuda" and (torch.backends.cudnn.allow_tf32 if convolution else torch.backends.cuda.matmul.allow_tf32)
-    )
-    return 2.0**-8 if fast else 2.0**-24

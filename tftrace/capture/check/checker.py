@@ -24,12 +24,13 @@ from ..calls import Call
 from ..measure.plain_memory import address, is_spread
 from ..seen.proposal import Proposal
 from .batches import Group
-from .cells import ALL, Reading, Units, coarse_products
+from .cells import ALL, Reading, Units
 from .finder import Finder, drops
 from .flow import flow, seen
 from .host_arrays import SPREAD
 from .judge import Outcome, judge_all
 from .masks import Sights
+from .precision import Precision
 from .references import Asked, Unbound, getter, proposed, resolve, tensor_of
 from .route import Route
 from .stated_epsilon import other_epsilons
@@ -54,14 +55,14 @@ class Checker:
         self._finder, self._verdicts = Finder(library, writer.meta["equations"]), Verdicts(writer)
         self._numbers = NumbersWriter(writer.rank_folder)
         self._routes: dict[int, list[Route]] = {}  # of each equation the last ones
-        self._coarse = coarse_products()  # asked for again as each forward begins
+        self._precision = Precision()  # asked for again as each forward begins
         self._sights = Sights()
         self._stated = StatedVariants()
 
     def begin(self, call: Call) -> None:
         """Find the call's equations, and note what must be kept for them."""
         if call.parent is None:
-            self._coarse = coarse_products()
+            self._precision = Precision()
         self._finder.begin(call)
 
     def finish(self, call: Call) -> None:
@@ -99,7 +100,7 @@ class Checker:
         tensors, numbers = proposed(match.bind, proposal)
         self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
-        units = reading.units(tensors, self._coarse)
+        units = reading.units(tensors, self._precision)
         if self._every:
             return self._check_all(match, call.step, order, reading, units, tensors, match.evidence)
         self._draw(match, call.step, order, reading, units, tensors, match.evidence)
@@ -133,7 +134,7 @@ class Checker:
             self._verdicts.passed(step, order, match, reading.passes.cells)
             return True
         self._note_masks(reading, match, call, order)
-        units = reading.units(None, self._coarse)
+        units = reading.units(None, self._precision)
         group = route.group = self._verdicts.group(route.group, reading, match, units, evidence)
         row = group.row(route.forms)
         route.copy(addresses, step, group, row)
@@ -162,7 +163,7 @@ class Checker:
         if reading.passes(tensors):
             return self._verdicts.passed(step, order, match, reading.passes.cells)
         self._note_masks(reading, match, call, order)
-        units = reading.units(tensors, self._coarse)
+        units = reading.units(tensors, self._precision)
         if self._every:
             return self._check_all(match, step, order, reading, units, tensors, evidence)
         self._draw(match, step, order, reading, units, tensors, evidence)
@@ -235,7 +236,7 @@ class Checker:
         def whole(variant: Plan, _: list[Array]) -> list[Outcome | str]:
             try:
                 own = Reading(join_plans(variant), reading.numbers, _dtypes(tensors))
-                return [judge_all(own, variant, tensors, own.units(tensors, self._coarse))]
+                return [judge_all(own, variant, tensors, own.units(tensors, self._precision))]
             except (Unbound, TraceError) as error:
                 return [str(error)]
 

@@ -19,9 +19,10 @@ from ...recipes.format.library import Match
 from ...trace import schema
 from ...trace.writer import TraceWriter
 from .batches import Group, fetch
-from .cells import Reading, Units, coarse_products
+from .cells import Reading, Units
 from .host_arrays import on_host
 from .judge import Outcome, judge
+from .precision import Precision
 from .references import Unbound
 
 _MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
@@ -276,7 +277,7 @@ def _apart(variant: Plan, alone: Group, tensors: Mapping[str, torch.Tensor]) -> 
     try:
         dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
         reading = Reading(join_plans(variant), alone.reading.numbers, dtypes)
-        group = Group(reading, alone.match, reading.units(tensors, coarse_products()))
+        group = Group(reading, alone.match, reading.units(tensors, Precision()))
         group.put(reading.draw(tensors, alone.steps[0], group.units))
         group.took(alone.steps[0], alone.orders[0])
         return variant, group

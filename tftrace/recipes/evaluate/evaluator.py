@@ -44,7 +44,9 @@ _EXACT_OPERATORS = {
 _INTEGER_FUNCTIONS = {"where", "max", "min", "abs", "floor", "T"}  # give integers for integers
 
 # unit roundoff -> half the smallest number; float32 and bfloat16 may flush subnormal numbers to zero
-_SMALLEST = {2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25}
+_SMALLEST = {
+    2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-10: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25,
+}  # fmt: skip
 
 erf: Callable[[Array], Array] = np.vectorize(math.erf, otypes=[np.float64])
 
