@@ -116,6 +116,8 @@ class Checker:
 
     def _again(self, match: Match, call: Call, order: int, last: Route | None) -> bool:
         """Read the cells as on an earlier call, if there was one like this; the last one of its module was not."""
+        if other_epsilons(match.bind, call):
+            return False
         for route in self._routes.get(id(match), ()):
             if route is not last and self._follow(route, match, call, order):
                 call.known.routes[id(match)] = route
@@ -150,7 +152,7 @@ class Checker:
         tensors, numbers, found = resolve(match, call)
         flows, passed = flow(match.bind, call)
         evidence = match.evidence if not match.bind.flow else seen(match, passed)
-        others = other_epsilons(match.bind, call, found)
+        others = other_epsilons(match.bind, call)
         numbers |= others
         if numbers:
             self._numbers.note(step, call.place.name, match.equation.id, numbers)

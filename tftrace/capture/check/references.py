@@ -188,13 +188,13 @@ def getter(source: Reference | float) -> Getter:
 
             def parameter(call: Call) -> Any:
                 found = parameters_of(call.owner).get(name) if isinstance(call.owner, torch.nn.Module) else None
-                return _static(call.owner, name) if found is None else found
+                return static_attribute(call.owner, name) if found is None else found
 
             return parameter
         case "config", (str(name), *rest):
-            return lambda call: reduce(_item, rest, _static(configuration(call), name))
+            return lambda call: reduce(_item, rest, static_attribute(configuration(call), name))
         case "param" | "attr", (str(name), *rest):
-            return lambda call: reduce(_item, rest, _static(call.owner, name))
+            return lambda call: reduce(_item, rest, static_attribute(call.owner, name))
         case "init", (str(name),):
             return lambda call: constructed(call.owner, name, _item)
     return partial(find, source)
@@ -289,11 +289,11 @@ def _item(value: Any, key: str | int) -> Any:
         return value[key] if indexable and -len(value) <= key < len(value) else None
     # a module first: to ask whether something is a mapping takes longer than to look an attribute up
     if isinstance(value, torch.nn.Module) or not isinstance(value, (dict, Mapping)):
-        return _static(value, key)
+        return static_attribute(value, key)
     return value.get(key)
 
 
-def _static(value: Any, name: str) -> Any:
+def static_attribute(value: Any, name: str) -> Any:
     """An attribute without running any code of the model's: no property, no __getattr__."""
     if value is None:
         return None
@@ -324,7 +324,7 @@ def configuration(call: Call) -> Any:
         if owner is not without:  # the lines of a module have it as their owner, too
             own, kind = getattr(owner, "__dict__", {}), cast(Any, type(owner))
             if own.get("config") is not None or _of_class(kind, "config") is not None:
-                return _static(owner, "config")
+                return static_attribute(owner, "config")
             without = owner
         at = at.parent
     return None

@@ -1,33 +1,66 @@
-"""What an epsilon must be: an equation is held to what the configuration states, not to what a module was set to."""
+"""What an epsilon must be: an equation is held to what the constructor's line or the configuration states, not to what
+a module was set to."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
 from ...recipes.format.recipe import Bind, Reference
 from ..calls import Call
-from .references import Asked, configuration
+from .constructor import stated
+from .references import Unbound, configuration, getter
 
-_USUAL = {1e-12, 1e-8, 1e-6, 1e-5}  # that code sets where no configuration says so
+_Sources = list[tuple[str, Sequence[Reference | float]]]
 _PART = "eps"  # of the names of epsilons: eps, layer_norm_eps, layer_norm_epsilon, variance_epsilon
 
 
-def other_epsilons(bind: Bind, call: Call, asked: Asked) -> dict[str, float]:
-    """The symbols that stand for an epsilon of the module's own which neither a configuration nor its class states, nor
-    is usual; and what it should be. Optional symbols stay what they are, for variants."""
+def other_epsilons(bind: Bind, call: Call) -> dict[str, float]:
+    """The symbols that stand for an epsilon of the module's own which is not what is stated, and what that is.
+
+    Stated is what the line says that made the module. Where that cannot be read, an epsilon of the configuration or the
+    default of the module's class is taken as such; raises Unbound for any other. A module that is not part of another
+    is what its author made it. Optional symbols stay what they are, for variants."""
     found = {}
-    for name, source, value in asked:
-        if not isinstance(source, Reference) or source.kind != "attr" or _PART not in str(source.path[-1]):
+    for name, sources in _epsilons(bind):
+        given = ((source, getter(source)(call)) for source in sources)
+        source, value = next(((s, v) for s, v in given if isinstance(v, float)), (None, None))
+        if not isinstance(source, Reference) or source.kind != "attr" or len(source.path) > 1:
             continue
-        if isinstance(value, float) and name in bind.symbols and not bind.symbols[name].optional:
-            config = configuration(call)  # a model without one is its author's, and states it by the module
-            stated = [] if config is None else [*_of_config(config), *_of_class(cast(Any, type(call.owner)))]
-            if stated and value not in _USUAL.union(stated):
-                found[name] = stated[0]
+        line = stated(call, str(source.path[0]))
+        if isinstance(line, float) and value != line:
+            found[name] = line
+        elif isinstance(line, float) or value == getattr(line, "value", None) or call.parent is None:
+            continue
+        elif value not in _possible(call):
+            raise Unbound(f"{name} is {value:g}, which neither a constructor nor the configuration is seen to state")
     return found
+
+
+_known: dict[int, tuple[Bind, _Sources]] = {}
+
+
+def _epsilons(bind: Bind) -> _Sources:
+    """The symbols that may stand for an epsilon of the module's own, and their sources."""
+    known = _known.get(id(bind))
+    if known is None:
+        every = ((name, bound) for name, bound in bind.symbols.items() if not bound.optional)
+        found: _Sources = [(name, bound.sources) for name, bound in every if any(map(_is_own, bound.sources))]
+        known = _known[id(bind)] = bind, found  # the bind is kept, so that its id stays its own
+    return known[1]
+
+
+def _is_own(source: Reference | float) -> bool:
+    return (
+        isinstance(source, Reference) and source.kind == "attr" and not source.child and _PART in str(source.path[-1])
+    )
+
+
+def _possible(call: Call) -> set[float]:
+    """What an epsilon may be where no line says it."""
+    return {*_of_config(configuration(call)), *_of_class(cast(Any, type(call.owner)))}
 
 
 def _of_config(config: Any) -> Iterator[float]:
