@@ -161,6 +161,19 @@ def _positions_of_bert_shifted(patch: Patch) -> tuple[nn.Module, Any]:
     return model, inputs
 
 
+@breaks("positions-of-tokens", "positions count the padding on the left")
+def _padding_on_the_left_counted(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("gpt2")
+    return model, inputs | {"attention_mask": inputs["attention_mask"].flip(1)}
+
+
+@breaks("tied-head")
+def _head_not_tied(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("gpt2")
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight * 1.01)
+    return model, inputs
+
+
 result("rotary-embedding-pairs", "cohere", "CohereRotaryEmbedding")
 result("joined-heads", "cohere", "CohereAttention")
 

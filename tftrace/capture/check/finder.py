@@ -47,11 +47,12 @@ class Known:
         self.levels = levels
         self.overwrites = owner is not None and owner.__dict__.get("inplace") is True
         self.chained = any(m.chained for level in levels for m in level)
+        self.beside = any(m.bind.beside for level in levels for m in level)
         self.routes: dict[int, Any] = {}
         self.always: Asking | None = None
         if not levels:
             self.always = (), None
-        elif not self.chained and not any(m.conditional for m in levels[0]):
+        elif not self.chained and not self.beside and not any(m.conditional for m in levels[0]):
             self.always = levels[0], asked(levels[0])
 
 
@@ -148,18 +149,21 @@ class Finder:
     def _applying(self, known: Known, call: Call) -> Asking:
         """The equations of the first level that has some that apply.
 
-        Equations about how the call follows another are added, from the first level that has such.
+        Equations about how the call follows another are added, from the first level that has such, and those that stand
+        beside all others, from every level.
         """
         own: list[Match] = []
         chain: list[Match] = []
+        beside: list[Match] = []
         for level in known.levels:
             found = [m for m in level if not m.conditional or applies(m, call)]
-            own = own or [m for m in found if not m.chained]
-            chain = chain or [m for m in found if m.chained]
-            if own and (chain or not known.chained):
+            beside += [m for m in found if m.bind.beside]
+            own = own or [m for m in found if not m.chained and not m.bind.beside]
+            chain = chain or [m for m in found if m.chained and not m.bind.beside]
+            if own and (chain or not known.chained) and not known.beside:
                 break
-        both = (*own, *chain)
-        return both, self._asked(both)
+        every = (*own, *chain, *beside)
+        return every, self._asked(every)
 
     def _asked(self, matches: tuple[Match, ...]) -> Patterns | None:
         """Which calls below a step its equations need."""

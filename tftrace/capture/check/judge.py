@@ -73,7 +73,10 @@ def _judge(
     for statement in plan.statements:
         read, leaves, returned = given[statement.symbol]
         result = Evaluator(Known(plan.sizes, reading.numbers), *units, leaves, assume_distinct).evaluate(statement.body)
-        result = broadcast_to_dims(result, (BATCH, *plan.layouts[statement.symbol].names), returned.shape)
+        spread = tuple(plan.sizes[dim] for dim in statement.spread)
+        shape = (len(returned), *spread, *returned.shape[1:])
+        result = broadcast_to_dims(result, (BATCH, *statement.spread, *plan.layouts[statement.symbol].names), shape)
+        returned = np.broadcast_to(np.expand_dims(returned, tuple(range(1, 1 + len(spread)))), shape)
         exact = to_float64(result.v)
         bound = result.e + UNIT.get(read.dtype, 0.0) * np.abs(exact) + _tiny(read.dtype)
         found.append(_compare(statement.symbol, returned, exact, bound, read.dtype, [x.v for x in leaves.values()]))

@@ -30,6 +30,7 @@ class Statement:
     windows: bool  # whether it contains a sliding window, as a convolution does
     leaves: tuple[Node, ...]  # the parts that are read from the step
     moves: bool  # whether it only passes a tensor on, or moves its parts
+    spread: tuple[str, ...] = ()  # optional dimensions that the symbol lacks: it holds for each of their positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,14 @@ def make_plan(formula: Formula, patterns: Mapping[str, dims.Pattern], shapes: Sh
             continue
         _check_names(body, sizes, names, numbered)
         body = settled(body)
-        _, needed = infer_dims(body, names)
+        found, needed = infer_dims(body, names)
+        spread = tuple(d for d in found if d in optional and d not in names[symbol])
         read = tuple(leaves(body, names))
         parts = list(walk(body))
         products = any(is_product(node) for node in parts)
         windows = any(isinstance(node, Apply) and node.function in ("window", "unwindow") for node in parts)
         independent = tuple(d for d in names[symbol] if d not in needed)
-        statements.append(Statement(symbol, body, independent, products, windows, read, _moves(body, names)))
+        statements.append(Statement(symbol, body, independent, products, windows, read, _moves(body, names), spread))
     if not statements:
         raise FormulaError("its result was not seen at this level")
     return Plan(sizes, layouts, tuple(statements), {name: settled(body) for name, body in lets.items()})

@@ -24,8 +24,8 @@ from .sources import Reference as Reference
 
 MATCHERS = ("class", "function", "module", "base", "structure", "seen")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
-SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "stated", "flow", "unchecked", "costly")
 SOURCES = ("arg:", "attr:", "config:", "init:")  # with which a text begins that is one, of what states a variant
+SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "stated", "flow", "unchecked", "costly", "beside")
 KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong
 _KEYS = ("id", "cite", "papers", "tex", "formula", "covers", "dims", "note", "signs", "aside", "bind", "variant")
 _MOST = 100  # entries of a table
@@ -71,6 +71,7 @@ class Bind:
         costly: Why they are checked only where few products are enough.
         stated: For a structure, library classes with this structure that the recipe means by name.
         flow: Pairs of sources that are the same tensor wherever the equation describes the step.
+        beside: Whether the equation comes in addition to whatever else describes the step.
     """
 
     matcher: str
@@ -85,6 +86,7 @@ class Bind:
     costly: str = ""
     stated: tuple[str, ...] = ()
     flow: tuple[Flow, ...] = ()
+    beside: bool = False
 
     @property
     def children(self) -> frozenset[str]:
@@ -309,6 +311,7 @@ class _Entry:
             costly=self._text(data, (*path, "costly")) if "costly" in data else "",
             stated=self._list(data, (*path, "stated")),
             flow=self._flow(data, (*path, "flow")),
+            beside=data.get("beside") is True,
         )
 
     def _flow(self, data: dict[str, Any], path: Place) -> tuple[Flow, ...]:
