@@ -54,6 +54,42 @@ own("attention-called", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, 
 own("attention-called", lambda q, k, v: F.scaled_dot_product_attention(q * 3, k, v, CAUSAL), FACTOR)
 
 
+class Given(nn.Module):
+    """Something of one's own that is given one tensor."""
+
+    def __init__(self, run: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.up, self.gate, self.down = nn.Linear(8, 12), nn.Linear(8, 12), nn.Linear(12, 8)
+        self.g, self.b = nn.Parameter(torch.rand(8) + 0.5), nn.Parameter(torch.rand(8))
+        self.run = run
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.run(self, x)
+
+
+def given(equation: str, run: Callable[..., torch.Tensor], variant: str | None = None) -> None:
+    """Break what is computed of a tensor so."""
+
+    def build(patch: Patch) -> tuple[nn.Module, Any]:
+        return Given(run).eval(), torch.randn(3, 5, 8)
+
+    breaks(equation, variant)(build)
+
+
+def centered(x: torch.Tensor) -> torch.Tensor:
+    return x - x.mean(-1, keepdim=True)
+
+
+given("layer-norm-seen", lambda s, x: s.g * centered(x) / (x.std(-1, keepdim=True) + 1e-6) + s.b,
+      "divided by the deviation of a sample (n - 1) plus epsilon")  # fmt: skip
+given("layer-norm-seen", lambda s, x: centered(x) / torch.sqrt(x.var(-1, keepdim=True) + 0.1) * s.g + s.b,
+      "the variance of a sample (n - 1)")  # fmt: skip
+given("layer-norm-seen", lambda s, x: centered(x) / (x.std(-1, keepdim=True, unbiased=False) + 1e-3) * s.g + s.b,
+      "divided by the deviation plus epsilon, which stands beside the root")  # fmt: skip
+given("rms-norm-seen", lambda s, x: x / (x.pow(2).mean(-1, keepdim=True).sqrt() + 1e-2) * s.g,
+      "divided by the root mean square plus epsilon, which stands beside the root")  # fmt: skip
+
+
 def kernel(patch: Patch, kind: str, run: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """A function of torch that computes something else."""
     made = wrap_torch_function(lambda x, *rest, **more: (x,))(run)
@@ -71,3 +107,35 @@ def _softmax_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
 def _kernel_that_ignores_the_mask(patch: Patch) -> tuple[nn.Module, Any]:
     fused = kernel(patch, "fused_attention", lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v))
     return Own(lambda q, k, v: fused(q, k, v, CAUSAL)).eval(), torch.randn(2, 5, 16)
+
+
+@breaks("feed-forward-seen")
+def _relu_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    relu = kernel(patch, "relu", F.leaky_relu)
+    return Given(lambda s, x: s.down(relu(s.up(x)))).eval(), torch.randn(3, 5, 8)
+
+
+@breaks("gated-feed-forward-seen")
+def _gate_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    silu = kernel(patch, "silu", F.gelu)
+    return Given(lambda s, x: s.down(silu(s.up(x)) * s.gate(x))).eval(), torch.randn(3, 5, 8)
+
+
+@breaks("layer-norm-seen")
+def _mean_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    mean = kernel(patch, "mean", lambda x, dim, keepdim: 0.99 * x.mean(dim, keepdim))
+    normed = lambda s, x: (x - mean(x, -1, True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()  # noqa: E731
+    return Given(normed).eval(), torch.randn(3, 5, 8) + 1
+
+
+@breaks("rms-norm-seen")
+def _function_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    rms_norm = kernel(patch, "rms_norm", lambda x, shape, g, eps: F.rms_norm(x, shape, g, 100 * eps))
+    return Given(lambda s, x: rms_norm(x, (8,), s.g, 1e-4)).eval(), torch.randn(3, 5, 8)
+
+
+@breaks("embedding-times-root-seen")
+def _rows_that_are_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    rows = kernel(patch, "embedding", lambda i, table: F.embedding((i + 1) % 9, table))
+    table = torch.randn(9, 8)
+    return Given(lambda s, i: rows(i, table) * 8**0.5).eval(), torch.arange(6)[None]

@@ -16,7 +16,7 @@ from ...support.ordinary import ENTRIES
 from ...support.ordinary.entry import Entry
 
 pytestmark = pytest.mark.usefixtures("no_grad")
-SEEN = ("attention",)
+SEEN = ("attention", "norm", "feed-forward", "embedding")
 NAMED = [pytest.param(entry, id=f"{entry.style}: {entry.name}") for entry in ENTRIES]
 
 

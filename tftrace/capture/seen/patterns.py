@@ -8,12 +8,20 @@ from ...trace import schema
 from ..calls import Call
 from ..recording import Recording
 from .attention import attention
+from .embeddings import scaled_embedding
+from .feedforward import feedforward
+from .norms import norm_called, norm_written
 from .product import PRODUCTS
 from .proposal import Proposal, Unfit
 from .tape import Made
 
 _LOOKS: dict[str, tuple[Callable[[Made], Proposal | None], ...]] = {
     **dict.fromkeys((*PRODUCTS, "fused_attention"), (attention,)),
+    "matmul": (attention, feedforward),
+    "linear": (feedforward,),
+    **dict.fromkeys(("layer_norm", "rms_norm"), (norm_called,)),
+    **dict.fromkeys(("add", "div"), (norm_written,)),
+    "mul": (norm_written, scaled_embedding),
 }
 
 
@@ -30,7 +38,8 @@ class Patterns:
                 found = pattern(made)
             except Unfit:
                 continue
-            if found is not None and (call := self._holder(found.since)) is not None:
+            call = None if found is None else self._holder(found.since)
+            if found is not None and call is not None and not call.stated:
                 self._propose(found, call)
 
     def _holder(self, since: int) -> Call | None:

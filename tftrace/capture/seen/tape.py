@@ -45,6 +45,11 @@ class Operand:
         found = self._weak() if self._kept is None else self._kept
         return found if found is not None and _version(found) == self.version else None
 
+    def is_the(self, other: Operand) -> bool:
+        """Whether this is the same tensor as another operand, with the same numbers."""
+        one, two = self.tensor, other.tensor
+        return one is not None and one is two and self.version == other.version
+
     @property
     def held(self) -> int:
         """Bytes that are kept alive for it."""
