@@ -111,8 +111,11 @@ class Guard:
             with self._lock:
                 if self.over:  # another thread has ended it meanwhile
                     return None
-                if count_dispatch_modes() or count_function_modes():
+                if count_dispatch_modes():
                     with disable_function_modes(), disable_dispatch_modes():
+                        return work(*args)
+                if count_function_modes():
+                    with disable_function_modes():
                         return work(*args)
                 return work(*args)
         except Exception as error:
