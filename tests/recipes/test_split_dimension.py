@@ -12,6 +12,7 @@ from torch import nn
 import tftrace
 from tftrace.capture.check.cells import Reading
 from tftrace.capture.check.judge import Outcome, judge
+from tftrace.capture.check.precision import Precision
 from tftrace.recipes.evaluate.fitting import Fit, fit
 from tftrace.recipes.evaluate.split_dimension import split
 from tftrace.recipes.format.library import library
@@ -78,7 +79,7 @@ def outcome(change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Outcome | s
     tensors = {"x": x, "f": f, "g": g, "out": out}
     form = fitted(str(NORM["formula"]))
     reading = Reading(form, {"e": 1e-5}, dict.fromkeys(tensors, torch.float32))
-    units = reading.units(tensors, False)
+    units = reading.units(tensors, Precision())
     columns = [part[None] for part in reading.draw(tensors, 7, units)]
     assert sorted(column.shape[1:] for column in columns) == sorted([(1, 96)] * 2 + [(1, 16)] * 3 + [(16,)])
     judged = [judge(reading, one, units, columns)[0] for one in (form.plan, *(v for _, v in form.variants))]

@@ -13,7 +13,7 @@ from torch import nn
 
 import tftrace
 from tftrace import Trace
-from tftrace.capture.check.constructor_line import constructed
+from tftrace.capture.check.constructors.constructor_line import constructed
 from tftrace.capture.check.references import _item
 from tftrace.navigate.difference_kinds import shown_verdict
 from tftrace.recipes.evaluate.from_trace import fit_recorded

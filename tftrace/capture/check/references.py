@@ -4,7 +4,6 @@ Nothing of the model's is executed on the way: only plain attributes and items a
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,8 +19,9 @@ from ..calls import Call
 from ..measure.identity import VERSION, View
 from ..measure.plain_memory import address
 from ..seen.proposal import Proposal
-from ..torch_internals import buffers_of, children_of, parameters_of, version_of
-from .constructor_line import constructed
+from ..torch_internals import parameters_of, version_of
+from .constructors.constructor_line import constructed
+from .constructors.static_attributes import of_class, static_attribute
 from .flex_mask import laid_out
 
 
@@ -293,28 +293,6 @@ def _item(value: Any, key: str | int) -> Any:
     return value.get(key)
 
 
-def static_attribute(value: Any, name: str) -> Any:
-    """An attribute without running any code of the model's: no property, no __getattr__."""
-    if value is None:
-        return None
-    try:
-        own = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        own = {}
-    kind: Any = type(value)
-    if name not in own:
-        if isinstance(value, torch.nn.Module):
-            for store in (parameters_of(value), buffers_of(value), children_of(value)):
-                if name in store:
-                    return store[name]
-        other = _of_class(kind, "attribute_map")  # a configuration may have another name for it
-        name = other.get(name, name) if isinstance(other, dict) else name
-    if name in own:
-        found = own[name]
-        return None if hasattr(type(found), "__get__") else found
-    return _of_class(kind, name)
-
-
 def configuration(call: Call) -> Any:
     """The configuration of the innermost module that has one."""
     at: Call | None = call
@@ -323,7 +301,7 @@ def configuration(call: Call) -> Any:
         owner = at.owner
         if owner is not without:  # the lines of a module have it as their owner, too
             own, kind = getattr(owner, "__dict__", {}), cast(Any, type(owner))
-            if own.get("config") is not None or _of_class(kind, "config") is not None:
+            if own.get("config") is not None or of_class(kind, "config") is not None:
                 return static_attribute(owner, "config")
             without = owner
         at = at.parent
@@ -337,18 +315,12 @@ def has(value: Any, path: Sequence[str | int]) -> bool:
             there = key in value
         else:
             own = getattr(value, "__dict__", {})
-            names = _of_class(cast(Any, type(value)), "attribute_map")
+            names = of_class(cast(Any, type(value)), "attribute_map")
             there = (names.get(key, key) if isinstance(names, dict) else key) in own
         if not there:
             return _item(value, key) is not None and at == len(path) - 1
         value = _item(value, key)
     return True
-
-
-@lru_cache(maxsize=4096)
-def _of_class(kind: type, name: str) -> Any:
-    found = inspect.getattr_static(kind, name, None)
-    return None if hasattr(type(found), "__get__") else found
 
 
 def _unchanged(source: Reference, value: Any, noted: Mapping[int, View]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from ...recipes.format.recipe import Bind, Reference
 from ..calls import Call
-from .constructor import stated
+from .constructors.passed_arguments import stated
 from .references import Unbound, configuration, getter
 
 _Sources = list[tuple[str, Sequence[Reference | float]]]

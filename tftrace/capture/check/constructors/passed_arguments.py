@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from ..calls import Call
-from ..torch_internals import children_of
-from .references import static_attribute
+from ...calls import Call
+from ...torch_internals import children_of
+from .static_attributes import static_attribute
 
 UNKNOWN = object()
 _CONFIGURATIONS = ("config", "cfg", "args", "configuration")  # what constructors call it
