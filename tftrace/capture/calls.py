@@ -56,7 +56,8 @@ class Call:
     seen: dict[str, list[Call]] | None = None  # calls below that returned, by relative name, if a recipe needs them
     wanted: Any = None  # which calls those are, if there is `seen` (`finder.Wanted`)
     latest: Mapping[type, Call] = {}  # the last call below of each class of modules, if a recipe needs it
-    noted: tuple[str, ...] = ()  # equations that it was seen to compute
+    noted: tuple[tuple[int, str], ...] = ()  # equations that it was seen to compute, after the order of their checks
+    told: tuple[str, ...] = ()  # those of them whose tensors were written
     before: Call | None = None  # the previous call of the same class, if a recipe needs it
 
     def __init__(self, place: Place) -> None:
@@ -71,7 +72,7 @@ class Call:
     def equation(self) -> str | None:
         """Its principal equation: one that was stated, else one that it was seen to compute."""
         if self.noted and not self.stated:
-            return self.noted[0]
+            return self.noted[0][1]
         return self.equations[0].equation.id if self.equations else None
 
     @property

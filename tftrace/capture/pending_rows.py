@@ -15,10 +15,12 @@ import pyarrow as pa
 from ..trace import schema
 from ..trace.writer import TraceWriter
 from .calls import Call, Place
+from .measure.identity import Record
 from .measure.summaries import Summaries
 
 _KEPT_BACK = 65536  # rows that may wait for the statistics of an accelerator
 _STEP, _TENSOR = 10, 4  # entries of a row
+_OF = "of "  # before the equation, in the place of the role of a tensor that one was seen to be computed from
 
 
 class Rows:
@@ -35,6 +37,7 @@ class Rows:
         self._writer, self._rank, self._summaries, self._kept = writer, rank, summaries, kept
         self._steps: list[Any] = []
         self.tensors: list[Any] = []  # step, role, name and record of each tensor, one after the other
+        self._any_seen = False  # whether some of them are those of an equation that was seen
 
     def step(self, call: Call, duration_ns: int | None, status: str, equation: str | None) -> None:
         """Queue the row of a step that has ended, or still runs."""
@@ -51,6 +54,11 @@ class Rows:
             status,
             equation,
         )
+
+    def seen(self, step: int, equation: str, symbol: str, record: Record) -> None:
+        """Queue the row of a tensor that a symbol stood for, of an equation that was seen in what a step ran."""
+        self._any_seen = True
+        self.tensors += (step, f"{_OF}{equation}", symbol, record)
 
     @property
     def ready(self) -> bool:
@@ -88,6 +96,11 @@ class Rows:
         """Write these rows with a writer."""
         if steps:
             writer.write("steps", _step_columns(steps, self._rank))
+        if self._any_seen:
+            seen, tensors = _parted(tensors, _TENSOR, 1, lambda role: role.startswith(_OF))
+            if seen:
+                seen[1::_TENSOR] = [role.removeprefix(_OF) for role in seen[1::_TENSOR]]
+                writer.write("seen", self._tensor_columns(seen))
         if tensors:
             writer.write("tensors", self._tensor_columns(tensors))
 

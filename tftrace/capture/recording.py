@@ -319,6 +319,17 @@ class Recording(Guard):
             for path, tensor in leaves(value, name):
                 self.see_one(call, role, path, tensor, seen)
 
+    def see_symbols(self, call: Call, equation: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Queue rows for what the symbols of an equation stand for that a call was seen to compute, the first time."""
+        if equation in call.told:
+            return
+        call.told = (*call.told, equation)
+        for symbol, tensor in tensors.items():
+            record = self._identities.of(tensor)
+            if self._keep is not None:
+                self._keep(record, tensor, call.place.name, schema.SEEN)
+            self._rows.seen(call.step, equation, symbol, record)
+
     def see_gradient(self, step: int, of: str, name: str, gradient: torch.Tensor, parameter: bool) -> None:
         """Queue a row for a gradient.
 

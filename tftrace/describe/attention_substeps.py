@@ -18,6 +18,7 @@ from ..recipes.typeset import symbol_places
 from ..text import number, shape
 from ..trace import schema
 from ..trace.rows import TensorRow
+from ..trace.seen_tensors import seen_tensors
 from ..trace.trace import Trace
 from .attention_heads import attention_steps
 from .step_row import relative_name, span, statement
@@ -163,14 +164,23 @@ def _lines(trace: Trace, attention: int) -> list[tuple[int, str]]:
 
 
 def _projections(trace: Trace, attention: int) -> list[tuple[int, TensorRow]]:
-    """Positions of the linear maps that the attention's module ran before it, each with its result."""
+    """Positions of the linear maps that the attention's module ran before it, each with its result.
+
+    Attention that was seen in the lines of a module has them inside, before its first product.
+    """
+    lines = _lines(trace, attention)
+    inside = next((at for at, text in lines if _LINES["score"].search(text) or _FUSED.search(text)), attention)
+    if inside > attention and (found := _linear_maps(trace, attention + 1, inside)):
+        return found
     above = trace.parent(attention)
-    if above is None:
-        return []
-    call = trace.call_of(above)
+    return [] if above is None else _linear_maps(trace, max(trace.call_of(above) + 1, attention - _MOST), attention)
+
+
+def _linear_maps(trace: Trace, first: int, last: int) -> list[tuple[int, TensorRow]]:
+    """The linear maps among these steps, each with its result."""
     kinds, types = trace.column("kind"), trace.column("type")
     found = []
-    for at in range(max(call + 1, attention - _MOST), attention):
+    for at in range(first, last):
         if kinds[at] == schema.MODULE and _PROJECTION.search(types[at] or ""):
             found += [(at, row) for row in trace.tensors_of(at) if row.role == schema.OUTPUT][:1]
     return found
@@ -178,8 +188,16 @@ def _projections(trace: Trace, attention: int) -> list[tuple[int, TensorRow]]:
 
 def _width(trace: Trace, attention: int) -> int:
     """The size of a head, d_k; 0 if unknown."""
+    if "Q" in (seen := _seen(trace, attention)):
+        return seen["Q"].shape[-1]
     rows = [row for row in trace.tensors_of(attention) if row.role == schema.INPUT and row.shape]
     return rows[0].shape[-1] if rows else 0
+
+
+def _seen(trace: Trace, attention: int) -> dict[str, TensorRow]:
+    """The tensors by symbol, where the attention was seen in what ran; empty where a recipe names its arguments."""
+    equation = trace.column("equation")[attention]
+    return seen_tensors(trace, attention, equation) if equation else {}
 
 
 def _tensors(trace: Trace, attention: int, rebuilt: Attention | None) -> dict[str, list[SubStepTensor]]:
@@ -188,6 +206,9 @@ def _tensors(trace: Trace, attention: int, rebuilt: Attention | None) -> dict[st
     query, key, value, mask = (rows.get((schema.INPUT, name)) for name in ("query", "key", "value", "attention_mask"))
     result = rows.get((schema.OUTPUT, "[0]")) or rows.get((schema.OUTPUT, ""))
     kept = rows.get((schema.OUTPUT, "[1]"))
+    if seen := _seen(trace, attention):
+        query, key, value, result, kept = (seen.get(symbol) for symbol in ("Q", "K", "V", "out", "P"))
+        mask = seen.get("h") or seen.get("A")
     projected = [
         SubStepTensor("", f"{relative_name(trace, at)}: {tensor_line(row).name}", _statistics(row))
         for at, row in _projections(trace, attention)

@@ -25,6 +25,7 @@ from ..recipes.evaluate.value import broadcast_to_dims
 from ..recipes.formula.nodes import Node
 from ..trace import schema, tokens
 from ..trace.rows import TensorRow
+from ..trace.scalars import numbers
 from ..trace.trace import Trace
 from ..trace.values import read_value
 
@@ -82,7 +83,7 @@ def attention(trace: Trace, position: int) -> Attention | None:
     named = _tokens(trace, position, scores.shape)
     weights = known.get("P")
     if weights is not None and weights.shape == scores.shape:
-        return Attention(weights, scores, known.get("M"), 1 / sqrt(query.shape[-1]), *named, False, "")
+        return Attention(weights, scores, _mask(known), _scale(trace, position, query.shape[-1]), *named, False, "")
     value, result = known.get("V"), known.get("out")
     if value is None or result is None:
         gone = next((rows[symbol] for symbol in ("V", "out") if symbol in rows and symbol not in known), None)
@@ -100,6 +101,22 @@ def attention(trace: Trace, position: int) -> Attention | None:
         if np.all((away <= limit) | ~np.isfinite(result)):
             return Attention(found, scores, mask, scale, *named, True, "")
     return _unknown(_why_unknown(trace, position))
+
+
+def _mask(known: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """What is added to the scores: a mask that was passed, or what was seen to be added and to be hidden."""
+    if "M" in known or not known.keys() & {"A", "h"}:
+        return known.get("M")
+    added = known.get("A", np.zeros((1, 1, 1, 1)))
+    added = np.where(added, 0.0, -np.inf) if added.dtype == bool else added.astype(np.float64)
+    return np.where(known["h"], -np.inf, added) if "h" in known else added
+
+
+def _scale(trace: Trace, position: int, width: int) -> float:
+    """The factor of the scores, as it was seen; else 1/√d_k."""
+    equation = trace.column("equation")[position]
+    seen = numbers(trace, position, equation).get("c") if equation else None
+    return seen if isinstance(seen, float) else 1 / sqrt(width)
 
 
 def _why_unknown(trace: Trace, position: int) -> str:

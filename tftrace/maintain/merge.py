@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import TraceError
-from ..trace import notes, prints, scalars, schema, values
+from ..trace import notes, prints, scalars, schema, seen_tensors, values
 from ..trace.disk.folder import META, check_folder, rank_folder, write_bytes, write_json
 from ..trace.disk.replace import hidden, replaced
 from ..trace.disk.safe_files import regular
@@ -76,7 +76,11 @@ def _add(trace: Trace, aside: Path) -> None:
     for rank in trace.ranks:
         folder = rank_folder(aside, rank)
         folder.mkdir()
-        there = [name for name in (scalars.FILE, prints.FILE) if (trace.path / folder.name / name).exists()]
+        there = [
+            name
+            for name in (scalars.FILE, prints.FILE, seen_tensors.FILE)
+            if (trace.path / folder.name / name).exists()
+        ]
         for name in (*(f"{table}.arrow" for table in schema.TABLES), *there):
             shutil.copyfile(regular(trace.path, folder.name, name), folder / name)
         write_json(folder / META, trace.meta | {"sources": sources})

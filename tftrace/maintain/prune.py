@@ -22,6 +22,7 @@ from ..trace.disk.replace import hidden
 from ..trace.disk.safe_files import regular
 from ..trace.disk.safetensors_file import Entry
 from ..trace.prints import FILE as PRINTS
+from ..trace.seen_tensors import places as seen_places
 from ..trace.stream import Stream
 from ..trace.trace import Trace, load
 from ..trace.writer import TableFile
@@ -74,7 +75,9 @@ def _prune(trace: Trace, keep: str | Sequence[str], budget: int | None) -> tuple
     moved = _copy_kept(folder, wanted, there)
     _describe(trace, gone)
     for rank in trace.ranks:
-        _replace_table(rank_folder(folder, rank), moved)
+        for name, table in {"tensors": schema.TENSORS, **schema.MORE_TABLES}.items():
+            if (rank_folder(folder, rank) / f"{name}.arrow").exists():
+                _replace_table(rank_folder(folder, rank), name, table, moved)
     for name in old:
         (folder / "values" / name).unlink()
     with contextlib.suppress(OSError):  # if the folder is empty now
@@ -96,24 +99,27 @@ def _drop_prints(trace: Trace) -> int:
 
 def _has_leftovers(trace: Trace, there: dict[str, Entry]) -> bool:
     """Whether an interrupted pruning has left values that no table refers to."""
-    return bool(there.keys() - set(trace.words("value", "tensors")[1]))
+    return bool(there.keys() - {*trace.words("value", "tensors")[1], *(place for _, place in seen_places(trace))})
 
 
 def _wanted(trace: Trace, keep: str | Sequence[str]) -> Iterator[str]:
     """The places (`file#key`) of the values to keep, in order of the steps that saw them, with repetitions."""
     if keep == "none":
         return
-    codes, places = trace.words("value", "tensors")
+    codes, words = trace.words("value", "tensors")
     chosen = codes >= 0
     if keep == "auto":
         chosen &= trace.column("role", "tensors") != schema.PARAMETER
-    elif keep != "all":
-        patterns = [keep] if isinstance(keep, str) else keep
-        step_codes, names = trace.words("name")
-        fits = np.array([*(any(fnmatchcase(name, pattern) for pattern in patterns) for name in names), False])
-        chosen &= fits[step_codes][trace.positions("tensors")]
+    patterns = ["*"] if keep in ("all", "auto") else [keep] if isinstance(keep, str) else keep
+    step_codes, names = trace.words("name")
+    fits = np.array([*(any(fnmatchcase(name, pattern) for pattern in patterns) for name in names), False])[step_codes]
+    if keep not in ("all", "auto"):
+        chosen &= fits[trace.positions("tensors")]
     for code in codes[chosen].tolist():
-        yield places[code]
+        yield words[code]
+    for at, place in seen_places(trace):
+        if keep in ("all", "auto") or fits[at]:
+            yield place
 
 
 def _copy_kept(folder: Path, wanted: Sequence[str], there: dict[str, Entry]) -> dict[str, str]:
@@ -159,21 +165,21 @@ def _copy(folder: Path, name: str, new: str, kept: dict[str, Entry]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _replace_table(folder: Path, moved: dict[str, str]) -> None:
-    """Replace the tensors table of a rank by one that refers to the new places."""
-    stream = Stream(folder, "tensors", schema.TENSORS)
-    part = hidden(folder / "tensors.arrow")
-    table = TableFile(part, schema.TENSORS)
+def _replace_table(folder: Path, name: str, columns: pa.Schema, moved: dict[str, str]) -> None:
+    """Replace a table of tensors of a rank by one that refers to the new places."""
+    stream = Stream(folder, name, columns)
+    part = hidden(folder / f"{name}.arrow")
+    table = TableFile(part, columns)
     try:
         for start in range(0, len(stream), _ROWS_AT_ONCE):
-            rows = stream.take(np.arange(start, min(start + _ROWS_AT_ONCE, len(stream))), schema.TENSORS.names)
+            rows = stream.take(np.arange(start, min(start + _ROWS_AT_ONCE, len(stream))), columns.names)
             places = [moved.get(place) for place in rows["value"].to_pylist()]
-            at = schema.TENSORS.get_field_index("value")
-            rows = rows.set_column(at, schema.TENSORS.field(at), pa.array(places, pa.string()))
+            at = columns.get_field_index("value")
+            rows = rows.set_column(at, columns.field(at), pa.array(places, pa.string()))
             for batch in rows.combine_chunks().to_batches():
                 table.write(batch)
         table.close()
-        os.replace(part, folder / "tensors.arrow")
+        os.replace(part, folder / f"{name}.arrow")
     finally:
         table.abandon()
         part.unlink(missing_ok=True)

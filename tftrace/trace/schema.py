@@ -14,6 +14,7 @@ CALLS = (MODULE, FUNCTION)
 KINDS = (*CALLS, LINE, OP)
 
 INPUT, OUTPUT, LOCAL, PARAMETER, GRADIENT = "input", "output", "local", "parameter", "gradient"
+SEEN = "seen"  # the role of a tensor that only an equation names
 
 RETURNED, RAISED, OPEN = "returned", "raised", "open"
 
@@ -110,6 +111,13 @@ NUMBERS = pa.schema(
     ]
 )
 
+# Beside them, too: the tensors that the symbols of an equation stood for which was seen in what ran, where its recipe
+# names no argument or part. The columns are those of the tensors table, with the equation in the place of the role.
+SEEN_TENSORS = pa.schema(
+    [_column("equation", _text, "id of the recipe's equation") if field.name == "role" else field for field in TENSORS]
+)
+
 TABLES = {"steps": STEPS, "tensors": TENSORS, "checks": CHECKS}
+MORE_TABLES = {"seen": SEEN_TENSORS}  # made when there is something to write to them
 
 STATISTICS = ("mean", "std", "min", "max", "l2", "nan", "inf", "zero")

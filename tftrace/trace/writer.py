@@ -156,7 +156,10 @@ class TraceWriter:
 
     def write(self, table: str, columns: list[pa.Array]) -> None:
         """Write a batch with the columns of the schema, and hand it to the operating system."""
-        self._tables[table].write(pa.RecordBatch.from_arrays(columns, schema=schema.TABLES[table]))
+        found = schema.TABLES.get(table) or schema.MORE_TABLES[table]
+        if table not in self._tables:
+            self._tables[table] = TableFile(self.rank_folder / f"{table}.arrow", found)
+        self._tables[table].write(pa.RecordBatch.from_arrays(columns, schema=found))
 
     def keep_source(self, file: str | None) -> None:
         """Queue a copy of a source file, or of a notebook cell, as it is now; each file is copied once."""

@@ -22,7 +22,7 @@ from ...trace.scalars import NumbersWriter
 from ...trace.writer import TraceWriter
 from ..calls import Call
 from ..measure.plain_memory import address, is_spread
-from ..seen.proposal import Proposal
+from ..seen.proposal import PATTERNS, Proposal
 from .batches import Group
 from .cells import ALL, Reading, Units
 from .finder import Finder, drops
@@ -39,7 +39,6 @@ from .verdicts import Verdicts, failure, fits
 
 _MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
 _MOST_PRODUCTS = 1 << 21  # for the cells of a step of which the recipe says that it is costly
-_MOST_NOTED = 64  # equations that a call was seen to compute, which stand before those that were guessed
 _MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
 
 # Of all recordings, as most are of the same few models; a text says why an equation cannot be read.
@@ -82,28 +81,35 @@ class Checker:
             except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
                 self._verdicts.unchecked(call.step, order, match, failure(error))
 
-    def seen(self, proposal: Proposal, call: Call) -> None:
-        """Read the cells for what a call was seen to compute, while all of it is there; the call still runs."""
+    def seen(self, proposal: Proposal, call: Call) -> dict[str, dict[str, torch.Tensor]]:
+        """Read the cells for what a call was seen to compute, while all of it is there; the call still runs.
+
+        Returns:
+            For each equation the tensors that its symbols stand for; of one that cannot be checked none.
+        """
+        found: dict[str, dict[str, torch.Tensor]] = {}
         for match in self._finder.seen(proposal.pattern):
-            if match.equation.id not in call.noted:
-                call.noted = (*call.noted, match.equation.id)
-            first = len(call.equations) if call.stated else -_MOST_NOTED
-            order = first + call.noted.index(match.equation.id)
+            name, order = match.equation.id, proposal.rank - len(PATTERNS)  # before what is only guessed
+            if (order, name) not in call.noted:
+                call.noted = tuple(sorted((*call.noted, (order, name))))
             try:
-                self._look(match, proposal, call, order)
+                found[name] = self._look(match, proposal, call, order)
             except (Unbound, TraceError) as error:
                 self._verdicts.unchecked(call.step, order, match, str(error).rstrip("."))
             except Exception as error:
                 self._verdicts.unchecked(call.step, order, match, failure(error))
+        return found
 
-    def _look(self, match: Match, proposal: Proposal, call: Call, order: int) -> None:
+    def _look(self, match: Match, proposal: Proposal, call: Call, order: int) -> dict[str, torch.Tensor]:
         tensors, numbers = proposed(match.bind, proposal)
         self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
         units = reading.units(tensors, self._precision)
         if self._every:
-            return self._check_all(match, call.step, order, reading, units, tensors, match.evidence)
-        self._draw(match, call.step, order, reading, units, tensors, match.evidence)
+            self._check_all(match, call.step, order, reading, units, tensors, match.evidence)
+        else:
+            self._draw(match, call.step, order, reading, units, tensors, match.evidence)
+        return tensors
 
     def verdicts(self, ended: bool) -> None:
         """Queue rows of what has been judged, and where a forward has ended of everything."""

@@ -90,7 +90,7 @@ def _written(
         found.random = random
         dry = softmax.result
         if dry is not None and not masks and axes == scores.axes:
-            found.random, found.pattern, weights = "", "attention-dropout", dry.detach()
+            found.random, found.pattern, weights = "", "attention-dropout", dry
             put.pop("out"), put.pop("V")
     put["P"] = roles.laid(weights, axes, [roles.query, roles.keys])
     _masks(found, scores, roles, masks)
@@ -150,7 +150,7 @@ class _Roles:
 
     def factors(self, found: list[tuple[torch.Tensor, tuple[str, ...], bool]]) -> torch.Tensor:
         """The tensors that scores are multiplied by, as one."""
-        parts = [(self.laid(tensor.detach(), axes, [self.query, self.keys]), over) for tensor, axes, over in found]
+        parts = [(self.laid(tensor, axes, [self.query, self.keys]), over) for tensor, axes, over in found]
         if len(parts) == 1 and not parts[0][1]:
             return parts[0][0]
         whole = torch.ones((), dtype=torch.float64, device=parts[0][0].device)
@@ -159,7 +159,7 @@ class _Roles:
         return whole.expand(parts[0][0].shape)
 
     def in_four(self, found: Proposal, query: Operand) -> Proposal:
-        """The tensors with batch and heads in front, where fewer dimensions stand there."""
+        """The tensors with batch and heads in front, and no more than these."""
         if len(self.lead) == 0:
             found.tensors = {name: tensor[None, None] for name, tensor in found.tensors.items()}
         elif len(self.lead) == 1:
@@ -167,7 +167,17 @@ class _Roles:
             heads = size // batch if batch and size % batch == 0 else 1
             shape = (size // heads, heads)
             found.tensors = {name: taken_apart(tensor, 0, shape) for name, tensor in found.tensors.items()}
-        return found
+        elif len(self.lead) > 2:
+            found.tensors = {name: tensor.flatten(1, -3) for name, tensor in found.tensors.items()}
+        return thin_masks(found)
+
+
+def thin_masks(found: Proposal) -> Proposal:
+    """What is the same for several queries or heads once, as a mask often is."""
+    for name in ("A", "h", "z", "s"):
+        if name in found.tensors:
+            found.tensors[name] = thin(found.tensors[name])
+    return found
 
 
 def _batch(operand: Operand) -> int:
@@ -241,10 +251,11 @@ def _fused(made: Made) -> Proposal:
             tensor[(None,) * (max(most, 4) - tensor.dim())] if most > 3 or tensor.dim() == 2 else tensor[:, None]
         )
     _spread_lead(found.tensors)
+    found.tensors = {n: t.flatten(1, -3) if t.dim() > 4 else t for n, t in found.tensors.items()}
     width = query.shape[-1]
     own = float(scale) if isinstance(scale, (int, float)) else width**-0.5
     found.values |= {"t": one * two, "c": own, "i": float(bool(causal)), **({} if "A" in tensors else {"A": 0.0})}
-    return found
+    return thin_masks(found)
 
 
 def _grouped(name: str, tensor: torch.Tensor, given: int) -> torch.Tensor:

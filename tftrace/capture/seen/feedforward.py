@@ -58,11 +58,11 @@ def feedforward(made: Made) -> Proposal | None:
 
 
 def _maps(found: Proposal, one: Map, weight: str, bias: str) -> None:
-    found.tensors[weight] = one.weight.detach()
+    found.tensors[weight] = one.weight
     if one.bias is None:
         found.values[bias] = 0.0
     else:
-        found.tensors[bias] = one.bias.detach()
+        found.tensors[bias] = one.bias
 
 
 def _dry(operand: Operand) -> Made | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import torch
 
 from ...trace import schema
 from ..calls import Call
@@ -26,21 +29,23 @@ _LOOKS: dict[str, tuple[Callable[[Made], Proposal | None], ...]] = {
 
 
 class Patterns:
-    """Hands what was seen to `propose`, with the innermost call that holds all of it."""
+    """Hands what was seen to `propose`, with the innermost call that holds all of it; what the symbols of equations
+    stand for there is written to the trace."""
 
-    def __init__(self, recording: Recording, propose: Callable[[Proposal, Call], None]) -> None:
+    def __init__(
+        self, recording: Recording, propose: Callable[[Proposal, Call], Mapping[str, Mapping[str, torch.Tensor]]]
+    ) -> None:
         self._recording, self._propose = recording, propose
 
     def look(self, made: Made) -> None:
         """A result is new: whether it ends a pattern."""
         for pattern in _LOOKS.get(made.kind, ()):
-            try:
+            with suppress(Unfit), torch.no_grad():
                 found = pattern(made)
-            except Unfit:
-                continue
-            call = None if found is None else self._holder(found.since)
-            if found is not None and call is not None and not call.stated:
-                self._propose(found, call)
+                call = None if found is None else self._holder(found.since)
+                if found is not None and call is not None and not call.stated:
+                    for equation, tensors in self._propose(found, call).items():
+                        self._recording.see_symbols(call, equation, tensors)
 
     def _holder(self, since: int) -> Call | None:
         """The innermost call that has been running since this step."""

@@ -6,6 +6,12 @@ from dataclasses import dataclass, field
 
 import torch
 
+# The patterns that there are; of several that a call computes the first is its principal equation.
+PATTERNS = (
+    *("attention", "fused-attention", "attention-dropout", "gated-feed-forward", "feed-forward"),
+    *("layer-norm", "rms-norm", "scaled-embedding"),
+)
+
 
 class Unfit(Exception):
     """What was found cannot be one of the equations after all."""
@@ -21,9 +27,14 @@ class Proposal:
     values: dict[str, float | str] = field(default_factory=dict)
     random: str = ""  # why it cannot be checked, if something was dropped out
 
+    @property
+    def rank(self) -> int:
+        """Its place among the patterns."""
+        return PATTERNS.index(self.pattern)
+
 
 def need(tensor: torch.Tensor | None) -> torch.Tensor:
     """A tensor that is still there; raises Unfit for one that is gone or was written to."""
     if tensor is None:
         raise Unfit
-    return tensor.detach()
+    return tensor

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from ...errors import TraceError
 from ...trace import schema
 from ...trace.rows import TensorRow
+from ...trace.seen_tensors import seen_tensors
 from ...trace.trace import Step, Trace
 from ..format.recipe import Bind, Equation, Reference, parse
 from ..formula import dims
@@ -54,7 +55,7 @@ def _bind(step: Step, recipe: Equation, bind: Bind) -> Bindings:
     for symbol, binding in bind.symbols.items():
         if symbol not in recipe.dims:
             continue
-        rows = (_row(step, source) for source in binding.sources if isinstance(source, Reference))
+        rows = (_row(step, source, recipe.id) for source in binding.sources if isinstance(source, Reference))
         row = next((r for r in rows if r is not None), None)
         if row is not None:
             tensors[symbol] = row
@@ -81,8 +82,10 @@ def _is_shown(name: str, size: int, patterns: Mapping[str, dims.Pattern]) -> boo
     return not name.startswith(dims.STAR) and not (size == 1 and shared)
 
 
-def _row(step: Step, reference: Reference) -> TensorRow | None:
+def _row(step: Step, reference: Reference, equation: str) -> TensorRow | None:
     """The row of the tensor that a reference in a recipe names, or None."""
+    if reference.kind == schema.SEEN:
+        return seen_tensors(step.trace, step.position, equation).get(str(reference.path[0]) if reference.path else "")
     at: Step | None = step
     path = list(reference.path)
     if reference.child is not None:
