@@ -130,6 +130,9 @@ class Run:
                     "<": torch.lt, ">": torch.gt, "<=": torch.le, ">=": torch.ge, "==": torch.eq,
                 }  # fmt: skip
                 return Named(names, with_operator[operator](x, y))
+            case Apply("single", (x,)):
+                names, t = Run(known, torch.promote_types(dtype, torch.float32)).node(x)
+                return Named(names, t.to(dtype))
             case Apply("pos", (Name(dim),)):
                 return Named((dim,), torch.arange(known.sizes[dim]).to(dtype))
             case Apply("causal", (Name(query), Name(key))):

@@ -36,6 +36,7 @@ from .value import (
 _LIBRARY_UNITS = 8.0  # error of exp, tanh or sin in units of `u` (4 ulp); half precision computes them in float32
 _NO_ERROR = np.float64(0.0)
 _LONGEST_SCAN = 1 << 15  # positions, evaluated one after the other
+_SINGLE = 2.0**-24  # unit roundoff of float32
 _EVALUATION_UNIT = 2.0**-53  # unit roundoff of this evaluation itself
 _EXACT_OPERATORS = {
     "+": np.add, "-": np.subtract, "*": np.multiply,
@@ -145,6 +146,8 @@ class Evaluator:
             case Operation(operator, left, right):
                 found = self._elementwise(operator, self._node(left), self._node(right))
                 return self._any_order(found, _summands(node)) if operator in ("+", "-") else found
+            case Apply("single", (x,)):
+                return self._single(x)
             case Apply(function, arguments):
                 given = zip(argument_kinds(function, len(arguments)) or "", arguments, strict=True)
                 values = [self._node(a) for kind, a in given if kind == "x"]
@@ -152,6 +155,17 @@ class Evaluator:
                     values = [self._stored(x) for x in values]
                 return self._apply(node, values, self.numbers(node))
         raise AssertionError(node)
+
+    def _single(self, node: Node) -> Value:
+        """A value that is computed in float32 whatever the run's dtype, and rounded to that in the end: what it is made
+        of has not been cast to the run's dtype before."""
+        exact = {
+            leaf: Value(x.dims, x.v, shared_zeros(x.v.shape), x.start_units, x.integer)
+            for leaf, x in self._given.items()
+        }
+        inner = Evaluator(self._symbols, min(self._u, _SINGLE), min(self._sum_u, _SINGLE), exact, self._assume_distinct)
+        found = inner._node(node)
+        return self._round(found.dims, to_float64(found.v), found.e)
 
     def _apply(self, node: Apply, values: list[Value], numbers: tuple[int, ...]) -> Value:
         function, names = node.function, named_dims(node)
