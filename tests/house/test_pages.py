@@ -4,6 +4,7 @@ walk the reader through works."""
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +14,9 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace.capture import recorder
+from tftrace.recipes.format.library import Library, read
+from tftrace.recipes.format.lint import lint
 
 from .test_house import FLOOR, modules, room
 
@@ -103,7 +107,9 @@ def test_every_room_within_a_room_is_named() -> None:
     assert {name for name in within if f"`{name}`" not in text} == set()
 
 
-def test_the_family_that_is_added_holds_and_its_mutation_is_named(tmp_path: Path) -> None:
+def test_the_family_that_is_added_holds_and_its_mutation_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page, recipe = PAGES[1].read_text(encoding="utf-8"), tmp_path / "ember.toml"
     recipe.write_text(page.split("```toml\n")[1].split("```")[0], encoding="utf-8")
     names: dict[str, Any] = {"torch": torch, "nn": nn}
@@ -116,6 +122,12 @@ def test_the_family_that_is_added_holds_and_its_mutation_is_named(tmp_path: Path
             model(torch.randn(2, 5, 8))
         return [(one.verdict, one.variant) for one in trace[0].checks if one.equation == "ember-ffn"]
 
-    assert verdicts() == [("holds", None)]
-    kind.forward = lambda self, x: self.back(self.gate(x).sigmoid() * self.value(x))
+    assert lint(recipe) == [] and verdicts() == [("holds", None)]
+    breakage = textwrap.dedent(page.split("   ```python\n")[1].split("   ```")[0])
+    names |= {"breaks": lambda equation, variant: lambda build: build, "Patch": pytest.MonkeyPatch, "Any": Any}
+    exec(breakage, names)
+    names["_ember_sigmoid_gate"](monkeypatch)
+    assert verdicts() == [("differs", "the gate is a sigmoid")]
+    # AND so it is once the recipe ships, where a name alone proves nothing
+    monkeypatch.setattr(recorder, "with_own", lambda recipes: Library(read(recipe)))
     assert verdicts() == [("differs", "the gate is a sigmoid")]

@@ -431,7 +431,7 @@ class _Entry:
         for symbol, pattern in found.items():
             every = [name for axis in pattern.axes for name in axis.names] if pattern is not None else []
             if pattern is not None and (twice := next((name for name in every if every.count(name) > 1), None)):
-                message = f"the dimensions {pattern.source!r} have {twice!r} twice: name each axis by itself."
+                message = f"the dimensions {pattern.source!r} have {twice!r} twice: give each axis a name of its own."
                 self._wrong((*path, symbol), message)
         return {symbol: pattern for symbol, pattern in found.items() if pattern is not None}
 
