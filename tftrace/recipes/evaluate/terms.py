@@ -69,7 +69,12 @@ class Terms:
     def _at(self, x: Value, where: Where, free: tuple[str, ...] = ()) -> np.ndarray:
         """A value at a cell; an array along the `free` dimensions, in this order."""
         v = np.asarray(x.v, np.float64)
-        index = [slice(None) if d in free else 0 if d in self._drawn else where[d] for d in x.dims]
+        known = {*free, *self._drawn, *where}
+        wide = [d for d, size in zip(x.dims, v.shape, strict=True) if size > 1 and d not in known]
+        if wide:
+            said = f"The equation is of every {wide[0]} at once, so that no single cell has terms of its own."
+            raise FormulaError(said)
+        index = [slice(None) if d in free else 0 if d in self._drawn else where.get(d, 0) for d in x.dims]
         found = v[tuple(index)]
         kept = [d for d in x.dims if d in free]
         found = np.transpose(found, [kept.index(d) for d in free if d in kept])
