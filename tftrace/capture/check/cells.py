@@ -1,8 +1,8 @@
-"""The spot check, first half: a few seeded cells of a step's result, and of what it was computed from, are read.
+"""Reads the cells of a check: a few seeded cells of a step's result, and what they were computed from.
 
-Along the dimensions in which a cell stands alone a few positions are drawn, and only these slices of the inputs are
-read, so that the cost does not grow with the tensors. What is on an accelerator stays there until `fetch`, which
-waits for it once."""
+Along the dimensions in which a cell stands alone, a few positions are drawn, and only these slices of the inputs are
+read, so that the cost does not grow with the tensors. What is on an accelerator stays there until `fetch`, which waits
+for it once."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from .precision import UNIT, Precision
 from .references import Unbound
 from .strided import Drawn, Strided
 
-_DRAWN = (4, 2)  # positions along the last independent dimension, and along each of the others
-_LONG = 64  # cells along dimensions that are read whole, of which one row is enough
-_DEAR, _DRAWN_DEAR = 512, (2, 2)  # positions where as many products or more make one cell
-_HEADS, _MOST_FOR_HEADS = ("H", "Hq", "G"), 1 << 16  # names of their dimensions; numbers that all of them may take
-_DRAWN_DOUBLE = 16  # along a dimension that was taken for two, whose cells need the same row
-_AT_ONCE = 1 << 22  # products and cells of a block, where every cell is checked
+_DRAWN = (4, 2)  # positions drawn along the last independent dimension, and along each of the others
+_LONG = 64  # from so many cells along dimensions that are read whole, one row is enough
+_DEAR, _DRAWN_DEAR = 512, (2, 2)  # the same if a cell takes this many products or more
+_HEADS, _MOST_FOR_HEADS = ("H", "Hq", "G"), 1 << 16  # dimensions of heads; how many numbers all heads together may take
+_DRAWN_DOUBLE = 16  # along a dimension that was split in two, whose cells need the same row
+_AT_ONCE = 1 << 22  # products and cells of a block, if every cell is checked
 ALL = "all"
 _BITS = (1 << 64) - 1
 Units = tuple[float, float]  # unit roundoff of single operations, and of sums
 
 
 class Known:
-    """The numbers and sizes that the steps evaluated together share; all else is given."""
+    """The numbers and sizes shared by all steps that are evaluated together; everything else is given as leaves."""
 
     def __init__(self, sizes: Mapping[str, int], numbers: Mapping[str, float | str]) -> None:
         self._sizes, self._numbers = sizes, numbers
@@ -69,7 +69,17 @@ class Known:
 
 
 class Reading:
-    """How the cells of an equation are read: what its fit and the dtypes of its tensors settle, once for many steps."""
+    """How the cells of an equation are read, for all steps with the same shapes, numbers and dtypes.
+
+    Args:
+        fit: The equation, fitted to shapes.
+        numbers: The numbers and words that its symbols stand for.
+        dtypes: The dtypes of its tensors.
+        cells: About how many cells to read; None for a few.
+
+    Raises:
+        Unbound: The cells cannot be read, or there is no bound for them.
+    """
 
     def __init__(
         self, fit: Fit, numbers: Mapping[str, float | str], dtypes: Mapping[str, torch.dtype], cells: int | None = None
@@ -83,7 +93,7 @@ class Reading:
         if empty := [name for name, layout in fit.layouts.items() if any(fit.sizes[n] == 0 for n in layout.names)]:
             raise Unbound(f"{original_name(empty[0])} is empty")
         self.slices = {name: Slice(layout, fit.sizes) for name, layout in fit.layouts.items()}
-        self.rooms: list[int] = []  # of each drawn dimension of every statement
+        self.rooms: list[int] = []  # how many starts each drawn dimension of each statement has
         self.statements = []
         for one in fit.plan.statements:
             self.statements.append(statement := _Statement(self, one, dtypes, cells, len(self.rooms)))
@@ -92,14 +102,14 @@ class Reading:
         if unbounded := [kind for kind in kinds if kind not in UNIT]:
             raise Unbound(f"there is no rounding bound for {', '.join(map(str, unbounded))}")
         self.passes, self.masks = Passed(fit), masks_of(fit.plan)
-        # The coarsest dtype that took part; sums of half precision every backend accumulates in float32.
+        # The coarsest dtype that took part; all backends accumulate sums of half precision in float32.
         unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
         self._usual = unit, min(unit, 2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
     @cached_property
     def amount(self) -> int:
-        """How many numbers the drawn cells of a step take to be multiplied with each other."""
+        """How many multiplications the drawn cells of a step take."""
         names, found = {name: slice_.names for name, slice_ in self.slices.items()}, 0
         for read, statement in zip(self.statements, self.fit.plan.statements, strict=True):
             sizes = {**self.fit.sizes, **{dim: drawn.cells for dim, drawn in read.drawn.items()}}
@@ -117,9 +127,17 @@ class Reading:
         return usual
 
     def draw(self, tensors: Mapping[str, torch.Tensor], seed: int, units: Units) -> list[Any]:
-        """Read a few cells of every symbol that the equation gives, in the order of `statements`: what its expression
-        needs, and what was returned. Arrays may be views of the tensors, to be copied at once; what is on an
-        accelerator is a copy there, which nobody has waited for."""
+        """Read a few cells of every symbol that the equation gives.
+
+        Args:
+            tensors: The tensors, by symbol.
+            seed: Decides which cells are drawn.
+            units: The unit roundoffs.
+
+        Returns:
+            For each statement, what its expression needs, then what was returned. Arrays may be views of the tensors,
+            to be copied at once; cells on an accelerator are copied there, without waiting for it.
+        """
         tensors, found = self._named(tensors), []
         starts = self.starts(seed)
         for statement in self.statements:
@@ -133,11 +151,11 @@ class Reading:
         return found
 
     def _named(self, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """The tensors under all of their names."""
+        """The tensors by all of their names."""
         return {**tensors, **{name: tensors[first] for name, first in self._doubles.items()}}
 
     def starts(self, seed: int) -> list[int]:
-        """The first position along each drawn dimension of every statement."""
+        """The first position along each drawn dimension of each statement."""
         found = []
         for room in self.rooms:
             seed = (seed * 6364136223846793005 + 1442695040888963407) & _BITS
@@ -145,7 +163,7 @@ class Reading:
         return found
 
     def blocks(self) -> Iterator[list[dict[str, Array]]]:
-        """Positions of every statement, so many at a time that all cells come in turn."""
+        """Yield positions for each statement, in blocks that together cover all cells."""
         each = [statement.blocks for statement in self.statements]
         for at in range(max(map(len, each))):
             yield [blocks[min(at, len(blocks) - 1)] for blocks in each]
@@ -153,7 +171,7 @@ class Reading:
     def read(
         self, tensors: Mapping[str, torch.Tensor], units: Units, positions: Sequence[dict[str, Array]]
     ) -> list[Any]:
-        """`draw` at these positions of each statement."""
+        """Do what `draw` does at given positions of each statement."""
         tensors, found = self._named(tensors), []
         for statement, drawn in zip(self.statements, positions, strict=True):
             cells = _Cells(self, tensors, units, drawn)
@@ -162,7 +180,7 @@ class Reading:
 
 
 class _Statement:
-    """A symbol to compare, and what is read for it."""
+    """A symbol that is compared, and what is read for it."""
 
     def __init__(
         self,
@@ -189,13 +207,13 @@ class _Statement:
         if any(map(is_split, alone)):
             counts = [_DRAWN_DOUBLE if is_split(dim) else 1 for dim in alone]
         self.drawn = {d: _drawn(sizes[d], count) for d, count in zip(alone, counts, strict=True) if sizes[d] > count}
-        self._starts = slice(first, first + len(self.drawn))  # among those of the reading
+        self._starts = slice(first, first + len(self.drawn))  # among the starts of the reading
         self.units = [
             UNIT.get(dtypes.get(base_tensor(leaf), torch.int64)) for leaf in self.leaves
         ]  # of each leaf's dtype
-        # place among the leaves, tensor, and how it is read if it is read as it is; the symbol itself comes last
+        # index of the leaf, its tensor, and how it is read if it is a plain tensor; the symbol itself comes last
         self.reads: list[tuple[int, str, Strided | None]] = []
-        self.dims: list[tuple[str, ...]] = []  # of others than these once they have been read
+        self.dims: list[tuple[str, ...]] = []  # of leaves that are no plain tensors, known once they are read
         for at, leaf in enumerate((*self.leaves, Name(self.symbol))):
             name, plain = base_tensor(leaf), isinstance(leaf, Name)
             strided = Strided(reading.fit.layouts[name], sizes, self.drawn, dtypes[name], first) if plain else None
@@ -204,13 +222,13 @@ class _Statement:
         self._alone = [(dim, sizes[dim]) for dim in alone]
 
     def positions(self, starts: Sequence[int]) -> dict[str, Array]:
-        """The drawn positions from these first ones on."""
+        """The drawn positions, from these first ones on."""
         own = starts[self._starts]
         return {dim: drawn.at(start) for (dim, drawn), start in zip(self.drawn.items(), own, strict=True)}
 
     @cached_property
     def blocks(self) -> list[dict[str, Array]]:
-        """All positions along the dimensions in which a cell stands alone, in parts that are evaluated at once."""
+        """All positions along the dimensions in which a cell stands alone, in blocks."""
         left, parts = max(_AT_ONCE // max(self._cost, 1), 1), []
         for dim, size in reversed(self._alone):
             length = min(size, left)
@@ -220,8 +238,14 @@ class _Statement:
 
 
 def _counts(row: int, cost: int, sizes: list[int], cells: int | None) -> list[int]:
-    """How many positions are drawn along each dimension in which a cell stands alone; `row` cells belong to each
-    choice of them, `cost` numbers are needed for one. They are a few, or about as many `cells` as were asked for."""
+    """Choose how many positions to draw along each dimension in which a cell stands alone.
+
+    Args:
+        row: How many cells belong to one choice of positions.
+        cost: How many numbers a cell needs.
+        sizes: The sizes of these dimensions.
+        cells: About how many cells are wanted; None for a few.
+    """
     if cells is None:
         last, others = (1, 1) if row >= _LONG else _DRAWN_DEAR if cost >= _DEAR else _DRAWN
         return [others] * (len(sizes) - 1) + [last] if sizes else []
@@ -233,8 +257,10 @@ def _counts(row: int, cost: int, sizes: list[int], cells: int | None) -> list[in
 
 
 def _all_heads(counts: list[int], alone: Sequence[str], sizes: Mapping[str, int], cost: int) -> list[int]:
-    """The same with all heads of an attention, where that takes few numbers: each of them computes something else. If
-    need be, of one query."""
+    """Change the counts to include all heads of an attention, since each computes something else.
+
+    This is done only if it takes few numbers, if necessary for a single query.
+    """
     counts = [min(count, sizes[dim]) for count, dim in zip(counts, alone, strict=True)]
     heads = [dim in _HEADS for dim in alone]
     for others in (counts, [1] * (len(counts) - 1) + counts[-1:]):
@@ -257,7 +283,7 @@ def _take(tensor: torch.Tensor, slice_: Slice, drawn: Mapping[str, Array]) -> An
 
 
 class _Cells(Known):
-    """The cells of a statement's leaves, however they are had."""
+    """The cells of the leaves of a statement, read in whatever way they need."""
 
     def __init__(
         self, reading: Reading, tensors: Mapping[str, torch.Tensor], units: Units, drawn: Mapping[str, Array]
@@ -266,7 +292,7 @@ class _Cells(Known):
         self._slices, self._tensors, self._units, self._drawn = reading.slices, tensors, units, drawn
 
     def part(self, statement: _Statement, at: int) -> Any:
-        """The cells of a leaf, or after the last one those of the symbol."""
+        """The cells of a leaf, or, after the last leaf, those of the symbol."""
         _, name, strided = statement.reads[at]
         if strided is not None:
             return self._cells(name)
@@ -274,7 +300,7 @@ class _Cells(Known):
         return found
 
     def _read(self, leaf: Node) -> tuple[tuple[str, ...], Any]:
-        """The cells of a leaf that is not a tensor as it is, and their dimensions."""
+        """The dimensions and the cells of a leaf that is no plain tensor."""
         if isinstance(leaf, Lookup) and isinstance(leaf.index, Name) and leaf.index.id in self._slices:
             return self._rows(leaf.table.id, leaf.index.id)
         if isinstance(leaf, Select) and leaf.base.id in self._slices:
@@ -289,7 +315,7 @@ class _Cells(Known):
         return _take(self._tensors[name], self._slices[name], self._drawn)
 
     def _rows(self, table: str, index: str) -> tuple[tuple[str, ...], Any]:
-        """The rows of a table that the drawn cells of an index name."""
+        """The rows of a table that the drawn cells of an index select."""
         rows, found = self._cells(index), self._slices[table].of(numbers_of(self._tensors[table]))
         dims = self._slices[index].names
         if isinstance(found, torch.Tensor):
@@ -311,14 +337,14 @@ class _Cells(Known):
         return rest.names, _take(part.select(slice_.names.index(dim), index), Slice(rest, {}), self._drawn)
 
     def _moved(self, leaf: Apply, numbers: tuple[int, ...]) -> tuple[tuple[str, ...], Any]:
-        """The cells of a tensor under other names (`rename`), or seen through windows."""
+        """The cells of a tensor with renamed dimensions, or through windows."""
         slice_, moved = self._slices[base_tensor(leaf)], named_dims(leaf)[:: 2 if leaf.function == "rename" else 3]
         drawn = {d: at for d, at in self._drawn.items() if d not in moved}
         found = _take(self._tensors[base_tensor(leaf)], slice_, drawn)
         found = move_cells(found, leaf, numbers, slice_.names, self._sizes, self.positions, take_padded)
         return moved_dims(leaf, slice_.names), found
 
-    # -- what the evaluator asks for ---------------------------------------------------------------
+    # -- what the evaluator needs ---------------------------------------------------------------
 
     def value(self, name: str) -> Value | None:
         return _value(self._slices[name].names, self._cells(name)) if name in self._slices else super().value(name)

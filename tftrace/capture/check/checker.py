@@ -1,7 +1,7 @@
-"""Says of each equation of each call whether it holds, differs, or why it cannot be checked.
+"""Decides for each equation of each call whether it holds or differs, or why it cannot be checked.
 
-While the model runs only the drawn cells are read, as soon as a call has returned; what they say is judged later, many
-steps together (see `verdicts`)."""
+While the model runs, only the drawn cells are read, as soon as a call has returned. They are judged later, many steps
+at a time (see `verdicts`)."""
 
 from __future__ import annotations
 
@@ -37,48 +37,54 @@ from .stated_epsilon import other_epsilons
 from .stated_variants import StatedVariants
 from .verdicts import Verdicts, failure, fits
 
-_MOST_FITS = 512  # remembered, of some 18 KB each; each token of a generation has shapes of its own
-_MOST_PRODUCTS = 1 << 21  # for the cells of a step of which the recipe says that it is costly
-_MOST_ROUTES = 4  # tried, where a call is unlike the last one of its module
+_MOST_FITS = 512  # readings that are remembered, of about 18 KB each; each token of a generation has its own shapes
+_MOST_PRODUCTS = 1 << 21  # products for the cells of a step that its recipe calls costly
+_MOST_ROUTES = 4  # routes that are tried if a call is unlike the last one of its module
 
-# Of all recordings, as most are of the same few models; a text says why an equation cannot be read.
+# The readings of all recordings, as most are of the same few models; a text says why an equation cannot be read.
 _readings: dict[Any, tuple[Equation, Reading | str]] = {}
 
 
 class Checker:
-    """The equations of one recording. Cells are drawn by the step's number, so that a run can be repeated."""
+    """Checks the equations of one recording. Cells are drawn by the number of the step, so that a run can be repeated.
+
+    Args:
+        library: All equations.
+        writer: Receives the verdicts.
+        cells: About how many cells of each result to check; `ALL` for every one, None for a few.
+    """
 
     def __init__(self, library: Library, writer: TraceWriter, cells: int | str | None = None) -> None:
-        self._cells = None if isinstance(cells, str) else cells  # about how many of each result, if not a few
+        self._cells = None if isinstance(cells, str) else cells
         self._every = cells == ALL
         self._finder, self._verdicts = Finder(library, writer.meta["equations"]), Verdicts(writer)
         self._numbers = NumbersWriter(writer.rank_folder)
-        self._routes: dict[int, list[Route]] = {}  # of each equation the last ones
-        self._precision = Precision()  # asked for again as each forward begins
+        self._routes: dict[int, list[Route]] = {}  # the last routes of each equation, by id of the match
+        self._precision = Precision()  # asked again when a forward begins
         self._sights = Sights()
         self._stated = StatedVariants()
 
     def begin(self, call: Call) -> None:
-        """Find the call's equations, and note what must be kept for them."""
+        """Find the equations of a call, and note what must be kept for them."""
         if call.parent is None:
             self._precision = Precision()
         self._finder.begin(call)
 
     def finish(self, call: Call) -> None:
-        """Read the cells for the call's equations; the verdicts come with `verdicts`."""
+        """Read the cells for the equations of a call that has returned; `verdicts` gives the verdicts."""
         if call.equations and isinstance(call.owner, torch.nn.Module) and call.owner.training and drops(call.owner):
             self._verdicts.random(call.step)
         for order, match in enumerate(call.equations):
             try:
                 match = self._stated.of(match, call)
-                last = call.known.routes.get(id(match))  # the library keeps it, so that an id stays its own
+                last = call.known.routes.get(id(match))  # the library keeps the match, so that its id stays unique
                 if last is not None and self._follow(last, match, call, order):
                     continue
                 if not self._again(match, call, order, last):
                     self._read(match, call, order)
             except (Unbound, TraceError) as error:
                 self._verdicts.unchecked(call.step, order, match, str(error).rstrip("."))
-            except Exception as error:  # a tensor of a kind nobody thought of must not end the recording
+            except Exception as error:  # a kind of tensor that nobody thought of must not end the recording
                 self._verdicts.unchecked(call.step, order, match, failure(error))
 
     def seen(self, proposal: Proposal, call: Call) -> dict[str, dict[str, torch.Tensor]]:
@@ -112,16 +118,16 @@ class Checker:
         return tensors
 
     def verdicts(self, ended: bool) -> None:
-        """Queue rows of what has been judged, and where a forward has ended of everything."""
+        """Queue rows of what has been judged; if a forward has ended, judge everything first."""
         self._verdicts.write(ended)
         self._numbers.flush()
 
     def close(self) -> None:
-        """End the stream of numbers: nothing more is checked."""
+        """End the stream of numbers; nothing more is checked."""
         self._numbers.close()
 
     def _again(self, match: Match, call: Call, order: int, last: Route | None) -> bool:
-        """Read the cells as on an earlier call, if there was one like this; the last one of its module was not."""
+        """Read the cells as on an earlier call, if there was one like this other than the last of its module."""
         if other_epsilons(match.bind, call):
             return False
         for route in self._routes.get(id(match), ()):
@@ -186,7 +192,7 @@ class Checker:
         tensors: Mapping[str, torch.Tensor],
         evidence: str,
     ) -> None:
-        """Read a few cells of a step, which are judged with those of others."""
+        """Read a few cells of a step, to be judged with those of other steps."""
         cells = reading.draw(tensors, step, units)
         if reading.fit.together:
             group = self._verdicts.group(None, reading, match, units, evidence)
@@ -199,7 +205,7 @@ class Checker:
             self._verdicts.alone(group, tensors)
 
     def _note_masks(self, reading: Reading, match: Match, call: Call, order: int) -> None:
-        """Note what the masks hide, to be said beside the verdict."""
+        """Note what masks hide, to be said beside the verdict."""
         for symbol, shows in reading.masks.items():
             mask = tensor_of(match.bind, symbol, call)
             if mask is not None and address(mask):
@@ -224,7 +230,7 @@ class Checker:
                 found = Reading(fitted, numbers, _dtypes(tensors), self._cells)
             except (TraceError, Unbound) as error:
                 found = str(error)
-            _readings[key] = equation, found  # which keeps it, so that its id stays its own
+            _readings[key] = equation, found  # keeps the equation, so that its id stays unique
         if isinstance(found, str):
             raise Unbound(SPREAD if any(map(is_spread, tensors.values())) else found)
         return found
@@ -239,7 +245,7 @@ class Checker:
         tensors: Mapping[str, torch.Tensor],
         evidence: str,
     ) -> None:
-        """Check every cell of one step, of the equation and, where it differs, of each variant."""
+        """Check every cell of a step, for the equation and, if that differs, for each variant."""
 
         def whole(variant: Plan, _: list[Array]) -> list[Outcome | str]:
             try:
@@ -254,7 +260,7 @@ class Checker:
 
 
 def _amounts(match: Match, call: Call) -> Asked:
-    """What is random in a call, if nothing is."""
+    """The sources that would make a call random, with their values; Unbound if one of them does."""
     asked: Asked = []
     for reference in match.bind.random:
         asked.append((reference.source, reference, amount := getter(reference)(call)))

@@ -1,4 +1,4 @@
-"""Evaluates the drawn cells of several steps at once, and says whether what was returned is what the equation gives."""
+"""Evaluates the drawn cells of several steps at once, and compares them with what the steps returned."""
 
 from __future__ import annotations
 
@@ -22,26 +22,45 @@ _SINGLE = UNIT[torch.float32]
 
 
 class Outcome(NamedTuple):
-    """The worst cell of a check."""
+    """The outcome of a check, with its worst cell.
+
+    Attributes:
+        holds: Whether rounding explains the difference at every cell.
+        residual: |returned − recomputed| at the worst cell.
+        bound: The largest difference there that rounding explains.
+        cells: How many cells were checked.
+        symbol: The symbol whose cell it is.
+        single: It holds if float32 rounds, although the run is in float64.
+        wired: Everything that is only passed on went where the equation says, and there is such.
+        partly: Something that is computed is what the equation gives.
+    """
 
     holds: bool
     residual: float
     bound: float
     cells: int
     symbol: str
-    single: bool = False  # it holds as float32 rounds, though the run has float64
-    wired: bool = False  # what is only passed on went where the equation says, and there is something
-    partly: bool = False  # something that is computed is what the equation gives
+    single: bool = False
+    wired: bool = False
+    partly: bool = False
 
 
 def judge(reading: Reading, plan: Plan, units: Units, columns: Sequence[Array]) -> list[Outcome | str]:
-    """Evaluate a plan for several steps at once and compare with what each returned; a text says why one cannot be.
+    """Evaluate a plan for several steps at once, and compare the results with what the steps returned.
 
-    `columns` are what `reading.draw` gave for the steps, one after the other. Where terms of a sum come again and again
-    its bound is larger; as it takes long to look for such, only steps are looked at that do not hold without.
+    If terms of a sum repeat, its bound is larger. Finding such terms takes long, so it is done only for steps that do
+    not hold without. Many norms, softmaxes and rotary embeddings are computed in float32 whatever their input is: what
+    does not hold with the rounding of float64 is judged with that of float32.
 
-    Many a norm, softmax and rotary embedding is computed in float32 whatever it is given: what does not hold as float64
-    rounds is held to that."""
+    Args:
+        reading: How the cells were read.
+        plan: The plan of the equation or of a variant.
+        units: The unit roundoffs.
+        columns: What `reading.draw` returned for the steps, with one row for each.
+
+    Returns:
+        For each step its outcome, or a text that says why there is none.
+    """
     found = _judge(reading, plan, units, columns, assume_distinct=True)
     if left := [at for at, outcome in enumerate(found) if isinstance(outcome, str) or not outcome.holds]:
         again = _judge(reading, plan, units, [column[left] for column in columns], assume_distinct=False)
@@ -87,7 +106,7 @@ def _judge(
 
 
 def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor], units: Units) -> Outcome | str:
-    """Every cell of what one step returned."""
+    """Judge every cell of what one step returned."""
     found: list[Outcome | str] = []
     for positions in reading.blocks():
         found += judge(reading, plan, units, [host(x)[None] for x in reading.read(tensors, units, positions)])
@@ -104,9 +123,11 @@ def judge_all(reading: Reading, plan: Plan, tensors: Mapping[str, torch.Tensor],
 
 
 def _worst(outcomes: Sequence[Outcome | str], moves: Sequence[bool]) -> Outcome | str:
-    """One statement that differs decides; else one that could not be checked; else the largest share of the bound.
+    """Combine the outcomes of a step's statements.
 
-    `moves` says which of the statements only pass something on."""
+    A statement that differs decides; otherwise one that could not be checked; otherwise the one with the largest share
+    of its bound. `moves` says which statements only pass something on.
+    """
     judged = [o for o in outcomes if isinstance(o, Outcome)]
     unchecked = [o for o in outcomes if isinstance(o, str)]
     if unchecked and all(o.holds for o in judged):
@@ -122,7 +143,7 @@ def _worst(outcomes: Sequence[Outcome | str], moves: Sequence[bool]) -> Outcome 
 
 
 def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:
-    """A leaf of several steps as one value, with the rounding of a cast (autocast), if there was one."""
+    """A leaf of several steps as one value, with the rounding of a cast by autocast, if there was one."""
     integer = v.dtype.kind in "iu"
     v = v if v.dtype in (np.bool_, np.float32) else v.astype(np.float64, copy=False)
     off = cast * np.abs(v, dtype=np.float64) if cast else shared_zeros(v.shape)
@@ -132,9 +153,11 @@ def _value(v: Array, dims: tuple[str, ...], cast: float) -> Value:
 def _compare(
     symbol: str, returned: Array, exact: Array, bound: Array, dtype: torch.dtype, read: Sequence[Array]
 ) -> list[Outcome | str]:
-    """For each step the worst of its cells that say something: where rounding could explain any value, nothing was
-    checked. Of finite numbers that were `read` none that is NaN or infinite holds; minus infinity that hides keys may
-    become of a mask."""
+    """Find the worst cell of each step.
+
+    Cells at which rounding could explain any value say nothing. If all numbers that were `read` are finite, a NaN or an
+    infinity does not hold; minus infinity may come from a mask that hides keys.
+    """
     steps = len(returned)
     returned, exact, bound = (x.reshape(steps, -1) for x in (returned, exact, bound))
     made = np.zeros(steps, bool)
@@ -151,7 +174,7 @@ def _compare(
             known = np.isfinite(exact) & np.isfinite(bound)
             every = known.sum(1)
         size = np.sqrt(np.square(exact).sum(1, where=known) / np.maximum(every, 1))
-        # where all is zero only underflow is left
+        # if everything is zero, only underflow is left
         telling = known & (bound <= np.maximum(size, 64 * _tiny(dtype))[:, None])
         share = residual / bound
         if not bound.all():
@@ -160,7 +183,7 @@ def _compare(
     if not telling.all():
         wrong = known & (residual > bound)
         share = np.where(telling | wrong, share, -1.0)
-        # what a ReLU cut off says nothing, and is no obstacle
+        # cells that a ReLU cut off say nothing, and are no obstacle
         nothing = (known & ((exact == 0) & (returned == 0))).all(1)
         every = np.where(wrong.any(1), every, telling.sum(1))
     said = ((every.astype(bool) | nothing) & ~made).tolist()
@@ -177,7 +200,7 @@ def _compare(
 
 
 def _finite(read: Sequence[Array], steps: int) -> Array:
-    """Of which steps all that was read is finite."""
+    """For each step, whether everything that was read is finite."""
     found = np.ones(steps, bool)
     for part in read:
         found &= np.isfinite(part).reshape(len(part), -1).all(1)
@@ -185,7 +208,7 @@ def _finite(read: Sequence[Array], steps: int) -> Array:
 
 
 def _least(read: Sequence[Array], steps: int, dtype: torch.dtype) -> Array:
-    """In which steps something that was read is the least number there is, with which masks are filled."""
+    """For each step, whether something that was read is the least number of the dtype, as in masks."""
     found = np.zeros((steps, 1), bool)
     for part in read:
         found |= (part.reshape(len(part), -1) <= -torch.finfo(dtype).max).any(1, keepdims=True)
@@ -193,7 +216,7 @@ def _least(read: Sequence[Array], steps: int, dtype: torch.dtype) -> Array:
 
 
 def _tiny(dtype: torch.dtype) -> float:
-    """What underflow may cost, as the evaluator counts it."""
+    """The largest error of underflow, as the evaluator counts it."""
     if dtype in (torch.float16, torch.bfloat16):
         return 2.0**-24
     return torch.finfo(dtype).tiny if dtype.is_floating_point else 0.0

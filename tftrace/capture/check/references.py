@@ -1,6 +1,6 @@
-"""From a recipe's reference to the tensor or number it names in a call that runs.
+"""Finds the tensors, numbers and words that the references of a recipe name in a call.
 
-Nothing of the model's is executed on the way: only plain attributes and items are read, never a property."""
+None of the model's code is run: only plain attributes and items are read, never a property."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .flex_mask import laid_out
 
 
 class Unbound(Exception):
-    """The equation cannot be checked on this step; the message says why."""
+    """An equation cannot be checked on a step; the message says why."""
 
 
 def applies(match: Match, call: Call) -> bool:
-    """Whether the conditions of a recipe hold for a call that has been entered."""
+    """Whether the conditions of a bind hold for a call that has been entered."""
     bind = match.bind
     return all(fits_condition(find(reference, call), wanted) for reference, wanted in bind.when) and not any(
         fits_condition(find(reference, call), wanted) for reference, wanted in bind.unless
@@ -38,8 +38,13 @@ def applies(match: Match, call: Call) -> bool:
 
 
 def fits_condition(found: Any, wanted: Any) -> bool:
-    """Whether a value is what a condition asks for: one of a list, a pattern of a text, or with true and false
-    whether it is there and is neither false nor 0."""
+    """Whether a value fulfils a condition.
+
+    Args:
+        found: The value.
+        wanted: A number; a text, which may be a pattern; a list of which one fits; or true or false, which ask whether
+            the value is there and neither false nor 0.
+    """
     if isinstance(wanted, list):
         return any(fits_condition(found, each) for each in wanted)
     if isinstance(wanted, bool):
@@ -50,12 +55,19 @@ def fits_condition(found: Any, wanted: Any) -> bool:
 
 
 Getter = Callable[[Call], Any]
-Asked = list[tuple[str, Reference | float, Any]]  # symbol, what was asked for it, what was found
+Asked = list[tuple[str, Reference | float, Any]]  # symbol, source, value
 
 
 def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str, float | str], Asked]:
-    """The tensors, and the numbers and words, that an equation's symbols stand for; optional ones may be absent. Also
-    all that was asked for them."""
+    """Find what the symbols of an equation stand for.
+
+    Returns:
+        The tensors by symbol; the numbers and words by symbol (optional symbols may be missing); and all sources that
+        were tried, with their values.
+
+    Raises:
+        Unbound: A symbol stands for nothing.
+    """
     if match.bind.unchecked:
         raise Unbound(match.bind.unchecked)
     tensors: dict[str, torch.Tensor] = {}
@@ -69,14 +81,14 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
             if isinstance(value, torch.Tensor):
                 tensors[name] = value
             elif isinstance(value, (bool, int, float)):
-                if other is not None:  # a number that stands for what is missing does not stand for a block mask
+                if other is not None:  # a number that replaces something missing does not replace a block mask
                     break
                 numbers[name] = float(value)
             elif isinstance(value, str):
                 numbers[name] = value
             elif (mask := laid_out(value)) is not None:
                 tensors[name] = mask
-            else:  # `return | return:[0]`: some return a tensor, some a tuple with it
+            else:  # `return | return:[0]`: some modules return a tensor, others a tuple
                 other = value if other is None else other
                 continue
             other = None
@@ -91,7 +103,7 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
 
 
 def tensor_of(bind: Bind, symbol: str, call: Call) -> torch.Tensor | None:
-    """The tensor that a symbol stands for in a call, if it is one."""
+    """The tensor that a symbol stands for in a call; None if it is no tensor."""
     for _, get in next(sources for name, sources, _ in _sources(bind) if name == symbol):
         if isinstance(value := get(call), torch.Tensor):
             return value
@@ -103,11 +115,11 @@ _known: dict[int, tuple[Bind, _Sources]] = {}
 
 
 def _sources(bind: Bind) -> _Sources:
-    """For each symbol its sources and how they are read, in order; settled once, as this runs for every step."""
+    """The sources of each symbol with their getters, in order; made once, since this runs for every step."""
     known = _known.get(id(bind))
     if known is None:
         found = [(n, [(s, getter(s)) for s in b.sources], b.optional) for n, b in bind.symbols.items()]
-        known = _known[id(bind)] = bind, found  # the bind is kept, so that its id stays its own
+        known = _known[id(bind)] = bind, found  # keeps the bind, so that its id stays unique
     return known[1]
 
 
@@ -139,17 +151,23 @@ ARGUMENT, RESULT, ITEM, PARAMETER, ATTRIBUTE = range(5)
 
 
 class Plain(NamedTuple):
-    """What many references are: an argument, the result or an item of it, a parameter or an attribute, as it is; of the
-    call, or of one below it of this very name."""
+    """A plain reference: an argument, the result or an item of it, a parameter or an attribute of a call.
+
+    Attributes:
+        child: The name of the call below; None for the call itself.
+        number: Which of the calls of that name.
+        kind: One of ARGUMENT, RESULT, ITEM, PARAMETER and ATTRIBUTE.
+        key: The name of the argument or attribute, the index of the item, or the path of the parameter.
+    """
 
     child: str | None
-    number: int  # of the calls of that name
+    number: int
     kind: int
-    key: Any  # name of the argument or attribute, place of the item, path of the parameter
+    key: Any
 
 
 def plain(source: Reference | float) -> Plain | None:
-    """A reference as such, if it is one."""
+    """The plain form of a reference; None if it has none."""
     if isinstance(source, Reference) and (source.child is None or _is_name(source.child)):
         match source.kind, source.path:
             case "arg", (str(key),):
@@ -166,13 +184,13 @@ def plain(source: Reference | float) -> Plain | None:
 
 
 def _is_name(child: str) -> bool:
-    """Whether this is the name of a call below, and no pattern."""
+    """Whether this is the name of a call below, rather than a pattern."""
     return child not in ("..", "<") and not any(mark in child for mark in "*?[")
 
 
 @lru_cache(maxsize=4096)
 def getter(source: Reference | float) -> Getter:
-    """How what a reference names is had from a call: `find`, in as few steps as it takes."""
+    """Make a function that does what `find` does for a reference, in as few steps as possible."""
     if not isinstance(source, Reference):
         return lambda call: source
     if source.child is not None:
@@ -201,7 +219,7 @@ def getter(source: Reference | float) -> Getter:
 
 
 def _of_child(source: Reference, child: str) -> Getter:
-    """`find` of what a call below took or returned, in as few steps as it takes."""
+    """Do what `getter` does for what a call below took or returned."""
     found, pattern = plain(replace(source, child=None)), not _is_name(child)
     if found is None or found.kind in (PARAMETER, ATTRIBUTE):
         return lambda call: find(source, call) if call.seen else None
@@ -225,7 +243,7 @@ def _of_child(source: Reference, child: str) -> Getter:
 
 
 def find(reference: Reference, call: Call) -> Any:
-    """What a reference names, or None."""
+    """Find what a reference names in a call; None if it is not there."""
     at = _at(reference, call)
     if at is None:
         return None
@@ -252,13 +270,13 @@ def find(reference: Reference, call: Call) -> Any:
 
 @lru_cache(maxsize=4096)
 def _index(name: str) -> int | None:
-    """The last number in a module's path."""
+    """The last number in the path of a module."""
     numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", name)
     return int(numbers[-1]) if numbers else None
 
 
 def _at(reference: Reference, call: Call) -> Call | None:
-    """The call that a reference is about."""
+    """The call that a reference is about; None if there is none."""
     child, above = reference.child, call.parent
     if child is None:
         return call
@@ -287,19 +305,19 @@ def _item(value: Any, key: str | int) -> Any:
         rows = isinstance(value, torch.Tensor) and value.dim() > 0 and address(value)  # a wrapper would run code
         indexable = isinstance(value, (list, tuple)) or rows
         return value[key] if indexable and -len(value) <= key < len(value) else None
-    # a module first: to ask whether something is a mapping takes longer than to look an attribute up
+    # modules first: asking whether something is a mapping takes longer than reading an attribute
     if isinstance(value, torch.nn.Module) or not isinstance(value, (dict, Mapping)):
         return static_attribute(value, key)
     return value.get(key)
 
 
 def configuration(call: Call) -> Any:
-    """The configuration of the innermost module that has one."""
+    """The configuration of the innermost module around a call that has one; None if there is none."""
     at: Call | None = call
     without: Any = None
     while at is not None:
         owner = at.owner
-        if owner is not without:  # the lines of a module have it as their owner, too
+        if owner is not without:  # a module is also the owner of its lines
             own, kind = getattr(owner, "__dict__", {}), cast(Any, type(owner))
             if own.get("config") is not None or of_class(kind, "config") is not None:
                 return static_attribute(owner, "config")
@@ -324,7 +342,10 @@ def has(value: Any, path: Sequence[str | int]) -> bool:
 
 
 def _unchanged(source: Reference, value: Any, noted: Mapping[int, View]) -> Any:
-    """The value, if it is no tensor that was written to since its view was noted; an inference tensor does not tell."""
+    """Return a value; raise Unbound if it is a tensor that was written to since its view was noted.
+
+    A tensor made in inference mode does not tell.
+    """
     if isinstance(value, torch.Tensor):
         view = noted.get(id(value))
         if view is not None and view[VERSION] != version_of(value):

@@ -1,4 +1,4 @@
-"""What a call states of an equation's variants: its configuration, what it was given, the line of its constructor.
+"""What a call states about the variants of an equation: by its configuration, its arguments, or its constructor's line.
 
 A variant that is stated must hold. One that is contradicted is a mistake, whatever other models do."""
 
@@ -16,22 +16,24 @@ from ..calls import Call
 from .references import Getter, configuration, fits_condition, getter, has
 
 _PLAIN = (bool, int, float, str)
-_MOST = 64  # of a module, arguments that are remembered
-_NEAR = 1e-6  # of two numbers that are the same, one of them worked out from the constructor's line
+_MOST = 64  # arguments that are remembered for a module
+_NEAR = 1e-6  # relative difference of numbers that are the same, one of them worked out from the constructor
 
 
 class StatedVariants:
-    """The matches of one recording with what the calls state; always the same object, as others go by its id.
+    """Adds to the matches of one recording what the calls state.
 
-    Configuration and constructor of a module are asked once for each of its equations, arguments at every call."""
+    The result is always the same object, because others go by its id. The configuration and constructor of a module
+    are read once for each of its equations, arguments at every call.
+    """
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, frozenset[str], frozenset[str]], Match] = {}
-        self._changing: dict[int, tuple[Equation, tuple[Getter, ...]]] = {}  # of each equation, which is kept with it
+        self._changing: dict[int, tuple[Equation, tuple[Getter, ...]]] = {}  # by id of an equation that is kept
         self._known: WeakKeyDictionary[torch.nn.Module, dict[tuple[Any, ...], Match]] = WeakKeyDictionary()
 
     def of(self, match: Match, call: Call) -> Match:
-        """A match with the variants that a call states, and those that it contradicts."""
+        """Return the match with the variants that a call states, and those that it contradicts."""
         if not match.equation.stating:
             return match
         if not isinstance(call.owner, torch.nn.Module):
@@ -54,7 +56,7 @@ class StatedVariants:
         stated, against = set(), set()
         for variant in match.equation.stating:
             said = [one for s, wanted in variant.stated if (one := _says(s, wanted, call)) is not None]
-            configured = [meant for source, meant in said if source.kind == "config"]  # which decides, if it says so
+            configured = [meant for source, meant in said if source.kind == "config"]  # which decides, if there is any
             if not all(configured or [meant for _, meant in said]):
                 against.add(variant.name)
             elif configured:
@@ -68,14 +70,14 @@ class StatedVariants:
 
 
 def _changing(equation: Equation) -> tuple[Getter, ...]:
-    """What is asked for at every call."""
+    """The getters of the sources that are read at every call."""
     sources = [s for variant in equation.stating for named, wanted in variant.stated for s in (*named, wanted)]
     changing = dict.fromkeys(s for s in sources if isinstance(s, Reference) and s.kind not in ("config", "init"))
     return tuple(getter(source) for source in changing)
 
 
 def _says(sources: tuple[Reference, ...], wanted: Any, call: Call) -> tuple[Reference, bool] | None:
-    """The first of the sources that is there, and whether it is what the variant is; None where nothing says so."""
+    """The first source that is there, and whether it has the value of the variant; None if nothing tells."""
     if isinstance(wanted, Reference) and (wanted := getter(wanted)(call)) is None:
         return None
     for source in sources:
@@ -87,7 +89,7 @@ def _says(sources: tuple[Reference, ...], wanted: Any, call: Call) -> tuple[Refe
 
 
 def _of_another_kind(found: Any, wanted: Any) -> bool:
-    """Whether a value cannot be compared, such as an activation that is a function and no name."""
+    """Whether a value cannot be compared, such as an activation that is a function rather than a name."""
     words = isinstance(wanted[0] if isinstance(wanted, list) else wanted, str)
     return words and found is not None and not isinstance(found, str)
 

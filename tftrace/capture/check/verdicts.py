@@ -1,4 +1,4 @@
-"""Judges the cells that were read, many steps of an equation at a time, and hands the rows of checks to the writer."""
+"""Judges the cells that were read, many steps of an equation at a time, and writes the rows of the checks table."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .judge import Outcome, judge
 from .precision import Precision
 from .references import Unbound
 
-_MOST_HELD = 1 << 22  # cells that wait to be evaluated; 16 to 32 MB
-_SECONDS = 5.0  # that verdicts may wait for; to judge costs 10 to 20 ms, however few steps wait
+_MOST_HELD = 1 << 22  # cells that may wait to be judged; 16 to 32 MB
+_SECONDS = 5.0  # how long verdicts may wait; judging takes 10 to 20 ms, however few steps there are
 
 LOOKS_LIKE = "looks like {} by its names, computes something else"
 
@@ -34,36 +34,38 @@ _Apart = tuple[Plan, Group]
 
 
 class Verdicts:
-    """The verdicts of one recording. Steps of the same equation and shapes wait until there are so many that they are
-    best judged; a call of `write` judges all that has waited for long."""
+    """The verdicts of one recording.
+
+    Steps of the same equation and shapes wait until there are enough; `write` judges those that have waited long.
+    """
 
     def __init__(self, writer: TraceWriter) -> None:
         self._writer = writer
         self._rows: list[tuple[int, int, tuple[object, ...]]] = []  # step, order, row
         self._waiting: dict[tuple[Reading, Units, str, int], Group] = {}
-        # Those of which each variant needs cells of its own.
+        # Steps whose variants need cells of their own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
-        self._random: set[int] = set()  # steps that drop something out
+        self._random: set[int] = set()  # steps with active dropout
         self._beside: dict[tuple[int, int], list[Callable[[], str | None]]] = {}  # by step and order
         self._judged = time.monotonic()
 
-    # -- what is known at once ------------------------------------------------------------------------
+    # -- verdicts that are known at once ------------------------------------------------------------------------
 
     def passed(self, step: int, order: int, match: Match, cells: int) -> None:
-        """What a step returns is what it was given."""
+        """Note that an equation holds because a step only passed tensors on."""
         self._row(step, order, match, schema.HOLDS, 0.0, 0.0, cells, None, None)
 
     def random(self, step: int) -> None:
-        """A step of a module that drops something out, which may be why it differs."""
+        """Note that dropout is active in a step, which may be why it differs."""
         self._random.add(step)
 
     def beside(self, step: int, order: int, tell: Callable[[], str | None]) -> None:
-        """What is to be said beside the verdict, if the equation holds; asked for when it has been judged."""
+        """Note what to say beside the verdict if the equation holds; `tell` is called when it has been judged."""
         self._beside.setdefault((step, order), []).append(tell)
 
     def unchecked(self, step: int, order: int, match: Match, reason: str) -> None:
-        """The equation cannot be checked on this step."""
+        """Note that an equation cannot be checked on a step."""
         self._row(step, order, match, schema.UNCHECKED, None, None, 0, None, reason)
 
     def judged(
@@ -75,8 +77,19 @@ class Verdicts:
         fitting: str | None,
         evidence: str = STATED,
     ) -> None:
-        """What came of a check, and the variant that fits. A step differs from an equation only if that was stated to
-        describe it, or was seen to; and in what other models do on purpose, where the numbers fit."""
+        """Note the outcome of a check.
+
+        A step is said to differ only if the equation was stated, or seen, to describe it, or if a variant of the kind
+        `design` fits.
+
+        Args:
+            step: The number of the step.
+            order: The index of the equation among those of the step.
+            match: The equation.
+            outcome: The outcome, or a text that says why there is none.
+            fitting: The variant that fits, if the equation does not.
+            evidence: What shows that the equation describes the step.
+        """
         if isinstance(outcome, str):
             return self.unchecked(step, order, match, outcome)
         if not outcome.holds and not described(match, evidence, outcome, fitting):
@@ -94,15 +107,17 @@ class Verdicts:
         self._beside.pop((step, order), None)
         self._rows.append((step, order, (step, match.equation.id, *verdict)))
 
-    # -- what is judged later -------------------------------------------------------------------------
+    # -- verdicts that come later -------------------------------------------------------------------------
 
     def group(self, known: Group | None, reading: Reading, match: Match, units: Units, evidence: str = STATED) -> Group:
-        """Where steps that are read so wait: the `known` group, if it is for these units and this evidence, and no
-        other has taken its place since it was let go."""
+        """Find the group for steps that are read in this way.
+
+        It is the `known` group, if that has these units and this evidence and no other has taken its place.
+        """
         if known is None or known.units != units or known.evidence != evidence:
             known = None
         elif known.steps:
-            return known  # as only those have steps that wait
+            return known  # only groups that are in use have steps
         key = (reading, units, evidence, id(match))  # which the library or the checker keeps
         found = self._waiting.get(key)
         if found is None:
@@ -110,17 +125,17 @@ class Verdicts:
         return found
 
     def took(self, group: Group, step: int, order: int) -> None:
-        """A step was put into the next row of its group."""
+        """Note that a step was put into the next row of its group."""
         group.took(step, order)
         self._held += group.cells
-        if len(group.steps) >= group.together and not group.awaited:  # at once, while they are in the caches
+        if len(group.steps) >= group.together and not group.awaited:  # at once, while the cells are in the caches
             self._judge([group])
         elif self._held > _MOST_HELD:
             self._evaluate()
 
     def alone(self, group: Group, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Judge a step of which each variant needs cells of its own."""
-        if not all(map(on_host, tensors.values())):  # which can be read only now, and judged only later
+        """Judge a step whose variants need cells of their own."""
+        if not all(map(on_host, tensors.values())):  # these can be read only now, and judged only later
             apart = {id(v): _apart(v, group, tensors) for _, v in group.reading.fit.variants}
             self._alone.append((group, apart))
             return
@@ -130,7 +145,7 @@ class Verdicts:
     # -- judging --------------------------------------------------------------------------------------
 
     def write(self, ended: bool) -> None:
-        """Judge what waits, if there is enough of it or it has waited for long, and queue rows of the checks table."""
+        """Judge steps if there are enough or they have waited long, or all if a forward `ended`; then queue rows."""
         if ended or time.monotonic() - self._judged > _SECONDS:
             self._evaluate()
             if ended:
@@ -138,7 +153,7 @@ class Verdicts:
         elif full := [group for group in self._waiting.values() if len(group.steps) >= group.together]:
             fetch(full)
             self._judge(full)
-        # of a step all rows together, so that its principal equation comes first
+        # all rows of a step together, so that its principal equation comes first
         waiting = {step for group in [*self._waiting.values(), *(g for g, _ in self._alone)] for step in group.steps}
         self._random &= waiting
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
@@ -154,7 +169,7 @@ class Verdicts:
             self._writer.add("checks", row)
 
     def _evaluate(self) -> None:
-        """Judge all that waits."""
+        """Judge all steps that wait."""
         groups = {key: group for key, group in self._waiting.items() if group.steps}
         _release(group for group in self._waiting.values() if not group.steps)
         alone, self._alone = self._alone, []
@@ -171,14 +186,14 @@ class Verdicts:
             self._conclude(group, partial(_of_these, apart))
 
     def _judge(self, groups: Collection[Group]) -> None:
-        """Judge groups whose cells are on the host."""
+        """Judge groups whose cells are all on the host."""
         for group in groups:
             self._conclude(group, partial(_judged, group))
             self._held -= len(group.steps) * group.cells
             group.clear()
 
     def _conclude(self, group: Group, judge: Callable[[Plan, list[Array]], list[Outcome | str]]) -> None:
-        """Judge steps of one equation, and for those that differ look for the variant that fits."""
+        """Judge the steps of a group, and find the variant that fits for those that differ."""
         fit, filled = group.reading.fit, group.filled
         outcomes = _judged(group, fit.plan, filled)
         fitting = fits(group.match, fit.variants, outcomes, filled, judge)
@@ -222,10 +237,11 @@ def contrary(match: Match, variant: str) -> bool:
 
 
 def described(match: Match, evidence: str, outcome: Outcome, fitting: str | None) -> bool:
-    """Whether the equation describes a step where it does not hold: that is stated, or what flows was seen to flow as
-    the bind or the formula says.
+    """Whether an equation describes a step on which it does not hold.
 
-    Of the sums of a layer one must be right as well, or a variant fit: where each branch is scaled no sum is."""
+    It does if that was stated, or if tensors were seen to flow as the bind or the formula says. Of the sums of a layer,
+    one must be right as well, or a variant must fit; if each branch is scaled, no sum is.
+    """
     if evidence in (STATED, FLOWS):
         return True
     kinds = {variant.name: variant.kind for variant in match.equation.variants}
@@ -249,7 +265,7 @@ def _share(row: Sequence[Any]) -> float:
 
 
 def failure(error: Exception) -> str:
-    """Why there is no verdict, if nobody thought of what happened."""
+    """Why there is no verdict after an unexpected exception."""
     return f"the check failed ({type(error).__name__}: {error})"
 
 
@@ -259,7 +275,7 @@ def _release(groups: Iterable[Group]) -> None:
 
 
 def _judged(group: Group, fitted: Plan, columns: list[Array]) -> list[Outcome | str]:
-    """`judge`, so many at a time that what it makes stays small."""
+    """Do what `judge` does, in parts that take little memory."""
     found: list[Outcome | str] = []
     for at in range(0, len(columns[0]), group.together):
         part = [column[at : at + group.together] for column in columns]
@@ -273,7 +289,7 @@ def _judged(group: Group, fitted: Plan, columns: list[Array]) -> list[Outcome | 
 
 
 def _apart(variant: Plan, alone: Group, tensors: Mapping[str, torch.Tensor]) -> _Apart | str:
-    """The cells that a variant needs for itself, read while the tensors are there."""
+    """Read the cells that a variant needs for itself, while the tensors exist."""
     try:
         dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
         reading = Reading(join_plans(variant), alone.reading.numbers, dtypes)
