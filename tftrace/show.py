@@ -23,7 +23,7 @@ from .trace.trace import Trace
 
 _BEFORE, _AFTER = 4, 6  # source lines shown before and after a statement
 _COLORS = {schema.HOLDS: "green", BY_DESIGN: "yellow", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
-_ABOUT = {"missing": "dim", "made": "bold red"}
+_ABOUT = {"missing": "dim", "made": "bold red", "mode": "yellow"}
 _ROLES = {
     schema.INPUT: "blue",
     schema.OUTPUT: "green",

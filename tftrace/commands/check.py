@@ -88,10 +88,12 @@ def _measured(summary: VerdictSummary) -> str:
 
 
 def _print(trace: Trace, found: list[VerdictSummary]) -> None:
-    from ..describe import MARKS
+    from ..describe import MARKS, mode
     from ..text import visible
 
     paper = Paper()
+    if running := mode(trace):
+        paper.write([(f"mode: {running}", "yellow")])
     wide = max([len(visible(s.equation)) for s in found] + [8])
     if found:
         counts = f"{'hold':>6} {'differ':>6} {'design':>6} {'unchecked':>9}"

@@ -14,6 +14,7 @@ from .nan_sentences import nan_cause, nan_lines, nan_word
 from .phrases import MARKS, text
 from .step_row import path, verdict
 
+_NAMED = 3  # modules that drop something out
 _COUNTED = {schema.HOLDS: "hold", BY_DESIGN: "by design", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
 
 
@@ -27,6 +28,7 @@ def about(trace: Trace) -> list[tuple[str, str]]:
             "model",
             " · ".join(filter(None, (text(meta.get("model")), text(meta.get("dtype")), text(meta.get("device"))))),
         ),
+        ("mode", mode(trace)),
         ("source", text(meta.get("source"))),
         ("text", " | ".join(filter(None, map(text, texts)))),
         ("result", text(meta.get("result"))),
@@ -40,6 +42,17 @@ def about(trace: Trace) -> list[tuple[str, str]]:
     found += [("made", sentence) for sentence in nan_lines(trace)]
     found += [("missing", sentence) for sentence in missing(trace)]
     return [(name, value) for name, value in found if value]
+
+
+def mode(trace: Trace) -> str:
+    """That dropout was active, and where, or that the model was in training mode; empty if neither is known."""
+    found = trace.meta.get("dropout")
+    dropping = [text(path) or "the model itself" for path in found] if isinstance(found, list) else []
+    if dropping:
+        where = "1 module" if len(dropping) == 1 else f"{len(dropping)} modules"
+        named = ", ".join(dropping[:_NAMED]) + (", …" if len(dropping) > _NAMED else "")
+        return f"training: dropout is active in {where} ({named}), and no two runs are the same"
+    return {"training": "training", "mixed": "training in parts"}.get(str(trace.meta.get("mode")), "")
 
 
 def missing(trace: Trace) -> list[str]:

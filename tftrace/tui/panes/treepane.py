@@ -77,7 +77,8 @@ class StepsPane(Pane, inherit_bindings=False):
         """Make `position` the current row."""
         self._position, self._marks = position, marks
         totals = describe.totals(self._trace).items()
-        self.headline(f"Steps & {filtered}" if filtered else "Steps",
+        dropping = " · dropout is active" if self._trace.meta.get("dropout") else ""
+        self.headline(f"Steps{dropping} & {filtered}" if filtered else f"Steps{dropping}",
                       "  ".join(f"{describe.MARKS[name]} {count}" for name, count in totals if count))  # fmt: skip
         self.virtual_size = Size(0, len(self._outline))
         if follow or not 0 <= self._outline.row(position) - self.scroll_offset.y < self.space.height:
