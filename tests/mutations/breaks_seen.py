@@ -139,3 +139,49 @@ def _rows_that_are_wrong(patch: Patch) -> tuple[nn.Module, Any]:
     rows = kernel(patch, "embedding", lambda i, table: F.embedding((i + 1) % 9, table))
     table = torch.randn(9, 8)
     return Given(lambda s, i: rows(i, table) * 8**0.5).eval(), torch.arange(6)[None]
+
+
+@breaks("post-norm-residual-seen")
+def _sum_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    add = kernel(patch, "add", lambda x, y: x + 1.001 * y)
+    normed = lambda s, x: F.layer_norm(add(x, s.down(F.relu(s.up(x)))), (8,), s.g, s.b)  # noqa: E731
+    return Given(normed).eval(), torch.randn(3, 5, 8)
+
+
+@breaks("pre-norm-residual-seen")
+def _sum_of_something_else(patch: Patch) -> tuple[nn.Module, Any]:
+    add = kernel(patch, "add", lambda x, y: 0.999 * x + y)
+    return Given(lambda s, x: add(x, s.down(s.up(F.layer_norm(x, (8,)))))).eval(), torch.randn(3, 5, 8)
+
+
+def halves_turned(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat((-x[..., 4:], x[..., :4]), -1)
+
+
+ANGLES = torch.arange(5)[:, None] * 0.1 ** torch.arange(4)
+IN_TURNS = ANGLES.repeat_interleave(2, -1)
+given("rotary-seen", lambda s, x: x * IN_TURNS.cos() + halves_turned(x) * IN_TURNS.sin(),
+      "the two features of a pair are turned by different angles: the table is laid out for other pairs")  # fmt: skip
+given("gelu-seen", lambda s, x: 0.5 * x * (1 + torch.erf(x / 1.41)))
+given("gelu-tanh-seen", lambda s, x: 0.5 * x * (1 + torch.tanh(0.7979 * (x + 0.044715 * x**3))))
+given("gelu-tanh-seen", lambda s, x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.0044715 * x**3))))
+
+
+def positions(base: float = 10000.0, less: int = 0) -> torch.Tensor:
+    """All sines, then all cosines, of 5 positions."""
+    found = torch.arange(5)[:, None] * base ** (-torch.arange(4) / (4 - less))
+    return torch.cat((found.sin(), found.cos()), -1)
+
+
+given("sinusoidal-positions-seen", lambda s, x: x + positions(1000.0).unflatten(-1, (2, 4)).mT.flatten(-2))
+given("sinusoidal-positions-seen", lambda s, x: x + positions(),
+      "all sines first, then all cosines (not alternating)")  # fmt: skip
+given("sinusoidal-positions-seen", lambda s, x: x + positions(less=1),
+      "all sines first, then all cosines, of frequencies down to 1/10000 itself (tensor2tensor)")  # fmt: skip
+
+
+@breaks("tied-head-seen")
+def _head_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    linear = kernel(patch, "linear", lambda x, table: F.linear(x, 1.001 * table))
+    table = nn.Parameter(torch.randn(9, 8))
+    return Given(lambda s, i: linear(F.embedding(i, table).tanh(), table)).eval(), torch.arange(6)[None]

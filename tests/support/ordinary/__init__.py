@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from . import einsum_style, function_style, gpt_style, paper_style, vision_style
+from . import einsum_style, function_style, gpt_style, llama_style, paper_style, vision_style
 from .entry import Entry
 
-ENTRIES: list[Entry] = [
-    entry for style in (einsum_style, function_style, gpt_style, paper_style, vision_style) for entry in style.ENTRIES
-]
+STYLES = (einsum_style, function_style, gpt_style, llama_style, paper_style, vision_style)
+ENTRIES: list[Entry] = [entry for style in STYLES for entry in style.ENTRIES]

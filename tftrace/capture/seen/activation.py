@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from .proposal import Proposal, need
 from .scale import number
 from .tape import Made, Operand
 
@@ -46,8 +47,13 @@ def _is_relu(made: Made) -> bool:
     return made.name in ("clamp", "clip", "clamp_min", "clamp_", "clip_") and number(least) == 0 and most is None
 
 
-def written_out(made: Made) -> tuple[str, Operand] | None:
-    """An activation that ends in a product: GELU by tanh, erf or sigmoid, and SiLU."""
+def written_out(made: Made, right: bool = True) -> tuple[str, Operand] | None:
+    """An activation that ends in a product: GELU by tanh, erf or sigmoid, and SiLU.
+
+    Args:
+        made: The product.
+        right: Whether the numbers of a GELU must be those of its paper; otherwise its form is enough.
+    """
     factor, parts = factors(made)
     if len(parts) != 2:
         return None
@@ -60,14 +66,14 @@ def written_out(made: Made) -> tuple[str, Operand] | None:
             if inner is not None and same(inner, one):
                 return ("silu", one) if by == 1 else ("quick_gelu", one) if math.isclose(by, 1.702) else None
         if gate.kind == "add" and math.isclose(factor, 0.5):
-            named = _gelu(gate, one)
+            named = _gelu(gate, one, right)
             if named is not None:
                 return named, one
     return None
 
 
-def _gelu(gate: Made, x: Operand) -> str | None:
-    """Of `1 + erf(x / √2)` or `1 + tanh(√(2/π)(x + 0.044715 x³))` which it is; not whether the numbers are right."""
+def _gelu(gate: Made, x: Operand, right: bool) -> str | None:
+    """Of `1 + erf(x / √2)` or `1 + tanh(√(2/π)(x + 0.044715 x³))` which it is."""
     plus, inner = _plus(gate)
     made = None if inner is None else through(inner).maker
     if plus != 1 or made is None or made.kind not in ("erf", "tanh"):
@@ -77,19 +83,19 @@ def _gelu(gate: Made, x: Operand) -> str | None:
     if base is None:
         return None
     if made.kind == "erf":
-        return "gelu" if same(base, x) and math.isclose(by, 0.5**0.5, rel_tol=1e-5) else None
+        return "gelu" if same(base, x) and (not right or math.isclose(by, 0.5**0.5, rel_tol=1e-5)) else None
     cubic = through(base).maker
-    if cubic is None or not math.isclose(by, math.sqrt(2 / math.pi), rel_tol=1e-5):
+    if cubic is None or (right and not math.isclose(by, math.sqrt(2 / math.pi), rel_tol=1e-5)):
         return None
-    return "gelu_new" if _is_cubic(cubic, x) else None
+    return "gelu_new" if _is_cubic(cubic, x, right) else None
 
 
-def _is_cubic(made: Made, x: Operand) -> bool:
+def _is_cubic(made: Made, x: Operand, right: bool) -> bool:
     """Whether this is `x + 0.044715 x³`, or `x (1 + 0.044715 x²)`."""
     if made.kind == "add":
         parts = [part for part in made.args[:2] if isinstance(part, Operand)]
         for one, other in (parts, parts[::-1]) if len(parts) == 2 else ():
-            if same(one, x) and _power(other, x) == (3, True):
+            if same(one, x) and _power(other, x, right) == (3, True):
                 return True
         return False
     factor, parts = factors(made)
@@ -97,13 +103,13 @@ def _is_cubic(made: Made, x: Operand) -> bool:
         inner = other.maker
         if same(one, x) and inner is not None and inner.kind == "add":
             plus, squared = _plus(inner)
-            if plus == 1 and squared is not None and _power(squared, x) == (2, True):
+            if plus == 1 and squared is not None and _power(squared, x, right) == (2, True):
                 return True
     return False
 
 
-def _power(operand: Operand, x: Operand) -> tuple[int, bool]:
-    """To which power of x a tensor is, and whether its factor is 0.044715."""
+def _power(operand: Operand, x: Operand, right: bool) -> tuple[int, bool]:
+    """To which power of x a tensor is, and whether its factor is 0.044715, if it is to be right."""
     made = operand.maker
     if made is None:
         return 0, False
@@ -117,7 +123,7 @@ def _power(operand: Operand, x: Operand) -> tuple[int, bool]:
             power += 2 if inner.kind == "square" else int(number(inner.get(1, "exponent")) or 0)
         else:
             return 0, False
-    return power, math.isclose(factor, 0.044715, rel_tol=1e-4)
+    return power, not right or math.isclose(factor, 0.044715, rel_tol=1e-4)
 
 
 def factors(made: Made, deep: int = 0) -> tuple[float, list[Operand]]:
@@ -168,3 +174,22 @@ def same(one: object, two: Operand) -> bool:
     if one.maker is not None or two.maker is not None:
         return one.maker is two.maker
     return one.is_the(two)
+
+
+def gelu_written(made: Made) -> Proposal | None:
+    """A GELU that ends in this product, whatever its numbers."""
+    found = written_out(made, right=False)
+    if found is None or found[0] not in ("gelu", "gelu_new"):
+        return None
+    proposal = Proposal(
+        "gelu" if found[0] == "gelu" else "gelu-tanh", made.step if found[1].maker is None else _first(made)
+    )
+    proposal.tensors |= {"x": need(found[1].tensor), "out": need(made.result)}
+    return proposal
+
+
+def _first(made: Made) -> int:
+    """The step in which the first part of an expression ran, its input not counted."""
+    parts = [one.maker for one in made.operands if one.maker is not None]
+    inner = [_first(one) for one in parts if one.kind in ("mul", "div", "add", "pow", "square", "tanh", "erf")]
+    return min([made.step, *inner])

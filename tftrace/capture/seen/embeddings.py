@@ -26,3 +26,15 @@ def scaled_embedding(made: Made) -> Proposal | None:
     found = Proposal("scaled-embedding", table.step)
     found.tensors |= {"i": need(rows.tensor), "W": need(weight.tensor), "out": need(made.result)}
     return found
+
+
+def tied_head(made: Made) -> Proposal | None:
+    """A linear map by the very table that embeddings were taken from."""
+    given, weight = made.get(0, "input"), made.get(1, "weight")
+    if not isinstance(given, Operand) or not isinstance(weight, Operand) or weight.table is None:
+        return None
+    if made.get(2, "bias") is not None:
+        return None
+    found = Proposal("tied-head", weight.table)
+    found.tensors |= {"x": need(given.tensor), "W": need(weight.tensor), "out": need(made.result)}
+    return found

@@ -77,6 +77,7 @@ def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
         proposal.values["b"] = 0.0
     if put["out"].shape != put["x"].shape or (bias is not None and not found.centered):
         raise Unfit
+    made.norm_of = through(found.x, _CASTS)
     return proposal
 
 

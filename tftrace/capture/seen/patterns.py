@@ -10,21 +10,26 @@ import torch
 from ...trace import schema
 from ..calls import Call
 from ..recording import Recording
+from .activation import gelu_written
 from .attention import attention
-from .embeddings import scaled_embedding
+from .embeddings import scaled_embedding, tied_head
 from .feedforward import feedforward
 from .norms import norm_called, norm_written
-from .product import PRODUCTS
+from .positions import sinusoids
 from .proposal import Proposal, Unfit
+from .residual import norm_of_residual, residual
+from .rotary import rotated, rotated_by_complex_numbers, rotated_in_parts
 from .tape import Made
 
 _LOOKS: dict[str, tuple[Callable[[Made], Proposal | None], ...]] = {
-    **dict.fromkeys((*PRODUCTS, "fused_attention"), (attention,)),
     "matmul": (attention, feedforward),
-    "linear": (feedforward,),
-    **dict.fromkeys(("layer_norm", "rms_norm"), (norm_called,)),
-    **dict.fromkeys(("add", "div"), (norm_written,)),
-    "mul": (norm_written, scaled_embedding),
+    **dict.fromkeys(("einsum", "baddbmm", "fused_attention"), (attention,)),
+    "linear": (feedforward, tied_head),
+    **dict.fromkeys(("layer_norm", "rms_norm"), (norm_called, norm_of_residual)),
+    "add": (norm_written, norm_of_residual, rotated, residual, sinusoids),
+    "div": (norm_written, norm_of_residual),
+    "mul": (norm_written, norm_of_residual, scaled_embedding, gelu_written, rotated_by_complex_numbers),
+    "joined": (rotated_in_parts,),
 }
 
 

@@ -9,7 +9,8 @@ import torch
 # The patterns that there are; of several that a call computes the first is its principal equation.
 PATTERNS = (
     *("attention", "fused-attention", "attention-dropout", "gated-feed-forward", "feed-forward"),
-    *("layer-norm", "rms-norm", "scaled-embedding"),
+    *("post-norm-residual", "pre-norm-residual", "rotary", "layer-norm", "rms-norm", "gelu", "gelu-tanh"),
+    *("sinusoids", "scaled-embedding", "tied-head"),
 )
 
 

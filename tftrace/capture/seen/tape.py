@@ -29,7 +29,7 @@ class Operand:
     """A tensor that a function was given: who made it, if that is on the tape, and the tensor as long as it is there
     and was not written to since."""
 
-    __slots__ = ("_kept", "_weak", "maker", "shape", "version", "weight")
+    __slots__ = ("_kept", "_weak", "maker", "shape", "table", "version", "weight")
 
     def __init__(self, tensor: torch.Tensor, maker: Made | None, held: bool) -> None:
         self._weak = weakref.ref(tensor)
@@ -38,12 +38,17 @@ class Operand:
         self.version = _version(tensor)
         self.shape = tuple(tensor.shape)
         self.weight = isinstance(tensor, torch.nn.Parameter)
+        self.table: int | None = None  # in which step embeddings were first taken from it in this forward
 
     @property
     def tensor(self) -> torch.Tensor | None:
         """The tensor with the numbers that the function was given; None where they are gone."""
         found = self._weak() if self._kept is None else self._kept
         return found if found is not None and _version(found) == self.version else None
+
+    def is_still(self, tensor: torch.Tensor) -> bool:
+        """Whether this is the tensor, with the numbers that it has now."""
+        return self._weak() is tensor and _version(tensor) == self.version
 
     def is_the(self, other: Operand) -> bool:
         """Whether this is the same tensor as another operand, with the same numbers."""
@@ -63,7 +68,7 @@ class Operand:
 class Made:
     """One result: the kind of function that made it (`function_kinds`), what that was given, and during which step."""
 
-    __slots__ = ("_result", "args", "held", "kind", "kwargs", "name", "shape", "step", "version")
+    __slots__ = ("_result", "args", "held", "kind", "kwargs", "name", "norm_of", "shape", "step", "version")
 
     def __init__(
         self, kind: str, name: str, result: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], step: int
@@ -72,6 +77,7 @@ class Made:
         self._result = weakref.ref(result)
         self.version, self.shape = _version(result), tuple(result.shape)
         self.held = 0  # bytes
+        self.norm_of: Operand | None = None  # what this is a norm of, where one was written out
 
     def get(self, place: int, name: str, default: Any = None) -> Any:
         """An argument by its place or its name."""
@@ -116,6 +122,7 @@ class _Thread(threading.local):
         self.ids: deque[tuple[int, Made]] = deque()
         self.holding: deque[Made] = deque()
         self.held = 0
+        self.tables: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}  # from which embeddings were taken, and when
 
 
 class Tape:
@@ -125,11 +132,11 @@ class Tape:
         self._look = look
         self._thread = _Thread()
 
-    def given(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    def given(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], step: int) -> tuple[Any, ...]:
         """What a function is given: to be noted before it runs, if it writes to that."""
         kind = KINDS[function]
-        named = {name: self._given(kind, value) for name, value in kwargs.items()} if kwargs else kwargs
-        return tuple([self._given(kind, value) for value in args]), named
+        named = {name: self._given(kind, value, step) for name, value in kwargs.items()} if kwargs else kwargs
+        return tuple([self._given(kind, value, step) for value in args]), named
 
     def note(self, function: Any, given: tuple[Any, ...], result: Any, step: int) -> None:
         """A function returned: remember what it made."""
@@ -142,7 +149,10 @@ class Tape:
             return
         name = _name(function)
         args, named = given
+        first = args[0] if args and isinstance(args[0], Operand) else None
         for at, one in enumerate(results):
+            if first is not None and first.is_still(one):  # `x.float()` of what is float32 already
+                continue
             made = Made(kind, name, one, args, named, step)
             if len(results) > 1:
                 made.kwargs = {**named, "#": at}
@@ -156,6 +166,7 @@ class Tape:
         thread.ids.clear()
         thread.holding.clear()
         thread.held = 0
+        thread.tables.clear()
 
     def _remember(self, result: torch.Tensor, made: Made) -> None:
         thread = self._thread
@@ -173,18 +184,23 @@ class Tape:
             number, oldest = thread.ids.popleft()
             if thread.made.get(number) is oldest:
                 del thread.made[number]
-            for operand in oldest.operands:
+            for operand in (*oldest.operands, *((oldest.norm_of,) if oldest.norm_of is not None else ())):
                 operand.maker = None
 
-    def _given(self, kind: str, value: Any) -> Any:
+    def _given(self, kind: str, value: Any, step: int) -> Any:
         if isinstance(value, torch.Tensor):
             maker = self._thread.made.get(id(value))
             if maker is not None and not maker.is_result(value):
                 maker = None
             held = kind in _PRODUCTS or (kind not in _PASSES_ON and value.nbytes <= _SMALL)
-            return Operand(value, maker, held)
+            operand = Operand(value, maker, held)
+            if kind == "embedding" and operand.weight:
+                self._thread.tables.setdefault(id(value), (weakref.ref(value), step))
+            elif kind == "linear" and operand.weight and (table := self._thread.tables.get(id(value))) is not None:
+                operand.table = table[1] if table[0]() is value else None
+            return operand
         if isinstance(value, (list, tuple)) and any(isinstance(each, torch.Tensor) for each in value):
-            return tuple([self._given(kind, each) for each in value])
+            return tuple([self._given(kind, each, step) for each in value])
         return value
 
 

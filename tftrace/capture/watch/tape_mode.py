@@ -86,8 +86,9 @@ class TapeMode(WatchingMode):
         return result
 
     def _given(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
+        stack = self._recording.stack
         try:
-            return self._tape.given(func, args, kwargs)
+            return self._tape.given(func, args, kwargs, stack[-1].step) if stack else None
         except Exception:  # a tensor of a kind nobody thought of
             return None
 
@@ -97,8 +98,9 @@ class TapeMode(WatchingMode):
         stack = self._recording.stack
         if not stack or stack[-1].muted:
             return
+        step = stack[-1].step
         try:
-            self._tape.note(func, given or self._tape.given(func, args, kwargs), result, stack[-1].step)
+            self._tape.note(func, given or self._tape.given(func, args, kwargs, step), result, step)
         except Exception:
             self._tape.clear()
 
