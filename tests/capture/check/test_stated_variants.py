@@ -152,6 +152,34 @@ def test_the_trace_explains_by_the_formula_that_fits(tmp_path: Path) -> None:
     assert fitted.variant == f"{UNSCALED}, contrary to what is stated" and "sqrt" not in fitted.formula.source
 
 
+class Attend(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, dim // heads
+        self.scale = self.head_dim**-0.5
+        self.qkv = nn.Linear(dim, 3 * dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed: torch.Tensor = (q @ k.transpose(-1, -2) * self.scale).softmax(-1) @ v
+        return mixed.transpose(1, 2).flatten(2)
+
+
+def test_attention_of_ones_own_has_a_constructor_too(tmp_path: Path) -> None:
+    def found(factor: float | None) -> set[tuple[str, str | None]]:
+        torch.manual_seed(0)
+        module = wide(Attend(16, 2))
+        module.scale = module.scale if factor is None else factor
+        with tftrace.record(module, tmp_path / "run.tftrace", overwrite=True) as trace:
+            module(torch.randn(2, 5, 16))
+        return differences(tftrace.load(trace.path), "attention-seen")
+
+    assert found(None) == set()
+    assert found(1.0) == {(MISTAKE, f"{UNSCALED}, contrary to what is stated")}
+    own = "scores scaled by a factor of their own instead of 1/sqrt(d_k)"
+    assert found(0.5) == {(MISTAKE, f"{own}, contrary to what is stated")}
+
+
 class Stating(nn.Module):
     def __init__(self, config: Any, width: int = 8) -> None:
         super().__init__()

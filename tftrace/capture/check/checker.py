@@ -107,6 +107,7 @@ class Checker:
         return found
 
     def _look(self, match: Match, proposal: Proposal, call: Call, order: int) -> dict[str, torch.Tensor]:
+        match = self._stated.of(match, call)
         tensors, numbers = proposed(match.bind, proposal)
         self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
