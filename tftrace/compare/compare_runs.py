@@ -20,10 +20,10 @@ from .comparison import (
     LayerDifference,
     PairCounts,
     Place,
-    Prerequisite,
     TensorPair,
 )
-from .judged import BORN, HEALED, INHERITED, SAME, UNSURE, WITHIN, Judged, Judgement
+from .judged_pair import BORN, HEALED, INHERITED, SAME, UNSURE, WITHIN, Judged
+from .judgement import Judgement
 from .prerequisites import prerequisites
 from .reasons import Reasons
 
@@ -45,8 +45,9 @@ def compare_runs(left: Side, right: Side, chosen: Chosen | None = None) -> Compa
     paired = pairing(meeting, max(coarsest(side.tensors) for side in (left, right)))
     prefixes = paired.prefixes if paired.by_path else None
     before = prerequisites(meeting, prefixes)
-    judgement = Judgement(meeting, paired)
-    made = _Report(meeting, paired, judgement, before)
+    reasons = Reasons(meeting, before, paired.prefixes)
+    judgement = Judgement(meeting, paired, reasons.known)
+    made = _Report(meeting, paired, judgement, reasons)
     reason = _incomparable(meeting, prefixes, judgement)
     if reason:
         return made.answer(INCOMPARABLE, sentences.incomparable(reason))
@@ -70,14 +71,17 @@ def _incomparable(meeting: Meeting, prefixes: tuple[str, str] | None, judgement:
 class _Report:
     """Puts the answer together."""
 
-    def __init__(self, meeting: Meeting, paired: Pairing, judgement: Judgement, before: list[Prerequisite]) -> None:
-        self._meeting, self._paired, self._judgement, self._before = meeting, paired, judgement, before
-        self._reasons = Reasons(meeting, before, paired.prefixes)
+    def __init__(self, meeting: Meeting, paired: Pairing, judgement: Judgement, reasons: Reasons) -> None:
+        self._meeting, self._paired, self._judgement, self._reasons = meeting, paired, judgement, reasons
 
     def decided(self) -> Comparison:
         """The answer where the runs can be compared."""
         pairs, born = self._judgement.pairs, self._judgement.born
         counts = self._counts()
+        lost = self._judgement.swallowed
+        if not born and lost:
+            told = self._born(pairs[lost[0]])
+            return self.answer(UNDECIDED, sentences.swallowed(told, pairs[lost[0]].unit), told)
         if not born:
             if counts.compared == counts.equal:
                 return self.answer(EQUAL, sentences.equal(counts))
@@ -93,7 +97,7 @@ class _Report:
         """An answer with all that was found."""
         pairs = self._judgement.pairs
         return Comparison(
-            verdict, sentence, tuple(self._before), first,
+            verdict, sentence, tuple(self._reasons.before), first,
             tuple(self._born(pairs[at]) for at in self._judgement.born),
             tuple(self._layers()), self._counts(),
             tuple(self._tensor_pair(pair) for pair in pairs),

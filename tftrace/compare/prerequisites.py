@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,7 @@ def prerequisites(meeting: Meeting, prefixes: tuple[str, str] | None) -> list[Pr
 
 def _tokens(meeting: Meeting) -> Prerequisite | None:
     """The first token that differs between rows that meet."""
-    for one, other in meeting.pairs:
-        left, right = meeting.rows[0][one], meeting.rows[1][other]
+    for left, right in meeting.paired_rows:
         if same_tokens(left, right):
             continue
         ours, theirs = together(left, right)
@@ -57,8 +56,7 @@ def _tokens(meeting: Meeting) -> Prerequisite | None:
 
 def _mask(meeting: Meeting) -> Prerequisite | None:
     """Whether the same tokens are masked in one run and seen in the other; no mask is one of ones."""
-    for one, other in meeting.pairs:
-        left, right = meeting.rows[0][one], meeting.rows[1][other]
+    for left, right in meeting.paired_rows:
         if len(left) != len(right) or [t.id for t in left] != [t.id for t in right]:
             continue
         if [t.seen for t in left] != [t.seen for t in right]:
@@ -66,7 +64,7 @@ def _mask(meeting: Meeting) -> Prerequisite | None:
     return None
 
 
-def _hidden(row: list[Token]) -> str:
+def _hidden(row: Sequence[Token]) -> str:
     count = sum(not token.seen for token in row)
     return f"{count} of {len(row)} tokens hidden" if count else "every token seen"
 

@@ -14,7 +14,7 @@ from ..trace.trace import Trace
 from .alignment.meeting import Meeting
 from .alignment.side import TraceSide
 from .comparison import Prerequisite
-from .judged import UNSURE, Judged
+from .judged_pair import UNSURE, Judged
 
 _POSITION = re.compile(r"wpe|position|rotary|rope", re.IGNORECASE)
 _ATTENTION = re.compile(r"attention|attn|attend|sdpa|softmax", re.IGNORECASE)
@@ -27,7 +27,19 @@ class Reasons:
 
     def __init__(self, meeting: Meeting, before: Sequence[Prerequisite], prefixes: tuple[str, str]) -> None:
         self._meeting, self._prefixes = meeting, prefixes
+        self.before = before
         self._before = {one.what: one for one in before}
+
+    def known(self, pair: Judged) -> bool:
+        """Whether a step is known to differ, however little its result does, by its weights or by the numbers of its
+        equation."""
+        left, right = self._meeting.sides
+        steps = (pair.left.first.step, pair.right.first.step)
+        if not isinstance(left, TraceSide) or not isinstance(right, TraceSide) or steps[0] is None or steps[1] is None:
+            return False
+        if self._weights(left.trace, steps[0], pair):
+            return True
+        return bool(_other_number(left.trace, steps[0], right.trace, steps[1]))
 
     def of(self, pair: Judged) -> str:
         """The cause of a difference as text; empty where nothing is known."""
@@ -101,53 +113,64 @@ def _said(trace: Trace, step: int) -> str:
 
 def _formula(left: Trace, one: int, right: Trace, other: int) -> str:
     """Numbers of the same equation that differ, or a variant that only one of the steps fits."""
+    said = _other_number(left, one, right, other)
+    if said:
+        return said
     calls = left.call_of(one), right.call_of(other)
-    for call in _around(left, calls[0]):
-        partner = _same_equation(left, call, right, calls[1])
-        if partner is None:
-            continue
-        equation, there = partner
-        ours, theirs = numbers(left, call, equation), numbers(right, there, equation)
-        for symbol in sorted(ours.keys() & theirs.keys()):
-            a, b = ours[symbol], theirs[symbol]
-            if _another(a, b):
-                return f"other formula: {visible(symbol)} is {_number(a)} in A and {_number(b)} in B"
-        checks = [
-            next((c for c in trace.checks_of(at) if c.equation == equation), None)
-            for trace, at in ((left, call), (right, there))
-        ]
-        if checks[0] and checks[1] and checks[0].variant != checks[1].variant:
-            said = [visible(check.variant) if check.variant else "the equation itself" for check in checks if check]
-            return f"other formula: A fits {said[0]}, B {said[1]}"
+    found = _same_equation(left, calls[0], right, calls[1])
+    if found is None:
+        return ""
+    equation, call, there = found
+    checks = [
+        next((c for c in trace.checks_of(at) if c.equation == equation), None)
+        for trace, at in ((left, call), (right, there))
+    ]
+    if checks[0] is None or checks[1] is None or checks[0].variant == checks[1].variant:
+        return ""
+    fits = [visible(check.variant) if check.variant else "the equation itself" for check in checks if check]
+    return f"other formula: A fits {fits[0]}, B {fits[1]}"
+
+
+def _other_number(left: Trace, one: int, right: Trace, other: int) -> str:
+    """The number of an equation that both steps have and that differs: an epsilon, a scale, a base."""
+    found = _same_equation(left, left.call_of(one), right, right.call_of(other))
+    if found is None:
+        return ""
+    equation, call, there = found
+    ours, theirs = numbers(left, call, equation), numbers(right, there, equation)
+    for symbol in sorted(ours.keys() & theirs.keys()):
+        a, b = ours[symbol], theirs[symbol]
+        if _another(a, b):
+            return f"other formula: {visible(symbol)} is {_short(a)} in A and {_short(b)} in B"
     return ""
 
 
-def _around(trace: Trace, call: int) -> list[int]:
-    found = [call]
-    above = trace.parent(call)
-    if above is not None:
-        found.append(trace.call_of(above))
-    return found
-
-
-def _same_equation(left: Trace, call: int, right: Trace, other: int) -> tuple[str, int] | None:
-    """An equation that was checked on both steps, or on the calls around them."""
-    ids = [check.equation for check in left.checks_of(call)]
-    for there in _around(right, other):
-        for check in right.checks_of(there):
-            if check.equation in ids:
-                return check.equation, there
+def _same_equation(left: Trace, call: int, right: Trace, other: int) -> tuple[str, int, int] | None:
+    """An equation that was checked on both steps, or on the calls around them, and these calls."""
+    for one in _around(left, call):
+        ids = [check.equation for check in left.checks_of(one)]
+        for there in _around(right, other):
+            for check in right.checks_of(there):
+                if check.equation in ids:
+                    return check.equation, one, there
     return None
 
 
+def _around(trace: Trace, call: int) -> list[int]:
+    """A call, and the one around it if that is no module with modules in it."""
+    above = trace.parent(call)
+    return [call] if above is None else [call, trace.call_of(above)]
+
+
 def _another(one: float | str, other: float | str) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
-        return one != other
+    """Whether two numbers differ; words, and what is only switched on or off, tell how code was called."""
+    if isinstance(one, str) or isinstance(other, str) or {one, other} <= {0.0, 1.0}:
+        return False
     return not np.isclose(one, other, rtol=_NUMBERS, atol=0.0, equal_nan=True)
 
 
-def _number(value: float | str) -> str:
-    return visible(value) if isinstance(value, str) else number(value)
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else number(value)
 
 
 def _classes(left: Trace, one: int, right: Trace, other: int) -> str:

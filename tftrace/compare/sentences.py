@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..text import number, visible
 from .comparison import BornDifference, PairCounts, Place, Prerequisite
-from .judged import Judged
+from .judged_pair import Judged
 
 _UNITS = {2.0**-53: "float64", 2.0**-24: "float32", 2.0**-11: "float16", 2.0**-8: "bfloat16"}
 
@@ -18,6 +18,8 @@ def equal(counts: PairCounts) -> str:
 
 def rounding(counts: PairCounts, pairs: Sequence[Judged]) -> str:
     """There is no difference that rounding does not explain."""
+    if not counts.rounding:
+        return f"No difference reaches the answer: {counts.healed} that were born are gone again before it."
     worst = max(pairs, key=lambda pair: pair.distance.most if pair.status == "rounding" else -1.0)
     unit = _UNITS.get(worst.unit, "its precision")
     size = f"up to {number(worst.distance.most)}, {number(worst.distance.most / worst.unit)} roundings of {unit}"
@@ -41,6 +43,16 @@ def undecided(first: BornDifference, unit: float) -> str:
     said = f"It cannot be told in {dtype}: {number(first.difference)} of a token's length at {_at(first)},"
     advice = first.cause or "record both in float32"
     return f"{said} where rounding explains {number(first.bound)} ({advice})."
+
+
+def swallowed(first: BornDifference, unit: float) -> str:
+    """A difference that is born and lost in rounding before the answer."""
+    dtype = _UNITS.get(unit, "this precision")
+    cause = f" ({first.cause})" if first.cause else ""
+    said = (
+        f"It cannot be told in {dtype}: {number(first.difference)} of a token's length is born at {_at(first)}{cause}"
+    )
+    return f"{said}, and lost in rounding before the answer: record both in float32."
 
 
 def incomparable(reason: str) -> str:

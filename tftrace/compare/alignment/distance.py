@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +27,10 @@ class Distance:
         equal: whether every number is the same.
         measured: whether numbers were compared, not statistics only.
         permuted: whether each token has the same numbers in another order.
+        count: how many pairs of tokens were compared.
+        length: l2 of the difference as a whole, NaN if that is not known.
+        tokens: the pairs of tokens that were compared, in order.
+        by_token: relative l2 of each of them.
     """
 
     most: float
@@ -35,12 +39,18 @@ class Distance:
     equal: bool = False
     measured: bool = True
     permuted: bool = False
+    length: float = np.nan
+    count: int = 0
+    tokens: np.ndarray | None = None
+    by_token: np.ndarray | None = None
 
 
 def between(left: Vectors, right: Vectors, slots: Slots) -> Distance | None:
     """The distance of two tensors, token by token; None if they have not as many numbers for a token."""
     at, ours, theirs = np.intersect1d(left.at, right.at, return_indices=True)
     if not len(at) or left.numbers.shape[1] != right.numbers.shape[1]:
+        return None
+    if not left.numbers.size or not right.numbers.size:
         return None
     pair = _matched_keys(left, right, ours, theirs, at, slots) if left.keyed and right.keyed else None
     if pair is None:
@@ -62,13 +72,18 @@ def permuted(left: Vectors, right: Vectors, within: float) -> bool:
 def of_wholes(left: np.ndarray, right: np.ndarray) -> Distance:
     """The distance of two tensors of one shape that know no tokens: by rows of the batch, and of three axes by the
     vectors along the last."""
+    if not left.size:
+        return Distance(0.0, equal=True)
     axes = 2 if left.ndim == 3 else min(left.ndim, 1)
     count = int(np.prod(left.shape[:axes], dtype=np.int64))
     ours, theirs = (cleaned(one.reshape(count, -1, 1)) for one in (left, right))
-    if not ours.size:
-        return Distance(0.0, equal=True)
     found = _compared(ours, theirs, np.arange(count))
-    return Distance(found.most, equal=found.equal)
+    return elsewhere(found)
+
+
+def elsewhere(found: Distance) -> Distance:
+    """A distance whose tokens are not those of the text."""
+    return replace(found, at=-1, first=-1, count=0, tokens=None, by_token=None)
 
 
 def by_statistics(left: Made, right: Made) -> Distance | None:
@@ -137,7 +152,10 @@ def _compared(left: np.ndarray, right: np.ndarray, at: np.ndarray) -> Distance:
     relative[far == 0] = 0.0
     worst = int(relative.argmax())
     most = float(relative[worst])
-    return Distance(most, int(at[worst]), int(at[np.flatnonzero(relative >= most / 2)[0]]), equal=most == 0)
+    first = int(at[np.flatnonzero(relative >= most / 2)[0]])
+    tokens, by_token = (at, relative.astype(np.float32)) if most else (None, None)
+    whole = float(np.linalg.norm(far))
+    return Distance(most, int(at[worst]), first, most == 0, True, False, whole, len(at), tokens, by_token)
 
 
 def _lengths(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

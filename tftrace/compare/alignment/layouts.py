@@ -100,6 +100,8 @@ def _take(
     main = forward.main
     axes = {label: axis for axis, label in enumerate(layout) if label != CHANNELS}
     keep = np.arange(len(place))
+    if not whole.size:
+        return None
     if BOTH in axes:
         if main is None:
             return None
@@ -118,6 +120,8 @@ def _take(
         keep = np.flatnonzero((there >= 0) & (there < whole.shape[axes[label]]))
         front.append(axes[label])
         index.append(there)
+    if not len(keep):
+        return None
     if not front:
         return keep[:1], cleaned(whole.reshape(1, -1, 1))
     moved = np.moveaxis(whole, front, range(len(front)))
@@ -167,10 +171,13 @@ def _combined(options: Sequence[set[str]]) -> Iterator[Layout]:
 
 
 def _possible(layout: Layout) -> bool:
-    """Each axis once, rows before tokens, tokens before keys."""
+    """Each axis once, rows before tokens (or just after them), tokens before keys."""
     named = [label for label in layout if label != CHANNELS]
     order = [label for label in (ROWS, BOTH, TOKENS, LAST, KEYS) if label in named]
-    return named == order and not (BOTH in named and len(named) > 1) and not (LAST in named and TOKENS in named)
+    turned = [label for label in (TOKENS, ROWS, KEYS) if label in named]
+    return (
+        named in (order, turned) and not (BOTH in named and len(named) > 1) and not (LAST in named and TOKENS in named)
+    )
 
 
 def likelihood(layout: Layout) -> tuple[int, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import distance, token_pairs
 from .distance import Distance
-from .layouts import Layout, Vectors, layouts, likelihood, vectors
+from .layouts import BOTH, TOKENS, Layout, Vectors, layouts, likelihood, vectors
 from .side import Made, Side, TraceSide
 from .token_pairs import Forward, Slots, Token
 
@@ -43,6 +43,7 @@ class Meeting:
         sides: the two runs.
         rows: the rows of tokens of either run, without those that are masked.
         pairs: which row is which.
+        paired_rows: the tokens of the rows that are paired, of the text and of what an encoder was given.
     """
 
     def __init__(self, left: Side, right: Side, chosen: Chosen | None = None) -> None:
@@ -54,11 +55,13 @@ class Meeting:
         )
         self.rows: list[list[list[Token]]] = [token_pairs.rows(found) for found in self.forwards]
         self.pairs = token_pairs.pair_rows(self.rows[0], self.rows[1], chosen.rows)
+        self.paired_rows = [(self.rows[0][a], self.rows[1][b]) for a, b in self.pairs]
         self._views = [self._view(self.rows, self.pairs, chosen, main=True)]
         encoded = [token_pairs.rows(found, encoder=True) for found in self.forwards]
         if all(encoded):
             pairs = token_pairs.pair_rows(encoded[0], encoded[1], chosen.rows)
             self._views.append(self._view(encoded, pairs, Chosen(), main=False))
+            self.paired_rows += [(encoded[0][a], encoded[1][b]) for a, b in pairs]
         self._layouts: dict[object, list[Layout]] = {}
 
     @property
@@ -107,8 +110,10 @@ class Meeting:
             found = distance.between(pair[0], pair[1], self._views[view].slots)
             if found is not None and (best is None or found.most < best.most * _BETTER):
                 best = found
+                if TOKENS not in ours and BOTH not in ours:  # one vector for a row of tokens
+                    best = replace(best, count=0)
                 if view:  # pairs of an encoder's tokens have numbers of their own
-                    best = Distance(found.most, equal=found.equal)
+                    best = distance.elsewhere(found)
             if best is not None and best.most <= _CLOSE * unit:
                 break
         if best is None:

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 from ..flow import MadeFrom
 from ..trace import schema
-from . import noise
-from .alignment.distance import Distance
+from . import lasting, noise
 from .alignment.meeting import Meeting
 from .alignment.pairing import Pairing
 from .alignment.paths import Place
 from .alignment.side import Made, TraceSide
+from .judged_pair import BORN, DIFFERING, HEALED, INHERITED, SAME, UNSURE, WITHIN, Judged
 
-SAME, WITHIN, INHERITED, BORN, UNSURE, HEALED = "equal", "rounding", "inherited", "born", "undecided", "healed"
-DIFFERING = (INHERITED, BORN, UNSURE)
 _NO_ANSWER = re.compile(r"cache|past|mems|hidden_states|attentions|encoder_last_hidden_state|\bstates?\b", re.I)
 _MASK = re.compile(r"mask|bias$", re.IGNORECASE)
 _FILLED = 1e30  # a tensor with numbers of this size is a mask
 _SMALL = 0.05  # differences up to which what a step adds can be told from what came in
-_GONE = 30.0  # how many times smaller than what came in a difference is that is gone: another passes through
+Known = Callable[[Judged], bool]
 _HOPS = 60  # unpaired tensors that are looked through for what a tensor was made from
-
-
-@dataclass(slots=True, eq=False)
-class Judged:
-    """A pair of tensors, how far apart they are, and why."""
-
-    left: Place
-    right: Place
-    distance: Distance
-    unit: float
-    status: str = SAME
-    bound: float = 0.0
-    noise: float = 0.0  # how far apart rounding alone may have brought them
-    came_in: float = 0.0  # how far apart the inputs are
-    inputs: list[int] = field(default_factory=list)  # pairs that this one was made from
 
 
 class Judgement:
@@ -49,11 +31,12 @@ class Judgement:
         reaching: indices of the pairs whose difference reaches an answer.
     """
 
-    def __init__(self, meeting: Meeting, paired: Pairing) -> None:
-        self._meeting = meeting
+    def __init__(self, meeting: Meeting, paired: Pairing, known: Known) -> None:
+        self._meeting, self._known = meeting, known
         self.pairs = self._compared(paired)
         self._index = [self._indices(side) for side in (0, 1)]
         self._made_from = [MadeFrom(side.trace) if isinstance(side, TraceSide) else None for side in meeting.sides]
+        self._swallowed: frozenset[int] = frozenset()
         for at, pair in enumerate(self.pairs):
             self._judge(at, pair)
         self.answers = self._answers()
@@ -61,6 +44,12 @@ class Judgement:
         for at, pair in enumerate(self.pairs):
             if pair.status in (BORN, UNSURE) and at not in self.reaching:
                 pair.status = HEALED
+
+    @property
+    def swallowed(self) -> list[int]:
+        """The pairs whose difference was born and is lost in the roundings of half precision before the answer."""
+        found = [at for at in sorted(self._swallowed) if self.pairs[at].status == HEALED]
+        return [at for at in found if self.pairs[at].distance.most > self.pairs[at].bound]
 
     @property
     def born(self) -> list[int]:
@@ -104,7 +93,19 @@ class Judgement:
         for side, place in enumerate((pair.left, pair.right)):
             for made in place.made.values():
                 found.update(dict.fromkeys(self._sources(side, made.number, made.step)))
+        if not found:  # written in place, or by what no line tells: then of what its call was given
+            for side, place in enumerate((pair.left, pair.right)):
+                found.update(dict.fromkeys(self._given(side, place.first)))
         return [one for one in found if one < at]
+
+    def _given(self, side: int, made: Made) -> Iterable[int]:
+        """The pairs that the call around a line was given."""
+        run = self._meeting.sides[side]
+        if not isinstance(run, TraceSide) or made.step is None:
+            return []
+        call = run.trace.call_of(made.step)
+        rows = [row for row in run.trace.tensors_of(call) if row.role == schema.INPUT] if call != made.step else []
+        return [self._index[side][row.tensor] for row in rows if row.tensor in self._index[side]]
 
     def _sources(self, side: int, number: int, step: int | None) -> Iterable[int]:
         made_from = self._made_from[side]
@@ -128,26 +129,59 @@ class Judgement:
         pair.inputs = self._inputs(at)
         inputs = [self.pairs[one] for one in pair.inputs]
         pair.came_in = max((one.distance.most for one in inputs), default=0.0)
-        pair.bound = noise.bound(pair.unit, [one.noise for one in inputs], self._what(pair))
-        came_in = [one.distance.most for one in inputs if one.status in DIFFERING]
+        what, largest = self._what(pair), max((_largest(one.left.first) for one in inputs), default=0.0)
+        noises = [one.noise for one in inputs]
+        mixed = pair.left.first.dtype != pair.right.first.dtype
+        pair.bound = noise.bound(pair.unit, noises, what, largest, mixed)
+        differing = [one for one in inputs if one.status in DIFFERING]
         most, half = pair.distance.most, noise.half_precision(pair.unit)
         if not half:
             pair.bound *= noise.FEW
-        if pair.distance.equal:
+        grown = noise.grown(pair.unit, noises, what, largest)
+        if differing and self._heals(pair, differing, what, grown):
+            pair.status, pair.noise = (SAME if pair.distance.equal else WITHIN), grown
+        elif pair.distance.equal:
             pair.status = SAME
-        elif most <= (min(pair.bound, max(min(came_in) / _GONE, noise.own(pair.unit))) if came_in else pair.bound):
+        elif differing and not self._adds(pair):
+            pair.status, pair.noise = INHERITED, grown
+        elif most <= pair.bound and not self._known(pair):
             pair.status, pair.noise = WITHIN, most
             if not pair.distance.measured:  # statistics tell less than the numbers do
                 pair.noise = max(most, pair.unit)
         else:
-            pair.status = INHERITED if came_in and not self._adds(pair) else BORN
-            pair.noise = max((one.noise for one in inputs), default=0.0) + pair.unit
-            if pair.status == BORN and half and most <= noise.FEW * pair.bound:
+            pair.status, pair.noise = BORN, grown
+            if half and pair.bound < most <= noise.FEW * pair.bound and not self._known(pair):
                 pair.status = UNSURE
+        pair.sources = self._carried(at, pair)
+
+    def _carried(self, at: int, pair: Judged) -> frozenset[int]:
+        """The differences that a differing pair carries on, by the pairs where they were born."""
+        if pair.status not in DIFFERING:
+            return frozenset()
+        own = frozenset({at}) if pair.status != INHERITED else frozenset()
+        return own.union(*(self.pairs[one].sources for one in pair.inputs))
+
+    def _heals(self, pair: Judged, differing: list[Judged], what: str, grown: float) -> bool:
+        """Whether a difference that came in is gone. One that had become faint before cannot be seen to heal, and one
+        that the result's own roundings swallow has not healed."""
+        if pair.distance.most > noise.healed(pair.unit, grown):
+            return False
+        clear = [one for one in differing if one.distance.most > one.bound]
+        attends = bool(lasting.ATTENDS.search(what))
+        if not pair.distance.equal:
+            if not clear or lasting.passed_on(pair, clear):
+                return False
+            if attends and lasting.attends_otherwise(self._meeting, pair, [self.pairs[at] for at in pair.inputs]):
+                return False
+        gone = clear or differing
+        if noise.half_precision(pair.unit) and not attends and lasting.swallowed(pair, gone):
+            self._swallowed |= frozenset().union(*(one.sources for one in gone))
+        return True
 
     def _adds(self, pair: Judged) -> bool:
         """Whether a step adds much more to a difference than came in."""
-        return pair.came_in < _SMALL and pair.distance.most > noise.bound(pair.unit, [4 * pair.came_in], "")
+        most = pair.distance.most
+        return pair.came_in < _SMALL and most > max(pair.bound, noise.bound(pair.unit, [4 * pair.came_in]))
 
     def _what(self, pair: Judged) -> str:
         """What tells how a step treats rounding: its name, class and text."""
@@ -163,10 +197,13 @@ class Judgement:
     # -- the answer ---------------------------------------------------------------------------------------
 
     def _answers(self) -> list[int]:
-        """The pairs of what the outermost calls returned; without such, the last pair."""
+        """The pairs of what the outermost calls returned, and the last one that has numbers for every token."""
         found: set[int] = set()
         for side in (0, 1):
             found |= set(self._returned(side))
+        size = len(self._meeting.slots)
+        whole = [at for at, pair in enumerate(self.pairs) if size and pair.distance.count == size]
+        found |= set(whole[-1:])
         return sorted(found) or ([len(self.pairs) - 1] if self.pairs else [])
 
     def _returned(self, side: int) -> list[int]:
@@ -191,6 +228,11 @@ class Judgement:
         return found
 
 
+def _largest(made: Made) -> float:
+    """The largest number of a tensor, in size."""
+    return max((abs(one) for one in made.statistics[2:4] if one == one), default=0.0)
+
+
 def _is_mask(made: Made) -> bool:
     """Whether a tensor hides keys rather than holding numbers."""
     least, most = made.statistics[2:4]
@@ -201,8 +243,3 @@ def _text(side: TraceSide, step: int) -> str:
     line, file = side.trace.column("line")[step], side.trace.column("file")[step]
     lines = side.trace.source(file) if line == line and line is not None else []
     return lines[int(line) - 1].strip() if 0 < int(line or 0) <= len(lines) else ""
-
-
-def differing(pairs: Sequence[Judged]) -> bool:
-    """Whether any of some pairs differs."""
-    return any(pair.status in DIFFERING for pair in pairs)
