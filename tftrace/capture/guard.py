@@ -31,7 +31,7 @@ FULL = "Python's stack was nearly full: steps of the innermost calls are missing
 class State:
     """The state of a recording in one thread."""
 
-    __slots__ = ("began", "busy", "collectors", "counts", "entered", "own", "stack")
+    __slots__ = ("began", "busy", "collectors", "counts", "entered", "own", "stack", "stopping")
 
     def __init__(self) -> None:
         self.stack: list[Call] = []
@@ -41,6 +41,7 @@ class State:
         self.entered: Call | None = None  # the step that this piece entered
         self.busy = False  # whether a piece of the recording is running
         self.collectors: list[Call] = []  # calls on the stack whose recipes need calls below them
+        self.stopping = False  # whether an exception ends steps on purpose, none of which has failed
 
 
 class _Local(threading.local):

@@ -213,14 +213,19 @@ class Recording(Guard):
         """End a step, and those below it that an exception left open."""
         state = self._local.state
         stack, now = state.stack, state.began - self._start
+        failed = schema.RETURNED if state.stopping else schema.RAISED
         if not stack or stack[-1] is not call:
             if call not in stack:
                 return
             while stack[-1] is not call:
-                self._close(state, None, now, schema.RAISED if raised else schema.OPEN)
+                self._close(state, None, now, failed if raised else schema.OPEN)
         if not raised and not call.muted:
             self.see_one(call, schema.OUTPUT, "", result, call.returned)
-        self._close(state, result, now, schema.RAISED if raised else schema.RETURNED)
+        self._close(state, result, now, failed if raised else schema.RETURNED)
+
+    def stopping(self, on: bool) -> None:
+        """Whether this thread is about to stop its steps on purpose: by an exception that is no failure."""
+        self._local.state.stopping = on
 
     def _close(self, state: State, result: Any, now: int, status: str) -> None:
         call = state.stack.pop()
@@ -233,11 +238,11 @@ class Recording(Guard):
         if call.equations:
             if call.seen is not None:
                 state.collectors.pop()
-            if status is schema.RETURNED and self._equations is not None:
+            if status is schema.RETURNED and self._equations is not None and not state.stopping:
                 self._equations.finish(call)
             # Steps above may keep this call for its arguments and result, but not all that was computed below it.
             call.seen, call.before, call.latest = None, None, {}
-        if status is schema.RETURNED and (call.equations or call.noted):
+        if status is schema.RETURNED and (call.equations or call.noted) and not state.stopping:
             equation = call.equation
         took = now - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, status, equation)

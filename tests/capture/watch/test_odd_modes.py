@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import tftrace
+from tftrace.navigate import findings
 
 from ...support.bits import same, surroundings
 from ...support.odd import LEVELS, NET, Net, Same, Twice, above, modules, names, only, rows, whole
@@ -65,6 +66,37 @@ def test_gradient_checkpointing(use_reentrant: bool, level: str) -> None:
         1: 1,
     }
     assert trace.meta.get("error") is None
+    # AND what torch stops early, since it has all that it needs, has not failed
+    assert {step["status"] for step in steps.values()} == {"returned"}
+    assert not len(findings.wrong(trace))
+
+
+def test_what_fails_as_it_is_computed_again_has_raised() -> None:
+    class Once(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls == 2:
+                raise ValueError("not again")
+            return x * 2
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fine, self.once = nn.Sequential(nn.Tanh(), nn.Tanh()), Once()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = checkpoint(lambda y: self.once(y).tanh(), x, use_reentrant=False)
+            return checkpoint(self.fine, x, use_reentrant=False)  # type: ignore[no-any-return]
+
+    model = Net()
+    with pytest.raises(ValueError, match="not again"), tftrace.record(model) as trace:
+        model(torch.randn(2, requires_grad=True)).sum().backward()
+    # of the two, the first that was computed again was stopped, and the other failed
+    assert [step.name for step in trace if step.status == "raised" and step.kind == "module"] == ["once"]
 
 
 def test_gradient_checkpointing_of_transformers() -> None:

@@ -57,12 +57,18 @@ class Checkpoints:
             except BaseException as error:
                 if call is not None:
                     recording.hook(recording.leave, call, None, not isinstance(error, stop_recomputation))
+                recording.hook(recording.stopping, False)
                 raise
             if call is not None:
                 recording.hook(recording.leave, call)
             return result
 
         return run
+
+    def stops(self) -> None:
+        """Note that torch ends a recomputation, of which it has all that it needs; no step below has failed."""
+        if self._on:
+            self._recording.hook(self._recording.stopping, True)
 
 
 def _begins(layer: Layer) -> Callable[..., None]:
@@ -87,6 +93,17 @@ def _runs_first(layer: Layer) -> Any:
     return staticmethod(forward)
 
 
+def _stops(layer: Layer) -> Any:
+    def __init__(error: BaseException, *args: Any) -> None:
+        for checkpoints in layer.watching():
+            checkpoints.stops()
+        BaseException.__init__(error, *args)
+
+    return __init__
+
+
 _AGAINS = [Patch(checkpoint.CheckpointFunction, "forward", _runs_first)]
 if checkpoint_frame is not None:
     _AGAINS.append(Patch(checkpoint_frame, "__init__", _begins))
+if isinstance(stop_recomputation, type):
+    _AGAINS.append(Patch(stop_recomputation, "__init__", _stops))
