@@ -155,3 +155,37 @@ def test_the_command_answers_in_json_and_with_its_exit_code(tmp_path: Path, caps
     assert text.startswith("The first difference is born at model.layers.0.mlp.act_fn") and "GELU in B" in text
     for wrong in ([f"{a}@7", str(b)], [str(a), str(b), "--rows", "0:9"], [str(a), str(b), "--rows", "x"]):
         assert main(["compare", *wrong]) == 2
+
+
+@pytest.mark.parametrize("family", [bert, gpt2, llama])
+def test_without_kept_values_prints_of_tokens_compare(tmp_path: Path, family: Any) -> None:
+    kept: dict[str, Any] = {"level": "modules", "values": "none"}
+    tokens = ids(2, 12)
+    for name in ("sound", "wrong", "moved"):
+        (tmp_path / name).mkdir()
+    one, other = family(attn_implementation="eager"), family(attn_implementation="sdpa")
+    sound = compared(tmp_path / "sound", (one, lambda: one(tokens)), (other, lambda: other(tokens)), **kept)
+    assert is_sound(sound) and sound.pairs.compared > 20 and not any(pair.measured is False for pair in sound.tensors)
+    wrong = copy.deepcopy(one)
+    late = [m for _, m in wrong.named_modules() if type(m).__name__ in ("Linear", "Conv1D")][-4]
+    with torch.no_grad():
+        late.weight.mul_(-1)
+    name = next(name for name, module in wrong.named_modules() if module is late)
+    found = compared(tmp_path / "wrong", (one, lambda: one(tokens)), (wrong, lambda: wrong(tokens)), **kept)
+    assert found.verdict == "differs" and name in first_place(found)
+    moved = tokens.clone()
+    moved[1, 7] = 3 if tokens[1, 7] != 3 else 4
+    found = compared(tmp_path / "moved", (one, lambda: one(tokens)), (one, lambda: one(moved)), **kept)
+    assert found.verdict == "differs" and found.first is not None and found.first.left is not None
+    assert (found.first.left.row, found.first.left.token) == (1, 7)
+
+
+def test_prints_tell_which_token_is_which_where_ids_are_not_kept(tmp_path: Path) -> None:
+    model, one = llama(), ids(1, 5)
+    batch = torch.cat([torch.cat([torch.zeros(1, 4, dtype=torch.long), one], 1), ids(1, 9, seed=2)])
+    mask = (torch.arange(9)[None] >= torch.tensor([[4], [0]])).long()
+    kept: dict[str, Any] = {"level": "modules", "values": "none"}
+    found = compared(
+        tmp_path, (model, lambda: model(one)), (model, lambda: model(batch, attention_mask=mask)), **kept
+    )  # rotary positions of the padded row are shifted, which heals
+    assert is_sound(found) and found.pairs.compared > 20

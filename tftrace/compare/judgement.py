@@ -137,6 +137,8 @@ class Judgement:
         most, half = pair.distance.most, noise.half_precision(pair.unit)
         if not half:
             pair.bound *= noise.FEW
+        if pair.distance.estimated:
+            pair.bound *= noise.ESTIMATED
         grown = noise.grown(pair.unit, noises, what, largest)
         if differing and self._heals(pair, differing, what, grown):
             pair.status, pair.noise = (SAME if pair.distance.equal else WITHIN), grown

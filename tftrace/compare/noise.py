@@ -14,6 +14,7 @@ _GROWTH = 3.0  # how much a step may enlarge what came in: norms, sums that canc
 _STEEP = 12.0  # steps that look at differences of large numbers: softmax and what else has exponentials
 _STEEP_STEPS = re.compile(r"softmax|attention|attend|attn|sdpa|exp|rotary|router|gate\b", re.IGNORECASE)
 _WAVES = re.compile(r"\b(cos|sin)\(")  # what they are given is an angle: its rounding is as large as the angle
+ESTIMATED = 3.0  # how much larger than it is a difference may look in prints
 _HALF = 2.0**-12  # units above this are those of half precision
 FEW = 4.0  # bounds up to which a difference may yet be rounding: in float32 it is taken for that, in half it is open
 

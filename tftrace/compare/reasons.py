@@ -51,7 +51,7 @@ class Reasons:
         here = (left.trace, steps[0], right.trace, steps[1])
         found = self._weights(left.trace, steps[0], pair) or self._dropout(left.trace, steps[0])
         found = found or self._tokens(left.trace, steps[0], pair) or self._positions(left.trace, steps[0])
-        found = found or _formula(*here) or self._mask(*here) or _classes(*here) or self._precision(pair)
+        found = found or _formula(*here) or self._mask(*here) or self._classes(*here) or self._precision(pair)
         if not found and pair.status == UNSURE:
             return "it may yet be rounding: record both in float32"
         return found
@@ -96,6 +96,16 @@ class Reasons:
         if None in sees or sees[0] == sees[1]:
             return ""
         return f"other mask: {'B' if sees[1] else 'A'} sees later keys"
+
+    def _classes(self, left: Trace, one: int, right: Trace, other: int) -> str:
+        """Two modules of unlike classes at the same place."""
+        places = list(zip((left, right), (left.call_of(one), right.call_of(other)), self._prefixes, strict=True))
+        names = [str(trace.column("name")[at] or "").removeprefix(prefix) for trace, at, prefix in places]
+        types = [str(trace.column("type")[at] or "") for trace, at, _ in places]
+        kinds = {trace.column("kind")[at] for trace, at, _ in places}
+        if types[0] == types[1] or names[0] != names[1] or kinds != {schema.MODULE}:
+            return ""
+        return f"{visible(types[0])} in A, {visible(types[1])} in B"
 
     def _precision(self, pair: Judged) -> str:
         dtypes = [place.first.dtype for place in (pair.left, pair.right)]
@@ -171,16 +181,6 @@ def _another(one: float | str, other: float | str) -> bool:
 
 def _short(value: float | str) -> str:
     return value if isinstance(value, str) else number(value)
-
-
-def _classes(left: Trace, one: int, right: Trace, other: int) -> str:
-    """Two modules of unlike classes at the same place."""
-    calls = left.call_of(one), right.call_of(other)
-    types = [str(trace.column("type")[at] or "") for trace, at in zip((left, right), calls, strict=True)]
-    kinds = [trace.column("kind")[at] for trace, at in zip((left, right), calls, strict=True)]
-    if types[0] == types[1] or set(kinds) != {schema.MODULE}:
-        return ""
-    return f"{visible(types[0])} in A, {visible(types[1])} in B"
 
 
 def _sees_later(trace: Trace, step: int) -> bool | None:

@@ -12,6 +12,7 @@ from .side import Made
 from .token_pairs import Slots
 
 _SMALL = 0.1  # of the usual length of a token's vector: a shorter one is measured against that
+_SMALL_PRINT = 0.5  # the same of prints, whose lengths scatter
 _AT_ONCE = 1 << 22  # numbers that are compared at once
 _TINY = 1e-300
 
@@ -31,6 +32,7 @@ class Distance:
         length: l2 of the difference as a whole, NaN if that is not known.
         tokens: the pairs of tokens that were compared, in order.
         by_token: relative l2 of each of them.
+        estimated: whether prints were compared, which tell it to within a factor of two or three.
     """
 
     most: float
@@ -43,6 +45,7 @@ class Distance:
     count: int = 0
     tokens: np.ndarray | None = None
     by_token: np.ndarray | None = None
+    estimated: bool = False
 
 
 def between(left: Vectors, right: Vectors, slots: Slots) -> Distance | None:
@@ -57,7 +60,7 @@ def between(left: Vectors, right: Vectors, slots: Slots) -> Distance | None:
         if left.numbers.shape[2] != right.numbers.shape[2]:
             return None
         pair = _subset(left.numbers, ours), _subset(right.numbers, theirs)
-    return _compared(*pair, at)
+    return _compared(*pair, at, printed=left.printed)
 
 
 def permuted(left: Vectors, right: Vectors, within: float) -> bool:
@@ -140,7 +143,7 @@ def _subset(numbers: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return numbers if whole else numbers[chosen]
 
 
-def _compared(left: np.ndarray, right: np.ndarray, at: np.ndarray) -> Distance:
+def _compared(left: np.ndarray, right: np.ndarray, at: np.ndarray, printed: bool = False) -> Distance:
     """The distance of two arrays of tokens × channels × keys."""
     step = max(1, _AT_ONCE // max(1, left[0].size))
     far, size = np.zeros(len(at)), np.zeros(len(at))
@@ -148,14 +151,14 @@ def _compared(left: np.ndarray, right: np.ndarray, at: np.ndarray) -> Distance:
         part = slice(begin, begin + step)
         far[part], size[part] = _lengths(left[part], right[part])
     usual = float(np.sqrt(np.mean(size**2)))
-    relative = far / np.maximum(np.maximum(size, _SMALL * usual), _TINY)
+    relative = far / np.maximum(np.maximum(size, (_SMALL_PRINT if printed else _SMALL) * usual), _TINY)
     relative[far == 0] = 0.0
     worst = int(relative.argmax())
     most = float(relative[worst])
     first = int(at[np.flatnonzero(relative >= most / 2)[0]])
     tokens, by_token = (at, relative.astype(np.float32)) if most else (None, None)
     whole = float(np.linalg.norm(far))
-    return Distance(most, int(at[worst]), first, most == 0, True, False, whole, len(at), tokens, by_token)
+    return Distance(most, int(at[worst]), first, most == 0, True, False, whole, len(at), tokens, by_token, printed)
 
 
 def _lengths(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

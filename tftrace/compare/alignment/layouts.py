@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 
+from ...trace import prints
 from .side import Made, Side
 from .token_pairs import Forward, Slots
 
@@ -29,11 +30,13 @@ class Vectors:
         numbers: pairs of tokens × channels × keys (one, where no axis is of keys); NaN where there is no such key, an
             infinity for what stands for a hidden key and for NaN.
         keyed: whether the last axis is one of keys.
+        printed: whether these are prints of the vectors, not their numbers.
     """
 
     at: np.ndarray
     numbers: np.ndarray
     keyed: bool = False
+    printed: bool = False
 
 
 def layouts(made: Mapping[int, Made], forwards: Mapping[int, Forward]) -> list[Layout]:
@@ -81,6 +84,32 @@ def vectors(
     widest = max(part.shape[2] for part in parts)
     parts = [p if p.shape[2] == widest else _widened(p, widest) for p in parts]
     return Vectors(np.concatenate(at), np.concatenate(parts), _keyed(layout))
+
+
+def printed(
+    side: Side, made: Mapping[int, Made], layout: Layout, forwards: Mapping[int, Forward], slots: Slots, right: bool
+) -> Vectors | None:
+    """The prints of the tensor's vectors at each pair of tokens; None if neither prints nor numbers were kept."""
+    axis = next((at for at, label in enumerate(layout) if label in (TOKENS, BOTH, LAST)), None)
+    if axis is None and layout[0] == ROWS and len(layout) == 2:
+        axis = 0
+    if axis is None or ROWS in layout[1:]:
+        return None
+    kept = (CHANNELS if axis == 0 else layout[0], layout[axis], CHANNELS)
+    place = slots.side(right)
+    parts: list[np.ndarray] = []
+    at: list[np.ndarray] = []
+    for number, one in made.items():
+        chosen = np.flatnonzero(place[:, 0] == number)
+        whole = side.token_print(one, axis) if axis in prints.axes(one.shape) else None
+        if not len(chosen):
+            continue
+        taken = None if whole is None else _take(whole, kept, forwards[number], place[chosen])
+        if taken is None:
+            return None
+        parts.append(taken[1])
+        at.append(chosen[taken[0]])
+    return Vectors(np.concatenate(at), np.concatenate(parts), printed=True) if parts else None
 
 
 def _widened(part: np.ndarray, keys: int) -> np.ndarray:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from . import distance, token_pairs
-from .distance import Distance
-from .layouts import BOTH, TOKENS, Layout, Vectors, layouts, likelihood, vectors
+from . import distance, numbered_tokens, token_pairs
+from .distance import Distance, between
+from .layouts import BOTH, TOKENS, Layout, Vectors, layouts, likelihood, printed, vectors
 from .side import Made, Side, TraceSide
 from .token_pairs import Forward, Slots, Token
 
@@ -53,6 +54,8 @@ class Meeting:
             token_pairs.forwards(side.trace, side.forwards) if isinstance(side, TraceSide) else []
             for side in self.sides
         )
+        if isinstance(left, TraceSide) and isinstance(right, TraceSide) and self._unknown() and not self._same_sizes():
+            numbered_tokens.number_tokens((left, right), self.forwards)
         self.rows: list[list[list[Token]]] = [token_pairs.rows(found) for found in self.forwards]
         self.pairs = token_pairs.pair_rows(self.rows[0], self.rows[1], chosen.rows)
         self.paired_rows = [(self.rows[0][a], self.rows[1][b]) for a, b in self.pairs]
@@ -94,30 +97,37 @@ class Meeting:
         return None
 
     def _measured(self, left: Group, right: Group, encoder: bool) -> Distance | None:
+        """The distance by the numbers that were kept, else by prints of the tokens."""
         unit = max(one.unit for one in (*left.values(), *right.values()))
         best: Distance | None = None
-        known: dict[tuple[int, bool, Layout], Vectors | None] = {}
-        for view, ours, theirs in self._layout_pairs(left, right, encoder):
-            pair = []
-            for group, layout, is_right in ((left, ours, False), (right, theirs, True)):
-                key = (view, is_right, layout)
+        for read in (vectors, printed):
+            known: dict[tuple[int, bool, Layout], Vectors | None] = {}
+
+            def look(view: int, right_one: bool, layout: Layout, read: Any = read, known: Any = known) -> Any:
+                key = (view, right_one, layout)
                 if key not in known:
-                    slots, forwards = self._views[view].slots, self._views[view].forwards[is_right]
-                    known[key] = vectors(self.sides[is_right], group, layout, forwards, slots, is_right)
-                pair.append(known[key])
-            if pair[0] is None or pair[1] is None:
-                continue
-            found = distance.between(pair[0], pair[1], self._views[view].slots)
-            if found is not None and (best is None or found.most < best.most * _BETTER):
-                best = found
-                if TOKENS not in ours and BOTH not in ours:  # one vector for a row of tokens
-                    best = replace(best, count=0)
-                if view:  # pairs of an encoder's tokens have numbers of their own
-                    best = distance.elsewhere(found)
-            if best is not None and best.most <= _CLOSE * unit:
-                break
-        if best is None:
+                    there, group = self._views[view], right if right_one else left
+                    known[key] = read(
+                        self.sides[right_one], group, layout, there.forwards[right_one], there.slots, right_one
+                    )
+                return known[key]
+
+            for view, ours, theirs in self._layout_pairs(left, right, encoder):
+                one, other = look(view, False, ours), look(view, True, theirs)
+                found = None if one is None or other is None else between(one, other, self._views[view].slots)
+                if found is not None and (best is None or found.most < best.most * _BETTER):
+                    best = found
+                    if TOKENS not in ours and BOTH not in ours:  # one vector for a row of tokens
+                        best = replace(best, count=0)
+                    if view:  # pairs of an encoder's tokens have numbers of their own
+                        best = distance.elsewhere(best)
+                if best is not None and best.most <= _CLOSE * unit:
+                    return best
+            if best is not None:
+                return best
             best = self._wholes(left, right)
+            if best is not None:
+                return best
         return best
 
     def _wholes(self, left: Group, right: Group) -> Distance | None:

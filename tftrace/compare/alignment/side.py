@@ -5,14 +5,14 @@ Nothing beyond this interface asks where they come from: a trace knows the step 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from ...errors import TraceError
-from ...trace import schema
+from ...trace import prints, schema
 from ...trace.trace import Trace
 from ...trace.values import read_value
 
@@ -92,8 +92,17 @@ class Side:
             self._read.move_to_end(made.number)
         return found
 
+    def token_print(self, made: Made, axis: int) -> np.ndarray | None:
+        """The print of a tensor whose tokens lie along an axis, rows × tokens × lanes (`trace.prints`); None if neither
+        that nor its elements were kept."""
+        array = self.array(made)
+        return self._print(made, axis) if array is None else prints.print_of(array, axis)
+
     def _load(self, made: Made) -> np.ndarray | None:
         raise NotImplementedError
+
+    def _print(self, made: Made, axis: int) -> np.ndarray | None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +142,13 @@ class TraceSide(Side):
         makers = {(made.step, made.number) for made in self.tensors}
         given = {(row.step, row.number) for row in self.rows if row.role == schema.INPUT}
         return {number for _, number in makers & given}
+
+    @cached_property
+    def _prints(self) -> Mapping[tuple[int, int], np.ndarray]:
+        return prints.read(self.trace.path, int(self.trace.column("rank")[0])) if len(self.trace) else {}
+
+    def _print(self, made: Made, axis: int) -> np.ndarray | None:
+        return self._prints.get((made.number, axis))
 
     def _load(self, made: Made) -> np.ndarray | None:
         return None if made.value is None else read_value(self.trace.path, made.value, made.shape)

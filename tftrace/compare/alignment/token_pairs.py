@@ -177,7 +177,18 @@ def together(left: Sequence[Token], right: Sequence[Token]) -> tuple[list[Token]
     if len(a) != len(b) and len(left) == len(right) and [t.id for t in left] == [t.id for t in right]:
         both = [at for at in range(len(left)) if left[at].seen and right[at].seen]
         return [left[at] for at in both], [right[at] for at in both]
-    return a, b
+    at = _within([one.id for one in a], [one.id for one in b])
+    return (a[at:], b) if at > 0 else (a, b[-at:])
+
+
+def _within(left: Sequence[int | None], right: Sequence[int | None]) -> int:
+    """Where the tokens of the shorter row stand in the longer one, padded on the left by what no mask tells: so many
+    tokens of the left row come before, or, if negative, of the right. 0 if they begin together, or not at all."""
+    shorter, longer, sign = (right, left, 1) if len(left) >= len(right) else (left, right, -1)
+    size = len(shorter)
+    if not size or shorter[0] is None or longer[:size] == shorter:
+        return 0
+    return next((sign * at for at in range(1, len(longer) - size + 1) if longer[at : at + size] == shorter), 0)
 
 
 def same_tokens(left: Sequence[Token], right: Sequence[Token]) -> bool:
@@ -186,7 +197,7 @@ def same_tokens(left: Sequence[Token], right: Sequence[Token]) -> bool:
         return True
     a, b = ([one.id for one in row if one.seen] for row in (left, right))
     size = min(len(a), len(b))
-    return size > 0 and a[0] is not None and a[:size] == b[:size]
+    return size > 0 and a[0] is not None and (a[:size] == b[:size] or _within(a, b) != 0)
 
 
 def _forward(trace: Trace, root: int, number: int) -> Forward:
@@ -205,6 +216,8 @@ def _streams(trace: Trace, given: list[TensorRow]) -> tuple[Stream | None, Strea
     decoder = next((row for row in ids if _DECODER.search(row.name)), None)
     text = next((row for row in ids if _IDS.search(row.name) and row is not decoder), None)
     text = text or next((row for row in ids if row is not decoder), None)
+    if decoder is None and len(ids) == 2 and text is ids[0]:  # of two texts the second is what a decoder is given
+        decoder = ids[1]
     main = _stream(trace, decoder or text, given, "decoder_attention_mask" if decoder else "attention_mask")
     return main, _stream(trace, text, given, "attention_mask") if decoder and text else None
 
