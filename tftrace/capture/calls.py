@@ -65,8 +65,8 @@ class Call:
 
     @property
     def stated(self) -> bool:
-        """Whether a recipe names its module or function, and does not only guess."""
-        return any(match.evidence == STATED for match in self.equations)
+        """Whether a recipe names its module or function and says what it computes, not only how its parts are wired."""
+        return any(match.evidence == STATED and match.equation.covers != "wiring" for match in self.equations)
 
     @property
     def equation(self) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import isclose
 from typing import NamedTuple
 
 import torch
 
-from .activation import same, through
+from .activation import factors, same, through
 from .proposal import Proposal, Unfit, need
 from .scale import number
 from .tape import Made, Operand
@@ -42,8 +43,23 @@ def norm_written(made: Made) -> Proposal | None:
     """A norm that ends in this quotient, in a product with its weight, or in the sum with its bias."""
     if made.kind == "add":
         return _with_bias(made)
-    found = _normalized(made)
+    found = _normalized(made) or _of_unit_length(made)
     return None if found is None else _proposed(made, found, None)
+
+
+def _of_unit_length(made: Made) -> _Normalized | None:
+    """`x / |x| · √n`, which is x divided by its root mean square, times weights."""
+    if made.kind != "mul":
+        return None
+    factor, parts = factors(made)
+    for at, part in enumerate(parts):
+        unit = through(part, _CASTS).maker
+        if unit is None or unit.kind != "normalize" or number(unit.get(1, "p", 2.0)) != 2:
+            continue
+        x, dim = unit.get(0, "input"), unit.get(2, "dim", 1)
+        if isinstance(x, Operand) and dim in (-1, len(x.shape) - 1) and isclose(factor, x.shape[-1] ** 0.5, rel_tol=1e-4):
+            return _Normalized(x, False, 0.0, (*parts[:at], *parts[at + 1 :]), unit.step, -1)
+    return None
 
 
 class _Normalized(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 
 from .activation import PASSING, through
 from .proposal import Proposal, Unfit, need
+from .scale import number
 from .tape import Made, Operand
 
 _CASTS = PASSING
@@ -71,6 +72,8 @@ def _product(operand: Operand) -> _Term | None:
     if made is None or made.kind != "mul":
         return None
     one, two = made.get(0, "input"), made.get(1, "other")
+    if number(two) == 1 and isinstance(one, Operand):  # xPos has a factor there
+        return _product(one)
     return (one, two) if isinstance(one, Operand) and isinstance(two, Operand) else None
 
 
