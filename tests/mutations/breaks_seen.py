@@ -185,3 +185,25 @@ def _head_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
     linear = kernel(patch, "linear", lambda x, table: F.linear(x, 1.001 * table))
     table = nn.Parameter(torch.randn(9, 8))
     return Given(lambda s, i: linear(F.embedding(i, table).tanh(), table)).eval(), torch.arange(6)[None]
+
+
+@breaks("cross-entropy-seen", "targets that are to be ignored are counted")
+def _ignored_targets_that_count(patch: Patch) -> tuple[nn.Module, Any]:
+    def counted(x: torch.Tensor, t: torch.Tensor, ignore_index: int) -> torch.Tensor:
+        return F.cross_entropy(x, t.clamp(min=0))
+
+    cross_entropy = kernel(patch, "cross_entropy", counted)
+    targets = torch.tensor([-1, 2, 3, -1, 0])
+    return Given(lambda s, x: cross_entropy(x, targets, ignore_index=-1)).eval(), torch.randn(5, 8)
+
+
+@breaks("cross-entropy-seen")
+def _loss_of_another_base(patch: Patch) -> tuple[nn.Module, Any]:
+    cross_entropy = kernel(patch, "cross_entropy", lambda x, t: F.cross_entropy(x, t) / 0.69)
+    return Given(lambda s, x: cross_entropy(x, torch.arange(5))).eval(), torch.randn(5, 8)
+
+
+@breaks("squared-error-seen")
+def _error_that_is_not_squared(patch: Patch) -> tuple[nn.Module, Any]:
+    mse_loss = kernel(patch, "mse_loss", lambda x, t: (x - t).abs().mean())
+    return Given(lambda s, x: mse_loss(x, s.up(x)[..., :8])).eval(), torch.randn(3, 5, 8)

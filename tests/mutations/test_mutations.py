@@ -31,6 +31,7 @@ from . import (  # noqa: F401 - registered by importing
     breaks_shown,
     breaks_slight,
     breaks_stated,
+    breaks_torch_layers,
 )
 from .breaking import BROKEN, Patch, breaks, in_place, leaf
 

@@ -60,6 +60,8 @@ _NAMES = {
     "rms_norm": "rms_norm",
     "normalize": "normalize",
     "embedding": "embedding",
+    "cross_entropy": "cross_entropy",
+    "mse_loss": "mse_loss",
     "dropout": "dropout",
     # the same numbers, in another place, form or dtype
     "transpose": "transpose swapaxes swapdims",

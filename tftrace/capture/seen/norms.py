@@ -57,7 +57,11 @@ def _of_unit_length(made: Made) -> _Normalized | None:
         if unit is None or unit.kind != "normalize" or number(unit.get(1, "p", 2.0)) != 2:
             continue
         x, dim = unit.get(0, "input"), unit.get(2, "dim", 1)
-        if isinstance(x, Operand) and dim in (-1, len(x.shape) - 1) and isclose(factor, x.shape[-1] ** 0.5, rel_tol=1e-4):
+        if (
+            isinstance(x, Operand)
+            and dim in (-1, len(x.shape) - 1)
+            and isclose(factor, x.shape[-1] ** 0.5, rel_tol=1e-4)
+        ):
             return _Normalized(x, False, 0.0, (*parts[:at], *parts[at + 1 :]), unit.step, -1)
     return None
 

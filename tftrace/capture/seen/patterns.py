@@ -14,6 +14,7 @@ from .activation import gelu_written
 from .attention import attention
 from .embeddings import scaled_embedding, tied_head
 from .feedforward import feedforward
+from .losses import loss
 from .norms import norm_called, norm_written
 from .positions import sinusoids
 from .proposal import Proposal, Unfit
@@ -30,6 +31,7 @@ _LOOKS: dict[str, tuple[Callable[[Made], Proposal | None], ...]] = {
     "div": (norm_written, norm_of_residual),
     "mul": (norm_written, norm_of_residual, scaled_embedding, gelu_written, rotated_by_complex_numbers),
     "joined": (rotated_in_parts,),
+    **dict.fromkeys(("cross_entropy", "mse_loss"), (loss,)),
 }
 
 

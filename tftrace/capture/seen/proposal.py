@@ -10,7 +10,7 @@ import torch
 PATTERNS = (
     *("attention", "fused-attention", "attention-dropout", "gated-feed-forward", "feed-forward"),
     *("post-norm-residual", "pre-norm-residual", "rotary", "layer-norm", "rms-norm", "gelu", "gelu-tanh"),
-    *("sinusoids", "scaled-embedding", "tied-head"),
+    *("sinusoids", "scaled-embedding", "tied-head", "cross-entropy", "squared-error"),
 )
 
 
