@@ -115,7 +115,8 @@ class _Report:
 
     def _born(self, pair: Judged) -> BornDifference:
         left, right = self._places(pair)
-        return BornDifference(left, right, pair.distance.most, pair.bound, self._reasons.of(pair))
+        difference = pair.distance.most if pair.local is None else pair.local
+        return BornDifference(left, right, difference, pair.bound, self._reasons.of(pair))
 
     def _tensor_pair(self, pair: Judged) -> TensorPair:
         left, right = self._places(pair)
@@ -149,10 +150,15 @@ class _Report:
         for number in sorted({one for one in layers if one is not None}):
             own = [pair for pair, of in zip(pairs, layers, strict=True) if of == number]
             outside = [pairs[at] for pair in own for at in pair.inputs if layers[at] != number]
-            added = [max(0.0, pair.distance.most - pair.came_in) for pair in own if pair.status != INHERITED]
+            added = [_added(pair) for pair in own if pair.status != INHERITED]
             came_in = [pair.distance.most for pair in outside]
             found[number] = LayerDifference(number, max(added, default=None), max(came_in, default=None))
         return list(found.values())
+
+
+def _added(pair: Judged) -> float:
+    """How much a step adds to the difference."""
+    return max(0.0, pair.distance.most - pair.came_in) if pair.local is None else pair.local
 
 
 def place_of(side: Side, made: Made, row: int | None = None, token: int | None = None) -> Place:

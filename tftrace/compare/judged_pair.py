@@ -23,5 +23,6 @@ class Judged:
     bound: float = 0.0
     noise: float = 0.0  # how far apart rounding alone may have brought them
     came_in: float = 0.0  # how far apart the inputs are
+    local: float | None = None  # what the step itself adds, where something came in
     inputs: list[int] = field(default_factory=list)  # pairs that this one was made from
     sources: frozenset[int] = frozenset()  # pairs where the differences were born that this one carries on

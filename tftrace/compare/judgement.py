@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from ..flow import MadeFrom
 from ..trace import schema
 from . import lasting, noise
 from .alignment.meeting import Meeting
@@ -13,13 +12,14 @@ from .alignment.pairing import Pairing
 from .alignment.paths import Place
 from .alignment.side import Made, TraceSide
 from .judged_pair import BORN, DIFFERING, HEALED, INHERITED, SAME, UNSURE, WITHIN, Judged
+from .pair_sources import PairSources
 
 _NO_ANSWER = re.compile(r"cache|past|mems|hidden_states|attentions|encoder_last_hidden_state|\bstates?\b", re.I)
 _MASK = re.compile(r"mask|bias$", re.IGNORECASE)
 _FILLED = 1e30  # a tensor with numbers of this size is a mask
 _SMALL = 0.05  # differences up to which what a step adds can be told from what came in
+
 Known = Callable[[Judged], bool]
-_HOPS = 60  # unpaired tensors that are looked through for what a tensor was made from
 
 
 class Judgement:
@@ -34,8 +34,7 @@ class Judgement:
     def __init__(self, meeting: Meeting, paired: Pairing, known: Known) -> None:
         self._meeting, self._known = meeting, known
         self.pairs = self._compared(paired)
-        self._index = [self._indices(side) for side in (0, 1)]
-        self._made_from = [MadeFrom(side.trace) if isinstance(side, TraceSide) else None for side in meeting.sides]
+        self._sources = PairSources(meeting, self.pairs, paired.prefixes if paired.by_path else None)
         self._swallowed: frozenset[int] = frozenset()
         for at, pair in enumerate(self.pairs):
             self._judge(at, pair)
@@ -76,57 +75,8 @@ class Judgement:
         name = str(side.trace.column("name")[step] or "")
         return "encoder" in name and "decoder" not in name
 
-    def _indices(self, side: int) -> dict[int, int]:
-        """For each tensor's number the first pair that it is in."""
-        found: dict[int, int] = {}
-        for at, pair in enumerate(self.pairs):
-            for made in (pair.left, pair.right)[side].made.values():
-                found.setdefault(made.number, at)
-        return found
-
-    # -- what a pair was made from ------------------------------------------------------------------------
-
-    def _inputs(self, at: int) -> list[int]:
-        """The pairs that a pair was made from, in either run, looked for behind tensors that have no counterpart."""
-        pair = self.pairs[at]
-        found: dict[int, None] = {}
-        for side, place in enumerate((pair.left, pair.right)):
-            for made in place.made.values():
-                found.update(dict.fromkeys(self._sources(side, made.number, made.step)))
-        if not found:  # written in place, or by what no line tells: then of what its call was given
-            for side, place in enumerate((pair.left, pair.right)):
-                found.update(dict.fromkeys(self._given(side, place.first)))
-        return [one for one in found if one < at]
-
-    def _given(self, side: int, made: Made) -> Iterable[int]:
-        """The pairs that the call around a line was given."""
-        run = self._meeting.sides[side]
-        if not isinstance(run, TraceSide) or made.step is None:
-            return []
-        call = run.trace.call_of(made.step)
-        rows = [row for row in run.trace.tensors_of(call) if row.role == schema.INPUT] if call != made.step else []
-        return [self._index[side][row.tensor] for row in rows if row.tensor in self._index[side]]
-
-    def _sources(self, side: int, number: int, step: int | None) -> Iterable[int]:
-        made_from = self._made_from[side]
-        if made_from is None or step is None:
-            return []
-        found: dict[int, None] = {}
-        seen = {number}
-        waiting = [(number, step)]
-        for _ in range(_HOPS):
-            if not waiting:
-                break
-            for source, where in made_from.of(*waiting.pop(0)):
-                if source in self._index[side]:
-                    found.setdefault(self._index[side][source])
-                elif source not in seen:
-                    seen.add(source)
-                    waiting.append((source, where))
-        return found
-
     def _judge(self, at: int, pair: Judged) -> None:
-        pair.inputs = self._inputs(at)
+        pair.inputs = self._sources.of(at)
         inputs = [self.pairs[one] for one in pair.inputs]
         pair.came_in = max((one.distance.most for one in inputs), default=0.0)
         what, largest = self._what(pair), max((_largest(one.left.first) for one in inputs), default=0.0)
@@ -146,13 +96,16 @@ class Judgement:
             pair.status = SAME
         elif differing and not self._adds(pair):
             pair.status, pair.noise = INHERITED, grown
+            if self._known(pair) and (local := self._local(pair)) > pair.bound:
+                pair.status, pair.local = BORN, local
         elif most <= pair.bound and not self._known(pair):
             pair.status, pair.noise = WITHIN, most
             if not pair.distance.measured:  # statistics tell less than the numbers do
                 pair.noise = max(most, pair.unit)
         else:
             pair.status, pair.noise = BORN, grown
-            if half and pair.bound < most <= noise.FEW * pair.bound and not self._known(pair):
+            doubtful = half and pair.bound < most <= noise.FEW * pair.bound
+            if (doubtful and not self._known(pair)) or self._sources.chose_otherwise(at):
                 pair.status = UNSURE
         pair.sources = self._carried(at, pair)
 
@@ -179,6 +132,10 @@ class Judgement:
         if noise.half_precision(pair.unit) and not attends and lasting.swallowed(pair, gone):
             self._swallowed |= frozenset().union(*(one.sources for one in gone))
         return True
+
+    def _local(self, pair: Judged) -> float:
+        """What a step with other weights adds to what came in: unrelated errors add as squares."""
+        return float(max(pair.distance.most**2 - pair.came_in**2, 0.0) ** 0.5)
 
     def _adds(self, pair: Judged) -> bool:
         """Whether a step adds much more to a difference than came in."""
@@ -215,7 +172,7 @@ class Judgement:
         roots = {at for at in range(len(run.trace)) if run.trace.parents[at] < 0} if len(run.trace) else set()
         rows = [row for row in run.rows if row.step in roots and row.role == schema.OUTPUT]
         main = [row for row in rows if not _NO_ANSWER.search(row.name)] or rows
-        index = self._index[side]
+        index = self._sources.index[side]
         return [index[row.number] for row in main if row.number in index]
 
     def _reaching(self) -> set[int]:

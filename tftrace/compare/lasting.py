@@ -61,6 +61,7 @@ def attends_otherwise(meeting: Meeting, pair: Judged, inputs: Sequence[Judged]) 
         return scores is None or _apart(scores[0].numbers, scores[1].numbers) > _HEALED * pair.unit
     size = pair.left.first.shape[-1]
     heads = [one for one in inputs if len(one.left.first.shape) == 4 and one.left.first.shape[-1] == size]
+    heads.sort(key=lambda one: one.status not in DIFFERING)  # queries and keys, if the values are the same
     if len(heads) < 2 or any(one.status in DIFFERING for one in heads[2:]):
         return True
     found = [_vectors(meeting, one) for one in heads[:2]]

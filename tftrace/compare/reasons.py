@@ -11,6 +11,7 @@ from ..text import number, visible
 from ..trace import schema
 from ..trace.scalars import numbers
 from ..trace.trace import Trace
+from . import noise
 from .alignment.meeting import Meeting
 from .alignment.side import TraceSide
 from .comparison import Prerequisite
@@ -52,6 +53,8 @@ class Reasons:
         found = self._weights(left.trace, steps[0], pair) or self._dropout(left.trace, steps[0])
         found = found or self._tokens(left.trace, steps[0], pair) or self._positions(left.trace, steps[0])
         found = found or _formula(*here) or self._mask(*here) or self._classes(*here) or self._precision(pair)
+        if pair.status == UNSURE and pair.distance.most > noise.FEW * pair.bound:
+            return "a choice between numbers that are equal within rounding fell otherwise: record both in float32"
         if not found and pair.status == UNSURE:
             return "it may yet be rounding: record both in float32"
         return found
@@ -59,7 +62,8 @@ class Reasons:
     def _weights(self, trace: Trace, step: int, pair: Judged) -> str:
         """The weights of the step's module that differ."""
         known = self._before.get("weights")
-        if known is None:
+        left = self._meeting.sides[0]
+        if known is None or (isinstance(left, TraceSide) and left.took(pair.left.first)):
             return ""
         call = trace.call_of(step)
         path = str(trace.column("name")[call] or "").removeprefix(self._prefixes[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -12,7 +13,8 @@ from ...trace.trace import Trace
 from .side import Made, TraceSide
 
 Code = tuple[object, ...]
-_ENOUGH = 0.5  # share of the smaller run's innermost modules that have to be in the other for the code to be the same
+_CACHED = re.compile(r"(^|\.)(cache|past_key_values?|mems)\b")  # what is in a cache is known from where it was made
+_ENOUGH = 0.5  # share of the smaller run's modules that have to be in the other for the code to be the same
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +32,8 @@ class Place:
 
 def same_code(left: TraceSide, right: TraceSide) -> tuple[str, str] | None:
     """The prefixes of module paths without which the two runs name the same modules (`("", "base_model.model.")`);
-    None if most modules of one are not in the other."""
-    paths = [_leaves(side.trace) for side in (left, right)]
+    None if most of one are not in the other."""
+    paths = [_paths(side.trace) for side in (left, right)]
     if not all(paths):
         return ("", "") if paths[0] == paths[1] else None
     best, found = 0, ("", "")
@@ -43,26 +45,28 @@ def same_code(left: TraceSide, right: TraceSide) -> tuple[str, str] | None:
     return found if best >= _ENOUGH * min(map(len, paths)) else None
 
 
-def places(side: TraceSide, prefix: str) -> dict[Code, Place]:
-    """What each piece of code made; a tensor that several steps saw is listed with each of them."""
+def places(side: TraceSide, prefix: str, whole: bool = False) -> dict[Code, Place]:
+    """What each piece of code made; a tensor that several steps saw is listed with each of them.
+
+    `whole`: tensors of whole numbers instead."""
     codes = _Codes(side.trace, prefix)
     found: dict[Code, Place] = {}
     forwards = side.trace.column("forward")
-    for row in side.rows:
-        made = side.by_number.get(row.number)
-        if made is not None:
+    known = {made.number: made for made in side.whole_numbers} if whole else side.by_number
+    for row in side.whole_rows if whole else side.rows:
+        made = known.get(row.number)
+        if made is not None and not _CACHED.search(row.name):
             code = (codes.of(row.step), row.role, row.name)
             place = found.setdefault(code, Place(made.order))
             place.made.setdefault(int(forwards[row.step]), made)
     return found
 
 
-def _leaves(trace: Trace) -> set[str]:
-    """Paths of the innermost modules that were called."""
+def _paths(trace: Trace) -> set[str]:
+    """Paths of the modules that were called."""
     codes, names = trace.words("name")
     modules = {names[code] for code in np.unique(codes[trace.column("kind") == schema.MODULE]).tolist() if code >= 0}
-    outer = {name[: name.rindex(".")] for name in modules if "." in name}
-    return modules - outer - {""}
+    return modules - {""}
 
 
 def _prefixes(left: set[str], right: set[str]) -> list[tuple[str, str]]:

@@ -121,6 +121,7 @@ class TraceSide(Side):
     Attributes:
         trace: the trace.
         rows: every row of a tensor of numbers, in the order of the steps.
+        whole_rows: every row of a tensor of whole numbers.
         whole_numbers: the tensors of whole numbers (ids, positions, choices), in the order in which they were made.
         forwards: numbers of the forward passes.
     """
@@ -130,8 +131,10 @@ class TraceSide(Side):
     def __init__(self, trace: Trace, forward: int | None = None) -> None:
         self.trace = trace
         self.forwards = _forwards(trace, forward)
-        self.rows, tensors, self.whole_numbers = _tensors(trace, set(self.forwards))
+        rows, tensors, self.whole_numbers = _tensors(trace, set(self.forwards))
         super().__init__(tensors)
+        self.rows = [row for row in rows if row.number in self.by_number]
+        self.whole_rows = [row for row in rows if row.number not in self.by_number]
 
     def took(self, made: Made) -> bool:
         """Whether the step of a tensor was given it, because no recorded step made it."""
@@ -196,8 +199,7 @@ def _tensors(trace: Trace, forwards: set[int]) -> tuple[list[Row], list[Made], l
             continue
         if forward[step] not in forwards or role in (schema.PARAMETER, schema.GRADIENT) or rank[step] != first_rank:
             continue
-        if "float" in dtype:
-            rows.append(Row(step, role or "", table["name"][at] or "", number))
+        rows.append(Row(step, role or "", table["name"][at] or "", number))
         known = sights.setdefault(number, _Sight(at))
         known.value = known.value or table["value"][at]
         if role == schema.INPUT:

@@ -1,0 +1,119 @@
+"""What a pair of tensors was made from, in either run: other pairs, and choices between whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..flow import MadeFrom
+from ..trace import schema
+from .alignment.meeting import Meeting
+from .alignment.paths import places
+from .alignment.side import Made, TraceSide
+from .judged_pair import DIFFERING, Judged
+
+_HOPS = 60  # unpaired tensors that are looked through for what a tensor was made from
+
+
+class PairSources:
+    """Finds the pairs that a pair was made from, behind tensors that have no counterpart."""
+
+    def __init__(self, meeting: Meeting, pairs: Sequence[Judged], prefixes: tuple[str, str] | None) -> None:
+        self._meeting, self._pairs = meeting, pairs
+        self.index = [self._indices(side) for side in (0, 1)]
+        self._made_from = [MadeFrom(side.trace) if isinstance(side, TraceSide) else None for side in meeting.sides]
+        self._chosen = self._other_choices(prefixes)
+
+    def of(self, at: int) -> list[int]:
+        """The earlier pairs that the pair `at` was made from; of what no line tells, those that its call was given."""
+        pair = self._pairs[at]
+        found: dict[int, None] = {}
+        for side, place in enumerate((pair.left, pair.right)):
+            for made in place.made.values():
+                found.update(dict.fromkeys(self._sources(side, made.number, made.step)))
+        if not found:  # written in place
+            for side, place in enumerate((pair.left, pair.right)):
+                found.update(dict.fromkeys(self._given(side, place.first)))
+        return [one for one in found if one < at]
+
+    def chose_otherwise(self, at: int) -> bool:
+        """Whether a pair was made from whole numbers that the runs chose otherwise although what they chose by agrees:
+        the experts of a token, the best word."""
+        if not self._chosen:
+            return False
+        made, trace = self._pairs[at].left.first, self._meeting.sides[0]
+        if not isinstance(trace, TraceSide) or made.step is None:
+            return False
+        seen = {number for number, _ in self._steps_back(0, made.number, made.step)}
+        calls = {made.step, trace.trace.call_of(made.step)}
+        for call in calls:
+            seen |= {row.tensor for row in trace.trace.tensors_of(call) if row.role == schema.INPUT}
+        return any(self._agreed(number) for number in seen & self._chosen.keys())
+
+    def _agreed(self, number: int) -> bool:
+        """Whether what a choice was made by agrees in the two runs."""
+        step = self._chosen[number]
+        found = list(self._sources(0, number, step))
+        return bool(found) and not any(self._pairs[one].status in DIFFERING for one in found)
+
+    def _other_choices(self, prefixes: tuple[str, str] | None) -> dict[int, int]:
+        """The whole numbers of the left run that are others in the right one, where the same code made them, with their
+        steps; ids and positions, which no numbers made, are among them."""
+        left, right = self._meeting.sides
+        if prefixes is None or not isinstance(left, TraceSide) or not isinstance(right, TraceSide):
+            return {}
+        ours, theirs = (places(side, prefix, whole=True) for side, prefix in zip((left, right), prefixes, strict=True))
+        found: dict[int, int] = {}
+        for code, place in ours.items():
+            other = theirs.get(code)
+            if other is None or place.first.step is None or place.first.number in found:
+                continue
+            arrays = [self._meeting.vectors(group.made, bool(n)) for n, group in enumerate((place, other))]
+            if arrays[0] is None or arrays[1] is None or arrays[0].numbers.shape != arrays[1].numbers.shape:
+                continue
+            if not np.array_equal(arrays[0].numbers, arrays[1].numbers):
+                found |= {made.number: made.step for made in place.made.values() if made.step is not None}
+        return found
+
+    def _indices(self, side: int) -> dict[int, int]:
+        """For each tensor's number the first pair that it is in."""
+        found: dict[int, int] = {}
+        for at, pair in enumerate(self._pairs):
+            for made in (pair.left, pair.right)[side].made.values():
+                found.setdefault(made.number, at)
+        return found
+
+    def _given(self, side: int, made: Made) -> Iterable[int]:
+        """The pairs that the call around a line was given."""
+        run = self._meeting.sides[side]
+        if not isinstance(run, TraceSide) or made.step is None:
+            return []
+        call = run.trace.call_of(made.step)
+        rows = [row for row in run.trace.tensors_of(call) if row.role == schema.INPUT] if call != made.step else []
+        return [self.index[side][row.tensor] for row in rows if row.tensor in self.index[side]]
+
+    def _sources(self, side: int, number: int, step: int | None) -> list[int]:
+        index = self.index[side]
+        found = (index[source] for source, _ in self._steps_back(side, number, step) if source in index)
+        return list(dict.fromkeys(found))
+
+    def _steps_back(self, side: int, number: int, step: int | None) -> list[tuple[int, int]]:
+        """The tensors that a tensor was made from, back to those that are in pairs."""
+        made_from = self._made_from[side]
+        if made_from is None or step is None:
+            return []
+        found: list[tuple[int, int]] = []
+        seen = {number}
+        waiting = [(number, step)]
+        for _ in range(_HOPS):
+            if not waiting:
+                break
+            for source, where in made_from.of(*waiting.pop(0)):
+                if source in seen:
+                    continue
+                seen.add(source)
+                found.append((source, where))
+                if source not in self.index[side]:
+                    waiting.append((source, where))
+        return found
