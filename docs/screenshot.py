@@ -15,11 +15,13 @@ from textual.app import App
 
 from tftrace import load
 from tftrace.cli import main
+from tftrace.compare import TraceSide, align
 from tftrace.tui.app import TraceApp
-from tftrace.tui.pairapp import PairApp
+from tftrace.tui.pair.pairapp import PairApp
 
 HERE = Path(__file__).parent
 SIZE = (160, 48)
+NORM = "layer 0 · norm of attention"
 TEXT = "this is not a good film"
 
 
@@ -47,9 +49,9 @@ def make(folder: str) -> None:
     app = TraceApp(trace, start=attention)
     keys = ["a", "right", "right", "right", "h"]
     asyncio.run(picture(app, keys, HERE / "attention.svg", "tftrace demo bert: a", height=36))
-    pair = PairApp(trace, other)
-    pair.row = next(at for at, one in enumerate(pair.pairs) if one.label == "layer 0 · norm of attention")
-    asyncio.run(picture(pair, [], HERE / "pair.svg", "tftrace view bert.tftrace gpt2.tftrace", height=40))
+    pair = PairApp(TraceSide(trace), TraceSide(other), ("bert.tftrace", "gpt2.tftrace"))
+    keys = ["r", *"j" * next(at for at, one in enumerate(align(trace, other)) if one.label == NORM)]
+    asyncio.run(picture(pair, keys, HERE / "pair.svg", "tftrace view bert.tftrace gpt2.tftrace: r", height=40))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import TextIO
 from rich.cells import cell_len, set_cell_size
 
 from . import describe
-from .compare import COMPARED, align, differences
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
@@ -76,30 +75,6 @@ def show(
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         if out is None:
             reader_left()
-
-
-def show_pair(left: Trace, right: Trace, *, out: TextIO | None = None, width: int | None = None) -> None:
-    """Write the aligned steps of two runs and the differences of each pair.
-
-    Args:
-        left: The first trace.
-        right: The second trace.
-        out: The stream; standard output by default.
-        width: Width of the text in columns.
-    """
-    output = Paper(out, width)
-    pairs = align(left, right)
-    for pair in pairs:
-        found = differences(left, right, pair, pairs)
-        alone = pair.left is None or pair.right is None
-        mark = ("▷" if pair.left is None else "◁") if alone else "≠" if found else "·"
-        names = (
-            "—" if at is None else describe.path(trace, at) for trace, at in ((left, pair.left), (right, pair.right))
-        )
-        output.write([(f"{mark} ", "bold"), (f"{pair.label:<44} ", ""), ("  |  ".join(names), "dim")])
-        for one in [] if alone else found:
-            output.write([(f"    {one.aspect:<14} ", "cyan"), (f"{one.left}  |  {one.right}", "")])
-    output.write([("· ", "bold"), (COMPARED, "dim")])
 
 
 # -- the tree ------------------------------------------------------------------------------------------

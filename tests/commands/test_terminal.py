@@ -20,12 +20,13 @@ from rich.segment import Segment
 
 import tftrace
 from tftrace.cli import main
+from tftrace.compare import TraceSide
 from tftrace.errors import TraceError
 from tftrace.export.formats import FORMATS
 from tftrace.terminal import Paper, console, data, document, say, tell
 from tftrace.trace import notes
 from tftrace.tui import TraceApp
-from tftrace.tui.pairapp import PairApp
+from tftrace.tui.pair.pairapp import PairApp
 
 from ..support import forged
 from ..support.builders import Builder, attention_trace
@@ -267,7 +268,7 @@ def test_a_screen_shows_text(name: str, stranger: dict[str, Path]) -> None:
     step = int(trace.check_positions[0]) if len(trace.check_positions) else 5
     keys = "s tab v escape a escape i slash l enter b l l p escape question_mark" if name == "texts" else "s v"
     seen = asyncio.run(walk(TraceApp(trace, start=step), keys))
-    seen += asyncio.run(walk(PairApp(trace, trace), "j"))
+    seen += asyncio.run(walk(PairApp(TraceSide(trace), TraceSide(trace), (EVIL, EVIL)), "j l r j"))
     assert r"\x1b]0;owned" in seen
 
 

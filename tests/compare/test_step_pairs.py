@@ -1,25 +1,17 @@
-"""Roles of steps, and two runs side by side."""
+"""Roles of steps, and what differs between two runs by role."""
 
 from __future__ import annotations
 
-import asyncio
-import io
 from pathlib import Path
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
 import tftrace
 from tftrace import Trace
 from tftrace.compare import Pair, align, differences, roles
-from tftrace.navigate.breakpoints import parse_breakpoint
-from tftrace.show import show_pair
-from tftrace.tui.pairapp import PairApp
 
 from ..conftest import tiny
 from ..support.builders import tree_trace
-from ..tui.test_app import settle
 
 
 @pytest.fixture(scope="module")
@@ -99,50 +91,3 @@ def test_every_role_of_either_run_stands_once_and_layers_stay_together(runs: dic
 def test_a_run_without_layers_has_a_model_and_no_more(tmp_path: Path) -> None:
     trace = tree_trace(tmp_path, [0, 1, 1, 2])
     assert align(trace, trace) == [Pair("model", None, "model", 0, 0)]
-
-
-def test_the_screen_walks_both_and_opens_one(runs: dict[str, Trace]) -> None:
-    app = PairApp(
-        runs["bert"], runs["gpt2"], breakpoints=[parse_breakpoint("*.ln_1"), parse_breakpoint("BertSelfAttention")]
-    )
-    norm = next(at for at, pair in enumerate(app.pairs) if pair.label == "layer 0 · norm of attention")
-
-    def shown() -> str:
-        strips = app.screen._compositor.render_strips()
-        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
-
-    async def run() -> None:
-        async with app.run_test(size=(160, 48)) as pilot:
-            await ready(pilot)
-            # it opens at the first role in which either run halts
-            assert app.row == min(norm, app.broken[0]) and norm in app.broken and len(app.broken) == 4
-            assert shown().count("●") == 4 and "▶●" in shown()
-            await pilot.press("c", "C", "g")
-            await pilot.press(*"j" * norm)
-            await settle(pilot)
-            screen = shown()
-            assert "▶●≠   norm of attention" in screen
-            assert "after its sublayer and the sum (post-norm)" in screen and "before its sublayer (pre-norm)" in screen
-            assert screen.count("✓ Ba et al. 2016") == 2  # the titles, one a run
-            await pilot.press("question_mark")
-            await settle(pilot)
-            assert "only in the left run" in shown()
-            await pilot.press("escape", "g", "n")
-            await settle(pilot)
-            assert app.row == 1
-            await pilot.press("1")
-
-    async def ready(pilot: Pilot[Any]) -> None:
-        await settle(pilot)
-        await app.workers.wait_for_complete()
-        await settle(pilot)
-
-    asyncio.run(run())
-    assert app.return_value == (0, app.pairs[1].left)
-
-
-def test_without_a_terminal_both_are_printed(runs: dict[str, Trace]) -> None:
-    out = io.StringIO()
-    show_pair(runs["bert"], runs["gpt2"], out=out, width=160)
-    assert "◁ segment embedding" in out.getvalue()
-    assert "before its sublayer (pre-norm)" in out.getvalue()

@@ -62,6 +62,7 @@ INNER = {
     "tui.dialogs": {"tui", "tui.paint"},
     "tui.panes": {"tui", "tui.paint"},
     "tui.screens": {"tui", "tui.paint", "tui.dialogs", "tui.panes"},
+    "tui.pair": {"tui", "tui.paint", "tui.dialogs", "tui.panes"},
 }
 TORCH = ("capture", "models")  # the only rooms that name torch or transformers
 MOST = {"": 10, "commands": 40}  # modules on one level; elsewhere 18

@@ -15,10 +15,11 @@ from textual.pilot import Pilot
 
 from tftrace import Trace
 from tftrace.commands.view import view
+from tftrace.compare import TraceSide
 from tftrace.errors import TraceError
 from tftrace.navigate.breakpoints import Breakpoint
 from tftrace.tui import TraceApp, session_state, trace_loading
-from tftrace.tui.pairapp import PairApp
+from tftrace.tui.pair.pairapp import PairApp
 from tftrace.tui.session_state import SessionState
 
 from ..support import synthetic
@@ -157,7 +158,7 @@ def test_the_theme_is_the_users_also_side_by_side(tmp_path: Path) -> None:
             await press(pilot, "T")
 
     asyncio.run(turn(TraceApp(trace), "tftrace-dark"))
-    asyncio.run(turn(PairApp(trace, trace), "tftrace-light"))
+    asyncio.run(turn(PairApp(TraceSide(trace), TraceSide(trace), ("a", "b")), "tftrace-light"))
     assert session_state.load_theme() == "tftrace-contrast"
     for wrong in (b"solarized", b"\xff"):
         (tmp_path / "state" / "tftrace" / "theme").write_bytes(wrong)

@@ -15,6 +15,8 @@ from ..navigate.breakpoints import Breakpoint
 from ..terminal import on_screen
 from ..text import visible
 from ..trace.trace import Trace
+from ._comparison_text import print_comparison
+from ._sides import side_of
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]
@@ -79,13 +81,14 @@ def show_trace(trace: Trace, language: str = "en", **options: Any) -> None:
         print_steps(trace, language=language)
 
 
-def show_trace_pair(left: Trace, right: Trace, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
-    """Show two traces side by side in the debugger; without a screen, print their differences as text."""
+def show_pair(left: Path, right: Path, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
+    """Show two runs side by side in the debugger; without a screen, print their comparison as text."""
+    from ..compare import compare_runs
+
+    sides, names = (side_of(left), side_of(right)), (str(left), str(right))
     if on_screen():
-        from ..tui.pairapp import run_pair
+        from ..tui.pair.pairapp import run_pair
 
-        run_pair(left, right, language, breakpoints)
+        run_pair(*sides, names, language, breakpoints)
     else:
-        from ..show import show_pair
-
-        show_pair(left, right)
+        print_comparison(compare_runs(*sides), names)

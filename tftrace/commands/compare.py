@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import TraceError
 from ..terminal import document
-from ..trace.trace import load
 from ._comparison_text import print_comparison
 from ._shared import Switch
+from ._sides import side_of
 
-if TYPE_CHECKING:
-    from ..compare.alignment.side import Side
-
-_FORWARD = re.compile(r"(.+)@(\d{1,9})", re.ASCII | re.DOTALL)
 _PAIR = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
 
 
@@ -50,22 +45,12 @@ def compare(
     from ..compare import Chosen, compare_runs
     from ..export.jsonlines import dumps
 
-    found = compare_runs(_side(left), _side(right), Chosen(_pair("--rows", rows), _pair("--tokens", tokens)))
+    found = compare_runs(side_of(left), side_of(right), Chosen(_pair("--rows", rows), _pair("--tokens", tokens)))
     if json:
         document([dumps(found.to_dict(), indent=1), "\n"])
     else:
         print_comparison(found, (str(left), str(right)))
     return found.exit_code
-
-
-def _side(said: Path) -> Side:
-    """The run that is meant by a path, or by a path and the number of a forward pass."""
-    from ..compare import DumpSide, TraceSide, is_dump, read_dump
-
-    if is_dump(said):
-        return DumpSide(read_dump(said))
-    number = None if said.exists() else _FORWARD.fullmatch(str(said))
-    return TraceSide(load(number[1]), int(number[2])) if number else TraceSide(load(said))
 
 
 def _pair(option: str, said: str | None) -> tuple[int, int] | None:

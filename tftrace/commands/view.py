@@ -16,7 +16,7 @@ from ..errors import TraceError
 from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..terminal import on_screen, say
 from ..trace.trace import Trace
-from ._shared import Lang, Patterns, Switch, show_trace, show_trace_pair
+from ._shared import Lang, Patterns, Switch, show_pair, show_trace
 
 _PATIENCE = 0.3  # seconds between attempts to open a trace that does not exist yet
 _M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # the number of this option in glibc's mallopt; bytes
@@ -36,14 +36,14 @@ def view(
 ) -> None:
     """Step through a trace in the debugger, or through two traces side by side.
 
-    Two traces are aligned by the role of each step, such as attention or layer normalization.
+    Two traces open at the first real difference, as `tftrace compare` finds it.
 
     Parameters
     ----------
     trace
         Folder of the trace.
     other
-        A second trace, of the same model or another one.
+        A second trace, or what another program wrote: an .npz, a .safetensors or a folder of .npy.
     break_
         Set a breakpoint: a path such as 'encoder.layer.*.attention' (or its end), a class, or a line such as
         modeling_bert.py:175. May be repeated. The debugger opens at the first hit, and c continues to the next.
@@ -65,7 +65,7 @@ def view(
     if other is not None:
         if step is not None or follow or web:
             raise TraceError("Two traces side by side take --break, --when and --lang: leave the others out.")
-        return show_trace_pair(Trace(trace), Trace(other), lang, halts)
+        return show_pair(trace, other, lang, halts)
     if web:
         from ..tui.web import serve
 

@@ -1,9 +1,9 @@
 """Comparison of two runs: the first difference that rounding does not explain; and their steps paired by role."""
 
 from .alignment.meeting import Chosen
-from .alignment.side import TraceSide
+from .alignment.side import Side, TraceSide
 from .compare_runs import compare_runs
-from .comparison import BornDifference, Comparison, Place
+from .comparison import BornDifference, Comparison, Place, TensorPair, Unpaired
 from .differences import COMPARED, Difference, differences
 from .dump_side import DumpSide
 from .foreign_dump import is_dump, read_dump
@@ -22,7 +22,10 @@ __all__ = [
     "Pair",
     "Place",
     "Role",
+    "Side",
+    "TensorPair",
     "TraceSide",
+    "Unpaired",
     "align",
     "compare_runs",
     "differences",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from ..errors import TraceError
 from ..navigate.siblings import layer
 from ..trace import schema
@@ -21,6 +25,7 @@ from .comparison import (
     PairCounts,
     Place,
     TensorPair,
+    Unpaired,
 )
 from .judged_pair import BORN, HEALED, INHERITED, SAME, UNSURE, WITHIN, Judged
 from .judgement import Judgement
@@ -102,6 +107,7 @@ class _Report:
             tuple(self._layers()), self._counts(),
             tuple(self._tensor_pair(pair) for pair in pairs),
             tuple(self._born(pair) for pair in pairs if pair.status == HEALED),
+            tuple(self._unpaired()), self._meeting.slots.left, self._meeting.slots.right,
         )  # fmt: skip
 
     def _counts(self) -> PairCounts:
@@ -123,8 +129,20 @@ class _Report:
         note = "the same numbers in another order" if pair.distance.permuted else ""
         distance = pair.distance
         return TensorPair(
-            left, right, pair.status, distance.most, pair.bound, self._layer(pair), distance.measured, note
-        )
+            left, right, pair.status, distance.most, pair.bound, self._layer(pair), distance.measured, note,
+            distance.tokens, distance.by_token,
+        )  # fmt: skip
+
+    def _unpaired(self) -> Iterator[Unpaired]:
+        """The tensors that are in no pair, by the pair before which they were made."""
+        pairs = self._judgement.pairs
+        for right, side in enumerate(self._meeting.sides):
+            places = [pair.right if right else pair.left for pair in pairs]
+            paired = {made.number for place in places for made in place.made.values()}
+            orders = np.maximum.accumulate([place.order for place in places]) if places else np.zeros(0)
+            for made in side.tensors:
+                if made.number not in paired:
+                    yield Unpaired(place_of(side, made), bool(right), int(np.searchsorted(orders, made.order)))
 
     def _places(self, pair: Judged) -> tuple[Place, Place]:
         return self._place(False, pair), self._place(True, pair)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 EQUAL, ROUNDING, DIFFERS, INCOMPARABLE, UNDECIDED = "equal", "rounding", "differs", "incomparable", "undecided"
 EXIT_CODES = {EQUAL: 0, ROUNDING: 0, DIFFERS: 1, INCOMPARABLE: 2, UNDECIDED: 3}
 VERSION = 1
@@ -97,7 +99,9 @@ class TensorPair:
     """A pair of tensors: where they were made, and what was found.
 
     `status` is equal, rounding, inherited, born, undecided or healed; `difference` is at least what it is where only
-    statistics were compared (`measured` is False)."""
+    statistics were compared (`measured` is False). `tokens` are the pairs of tokens that were compared, as rows of the
+    comparison's `left_tokens` and `right_tokens`, and `by_token` the relative l2 of each; None where that is not known
+    or nothing differs."""
 
     left: Place
     right: Place
@@ -107,6 +111,22 @@ class TensorPair:
     layer: int | None
     measured: bool
     note: str = ""
+    tokens: np.ndarray | None = field(default=None, compare=False, repr=False)
+    by_token: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+def _no_tokens() -> np.ndarray:
+    return np.zeros((0, 4), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """A tensor that only one run has: where it was made, whether that is the right run, and the index of the pair that
+    comes after it."""
+
+    place: Place
+    right: bool
+    before: int
 
 
 @dataclass(frozen=True)
@@ -123,6 +143,9 @@ class Comparison:
         pairs: how many pairs of tensors there were.
         tensors: the pairs themselves, in order.
         healed: differences that were born and are gone again before the answer.
+        unpaired: the tensors that only one run has.
+        left_tokens, right_tokens: for each pair of tokens its forward pass, row, place in that pass and place in the
+            row as a whole, in either run; pairs × 4.
     """
 
     verdict: str
@@ -134,6 +157,9 @@ class Comparison:
     pairs: PairCounts = PairCounts()
     tensors: tuple[TensorPair, ...] = ()
     healed: tuple[BornDifference, ...] = ()
+    unpaired: tuple[Unpaired, ...] = ()
+    left_tokens: np.ndarray = field(default_factory=_no_tokens, compare=False, repr=False)
+    right_tokens: np.ndarray = field(default_factory=_no_tokens, compare=False, repr=False)
 
     @property
     def exit_code(self) -> int:

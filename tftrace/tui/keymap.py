@@ -123,38 +123,6 @@ _SHARED = {
     "space",
 }  # the focused pane handles these first
 
-PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
-    "Move": (
-        Key("j,down,s", "j  ↓  s", "move(1)", "one role down"),
-        Key("k,up,S", "k  ↑  S", "move(-1)", "one role up"),
-        Key("pagedown", "PgDn", "move(20)", "one page down"),
-        Key("pageup", "PgUp", "move(-20)", "one page up"),
-        Key("g,home", "g  Home", "move(-99999)", "first role"),
-        Key("G,end", "G  End", "move(99999)", "last role"),
-        Key("n", "n", "differing(1)", "the next role that differs"),
-        Key("N", "N", "differing(-1)", "the one before"),
-        Key("c,f5", "c  F5", "stop(1)", "the next role in which a breakpoint halts (--break, --when)"),
-        Key("C", "C", "stop(-1)", "the one before"),
-    ),
-    "Look": (
-        Key("1", "1", "open(0)", "step through the left run from here; q comes back"),
-        Key("2", "2", "open(1)", "step through the right run"),
-        Key("L", "L", "language", "notes in English or Chinese"),
-        Key("T", "T", "theme", "dark, light or high contrast"),
-        Key("question_mark,f1", "?  F1", "help", "this help"),
-        Key("q,ctrl+q,ctrl+c", "q", "quit", "quit"),
-    ),
-}
-
-PAIR_SIGNS: dict[str, str] = {
-    "≠": "something differs in class, equation, verdict, sizes or parameters",
-    "·": "nothing of these differs; values are not compared",
-    "◁ ▷": "only in the left run, only in the right",
-    "●": "a breakpoint halts here, in either run",
-    "✓ △ ✗ ·": "the equation holds, differs by design, differs by mistake, was not checked",
-}
-
-
 HINTS = (("s into", "step('into')"), ("n over", "step('over')"), ("f out", "step('out')"),
          ("c continue", "step('continue_')"), ("b break", "breakpoint"), ("⇧ back", ""), ("/ search", "search"),
          ("? help", "help"))  # fmt: skip

@@ -1,0 +1,53 @@
+"""The answer of a comparison: a sentence, what the two runs said, and what differs before the numbers."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from ...compare import Comparison, prerequisite
+from ...text import visible
+from ...trace.trace import Trace
+from ..paint.palette import style
+from ..panes.pane import Pane
+
+
+class AnswerPane(Pane):
+    """The sentence first; it scrolls where there is more than fits."""
+
+    def __init__(self) -> None:
+        super().__init__("Answer", id="answer")
+
+    def show(self, found: Comparison | None, said: str, progress: str = "") -> None:
+        """Draw an answer; `said` is what the runs themselves answered, `progress` what is shown until it is there."""
+        palette = self.palette
+        if found is None:
+            return self.draw([Text(f" {progress}", style(palette.soft))])
+        good = found.verdict in ("equal", "rounding")
+        look = palette.good if good else palette.bad if found.verdict == "differs" else palette.warm
+        self.headline(f"Answer ─ {found.verdict}", _counts(found))
+        lines = self._wrapped(found.sentence, look, bold=True)
+        lines += self._wrapped(said, palette.text) if said else []
+        for one in found.before:
+            lines += self._wrapped(prerequisite(one), palette.soft)
+        self.draw(lines)
+
+    def _wrapped(self, said: str, look: str, bold: bool = False) -> list[Text]:
+        text = Text(visible(said), style(look, bold=bold))
+        return [Text(" ").append_text(one) for one in text.wrap(self.app.console, max(8, self.space.width - 2))]
+
+
+def _counts(found: Comparison) -> str:
+    """How many pairs have which mark."""
+    counts = found.pairs
+    marked = (("=", counts.equal), ("≈", counts.rounding), ("≠", counts.born), ("~", counts.inherited),
+              ("°", counts.healed), ("◁▷", counts.unpaired))  # fmt: skip
+    return "  ".join(f"{sign} {count}" for sign, count in marked if count)
+
+
+def answers(left: Trace | None, right: Trace | None) -> str:
+    """What the two runs answered, against each other; empty if that is not known of both."""
+    found = [None if trace is None else trace.meta.get("result") for trace in (left, right)]
+    if not all(isinstance(one, str) and one for one in found):
+        return ""
+    ours, theirs = (visible(str(one)) for one in found)
+    return f"Both runs say: {ours}" if ours == theirs else f"The runs say: {ours} → {theirs}"
