@@ -22,9 +22,12 @@ from ...trace.scalars import NumbersWriter
 from ...trace.writer import TraceWriter
 from ..calls import Call
 from ..measure.plain_memory import address, is_spread
+from ..measure.stats import PLAIN
 from ..seen.proposal import PATTERNS, Proposal
+from ..torch_internals import parameters_of
 from .batches import Group
 from .cells import ALL, Reading, Units
+from .dequantized import inputs_too
 from .finder import Finder, drops
 from .flow import flow, seen
 from .host_arrays import SPREAD
@@ -72,8 +75,8 @@ class Checker:
 
     def finish(self, call: Call) -> None:
         """Read the cells for the equations of a call that has returned; `verdicts` gives the verdicts."""
-        if call.equations and isinstance(call.owner, torch.nn.Module) and call.owner.training and drops(call.owner):
-            self._verdicts.random(call.step)
+        if call.equations and (why := _inexact(call.owner)):
+            self._verdicts.inexact(call.step, why)
         for order, match in enumerate(call.equations):
             try:
                 match = self._stated.of(match, call)
@@ -258,6 +261,16 @@ class Checker:
         outcomes = [judge_all(reading, reading.fit.plan, tensors, units)]
         (fitting,) = fits(match, reading.fit.variants, outcomes, [], whole)
         self._verdicts.judged(step, order, match, outcomes[0], fitting, evidence)
+
+
+def _inexact(owner: Any) -> str | None:
+    """Why what a module returns may differ from its equations without being wrong."""
+    if not isinstance(owner, torch.nn.Module):
+        return None
+    if owner.training and drops(owner):
+        return "random: dropout is active (training mode)"
+    weight = parameters_of(owner).get("weight")
+    return None if weight is None or type(weight) in PLAIN else inputs_too(owner, weight)
 
 
 def _amounts(match: Match, call: Call) -> Asked:

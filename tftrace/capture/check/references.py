@@ -22,6 +22,7 @@ from ..seen.proposal import Proposal
 from ..torch_internals import parameters_of, version_of
 from .constructors.constructor_line import constructed
 from .constructors.static_attributes import of_class, static_attribute
+from .dequantized import dequantized
 from .flex_mask import laid_out
 
 
@@ -79,7 +80,7 @@ def resolve(match: Match, call: Call) -> tuple[dict[str, torch.Tensor], dict[str
             value = get(call)
             asked.append((name, source, value))
             if isinstance(value, torch.Tensor):
-                tensors[name] = value
+                tensors[name] = dequantized(value, call.owner)
             elif isinstance(value, (bool, int, float)):
                 if other is not None:  # a number that replaces something missing does not replace a block mask
                     break

@@ -46,7 +46,7 @@ class Verdicts:
         # Steps whose variants need cells of their own.
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
-        self._random: set[int] = set()  # steps with active dropout
+        self._inexact: dict[int, str] = {}  # steps that may differ for a reason
         self._beside: dict[tuple[int, int], list[Callable[[], str | None]]] = {}  # by step and order
         self._judged = time.monotonic()
 
@@ -56,9 +56,9 @@ class Verdicts:
         """Note that an equation holds because a step only passed tensors on."""
         self._row(step, order, match, schema.HOLDS, 0.0, 0.0, cells, None, None)
 
-    def random(self, step: int) -> None:
-        """Note that dropout is active in a step, which may be why it differs."""
-        self._random.add(step)
+    def inexact(self, step: int, why: str) -> None:
+        """Note why a step may differ without being wrong, such as active dropout."""
+        self._inexact[step] = why
 
     def beside(self, step: int, order: int, tell: Callable[[], str | None]) -> None:
         """Note what to say beside the verdict if the equation holds; `tell` is called when it has been judged."""
@@ -94,8 +94,8 @@ class Verdicts:
             return self.unchecked(step, order, match, outcome)
         if not outcome.holds and not described(match, evidence, outcome, fitting):
             return self.unchecked(step, order, match, LOOKS_LIKE.format(match.equation.id))
-        if not outcome.holds and fitting is None and step in self._random:
-            return self.unchecked(step, order, match, "random: dropout is active (training mode)")
+        if not outcome.holds and fitting is None and step in self._inexact:
+            return self.unchecked(step, order, match, self._inexact[step])
         verdict = schema.HOLDS if outcome.holds else schema.DIFFERS
         reason: str | None = f"{outcome.symbol} is not what the equation gives"
         if outcome.holds:
@@ -155,7 +155,7 @@ class Verdicts:
             self._judge(full)
         # all rows of a step together, so that its principal equation comes first
         waiting = {step for group in [*self._waiting.values(), *(g for g, _ in self._alone)] for step in group.steps}
-        self._random &= waiting
+        self._inexact = {step: why for step, why in self._inexact.items() if step in waiting}
         rows, self._rows = sorted(self._rows, key=lambda row: row[:2]), []
         ready: list[tuple[object, ...]] = []
         for entry in rows:
