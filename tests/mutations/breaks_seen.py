@@ -207,3 +207,33 @@ def _loss_of_another_base(patch: Patch) -> tuple[nn.Module, Any]:
 def _error_that_is_not_squared(patch: Patch) -> tuple[nn.Module, Any]:
     mse_loss = kernel(patch, "mse_loss", lambda x, t: (x - t).abs().mean())
     return Given(lambda s, x: mse_loss(x, s.up(x)[..., :8])).eval(), torch.randn(3, 5, 8)
+
+
+class Heads(nn.Module):
+    """Several heads of one's own."""
+
+    def __init__(self, last: Any = F.linear, turns: bool = False) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(12, 12) for _ in range(4))
+        self.last, self.turns = last, turns
+
+    def split(self, x: torch.Tensor) -> torch.Tensor:
+        made = x.unflatten(-1, (3, 4) if self.turns else (4, 3))
+        return made.permute(0, 3, 1, 2) if self.turns else made.transpose(1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (self.split(part(x)) for part in (self.q, self.k, self.v))
+        z = (q @ k.mT / 3**0.5).softmax(-1) @ v
+        joined = z.permute(0, 2, 3, 1).flatten(2) if self.turns else z.transpose(1, 2).flatten(2)
+        made: torch.Tensor = self.last(joined, self.o.weight, self.o.bias)
+        return made
+
+
+@breaks("multi-head-seen", "the features of a head lie in turns with those of the others")
+def _heads_in_turns(patch: Patch) -> tuple[nn.Module, Any]:
+    return Heads(turns=True).eval(), torch.randn(2, 5, 12)
+
+
+@breaks("multi-head-seen")
+def _last_map_that_is_wrong(patch: Patch) -> tuple[nn.Module, Any]:
+    return Heads(kernel(patch, "linear", lambda x, w, b: F.linear(x, w.mT, b))).eval(), torch.randn(2, 5, 12)

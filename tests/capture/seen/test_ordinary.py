@@ -70,3 +70,11 @@ def test_there_are_enough_of_them() -> None:
     names = Counter((entry.style, entry.name) for entry in ENTRIES)
     assert max(names.values()) == 1
     assert all(torch.is_tensor(one) for entry in ENTRIES[:5] for one in entry()[1])
+
+
+def test_what_is_only_guessed_says_nothing_beside_what_was_seen() -> None:
+    entry = next(entry for entry in ENTRIES if entry.name == "mlp_of_patches")
+    rows, trace = checks(entry)
+    of_root = [(row["equation"], row["verdict"]) for row in rows if row["step"] == 0]
+    assert of_root == [("feed-forward-seen", "holds")]
+    assert trace[0].equation == "feed-forward-seen"

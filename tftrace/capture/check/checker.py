@@ -16,6 +16,7 @@ from ...errors import TraceError
 from ...recipes.evaluate.fitting import fit, join_plans
 from ...recipes.evaluate.plan import Plan
 from ...recipes.evaluate.value import Array
+from ...recipes.format.evidence import GUESSED
 from ...recipes.format.library import Library, Match
 from ...recipes.format.recipe import Equation
 from ...trace.scalars import NumbersWriter
@@ -99,6 +100,7 @@ class Checker:
         found: dict[str, dict[str, torch.Tensor]] = {}
         for match in self._finder.seen(proposal.pattern):
             name, order = match.equation.id, proposal.rank - len(PATTERNS)  # before what is only guessed
+            self._verdicts.seen(call.step)
             if (order, name) not in call.noted:
                 call.noted = tuple(sorted((*call.noted, (order, name))))
             try:
@@ -112,13 +114,14 @@ class Checker:
     def _look(self, match: Match, proposal: Proposal, call: Call, order: int) -> dict[str, torch.Tensor]:
         match = self._stated.of(match, call)
         tensors, numbers = proposed(match.bind, proposal)
+        evidence = match.evidence if proposal.sure else GUESSED
         self._numbers.note(call.step, call.place.name, match.equation.id, numbers)
         reading = self._reading(match.equation, tensors, numbers)
         units = reading.units(tensors, self._precision)
         if self._every:
-            self._check_all(match, call.step, order, reading, units, tensors, match.evidence)
+            self._check_all(match, call.step, order, reading, units, tensors, evidence)
         else:
-            self._draw(match, call.step, order, reading, units, tensors, match.evidence)
+            self._draw(match, call.step, order, reading, units, tensors, evidence)
         return tensors
 
     def verdicts(self, ended: bool) -> None:

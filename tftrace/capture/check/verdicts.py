@@ -28,6 +28,7 @@ from .references import Unbound
 _MOST_HELD = 1 << 22  # cells that may wait to be judged; 16 to 32 MB
 _SECONDS = 5.0  # how long verdicts may wait; judging takes 10 to 20 ms, however few steps there are
 
+_MOST_SEEN = 1 << 16  # steps that are remembered because something was seen in them
 LOOKS_LIKE = "looks like {} by its names, computes something else"
 
 _Apart = tuple[Plan, Group]
@@ -47,6 +48,7 @@ class Verdicts:
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
         self._inexact: dict[int, str] = {}  # steps that may differ for a reason
+        self._seen: set[int] = set()  # steps that were seen to compute something
         self._beside: dict[tuple[int, int], list[Callable[[], str | None]]] = {}  # by step and order
         self._judged = time.monotonic()
 
@@ -55,6 +57,12 @@ class Verdicts:
     def passed(self, step: int, order: int, match: Match, cells: int) -> None:
         """Note that an equation holds because a step only passed tensors on."""
         self._row(step, order, match, schema.HOLDS, 0.0, 0.0, cells, None, None)
+
+    def seen(self, step: int) -> None:
+        """Note that a step was seen to compute an equation, whatever else is guessed about it."""
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(step)
 
     def inexact(self, step: int, why: str) -> None:
         """Note why a step may differ without being wrong, such as active dropout."""
@@ -65,7 +73,13 @@ class Verdicts:
         self._beside.setdefault((step, order), []).append(tell)
 
     def unchecked(self, step: int, order: int, match: Match, reason: str) -> None:
-        """Note that an equation cannot be checked on a step."""
+        """Note that an equation cannot be checked on a step.
+
+        One that is only guessed says nothing then of a step that was seen to compute something.
+        """
+        if match.evidence != STATED and order >= 0 and step in self._seen:
+            self._beside.pop((step, order), None)
+            return
         self._row(step, order, match, schema.UNCHECKED, None, None, 0, None, reason)
 
     def judged(

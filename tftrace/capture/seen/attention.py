@@ -11,7 +11,7 @@ from .product import Product, product
 from .proposal import Proposal, Unfit, need
 from .scale import factor, is_weight, number
 from .scores import HIDES, MOVES, Scores, dropped, follow, way
-from .tape import Made, Operand
+from .tape import Attended, Made, Operand
 
 _VALUE, _QUERY = "#", "?"  # letters that no einsum has
 _DEEPEST = 16
@@ -98,7 +98,11 @@ def _written(
     found.values |= {"t": before, "c": scores.factor, "r": scores.cap}
     if scores.spread:
         found.tensors["s"] = roles.factors(scores.spread)
-    return roles.in_four(found, query)
+    values, heads = mixed.operands[1 - at], put.get("out")
+    sure = roles.in_four(found, query)
+    if heads is not None and sure:
+        _remember(made, found, (query, key, values))
+    return thin_masks(found)
 
 
 def _total(scores: Scores, query: Operand, key: Operand) -> float | None:
@@ -158,18 +162,45 @@ class _Roles:
             whole = whole / thin(part).double() if over else whole * thin(part).double()
         return whole.expand(parts[0][0].shape)
 
-    def in_four(self, found: Proposal, query: Operand) -> Proposal:
-        """The tensors with batch and heads in front, and no more than these."""
+    def in_four(self, found: Proposal, query: Operand) -> bool:
+        """Lay the tensors out with batch and heads in front, and no more than these; whether it is sure which is which.
+
+        Where both are one dimension, what it was made of tells.
+        """
         if len(self.lead) == 0:
             found.tensors = {name: tensor[None, None] for name, tensor in found.tensors.items()}
         elif len(self.lead) == 1:
             size, batch = self.sizes[self.lead[0]], _batch(query)
             heads = size // batch if batch and size % batch == 0 else 1
+            before = _before_joined(query, size)
+            if before == (heads, batch) and heads != batch:
+                found.tensors = {n: taken_apart(t, 0, before).transpose(0, 1) for n, t in found.tensors.items()}
+                return True
             shape = (size // heads, heads)
             found.tensors = {name: taken_apart(tensor, 0, shape) for name, tensor in found.tensors.items()}
+            return heads == 1 or (before == shape and heads != batch)
         elif len(self.lead) > 2:
             found.tensors = {name: tensor.flatten(1, -3) for name, tensor in found.tensors.items()}
-        return thin_masks(found)
+        return len(self.lead) <= 2
+
+
+def _before_joined(operand: Operand, size: int) -> tuple[int, int] | None:
+    """The two dimensions that became one of this size."""
+    made = operand.maker
+    for _ in range(_DEEPEST):
+        before = None if made is None or made.kind not in (*MOVES, "mul", "div") else chained(made)
+        if made is None or before is None:
+            return None
+        if made.kind == "shaped" and len(before.shape) == len(made.shape) + 1 and made.shape[0] == size:
+            return before.shape[0], before.shape[1]
+        made = before.maker
+    return None
+
+
+def _remember(made: Made, found: Proposal, operands: tuple[Operand, Operand, Operand]) -> None:
+    """Note on a result that it ends an attention, until its heads are joined."""
+    tensors = tuple(found.tensors.get(name) for name in ("Q", "K", "V"))
+    made.attends = Attended(operands, (tensors[0], tensors[1], tensors[2]), found.tensors["out"], found.since)
 
 
 def thin_masks(found: Proposal) -> Proposal:
@@ -255,6 +286,7 @@ def _fused(made: Made) -> Proposal:
     width = query.shape[-1]
     own = float(scale) if isinstance(scale, (int, float)) else width**-0.5
     found.values |= {"t": one * two, "c": own, "i": float(bool(causal)), **({} if "A" in tensors else {"A": 0.0})}
+    _remember(made, found, (query, key, value))
     return thin_masks(found)
 
 

@@ -14,6 +14,7 @@ from .activation import gelu_written
 from .attention import attention
 from .embeddings import scaled_embedding, tied_head
 from .feedforward import feedforward
+from .heads import multi_head
 from .losses import loss
 from .norms import norm_called, norm_written
 from .positions import sinusoids
@@ -23,9 +24,9 @@ from .rotary import rotated, rotated_by_complex_numbers, rotated_in_parts
 from .tape import Made
 
 _LOOKS: dict[str, tuple[Callable[[Made], Proposal | None], ...]] = {
-    "matmul": (attention, feedforward),
+    "matmul": (attention, feedforward, multi_head),
     **dict.fromkeys(("einsum", "baddbmm", "fused_attention"), (attention,)),
-    "linear": (feedforward, tied_head),
+    "linear": (feedforward, tied_head, multi_head),
     **dict.fromkeys(("layer_norm", "rms_norm"), (norm_called, norm_of_residual)),
     "add": (norm_written, norm_of_residual, rotated, residual, sinusoids),
     "div": (norm_written, norm_of_residual),

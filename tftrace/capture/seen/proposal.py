@@ -8,7 +8,15 @@ import torch
 
 # The patterns that there are; of several that a call computes the first is its principal equation.
 PATTERNS = (
-    *("attention", "fused-attention", "attention-dropout", "gated-feed-forward", "feed-forward"),
+    *(
+        "attention",
+        "fused-attention",
+        "attention-dropout",
+        "multi-head-projections",
+        "multi-head",
+        "gated-feed-forward",
+        "feed-forward",
+    ),
     *("post-norm-residual", "pre-norm-residual", "rotary", "layer-norm", "rms-norm", "gelu", "gelu-tanh"),
     *("sinusoids", "scaled-embedding", "tied-head", "cross-entropy", "squared-error"),
 )
@@ -27,6 +35,7 @@ class Proposal:
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     values: dict[str, float | str] = field(default_factory=dict)
     random: str = ""  # why it cannot be checked, if something was dropped out
+    sure: bool = True  # whether it can be told which dimension is which; otherwise it may hold, but not differ
 
     @property
     def rank(self) -> int:

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -65,10 +65,19 @@ class Operand:
         self._kept = None
 
 
+class Attended(NamedTuple):
+    """What of an attention is needed until its heads are joined."""
+
+    operands: tuple[Operand, Operand, Operand]  # queries, keys and values
+    tensors: tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]  # the same as B H T D
+    heads: torch.Tensor  # what they gave, B H Tq Dv
+    since: int
+
+
 class Made:
     """One result: the kind of function that made it (`function_kinds`), what that was given, and during which step."""
 
-    __slots__ = ("_result", "args", "held", "kind", "kwargs", "name", "norm_of", "shape", "step", "version")
+    __slots__ = ("_result", "args", "attends", "held", "kind", "kwargs", "name", "norm_of", "shape", "step", "version")
 
     def __init__(
         self, kind: str, name: str, result: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], step: int
@@ -77,6 +86,7 @@ class Made:
         self._result = weakref.ref(result)
         self.version, self.shape = _version(result), tuple(result.shape)
         self.held = 0  # bytes
+        self.attends: Attended | None = None  # the attention that it ends
         self.norm_of: Operand | None = None  # what this is a norm of, where one was written out
 
     def get(self, place: int, name: str, default: Any = None) -> Any:
@@ -103,7 +113,7 @@ class Made:
         """Hold nothing, and forget who made the operands: chains do not outgrow the tape."""
         for operand in self.operands:
             operand.let_go()
-        self.held = 0
+        self.held, self.attends = 0, None
 
 
 def _operands(value: Any) -> Iterator[Operand]:

@@ -1,0 +1,108 @@
+"""Several heads on the tape: maps of the input in front of an attention, and a map of the joined heads behind it."""
+
+from __future__ import annotations
+
+import torch
+
+from .feedforward import Map, linear_map, linear_map_of
+from .letters import chained
+from .proposal import Proposal, Unfit, need
+from .scale import number
+from .scores import MOVES, dropped
+from .tape import Made, Operand
+
+_DEEPEST = 16
+
+
+def multi_head(made: Made) -> Proposal | None:
+    """The map that ends several heads, with the maps that made queries, keys and values where they can be told."""
+    last = linear_map(made)
+    end = None if last is None else _attention(last.given)
+    if last is None or end is None or end.attends is None:
+        return None
+    attended = end.attends
+    heads = attended.heads
+    batch, count, queries, width = heads.shape
+    found = Proposal("multi-head", attended.since)
+    found.sure = len({batch, count, queries}) == 3 or batch == 1
+    put = found.tensors
+    put["z"], put["O"] = heads, last.weight
+    put["c"] = _rows(need(last.given.tensor), batch, queries)
+    put["out"] = _rows(need(made.result), batch, queries)
+    if put["c"].shape[-1] != count * width:
+        return None
+    _add_bias(found, "o", last)
+    maps = [_projection(operand) for operand in attended.operands]
+    for (symbol, given, weight, bias), (operand, one) in zip(
+        _SYMBOLS, zip(attended.tensors, maps, strict=True), strict=True
+    ):
+        if operand is None or one is None or one[0].weight.shape[0] != count * operand.shape[-1]:
+            return found
+        put |= {
+            symbol: operand,
+            given: _rows(need(one[0].given.tensor), batch, operand.shape[2]),
+            weight: one[0].weight,
+        }
+        _add_bias(found, bias, one[0])
+        found.values[f"{weight}f"] = one[1]
+        found.since = min(found.since, one[0].since)
+    found.pattern = "multi-head-projections"
+    return found
+
+
+_SYMBOLS = (("Q", "x", "A", "a"), ("K", "y", "B", "b"), ("V", "v", "C", "w"))
+
+
+def _add_bias(found: Proposal, symbol: str, one: Map) -> None:
+    if one.bias is None:
+        found.values[symbol] = 0.0
+    else:
+        found.tensors[symbol] = one.bias
+
+
+def _attention(operand: Operand) -> Made | None:
+    """The attention whose result a tensor is, moved but not changed."""
+    made = operand.maker
+    for _ in range(_DEEPEST):
+        if made is None or made.attends is not None:
+            return made
+        if made.kind not in MOVES and not (made.kind == "dropout" and not dropped(made)):
+            return None
+        before = chained(made)
+        made = None if before is None else before.maker
+    return None
+
+
+def _projection(operand: Operand) -> tuple[Map, float] | None:
+    """The map that made queries, keys or values, and the factor that they were multiplied by since."""
+    factor = 1.0
+    for _ in range(_DEEPEST):
+        one = linear_map_of(operand)
+        if one is not None:
+            return one, factor
+        made = operand.maker
+        if made is None or made.kind not in (*MOVES, "mul", "div"):
+            return None
+        if made.kind in ("mul", "div"):
+            by = number(made.get(1, "other"))
+            if not by:
+                return None
+            factor = factor * by if made.kind == "mul" else factor / by
+        before = made.get(0, "input")
+        if not isinstance(before, Operand):
+            return None
+        operand = before
+    return None
+
+
+def _rows(tensor: torch.Tensor, batch: int, count: int) -> torch.Tensor:
+    """A tensor as texts, positions, features."""
+    if tensor.dim() == 2 and batch == 1:
+        tensor = tensor[None]
+    if tensor.dim() != 3:
+        raise Unfit
+    if tuple(tensor.shape[:2]) == (batch, count):
+        return tensor
+    if tuple(tensor.shape[:2]) == (count, batch):
+        return tensor.transpose(0, 1)
+    raise Unfit
