@@ -184,6 +184,16 @@ def _halves_for_neighbours(patch: Patch) -> tuple[nn.Module, Any]:
     return build("cohere")
 
 
+@breaks("rotary-frequencies", "the base is 10,000")
+def _frequencies_of_another_base(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("cohere")
+    assert model.config.rope_parameters["rope_theta"] != 10000.0
+    frequencies = model.rotary_emb.inv_freq
+    at = torch.arange(len(frequencies)) / len(frequencies)
+    model.rotary_emb.inv_freq = 10000.0**-at
+    return model, inputs
+
+
 @breaks("rotary-position-part")
 def _turned_the_other_way(patch: Patch) -> tuple[nn.Module, Any]:
     original = modeling_glm.rotate_half

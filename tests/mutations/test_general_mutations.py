@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 import tftrace
 from tftrace.capture.check import cells
 
-from . import breaks_families  # noqa: F401 - its models
+from . import breaks_families, breaks_shown, breaks_stated  # noqa: F401 - their models
 from .breaks_layers import build, modules
 from .test_named_mutations import in_the_kernel
 
@@ -63,7 +63,9 @@ def test_an_epsilon_that_the_configuration_states() -> None:
     assert differing(found) == set() and any(row["equation"] == "layer-norm" for row in found)
 
 
-BASES = [("olmo2", "rotary_emb"), ("phi", "rotary_emb"), ("deepseek_v3", "rotary_emb"), ("gemma3", "rotary_emb")]
+BASES = [
+    (name, "rotary_emb") for name in ("olmo2", "phi", "deepseek_v3", "gemma3", "mistral", "phi3_text", "glm")
+]  # the last three share their recipe with every class of transformers that is called so
 
 
 @pytest.mark.parametrize(("name", "rotary"), BASES, ids=[b[0] for b in BASES])
@@ -163,3 +165,48 @@ def test_dropout_is_a_reason_and_no_mistake(name: str) -> None:
     reasons = [row["reason"] for row in found if row["verdict"] == "unchecked"]
     assert any("random" in reason for reason in reasons)
     assert sum(row["verdict"] == "holds" for row in found) > len(found) / 3
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "equation"),
+    [
+        ("mistral", "MistralRMSNorm", "rms-norm"),
+        ("glm", "GlmRMSNorm", "rms-norm"),
+        ("cohere", "CohereLayerNorm", "layer-norm"),
+        ("olmo", "OlmoLayerNorm", "layer-norm"),
+    ],
+)
+def test_a_norm_of_any_family(name: str, kind: str, equation: str) -> None:
+    model, inputs = build(name)
+    assert differing(rows(model, inputs)) == set()
+    modules(model, kind)[-1].register_forward_hook(lambda module, args, out: out * 1.0005)
+    assert {e for e, _, _ in differing(rows(model, inputs))} >= {equation}
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("big_bird", "embeddings.position_embeddings"),
+        ("deberta_v2", "embeddings.position_embeddings"),
+        ("distilbert", "embeddings.position_embeddings"),
+        ("squeezebert", "embeddings.position_embeddings"),
+        ("siglip", "embeddings.position_embedding"),
+        ("openai_gpt", "positions_embed"),
+        ("xlm", "position_embeddings"),
+        ("mistral", "rotary_emb"),
+    ],
+)
+def test_positions_that_begin_one_later(name: str, table: str) -> None:
+    model, inputs = build(name)
+    found = [m for path, m in model.named_modules() if path.endswith(table)]
+
+    def later(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def one_more(value: Any) -> Any:
+            return (value + 1) % 4 if isinstance(value, torch.Tensor) and not value.is_floating_point() else value
+
+        return tuple(map(one_more, args)), {key: one_more(value) for key, value in kwargs.items()}
+
+    assert found and differing(rows(model, inputs)) == set()
+    for one in found:
+        one.register_forward_pre_hook(later, with_kwargs=True)
+    assert "positions-in-order" in {e for e, _, _ in differing(rows(model, inputs))}

@@ -29,6 +29,7 @@ SETTINGS = (*MATCHERS, "within", "when", "unless", "random", "stated", "flow", "
 KINDS = (DESIGN, MISTAKE)  # of variants: what other models do on purpose, and what is wrong
 _KEYS = ("id", "cite", "papers", "tex", "formula", "covers", "dims", "note", "signs", "aside", "bind", "variant")
 _MOST = 100  # entries of a table
+_MOST_TEXTS = 300  # of a list, such as classes
 
 _T = TypeVar("_T")
 Condition = tuple[Reference, Any]
@@ -441,8 +442,9 @@ class _Entry:
         if not all(isinstance(v, str) for v in values):
             self._wrong(path, f"{path[-1]!r} must be a text or a list of texts.")
             return ()
-        if len(values) > _MOST or any(len(v) > longest for v in values):
-            self._wrong(path, f"{path[-1]!r} has more than {_MOST} texts, or one of more than {longest} characters.")
+        if len(values) > _MOST_TEXTS or any(len(v) > longest for v in values):
+            message = f"{path[-1]!r} has more than {_MOST_TEXTS} texts, or one of more than {longest} characters."
+            self._wrong(path, message)
             return ()
         return tuple(values)
 
