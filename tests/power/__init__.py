@@ -1,0 +1,1 @@
+"""How much the checks see: twelve mistakes planted in every model type of the suite and in models of other styles."""
