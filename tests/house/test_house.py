@@ -58,6 +58,7 @@ INNER = {
     "models.inputs": {"models", "models.source"},
     "export.diagram": {"export"},
     "export.html": {"export", "export.diagram"},
+    "export.compared": {"export", "export.html"},
     "tui.paint": {"tui"},
     "tui.dialogs": {"tui", "tui.paint"},
     "tui.panes": {"tui", "tui.paint"},

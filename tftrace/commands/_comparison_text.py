@@ -15,18 +15,20 @@ _WIDTH = 58  # columns of either side
 Line = list[tuple[str, str]]
 
 
-def print_comparison(found: compare.Comparison, names: tuple[str, str]) -> None:
-    """Print what a comparison came to; `names` are the two runs as the user named them."""
+def print_comparison(found: compare.Comparison, names: tuple[str, str], said: str = "") -> None:
+    """Print what a comparison came to; `names` are the two runs as the user named them, `said` what they answered."""
     paper = Paper()
-    for line in lines(found, names):
+    for line in lines(found, names, said):
         paper.write(line)
     paper.flush()
 
 
-def lines(found: compare.Comparison, names: tuple[str, str]) -> Iterator[Line]:
+def lines(found: compare.Comparison, names: tuple[str, str], said: str = "") -> Iterator[Line]:
     """The lines of the text, as parts with their styles."""
     yield [(found.sentence, _COLORS.get(found.verdict, "bold yellow"))]
     yield [(f"A {visible(names[0])}   B {visible(names[1])}", "dim")]
+    if said:
+        yield [(said, "")]
     if found.before:
         yield [("", "")]
         yield [("before the numbers", "bold")]

@@ -84,6 +84,7 @@ def show_trace(trace: Trace, language: str = "en", **options: Any) -> None:
 def show_pair(left: Path, right: Path, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
     """Show two runs side by side in the debugger; without a screen, print their comparison as text."""
     from ..compare import compare_runs
+    from ..describe import answers
 
     sides, names = (side_of(left), side_of(right)), (str(left), str(right))
     if on_screen():
@@ -91,4 +92,4 @@ def show_pair(left: Path, right: Path, language: str = "en", breakpoints: Sequen
 
         run_pair(*sides, names, language, breakpoints)
     else:
-        print_comparison(compare_runs(*sides), names)
+        print_comparison(compare_runs(*sides), names, answers(sides[0].trace, sides[1].trace))

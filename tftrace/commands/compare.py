@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from ..errors import TraceError
-from ..terminal import document
+from ..terminal import document, say
 from ._comparison_text import print_comparison
-from ._shared import Switch
+from ._shared import Force, Output, Switch
 from ._sides import side_of
 
 _PAIR = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
@@ -21,6 +21,8 @@ def compare(
     rows: str | None = None,
     tokens: str | None = None,
     json: Switch = False,
+    output: Output = None,
+    force: Force = False,
 ) -> int:
     """Compare two runs: the first difference that rounding does not explain, or the word that there is none.
 
@@ -41,15 +43,27 @@ def compare(
         Compare only token I of the first run with token J of the second, as I:J.
     json
         Print JSON.
+    output
+        Write the comparison to this file as well: .html (a page to share), .csv (a row for each pair of tensors) or
+        .json (as --json prints it).
+    force
+        Replace an existing file.
     """
     from ..compare import Chosen, compare_runs
+    from ..describe import answers
+    from ..export.compared import export_comparison
     from ..export.jsonlines import dumps
 
-    found = compare_runs(side_of(left), side_of(right), Chosen(_pair("--rows", rows), _pair("--tokens", tokens)))
+    sides, names = (side_of(left), side_of(right)), (str(left), str(right))
+    traces = (sides[0].trace, sides[1].trace)
+    found = compare_runs(*sides, Chosen(_pair("--rows", rows), _pair("--tokens", tokens)))
+    if output is not None:
+        export_comparison(found, traces, names, output, overwrite=force)
+        say(f"Wrote {output}.")
     if json:
         document([dumps(found.to_dict(), indent=1), "\n"])
     else:
-        print_comparison(found, (str(left), str(right)))
+        print_comparison(found, names, answers(*traces))
     return found.exit_code
 
 

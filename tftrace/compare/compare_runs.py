@@ -130,7 +130,7 @@ class _Report:
         distance = pair.distance
         return TensorPair(
             left, right, pair.status, distance.most, pair.bound, self._layer(pair), distance.measured, note,
-            distance.tokens, distance.by_token,
+            distance.tokens, distance.by_token, distance.estimated,
         )  # fmt: skip
 
     def _unpaired(self) -> Iterator[Unpaired]:

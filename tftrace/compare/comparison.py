@@ -99,7 +99,8 @@ class TensorPair:
     """A pair of tensors: where they were made, and what was found.
 
     `status` is equal, rounding, inherited, born, undecided or healed; `difference` is at least what it is where only
-    statistics were compared (`measured` is False). `tokens` are the pairs of tokens that were compared, as rows of the
+    statistics were compared (`measured` is False), and within a factor of two or three where token prints were
+    (`estimated`). `tokens` are the pairs of tokens that were compared, as rows of the
     comparison's `left_tokens` and `right_tokens`, and `by_token` the relative l2 of each; None where that is not known
     or nothing differs."""
 
@@ -113,6 +114,7 @@ class TensorPair:
     note: str = ""
     tokens: np.ndarray | None = field(default=None, compare=False, repr=False)
     by_token: np.ndarray | None = field(default=None, compare=False, repr=False)
+    estimated: bool = False
 
 
 def _no_tokens() -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..text import visible
+from ..text import number, visible
 from ..trace import tokens
 from ..trace.trace import Trace
 from .comparison import Comparison, TensorPair
@@ -15,7 +15,7 @@ from .sentences import place
 
 MARKS = {
     "=": "every number is equal",
-    "≈": "rounding explains the difference (or only statistics were kept, and they agree)",
+    "≈": "rounding explains the difference (or statistics or prints agree, where numbers were not kept)",
     "≠": "a difference is born here",
     "~": "a difference is inherited from an input",
     "?": "may be rounding or not: cannot be told at this precision",
@@ -29,7 +29,7 @@ SHADES = " ·░▒▓█"  # nothing, rounding, and then by size
 def mark(pair: TensorPair) -> str:
     """The mark of a pair; equality is claimed only where numbers were compared."""
     found = _MARK_OF[pair.status]
-    return "≈" if found == "=" and not pair.measured else found
+    return "≈" if found == "=" and (pair.estimated or not pair.measured) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +100,25 @@ def token_labels(trace: Trace | None, places: np.ndarray) -> list[str]:
         where = key if key < len(known) else at
         found.append(visible(known[where]) if where < len(known) else str(key))
     return found
+
+
+def explained(found: Comparison, at: int) -> str:
+    """What was found of a pair of tensors, as a sentence."""
+    pair = found.tensors[at]
+    least = "about " if pair.estimated else "" if pair.measured else "at least "
+    size = f"{least}{number(pair.difference)} of a token's length"
+    explains = f"rounding explains {number(pair.bound)}"
+    causes = {(one.left, one.right): one.cause for one in (*found.born, *found.healed)}
+    cause = causes.get((pair.left, pair.right)) or pair.note
+    why = f": {cause}" if cause else ""
+    said = {
+        "=": "every number is equal",
+        "≈": f"rounding: {size}, {explains}",
+        "≠": f"born here: {size}, {explains}{why}",
+        "?": f"cannot be told at this precision: {size}, {explains}{why}",
+        "~": f"inherited from an input: {size}",
+        "°": f"healed before the answer: {size}{why}",
+    }[mark(pair)]
+    if mark(pair) == "≈" and pair.difference == 0:
+        return f"the {'prints' if pair.estimated else 'statistics'} are equal; numbers were not kept"
+    return said

@@ -21,7 +21,7 @@ from .equations import StepEquation, equations, symbols_of_tensors
 from .nan_sentences import nan_cause, nan_lines, nan_sentence, nan_title, nan_word
 from .phrases import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .plane import Plane, default_plane, parse_plane
-from .run_summary import about, first_wrong, forward_count, missing, mode, totals
+from .run_summary import about, answers, first_wrong, forward_count, missing, mode, totals
 from .series import Series, along_forwards, along_layers
 from .step_row import Row, path, place, row, span, statement, verdict
 from .tensor_rows import TensorLine, tensors
@@ -46,6 +46,7 @@ __all__ = [
     "about",
     "along_forwards",
     "along_layers",
+    "answers",
     "attention_near",
     "attention_of",
     "attention_steps",

@@ -87,3 +87,11 @@ def first_wrong(trace: Trace) -> str:
     unfinished = "unfinished step" if status == schema.OPEN else "error"
     what = "difference" if verdict(trace, at) == schema.DIFFERS else unfinished
     return f"first {what}: {path(trace, at)}"
+
+
+def answers(left: Trace | None, right: Trace | None) -> str:
+    """What the two runs answered, against each other; empty if that is not known of both."""
+    ours, theirs = (text(None if trace is None else trace.meta.get("result")) for trace in (left, right))
+    if not ours or not theirs:
+        return ""
+    return f"Both runs say: {ours}" if ours == theirs else f"The runs say: {ours} → {theirs}"

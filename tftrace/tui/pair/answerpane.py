@@ -6,7 +6,6 @@ from rich.text import Text
 
 from ...compare import Comparison, prerequisite
 from ...text import visible
-from ...trace.trace import Trace
 from ..paint.palette import style
 from ..panes.pane import Pane
 
@@ -42,12 +41,3 @@ def _counts(found: Comparison) -> str:
     marked = (("=", counts.equal), ("≈", counts.rounding), ("≠", counts.born), ("~", counts.inherited),
               ("°", counts.healed), ("◁▷", counts.unpaired))  # fmt: skip
     return "  ".join(f"{sign} {count}" for sign, count in marked if count)
-
-
-def answers(left: Trace | None, right: Trace | None) -> str:
-    """What the two runs answered, against each other; empty if that is not known of both."""
-    found = [None if trace is None else trace.meta.get("result") for trace in (left, right)]
-    if not all(isinstance(one, str) and one for one in found):
-        return ""
-    ours, theirs = (visible(str(one)) for one in found)
-    return f"Both runs say: {ours}" if ours == theirs else f"The runs say: {ours} → {theirs}"

@@ -11,7 +11,7 @@ import numpy as np
 from ...compare import Comparison, Pair, Place, align
 from ...compare.difference_map import mark
 from ...navigate.breakpoints import Breakpoint, matching_steps
-from ...text import number, visible
+from ...text import visible
 from ...trace.trace import Trace
 
 LEFT_ONLY, RIGHT_ONLY, NOT_COMPARED = "◁", "▷", "·"
@@ -101,25 +101,3 @@ def halting(rows: Sequence[PairRow], traces: Sequence[Trace | None], breakpoints
             here = np.unique(trace.parents[here[of_step[here] < 0]])
             here = here[here >= 0]
     return sorted(found)
-
-
-def explained(found: Comparison, at: int) -> str:
-    """What was found of a pair of tensors, as a sentence."""
-    pair = found.tensors[at]
-    least = "" if pair.measured else "at least "
-    size = f"{least}{number(pair.difference)} of a token's length"
-    explains = f"rounding explains {number(pair.bound)}"
-    causes = {(one.left, one.right): one.cause for one in (*found.born, *found.healed)}
-    cause = causes.get((pair.left, pair.right)) or pair.note
-    why = f": {cause}" if cause else ""
-    said = {
-        "=": "every number is equal",
-        "≈": f"rounding: {size}, {explains}",
-        "≠": f"born here: {size}, {explains}{why}",
-        "?": f"cannot be told at this precision: {size}, {explains}{why}",
-        "~": f"inherited from an input: {size}",
-        "°": f"healed before the answer: {size}{why}",
-    }[mark(pair)]
-    if mark(pair) == "≈" and pair.difference == 0:
-        return "the statistics are equal; numbers were not kept"
-    return said

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
+from ... import describe
 from ...compare import Comparison, Difference, Side, compare_runs, differences
 from ...compare.difference_map import difference_map, token_labels
 from ...errors import TraceError
@@ -27,7 +28,7 @@ from ..panes.equationpane import EquationPane
 from ..panes.pane import Pane, first_fitting
 from ..panes.sourcepane import SourcePane
 from ..screened import ScreenedApp
-from .answerpane import AnswerPane, answers
+from .answerpane import AnswerPane
 from .mappane import MapPane
 from .pair_keys import PAIR_KEYMAP, PAIR_SIGNS
 from .pair_rows import REAL, PairRow, halting, opening, role_rows, tensor_rows
@@ -207,7 +208,7 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
         found = self.found
         if found is None or self.row is None:
             return
-        self.query_one(AnswerPane).show(found, answers(*(side.trace for side in self.sides)))
+        self.query_one(AnswerPane).show(found, describe.answers(*(side.trace for side in self.sides)))
         different = frozenset(at for at, said in self._roles.items() if said) if self.by_role else frozenset()
         self.query_one(RowsPane).show(self.rows, self.row, self.broken, different)
         self.query_one(RowsPane).headline("Pairs by role" if self.by_role else "Pairs of tensors")

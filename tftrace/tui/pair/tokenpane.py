@@ -9,12 +9,12 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from ...compare import COMPARED, Comparison, Difference
-from ...compare.difference_map import SHADES, levels
+from ...compare.difference_map import SHADES, explained, levels
 from ...text import visible
 from ..paint.heatmap import ink
 from ..paint.palette import style
 from ..panes.pane import Pane, fit, short
-from .pair_rows import PairRow, explained
+from .pair_rows import PairRow
 from .rowspane import color
 
 _MOST = 2_000  # tokens that are drawn
