@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_quantised_weights_are_named_and_the_worst_is_told_by_its_own_error(tmp_
     found = compared(tmp_path, (model, lambda: model(tokens)), (other, lambda: other(tokens)))
     assert found.verdict == "differs" and "weights" in named(found) and "layers.0.self_attn" in first_place(found)
     most = max(found.born, key=lambda one: one.difference)
-    assert most.left is not None and worst in most.left.name, most.left.name
+    assert most.left is not None and worst in most.left.name, most
 
 
 def test_an_exchange_of_queries_and_keys_and_a_transposed_weight(tmp_path: Path) -> None:
@@ -248,8 +249,9 @@ def test_experts_that_are_chosen_otherwise_within_rounding_leave_it_open(tmp_pat
             with torch.no_grad():
                 gate = model.model.layers[0].mlp.gate.weight  # the experts are equally good, but for rounding
                 gate[1:] = gate[0] + 2e-8 * torch.randn_like(gate[1:])
-            sides.append(recorded(tmp_path / f"{kind}{seed}", model, lambda m=model: m(ids(4, 40))))
-        found.append(answer(*sides))
+            sides.append(recorded(tmp_path / f"{kind}{seed}", model, partial(model, ids(4, 40))))
+        left, right = sides
+        found.append(answer(left, right))
     assert {one.verdict for one in found} <= {"rounding", "undecided"}, [one.sentence for one in found]
     undecided = [one for one in found if one.verdict == "undecided"]
     assert undecided and all(one.first is not None and "fell otherwise" in one.first.cause for one in undecided)
@@ -276,8 +278,7 @@ def test_left_padding_with_shifted_rotary_positions_is_sound_in_both_precisions(
         folder = tmp_path / str(dtype)
         folder.mkdir()
         found = compared(
-            folder, (model, lambda m=model, one=one: m(one)),
-            (model, lambda m=model, b=batch, k=mask: m(b, attention_mask=k)), rows=(0, 0),
+            folder, (model, partial(model, one)), (model, partial(model, batch, attention_mask=mask)), rows=(0, 0),
         )  # fmt: skip
         assert is_sound(found), found.sentence
 

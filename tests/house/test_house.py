@@ -48,7 +48,7 @@ INNER = {
     "recipes.format": {"recipes.formula", "recipes.typeset", "recipes.typeset.mathtext"},
     "recipes.evaluate": {"recipes.formula", "recipes.format"},
     "capture.measure": {"capture"},
-    "capture.seen": {"capture"},
+    "capture.seen": {"capture", "capture.measure"},
     "capture.check.constructors": {"capture"},
     "capture.check": {"capture", "capture.measure", "capture.seen", "capture.check.constructors"},
     "capture.watch": {"capture", "capture.measure", "capture.seen"},

@@ -29,7 +29,7 @@ def test_its_python_runs(minilm: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "run.csv").is_file()
     exec(own, namespace)
     verdicts = tftrace.load("gate.tftrace").checks["verdict"].to_pylist()
-    assert verdicts == ["holds", "holds"]
+    assert len(verdicts) >= 2 and set(verdicts) == {"holds"}
     assert [step.name for step in namespace["score"].trace if step.kind != "line"][:2] == ["score", "Gate"]
 
 

@@ -218,7 +218,7 @@ class Heads(nn.Module):
         self.last, self.turns = last, turns
 
     def split(self, x: torch.Tensor) -> torch.Tensor:
-        made = x.unflatten(-1, (3, 4) if self.turns else (4, 3))
+        made: torch.Tensor = x.unflatten(-1, (3, 4) if self.turns else (4, 3))
         return made.permute(0, 3, 1, 2) if self.turns else made.transpose(1, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

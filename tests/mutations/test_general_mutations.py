@@ -55,7 +55,7 @@ def test_an_epsilon_that_nothing_states(name: str, norm: str, key: str, equation
 
 
 def test_an_epsilon_that_the_configuration_states() -> None:
-    model, inputs = build("opt")
+    model, inputs = build("bert")
     for norm in modules(model, "LayerNorm"):
         norm.eps = 3e-4
     model.config.layer_norm_eps = 3e-4

@@ -97,8 +97,8 @@ def test_nothing_waits_while_the_model_runs(family: Any, name: str, level: str, 
     watch = request.getfixturevalue("accelerator")
     found = record(model, inputs, level)
     assert watch.during == []
-    # THEN each copy brought many numbers: one of statistics, and one of cells for each dtype
-    assert 0 < watch.after.count("cpu") < 8
+    # THEN each copy brought many numbers: one of statistics, one of cells for each dtype, a few of positions and masks
+    assert 0 < watch.after.count("cpu") < 12
     assert_same(found, wanted)
 
 

@@ -108,6 +108,15 @@ class Reading:
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
 
     @cached_property
+    def waits(self) -> bool:
+        """Whether drawing cells needs numbers first, such as rows of a table that a sum selects."""
+        indices = [
+            leaf.index for s in self.statements for leaf in s.leaves
+            if isinstance(leaf, Lookup) and not (isinstance(leaf.index, Name) and leaf.index.id in self.slices)
+        ]  # fmt: skip
+        return any(isinstance(node, Name) and node.id in self.slices for index in indices for node in walk(index))
+
+    @cached_property
     def amount(self) -> int:
         """How many multiplications the drawn cells of a step take."""
         names, found = {name: slice_.names for name, slice_ in self.slices.items()}, 0

@@ -5,7 +5,7 @@ at a time (see `verdicts`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from ...recipes.format.recipe import Equation
 from ...trace.scalars import NumbersWriter
 from ...trace.writer import TraceWriter
 from ..calls import Call
+from ..measure.kept_values import is_weight
 from ..measure.plain_memory import address, is_spread
 from ..measure.stats import PLAIN
 from ..seen.proposal import PATTERNS, Proposal
@@ -66,6 +67,7 @@ class Checker:
         self._routes: dict[int, list[Route]] = {}  # the last routes of each equation, by id of the match
         self._precision = Precision()  # asked again when a forward begins
         self._sights = Sights()
+        self._later: list[Callable[[], None]] = []  # readings that would wait for an accelerator in a forward
         self._stated = StatedVariants()
 
     def begin(self, call: Call) -> None:
@@ -126,6 +128,9 @@ class Checker:
 
     def verdicts(self, ended: bool) -> None:
         """Queue rows of what has been judged; if a forward has ended, judge everything first."""
+        later, self._later = self._later, []
+        for draw in later:
+            draw()
         self._verdicts.write(ended)
         self._numbers.flush()
 
@@ -187,6 +192,9 @@ class Checker:
         units = reading.units(tensors, self._precision)
         if self._every:
             return self._check_all(match, step, order, reading, units, tensors, evidence)
+        if reading.waits and not all(tensor.is_cpu for tensor in tensors.values()):
+            tensors = {name: t if is_weight(t) else t.detach().clone() for name, t in tensors.items()}
+            return self._later.append(partial(self._draw, match, step, order, reading, units, tensors, evidence))
         self._draw(match, step, order, reading, units, tensors, evidence)
 
     def _draw(

@@ -32,7 +32,7 @@ def other_epsilons(bind: Bind, call: Call) -> dict[str, float]:
         line = stated(call, str(source.path[0]))
         if isinstance(line, float) and value != line:
             found[name] = line
-        elif isinstance(line, float) or value == getattr(line, "value", None) or call.parent is None:
+        elif isinstance(line, float) or value == getattr(line, "value", None) or _is_alone(call):
             continue
         elif value not in _possible(call):
             raise Unbound(f"{name} is {value:g}, which neither a constructor nor the configuration is seen to state")
@@ -50,6 +50,11 @@ def _epsilons(bind: Bind) -> _Sources:
         found: _Sources = [(name, bound.sources) for name, bound in every if any(map(_is_own, bound.sources))]
         known = _known[id(bind)] = bind, found  # the bind is kept, so that its id stays its own
     return known[1]
+
+
+def _is_alone(call: Call) -> bool:
+    """Whether a module is part of no other, so that its author's line is not one of a constructor."""
+    return call.parent is None or call.parent.module is None
 
 
 def _is_own(source: Reference | float) -> bool:
