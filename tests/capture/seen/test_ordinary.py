@@ -14,6 +14,7 @@ import tftrace
 from ...support.bits import same
 from ...support.ordinary import ENTRIES
 from ...support.ordinary.entry import Entry
+from ..check.test_evidence import ORDINARY
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -68,7 +69,8 @@ def test_at_level_modules_nothing_is_claimed() -> None:
 
 def test_there_are_enough_of_them() -> None:
     names = Counter((entry.style, entry.name) for entry in ENTRIES)
-    assert max(names.values()) == 1
+    assert max(names.values()) == 1 and len(ENTRIES) + len(ORDINARY) >= 120
+    assert len([entry for entry in ENTRIES if entry.has_attention]) >= 55
     assert all(torch.is_tensor(one) for entry in ENTRIES[:5] for one in entry()[1])
 
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from . import einsum_style, function_style, gpt_style, llama_style, paper_style, vision_style
+from . import (
+    einsum_style,
+    function_style,
+    gpt_style,
+    keras_style,
+    llama_style,
+    paper_style,
+    research_style,
+    vision_style,
+)
 from .entry import Entry
 
-STYLES = (einsum_style, function_style, gpt_style, llama_style, paper_style, vision_style)
+STYLES = (
+    *(einsum_style, function_style, gpt_style, keras_style),
+    *(llama_style, paper_style, research_style, vision_style),
+)
 ENTRIES: list[Entry] = [entry for style in STYLES for entry in style.ENTRIES]

@@ -13,6 +13,7 @@ from .scale import number
 from .tape import Made, Operand
 
 _CASTS = frozenset(("same",))
+_FORMS = frozenset(("same", "shaped", "part", "expand"))  # what a bias may come from
 
 
 def norm_called(made: Made) -> Proposal | None:
@@ -115,7 +116,7 @@ def _with_bias(made: Made) -> Proposal | None:
         return None
     for scaled, bias in ((one, two), (two, one)):
         inner = through(scaled, _CASTS).maker
-        smaller = bias.maker is None and _count(bias) < _count(scaled)
+        smaller = (bias.maker is None or bias.maker.kind in _FORMS) and _count(bias) < _count(scaled)
         if not smaller or inner is None or inner.kind not in ("mul", "div"):
             continue
         found = _normalized(inner)
@@ -155,9 +156,10 @@ def _plain(
     x: Operand, squared: Operand, epsilon: float, weights: tuple[Operand, ...], since: int, axis: int
 ) -> _Normalized | None:
     """Without a mean taken off: x itself was squared. Of a centered one the squares may be those of the difference."""
-    if not same(through(x, _CASTS), through(squared, _CASTS)):
+    centered, other = _centered(x, axis), _centered(squared, axis)
+    twice = centered is not None and other is not None and same(through(centered, _CASTS), through(other, _CASTS))
+    if not twice and not same(through(x, _CASTS), through(squared, _CASTS)):
         return None
-    centered = _centered(x, axis)
     if centered is not None:
         return _Normalized(centered, True, epsilon, weights, min(since, _since(x)), axis)
     return _Normalized(x, False, epsilon, weights, since, axis)
