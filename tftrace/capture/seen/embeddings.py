@@ -1,4 +1,4 @@
-"""Embeddings on the tape: rows of a table, times the root of their width."""
+"""Tables on the tape: embeddings times the root of their width, sines and cosines of positions, and tied heads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from .activation import PASSING, through
 from .proposal import Proposal, need
 from .scale import number
 from .tape import Made, Operand
+
+_WIDEST = 1 << 16  # features of which the first row is looked at
+_TABLES = frozenset(("part", "same", "shaped", "expand", "set", "joined", "transpose"))  # what a table may come from
 
 
 def scaled_embedding(made: Made) -> Proposal | None:
@@ -38,3 +41,27 @@ def tied_head(made: Made) -> Proposal | None:
     found = Proposal("tied-head", weight.table)
     found.tensors |= {"x": need(given.tensor), "W": need(weight.tensor), "out": need(made.result)}
     return found
+
+
+def sinusoids(made: Made) -> Proposal | None:
+    """Sines and cosines of positions that are added: known by their first row, sin 0 = 0 and cos 0 = 1."""
+    one, two = made.get(0, "input"), made.get(1, "other")
+    if not isinstance(one, Operand) or not isinstance(two, Operand):
+        return None
+    return _table(made, one, two) or _table(made, two, one)
+
+
+def _table(made: Made, x: Operand, table: Operand) -> Proposal | None:
+    if table.maker is not None and table.maker.kind not in _TABLES:
+        return None
+    shape = table.shape
+    if len(shape) < 2 or x.shape[-2:] != shape[-2:] or shape[-1] % 2 or shape[-1] > _WIDEST or shape[-2] < 2:
+        return None
+    tensor = table.tensor
+    if any(size != 1 for size in shape[:-2]) or tensor is None or not tensor.is_cpu or tensor.requires_grad:
+        return None
+    rows = tensor.reshape(shape[-2:])
+    first, half = rows[0], shape[-1] // 2
+    in_turns = bool((first[1::2] == 1).all()) and not first[::2].any()
+    in_halves = bool((first[half:] == 1).all()) and not first[:half].any()
+    return Proposal("sinusoids", made.step, {"P": rows}) if in_turns or in_halves else None

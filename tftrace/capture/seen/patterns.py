@@ -12,12 +12,11 @@ from ..calls import Call
 from ..recording import Recording
 from .activation import gelu_written
 from .attention import attention
-from .embeddings import scaled_embedding, tied_head
+from .embeddings import scaled_embedding, sinusoids, tied_head
 from .feedforward import feedforward
 from .heads import multi_head
 from .losses import loss
 from .norms import norm_called, norm_written
-from .positions import sinusoids
 from .proposal import Proposal, Unfit
 from .residual import norm_of_residual, residual
 from .rotary import rotated, rotated_by_complex_numbers, rotated_in_parts
