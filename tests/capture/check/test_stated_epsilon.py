@@ -145,3 +145,36 @@ def test_attributes_that_are_said_to_be_each_other_end() -> None:
             return self.norm(x)  # type: ignore[no-any-return]
 
     assert verdicts(Norm(), X) == {"norm": "holds"}
+
+
+class Replaced(nn.Module):
+    """What was passed to it is not what it passes on."""
+
+    def __init__(self, eps: float = 1e-5, norm: Any = None, other: Any = BY_DEFAULT) -> None:
+        super().__init__()
+        if norm is None:
+            norm = partial(nn.LayerNorm, eps=1e-4)
+        eps = eps / 10
+        more = {"bias": True}
+        self.made = norm(8)
+        self.given = nn.LayerNorm(8, eps=eps)
+        self.more = other(8, **more)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.more(self.given(self.made(x)))  # type: ignore[no-any-return]
+
+
+class Around(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Replaced(1e-5, None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("made", [Replaced, Around])
+def test_an_argument_that_is_replaced_is_not_known(made: Callable[[], nn.Module]) -> None:
+    found = {name.rpartition(".")[2]: verdict for name, verdict in verdicts(made(), X).items()}
+    # keywords that are written out do not hide what a factory has
+    assert found == {"made": "unchecked", "given": "unchecked", "more": "holds"}

@@ -123,6 +123,8 @@ def _item(of: Any, name: str) -> Any:
 def _argument(maker: Maker, name: str) -> Any:
     """What a constructor of the module's class was given under a name."""
     above = maker.above
+    if name in _locals(_class(maker)):  # what was passed may have been replaced
+        return UNKNOWN
     if above is None:
         default = _default(_class(maker), name)
         return default if default is UNKNOWN else Default(default)
@@ -164,13 +166,22 @@ def _passed(made: ast.Call, name: str, maker: Maker, above: Maker) -> Any:
     at = list(parameters).index(name)
     if at < len(made.args):
         return _value(made.args[at], above)
-    if any(keyword.arg is None for keyword in made.keywords):
+    if not all(keyword.arg or _lacks(keyword.value, name, _class(above)) for keyword in made.keywords):
         return UNKNOWN
     named = made.func.id if isinstance(made.func, ast.Name) else ""
     factory, certain = _factory(named, above) if named in _parameters(_class(above)) else (None, True)
     found = factory.keywords.get(name, UNKNOWN) if isinstance(factory, partial) else UNKNOWN
     found = _default(_class(maker), name) if found is UNKNOWN else found
     return found if certain or found is UNKNOWN else Default(found)
+
+
+def _lacks(node: ast.expr, name: str, kind: Any) -> bool:
+    """Whether a dict that is passed on as keywords surely has no such key: it was written out once, without it."""
+    written = _locals(kind).get(node.id, ()) if isinstance(node, ast.Name) else ()
+    match written:
+        case (ast.Dict(keys),):
+            return all(isinstance(key, ast.Constant) and key.value != name for key in keys)
+    return False
 
 
 def _default(kind: Any, name: str) -> Any:
@@ -186,6 +197,18 @@ def _parameters(kind: Any) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(kind).parameters)
     except (TypeError, ValueError):
         return {}
+
+
+@lru_cache(maxsize=1024)
+def _locals(kind: Any) -> dict[str, tuple[ast.expr | None, ...]]:
+    """The local variables of a class's constructors, with what each is set to; None where that is no plain value."""
+    found: dict[str, tuple[ast.expr | None, ...]] = {}
+    for each in kind.__mro__:
+        plain = {id(at.targets[0]): at.value for at in ast.walk(_constructor(each)) if isinstance(at, ast.Assign)}
+        for node in ast.walk(_constructor(each)):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                found[node.id] = (*found.get(node.id, ()), plain.get(id(node)))
+    return found
 
 
 @lru_cache(maxsize=4096)
