@@ -76,3 +76,20 @@ def test_rotary_angles_in_half_precision_differ(make: Callable[[], Any], dtype: 
 def test_frequencies_that_were_cast_with_the_model_are_those_it_has(dtype: torch.dtype) -> None:
     found = verdicts(gemma3().to(dtype))
     assert len(found) == 2 and set(found) == {"holds"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_statistics_of_a_norm_in_half_precision_differ(dtype: torch.dtype) -> None:
+    """Of numbers far from 0 the deviation is lost."""
+    torch.manual_seed(0)
+    norm: Any = torch.nn.LayerNorm(256).to(dtype)
+    x = (torch.randn(4, 256) + 60).to(dtype)
+
+    def of_norm() -> list[str]:
+        with tftrace.record(norm.eval(), level="lines") as trace:
+            norm(x)
+        return [row["verdict"] for row in trace.checks.to_pylist()]
+
+    assert of_norm() == ["holds"]
+    norm.forward = lambda x: (x - x.mean(-1, True)) / (x.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
+    assert of_norm() == ["differs"]

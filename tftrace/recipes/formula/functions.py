@@ -9,6 +9,7 @@ from functools import cache
 ELEMENTWISE = {
     "sqrt": "x", "exp": "x", "log": "x", "log1p": "x", "tanh": "x", "erf": "x", "sin": "x", "cos": "x",
     "sigmoid": "x", "abs": "x", "floor": "x", "max": "x x", "min": "x x", "where": "x x x", "mask": "x", "hide": "x",
+    "single": "x",  # computed in float32 whatever the run's dtype
 }  # fmt: skip
 SIGNATURES = ELEMENTWISE | {
     # defined by others: see EXPANSIONS
@@ -17,7 +18,6 @@ SIGNATURES = ELEMENTWISE | {
     # along dimensions
     "softmax": "x D?", "sum": "x D*", "mean": "x D*", "var": "x D*", "amax": "x D*", "amin": "x D*",
     "dot": "x x D+", "cumsum": "x D", "scan": "x x D", "topk": "x D D",
-    "single": "x",  # computed in float32 whatever the run's dtype
     # positions of cells
     "T": "x", "pos": "D", "causal": "D D s?", "concat": "x x+ D", "split_heads": "x D D", "join_heads": "x D D D",
     "visible": "s x D D s",  # made of others for the tensors of a step: see `plan`
