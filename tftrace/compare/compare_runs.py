@@ -164,14 +164,16 @@ class _Report:
         """By layer, how much its steps add and how far apart its inputs are."""
         pairs = self._judgement.pairs
         layers = [self._layer(pair) for pair in pairs]
-        found: dict[int, LayerDifference] = {}
-        for number in sorted({one for one in layers if one is not None}):
-            own = [pair for pair, of in zip(pairs, layers, strict=True) if of == number]
-            outside = [pairs[at] for pair in own for at in pair.inputs if layers[at] != number]
+        inside: dict[int, list[Judged]] = {}
+        for pair, number in zip(pairs, layers, strict=True):
+            if number is not None:
+                inside.setdefault(number, []).append(pair)
+        found = []
+        for number, own in sorted(inside.items()):
+            outside = [pairs[at].distance.most for pair in own for at in pair.inputs if layers[at] != number]
             added = [_added(pair) for pair in own if pair.status != INHERITED]
-            came_in = [pair.distance.most for pair in outside]
-            found[number] = LayerDifference(number, max(added, default=None), max(came_in, default=None))
-        return list(found.values())
+            found.append(LayerDifference(number, max(added, default=None), max(outside, default=None)))
+        return found
 
 
 def _added(pair: Judged) -> float:

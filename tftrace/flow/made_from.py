@@ -4,6 +4,7 @@ Where neither lines nor functions were recorded, what was there before in the sa
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 from ..trace import schema
@@ -77,8 +78,12 @@ class MadeFrom:
                     bound += [(at, row) for row in self._trace.tensors_of(at) if row.role == schema.LOCAL]
             for at, row in bound:
                 known.setdefault(variable(row.name), []).append((at, row))
-        rows = [one for one in self._bound[call].get(name, ()) if one[0] < before]
-        return [one for one in rows if one[0] == rows[-1][0]]
+        rows = self._bound[call].get(name, [])  # in the order of their steps
+        end = bisect_left(rows, before, key=lambda one: one[0])
+        start = end
+        while start and rows[start - 1][0] == rows[end - 1][0]:
+            start -= 1
+        return rows[start:end]
 
     def _inputs(self, call: int) -> list[TensorRow]:
         return [row for row in self._trace.tensors_of(call) if row.role == schema.INPUT]

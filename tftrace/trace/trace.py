@@ -155,6 +155,8 @@ class Trace(Columns):
 
     def source(self, file: str | None) -> list[str]:
         """The lines of a source file as they were when they ran; none if the trace has no copy of the file."""
+        if file in self._sources:
+            return self._sources[file]
         name = self.meta["sources"].get(file)
         if file is None or not isinstance(name, str) or Path(name).name != name:
             return []

@@ -59,9 +59,10 @@ class _Table:
         self.left, self.right = left, right
         self._unit = unit
         sizes = defaultdict(list)
-        for at, one in enumerate(right):
-            sizes[one.numel].append(at)
-        self._of_size = {size: np.array(found) for size, found in sizes.items()}
+        for at in sorted(range(len(right)), key=lambda at: right[at].statistics[4]):
+            sizes[right[at].numel].append(at)
+        self._of_size = {size: np.array(found) for size, found in sizes.items()}  # each by length
+        self._lengths = {n: np.array([right[at].statistics[4] for at in found]) for n, found in sizes.items()}
         self._right = np.array([one.statistics for one in right], np.float64).reshape(-1, 5)
         self._gaps: dict[int, tuple[int, int]] | None = None
         self._taken = np.zeros(len(right), bool)
@@ -77,6 +78,12 @@ class _Table:
         how far they may be."""
         one = self.left[at]
         there = self._of_size.get(one.numel, np.zeros(0, np.int64))
+        if self._gaps is not None and at not in self._gaps:
+            there = there[:0]
+        if len(there) and one.statistics[4] == one.statistics[4]:
+            lengths, length = self._lengths[one.numel], one.statistics[4]
+            low, high = np.searchsorted(lengths, (length * (1 - within), length / max(1 - within, 1e-9)))
+            there = np.sort(there[low : high + 1])
         if self._gaps is not None:
             low, high = self._gaps.get(at, (0, 0))
             there = there[(there > low) & (there < high) & ~self._taken[there]]
@@ -101,31 +108,30 @@ def _apart(one: np.ndarray, others: np.ndarray, numel: int) -> tuple[np.ndarray,
 
 
 def _monotone(table: _Table, within: float) -> list[tuple[int, int]]:
-    """The pairs in order whose likeness adds up to most."""
-    rows, columns = len(table.left), len(table.right)
-    best = np.zeros(columns + 1)
-    taken, stayed = [], []
-    for at in range(rows):
+    """The pairs in order whose likeness adds up to most.
+
+    `best[c]` is the most that the first c tensors of the right can add up to, and never falls; a pair that adds more
+    raises it from its column on until that is no gain. `last[c]` is the last of the pairs that add up to it."""
+    columns = len(table.right)
+    best, last = np.zeros(columns + 1), np.full(columns + 1, -1)
+    pairs: list[tuple[int, int, int]] = []  # left, right, and which pair came before
+    for at in range(len(table.left)):
         there, alike, _ = table.row(at, within)
-        found = best.copy()
-        gained = best[there] + alike
-        better = gained > found[there + 1]
-        found[there[better] + 1] = gained[better]
-        grown = np.maximum.accumulate(found)
-        own = np.zeros(columns + 1, bool)
-        own[there[better] + 1] = True
-        taken.append(np.packbits(own & (grown == found)))
-        stayed.append(np.packbits(np.append(False, grown[1:] == grown[:-1])))
-        best = grown
-    pairs, column = [], columns
-    for at in range(rows - 1, -1, -1):
-        stays = np.unpackbits(stayed[at], count=columns + 1)
-        moves = np.flatnonzero(stays[: column + 1] == 0)
-        column = int(moves[-1])  # as far to the left as nothing is lost
-        if column and np.unpackbits(taken[at], count=columns + 1)[column]:
-            pairs.append((at, column - 1))
-            column -= 1
-    return pairs[::-1]
+        for column, gain in zip(
+            there[::-1].tolist(), alike[::-1].tolist(), strict=True
+        ):  # none sees another of its row
+            reached = best[column] + gain
+            end = column + 1 + int(np.searchsorted(best[column + 1 :], reached))
+            if end > column + 1:
+                pairs.append((at, column, int(last[column])))
+                best[column + 1 : end] = reached
+                last[column + 1 : end] = len(pairs) - 1
+    found = []
+    one = int(last[columns])
+    while one >= 0:
+        left, right, one = pairs[one]
+        found.append((left, right))
+    return found[::-1]
 
 
 def _out_of_order(table: _Table, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

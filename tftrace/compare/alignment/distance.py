@@ -50,7 +50,7 @@ class Distance:
 
 def between(left: Vectors, right: Vectors, slots: Slots) -> Distance | None:
     """The distance of two tensors, token by token; None if they have not as many numbers for a token."""
-    at, ours, theirs = np.intersect1d(left.at, right.at, return_indices=True)
+    at, ours, theirs = _common(left.at, right.at)
     if not len(at) or left.numbers.shape[1] != right.numbers.shape[1]:
         return None
     if not left.numbers.size or not right.numbers.size:
@@ -61,6 +61,15 @@ def between(left: Vectors, right: Vectors, slots: Slots) -> Distance | None:
             return None
         pair = _subset(left.numbers, ours), _subset(right.numbers, theirs)
     return _compared(*pair, at, printed=left.printed)
+
+
+def _common(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What two lists have in common, and where it stands in either."""
+    if np.array_equal(left, right) and (len(left) < 2 or (np.diff(left) > 0).all()):
+        own = np.arange(len(left))
+        return left, own, own
+    at, ours, theirs = np.intersect1d(left, right, return_indices=True)
+    return at, ours, theirs
 
 
 def permuted(left: Vectors, right: Vectors, within: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,6 +66,7 @@ class Meeting:
             self._views.append(self._view(encoded, pairs, Chosen(), main=False))
             self.paired_rows += [(encoded[0][a], encoded[1][b]) for a, b in pairs]
         self._layouts: dict[object, list[Layout]] = {}
+        self._pairs_of_layouts: dict[object, list[tuple[int, Layout, Layout]]] = {}
 
     @property
     def slots(self) -> Slots:
@@ -165,8 +166,15 @@ class Meeting:
         sizes = [[(one.main.batch, one.main.tokens) for one in side if one.main] for side in self.forwards]
         return sizes[0] == sizes[1]
 
-    def _layout_pairs(self, left: Group, right: Group, encoder: bool) -> Iterator[tuple[int, Layout, Layout]]:
+    def _layout_pairs(self, left: Group, right: Group, encoder: bool) -> list[tuple[int, Layout, Layout]]:
         """Layouts in which two tensors may meet, the likeliest first: the same in both, else any."""
+        shapes = [tuple((number, made.shape) for number, made in group.items()) for group in (left, right)]
+        key = (encoder, *shapes)
+        if key not in self._pairs_of_layouts:
+            self._pairs_of_layouts[key] = self._combined(left, right, encoder)
+        return self._pairs_of_layouts[key]
+
+    def _combined(self, left: Group, right: Group, encoder: bool) -> list[tuple[int, Layout, Layout]]:
         views = range(len(self._views))[:: -1 if encoder else 1]
         found = []
         for rank, view in enumerate(views):
@@ -176,7 +184,7 @@ class Meeting:
                     worth = [x + y for x, y in zip(likelihood(a), likelihood(b), strict=True)]
                     found.append(((worth[0], -rank, a == b, *worth[1:]), view, a, b))
         found.sort(key=lambda one: one[0], reverse=True)
-        return iter([(view, a, b) for _, view, a, b in found[:_TRIED]])
+        return [(view, a, b) for _, view, a, b in found[:_TRIED]]
 
     def _layouts_of(self, view: int, group: Group, right: bool) -> list[Layout]:
         key = (view, right, tuple((number, made.shape) for number, made in group.items()))

@@ -57,8 +57,8 @@ def read(file: Path, entry: Entry) -> np.ndarray:
     kind = np.dtype(_DTYPES[entry.dtype])
     if entry.begin == entry.end:
         return _widened(np.empty(entry.shape, kind), entry.dtype)
-    mapped = np.memmap(file, np.uint8, "r", offset=entry.begin, shape=(entry.end - entry.begin,))
-    return _widened(np.array(mapped).view(kind).reshape(entry.shape), entry.dtype)  # a copy, which outlives the file
+    found = np.fromfile(file, np.uint8, entry.end - entry.begin, offset=entry.begin)
+    return _widened(found.view(kind).reshape(entry.shape), entry.dtype)
 
 
 @lru_cache(maxsize=16)
