@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .capture.module_choice import Patterns
     from .capture.recorder import Models, Recipes, Recorder
+    from .compare import Comparison
     from .explain.explain import Explanation
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -158,6 +159,30 @@ class Trace(trace.Trace):
         from .export import export
 
         export(self, path, overwrite=overwrite, format=format, **options)
+
+    def compare(
+        self, other: trace.Trace, *, rows: tuple[int, int] | None = None, tokens: tuple[int, int] | None = None
+    ) -> Comparison:
+        """Compare with another run: the first difference that rounding does not explain, or that there is none.
+
+        Args:
+            other: the other run, of the same model or of a port of it.
+            rows: a row of this run's batch and the row of the other's; by default rows that have the same tokens.
+            tokens: a token of this run and the token of the other; by default all that meet.
+
+        Returns:
+            The answer: `verdict`, `sentence`, `before`, `first`, `born`, `layers`, `tensors`, …; `to_pandas()` has a
+            row for each pair of tensors. Differences are relative l2 of a token's vector (docs/compare.md).
+
+        Raises:
+            TraceError: there is no such row or token, or a run has no tensors.
+
+        Example:
+            `print(trace.compare(tftrace.load("other.tftrace")).sentence)`
+        """
+        from .compare import Chosen, TraceSide, compare_runs
+
+        return compare_runs(TraceSide(self), TraceSide(other), Chosen(rows, tokens))
 
     def _repr_html_(self) -> str:
         from .card import trace_card

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -33,12 +33,16 @@ from .prerequisites import prerequisites
 from .reasons import Reasons
 
 
-def compare_runs(left: Side, right: Side, chosen: Chosen | None = None) -> Comparison:
+def compare_runs(
+    left: Side, right: Side, chosen: Chosen | None = None, names: Mapping[str, str] | None = None
+) -> Comparison:
     """Compare two runs.
 
     Args:
         left, right: the runs; either may be another code or another framework than the other.
         chosen: rows and tokens to compare, if not all that meet.
+        names: for paths of modules of the left run, or names of its tensors, what they are called in the right one,
+            where it is known.
 
     Raises:
         TraceError: there is no such row or token, or a run has no tensors.
@@ -47,7 +51,7 @@ def compare_runs(left: Side, right: Side, chosen: Chosen | None = None) -> Compa
         if not side.tensors:
             raise TraceError("A run without tensors of numbers cannot be compared: record a forward pass.")
     meeting = Meeting(left, right, chosen)
-    paired = pairing(meeting, max(coarsest(side.tensors) for side in (left, right)))
+    paired = pairing(meeting, max(coarsest(side.tensors) for side in (left, right)), names)
     prefixes = paired.prefixes if paired.by_path else None
     before = prerequisites(meeting, prefixes)
     reasons = Reasons(meeting, before, paired.prefixes)

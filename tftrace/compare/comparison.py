@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
 
 import numpy as np
 
@@ -167,6 +170,19 @@ class Comparison:
     def exit_code(self) -> int:
         """0 equal or rounding, 1 differs, 2 incomparable, 3 undecided."""
         return EXIT_CODES[self.verdict]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A DataFrame with a row for each pair of tensors, in order: where they were made and what was found."""
+        import pandas
+
+        rows = []
+        for one in self.tensors:
+            sides = [(side, asdict(place)) for side, place in (("left", one.left), ("right", one.right))]
+            row = {f"{side}_{key}": value for side, place in sides for key, value in place.items() if key != "position"}
+            found = {key: value for key, value in asdict(one).items() if key not in ("left", "right")}
+            rows.append(row | found)
+        frame: pandas.DataFrame = pandas.DataFrame(rows)
+        return frame
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON has it; its keys are always the same."""

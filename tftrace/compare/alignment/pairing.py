@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...errors import TraceError
 from . import by_numbers
 from .by_numbers import Content
 from .meeting import Meeting
@@ -31,18 +32,21 @@ class Pairing:
     unpaired: tuple[int, int] = field(default=(0, 0))
 
 
-def pairing(meeting: Meeting, unit: float) -> Pairing:
+def pairing(meeting: Meeting, unit: float, names: Mapping[str, str] | None = None) -> Pairing:
     """Pair the tensors of two runs.
 
     Args:
         meeting: the two runs and their tokens.
         unit: unit roundoff of the coarser one.
+        names: for paths of modules of the left run, or names of its tensors, what they are called in the right one.
     """
     left, right = meeting.sides
     prefixes = same_code(left, right) if isinstance(left, TraceSide) and isinstance(right, TraceSide) else None
     found: list[tuple[Place, Place]] = []
     if prefixes is not None and isinstance(left, TraceSide) and isinstance(right, TraceSide):
         found = _by_path(left, right, prefixes)
+    if names:
+        found = [*_by_names(meeting, names), *found]
     paired = [{made.number for pair in found for made in pair[side].made.values()} for side in (0, 1)]
     rest = [_own_places(side, taken) for side, taken in zip(meeting.sides, paired, strict=True)]
     if prefixes is None:
@@ -52,6 +56,30 @@ def pairing(meeting: Meeting, unit: float) -> Pairing:
     paired = [{made.number for pair in found for made in pair[side].made.values()} for side in (0, 1)]
     counts = [len(side.tensors) - len(taken) for side, taken in zip(meeting.sides, paired, strict=True)]
     return Pairing(found, prefixes is not None, prefixes or ("", ""), (counts[0], counts[1]))
+
+
+def _by_names(meeting: Meeting, names: Mapping[str, str]) -> list[tuple[Place, Place]]:
+    """Places that were told to be the same: what modules of these paths returned, or tensors of these names."""
+    told: list[dict[str, list[Place]]] = []
+    for side in meeting.sides:
+        own: dict[str, list[Place]] = {}
+        for place in _own_places(side, set()):
+            own.setdefault(_name(side, place), []).append(place)
+        told.append(own)
+    found: list[tuple[Place, Place]] = []
+    for left, right in names.items():
+        for name, own, run in ((left, told[0], "first"), (right, told[1], "second")):
+            if name not in own:
+                raise TraceError(f"The {run} run has no module or tensor {name!r}: correct the map.")
+        found += zip(told[0][left], told[1][right], strict=False)
+    return found
+
+
+def _name(side: Side, place: Place) -> str:
+    made = place.first
+    if isinstance(side, TraceSide) and made.step is not None:
+        return str(side.trace.column("name")[made.step] or "")
+    return made.name
 
 
 def _by_path(left: TraceSide, right: TraceSide, prefixes: tuple[str, str]) -> list[tuple[Place, Place]]:
