@@ -68,6 +68,7 @@ def sharded_by_transformers() -> tuple[nn.Module, Any]:
         )
         LlamaForCausalLM(config).save_pretrained(folder)
     torch.distributed.barrier()
+    torch.manual_seed(1)  # alike in every process, of which the first has made a model
     model = AutoModelForCausalLM.from_pretrained(folder, tp_plan="auto", dtype=torch.float32)
     return model.eval(), torch.randint(0, 100, (2, 7))
 

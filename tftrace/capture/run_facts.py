@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from .measure.plain_memory import is_spread
+
 
 def about_run(level: str) -> dict[str, Any]:
     """The command, versions and settings that a run depends on."""
@@ -33,7 +35,7 @@ def about_model(model: torch.nn.Module) -> dict[str, Any]:
         "dtype": str(first.dtype).removeprefix("torch.") if first is not None else None,
         "mode": _mode(model),
         "dropout": _dropout(model),
-    }
+    } | _placements(model)
 
 
 def _mode(model: torch.nn.Module) -> str:
@@ -53,6 +55,18 @@ def _dropout(model: torch.nn.Module) -> list[str]:
         if module.training and any(isinstance(rate, float) and rate > 0 for rate in rates):
             found.append(path)
     return found
+
+
+def _placements(model: torch.nn.Module) -> dict[str, Any]:
+    """How the parameters that are spread over processes (DTensors) lie along each axis of their mesh: `shard 0`,
+    `replicate` or `partial`; nothing if there are none."""
+    found = {path: _placed(one) for path, one in model.named_parameters() if is_spread(one)}
+    return {"placements": found} if found else {}
+
+
+def _placed(tensor: Any) -> list[str]:
+    kinds = ((one.is_replicate(), one.is_partial(), getattr(one, "dim", None)) for one in tensor.placements)
+    return ["replicate" if whole else "partial" if part else f"shard {axis}" for whole, part, axis in kinds]
 
 
 def _versions(*packages: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from ..trace import schema
 from . import same_weights, sentences
 from .alignment.meeting import Chosen, Meeting
 from .alignment.pairing import Pairing, coarsest, pairing
+from .alignment.shards import put_together
 from .alignment.side import Made, Side, TraceSide
 from .comparison import (
     DIFFERS,
@@ -50,7 +51,7 @@ def compare_runs(
     for side in (left, right):
         if not side.tensors:
             raise TraceError("A run without tensors of numbers cannot be compared: record a forward pass.")
-    meeting = Meeting(left, right, chosen)
+    meeting = Meeting(*put_together(left, right), chosen)
     paired = pairing(meeting, max(coarsest(side.tensors) for side in (left, right)), names)
     prefixes = paired.prefixes if paired.by_path else None
     before = prerequisites(meeting, prefixes)

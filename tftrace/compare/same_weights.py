@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..trace import schema
+from ..trace.trace import Trace
 from .alignment.distance import statistical
+from .alignment.shards import together
 from .alignment.side import EIGHT_BITS, STATISTICS, UNITS, Made, TraceSide
 from .comparison import Prerequisite
 
@@ -18,6 +22,7 @@ _ALTOGETHER = 0.5  # relative l2 above which a matrix is another one
 _MOST_MATRICES = 0.5  # share of the matrices that have to be others
 _LIKELY = 0.35  # of the chance difference of two means, in its own standard deviations: see `_another`
 _SMALLEST = 64  # elements of a matrix that is counted
+_SHARD = re.compile(r"shard (\d)", re.ASCII)  # a placement along this axis, as meta.json has it
 _FUSED = 4  # weights that may have been put together into one
 
 
@@ -39,8 +44,8 @@ def weights_of(side: TraceSide, prefix: str = "") -> list[Weight]:
     first, last = int(at[0]), int(at[-1]) + 1
     names = ["role", "name", "tensor", "shape", "dtype", "value", *STATISTICS, "nan", "inf"]
     table = trace.part("tensors", first, last, names).to_pylist()
-    positions, modules = trace.positions("tensors"), trace.column("name")
-    found: dict[str, Weight] = {}
+    positions, modules, ranks = trace.positions("tensors"), trace.column("name"), trace.column("rank")
+    found: dict[str, dict[int, Made]] = defaultdict(dict)  # of each weight what each process held
     for row in (at - first).tolist():
         one = table[row]
         dtype = str(one["dtype"])
@@ -50,8 +55,26 @@ def weights_of(side: TraceSide, prefix: str = "") -> list[Weight]:
         shape = tuple(one["shape"] or ())
         bad = int(one["nan"] or 0) + int(one["inf"] or 0)
         made = Made(0, one["tensor"], 0, name, shape, dtype, (mean, std, least, most, length), bad, None, one["value"])
-        found.setdefault(name, Weight(name, made))
-    return list(found.values())
+        found[name].setdefault(int(ranks[positions[first + row]]), made)
+    return [Weight(name, _of_processes(list(held.values()), trace)) for name, held in found.items()]
+
+
+def _of_processes(held: Sequence[Made], trace: Trace) -> Made:
+    """A weight as the processes of a run held it together: where they are not alike, each held a part."""
+    if len(held) == 1 or all(one.statistics == held[0].statistics for one in held):
+        return held[0]
+    return together(held, _sizes(held[0], trace, len(held)))
+
+
+def _sizes(made: Made, trace: Trace, processes: int) -> list[int]:
+    """How many elements of a weight each process held, by the placement of the tensor; else all as many."""
+    placements = trace.meta.get("placements")
+    placed = placements.get(made.name) if isinstance(placements, dict) else None
+    axis = next((int(found[1]) for one in placed or [] if (found := _SHARD.fullmatch(str(one)))), None)
+    if axis is None or axis >= len(made.shape) or not made.shape[axis]:
+        return [max(1, made.numel // processes)] * processes
+    most, size = -(-made.shape[axis] // processes), made.shape[axis]
+    return [made.numel // size * max(0, min(most, size - n * most)) for n in range(processes)]
 
 
 def differing(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | None) -> Prerequisite | None:

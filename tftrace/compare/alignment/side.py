@@ -116,10 +116,11 @@ class Row:
 
 
 class TraceSide(Side):
-    """A recorded run, or some of its forward passes.
+    """A recorded run, or some of its forward passes, as one process saw it.
 
     Attributes:
         trace: the trace.
+        rank: the process; by default the first.
         rows: every row of a tensor of numbers, in the order of the steps.
         whole_rows: every row of a tensor of whole numbers.
         whole_numbers: the tensors of whole numbers (ids, positions, choices), in the order in which they were made.
@@ -128,10 +129,11 @@ class TraceSide(Side):
 
     trace: Trace
 
-    def __init__(self, trace: Trace, forward: int | None = None) -> None:
+    def __init__(self, trace: Trace, forward: int | None = None, rank: int | None = None) -> None:
         self.trace = trace
+        self.rank = int(trace.column("rank")[0]) if rank is None and len(trace) else rank or 0
         self.forwards = _forwards(trace, forward)
-        rows, tensors, self.whole_numbers = _tensors(trace, set(self.forwards))
+        rows, tensors, self.whole_numbers = _tensors(trace, set(self.forwards), self.rank)
         super().__init__(tensors)
         self.rows = [row for row in rows if row.number in self.by_number]
         self.whole_rows = [row for row in rows if row.number not in self.by_number]
@@ -148,7 +150,7 @@ class TraceSide(Side):
 
     @cached_property
     def _prints(self) -> Mapping[tuple[int, int], np.ndarray]:
-        return prints.read(self.trace.path, int(self.trace.column("rank")[0])) if len(self.trace) else {}
+        return prints.read(self.trace.path, self.rank) if len(self.trace) else {}
 
     def _print(self, made: Made, axis: int) -> np.ndarray | None:
         return self._prints.get((made.number, axis))
@@ -180,9 +182,9 @@ class _Sight:
     value: str | None = None
 
 
-def _tensors(trace: Trace, forwards: set[int]) -> tuple[list[Row], list[Made], list[Made]]:
-    """The rows of tensors of numbers, each of these tensors once in the order in which they were made, and likewise
-    those of whole numbers."""
+def _tensors(trace: Trace, forwards: set[int], process: int) -> tuple[list[Row], list[Made], list[Made]]:
+    """The rows of tensors of numbers that a process saw, each of these tensors once in the order in which they were
+    made, and likewise those of whole numbers."""
     count = len(trace.positions("tensors"))
     table = trace.part("tensors", 0, count, ["role", "name", "tensor", "shape", "dtype", "value"]).to_pydict()
     numbers = np.stack([trace.column(name, "tensors").astype(float) for name in STATISTICS], axis=-1)
@@ -190,14 +192,13 @@ def _tensors(trace: Trace, forwards: set[int]) -> tuple[list[Row], list[Made], l
     steps, ends = trace.positions("tensors").tolist(), trace.ends
     forward = np.nan_to_num(trace.column("forward").astype(float), nan=-1).astype(int)
     rank = trace.column("rank")
-    first_rank = rank[0] if len(rank) else 0
     rows: list[Row] = []
     sights: dict[int, _Sight] = {}
     for at, (role, dtype, number) in enumerate(zip(table["role"], table["dtype"], table["tensor"], strict=True)):
         step = steps[at]
         if number is None or dtype is None or not dtype.startswith(("float", "bfloat", "int", "uint")):
             continue
-        if forward[step] not in forwards or role in (schema.PARAMETER, schema.GRADIENT) or rank[step] != first_rank:
+        if forward[step] not in forwards or role in (schema.PARAMETER, schema.GRADIENT) or rank[step] != process:
             continue
         rows.append(Row(step, role or "", table["name"][at] or "", number))
         known = sights.setdefault(number, _Sight(at))
