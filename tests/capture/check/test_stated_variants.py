@@ -4,6 +4,7 @@ mistake, and one that is stated must hold."""
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ import tftrace
 from tftrace import Trace
 from tftrace.capture.check.constructors.constructor_line import constructed
 from tftrace.capture.check.references import _item
+from tftrace.capture.check.stated_variants import StatedVariants
 from tftrace.navigate.difference_kinds import shown_verdict
 from tftrace.recipes.evaluate.from_trace import fit_recorded
+from tftrace.recipes.format.library import library
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -102,6 +105,34 @@ def test_a_scale_that_the_constructor_states(tmp_path: Path) -> None:
     assert found == {(MISTAKE, f"{UNSCALED}, contrary to what is stated")}
     found = differences(recorded(scaled(llama(), 0.5), tmp_path), "attention")
     assert found == {(MISTAKE, f"{OWN}, contrary to what is stated")}
+
+
+class Beforehand(nn.Module):
+    """Scales query and key itself, and tells the kernel not to, as OpenAIPrivacyFilterAttention does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head_dim = 8
+        self.scaling = self.head_dim**-0.25
+
+
+@pytest.mark.parametrize(
+    ("passed", "held", "contrary"),
+    [
+        (1.0, 8**-0.25, set()),  # it is applied elsewhere
+        (8**-0.25, 8**-0.25, {UNSCALED}),
+        (1.0, 1.0, {UNSCALED, OWN}),  # somebody has changed it
+        (None, 8**-0.25, set()),
+    ],
+)
+def test_what_is_told_of_a_scale(passed: float | None, held: float, contrary: set[str]) -> None:
+    module = Beforehand()
+    module.scaling = held
+    call: Any = SimpleNamespace(owner=module, parent=None, given={}, arguments={"scaling": passed})
+    (level, *_) = library().of_function("eager_attention_forward", Beforehand)
+    match = next(one for one in level if one.equation.id == "attention")
+    found = StatedVariants().of(match, call)
+    assert {UNSCALED, OWN} & found.against == contrary and not found.stated
 
 
 def test_an_activation_that_the_configuration_states(tmp_path: Path) -> None:
