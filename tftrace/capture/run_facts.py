@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from .measure.plain_memory import is_spread
+
+_TRAINED = re.compile(r"dropout|batchnorm|droppath|stochastic", re.IGNORECASE)  # classes that look at their mode
 
 
 def about_run(level: str) -> dict[str, Any]:
@@ -39,9 +42,11 @@ def about_model(model: torch.nn.Module) -> dict[str, Any]:
 
 
 def _mode(model: torch.nn.Module) -> str:
-    """`training`, `evaluation`, or `mixed` where parts of the model are in either."""
-    modes = {module.training for module in model.modules()}
-    return "mixed" if len(modes) > 1 else "training" if modes == {True} else "evaluation"
+    """`training` or `evaluation`, or `mixed` where a part that computes otherwise while it is trained is in the other
+    of the two."""
+    parts = [module.training for module in model.modules() if _TRAINED.search(type(module).__name__)]
+    modes = {model.training, *parts}
+    return "mixed" if len(modes) > 1 else "training" if model.training else "evaluation"
 
 
 def _dropout(model: torch.nn.Module) -> list[str]:
