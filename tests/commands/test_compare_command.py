@@ -36,7 +36,7 @@ def test_an_answer_is_written_as_json_csv_and_a_page(pair: tuple[str, str], tmp_
         rows = list(csv.DictReader(file))
     assert len(rows) == said["pairs"]["compared"] and {"born", "equal", "inherited"} <= {row["status"] for row in rows}
     page = (tmp_path / "x.html").read_text()
-    assert "GELU in B" in page and "<script" not in page and "default-src 'none'" in page
+    assert "GELU in B" in page and "<script" not in page and "default-src &#x27;none&#x27;" in page
     assert main(["compare", *pair, "-o", str(tmp_path / "x.html")]) == 2  # is not replaced
     assert main(["compare", *pair, "-o", str(tmp_path / "x.html"), "--force"]) == 1
     assert main(["compare", *pair, "-o", str(tmp_path / "x.txt")]) == 2

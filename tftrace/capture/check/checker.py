@@ -22,6 +22,7 @@ from ...recipes.format.recipe import Equation
 from ...trace.scalars import NumbersWriter
 from ...trace.writer import TraceWriter
 from ..calls import Call
+from ..measure.dequantized import inputs_too
 from ..measure.kept_values import is_weight
 from ..measure.plain_memory import address, is_spread
 from ..measure.stats import PLAIN
@@ -29,7 +30,6 @@ from ..seen.proposal import PATTERNS, Proposal
 from ..torch_internals import parameters_of
 from .batches import Group
 from .cells import ALL, Reading, Units
-from .dequantized import inputs_too
 from .finder import Finder, drops
 from .flow import flow, seen
 from .host_arrays import SPREAD

@@ -16,13 +16,13 @@ import torch
 from ...recipes.format.library import Match
 from ...recipes.format.recipe import Bind, Reference
 from ..calls import Call
+from ..measure.dequantized import dequantized
 from ..measure.identity import VERSION, View
 from ..measure.plain_memory import address
 from ..seen.proposal import Proposal
 from ..torch_internals import parameters_of, version_of
 from .constructors.constructor_line import constructed
 from .constructors.static_attributes import of_class, static_attribute
-from .dequantized import dequantized
 from .flex_mask import laid_out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..measure.stats import PLAIN
+from .stats import PLAIN
 
 _LIBRARIES = {"torchao": "torchao", "optimum": "quanto", "bitsandbytes": "bitsandbytes"}  # by their packages
 # What says in a weight, or in its layer, that the inputs are quantised before they are multiplied with it.
