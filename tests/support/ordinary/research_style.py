@@ -267,3 +267,16 @@ def a_loss() -> Made:
             return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=0)
 
     return Loss(), (floats(2, 5, 8), tokens(2, 5))
+
+
+@ordinary("attention")
+def heads_in_turns() -> Made:
+    """The features of a head lie in turns with those of the others."""
+
+    class Turns(Heads):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = (part(x).view(*x.shape[:2], 2, 8).permute(0, 3, 1, 2) for part in (self.q, self.k, self.v))
+            z = (q @ k.mT * 2**-0.5).softmax(-1) @ v
+            return self.o(z.permute(0, 2, 3, 1).flatten(2))
+
+    return Turns(), (floats(2, 6, 16),)

@@ -29,8 +29,10 @@ def multi_head(made: Made) -> Proposal | None:
     put["z"], put["O"] = heads, last.weight
     put["c"] = _rows(need(last.given.tensor), batch, queries)
     put["out"] = _rows(need(made.result), batch, queries)
-    if put["c"].shape[-1] != count * width:
+    joined = _in_order(last.given, count, width)
+    if put["c"].shape[-1] != count * width or joined is False:
         return None
+    found.sure = found.sure and joined is True
     _add_bias(found, "o", last)
     maps = [_projection(operand) for operand in attended.operands]
     for (symbol, given, weight, bias), (operand, one) in zip(
@@ -38,6 +40,10 @@ def multi_head(made: Made) -> Proposal | None:
     ):
         if operand is None or one is None or one[0].weight.shape[0] != count * operand.shape[-1]:
             return found
+        split = _tail(one[2], count, operand.shape[-1])
+        if split is False:
+            return found
+        found.sure = found.sure and split is True
         put |= {
             symbol: operand,
             given: _rows(need(one[0].given.tensor), batch, operand.shape[2]),
@@ -73,14 +79,38 @@ def _attention(operand: Operand) -> Made | None:
     return None
 
 
-def _projection(operand: Operand) -> tuple[Map, float] | None:
-    """The map that made queries, keys or values, and the factor that they were multiplied by since."""
-    factor = 1.0
+def _in_order(operand: Operand, heads: int, width: int) -> bool | None:
+    """Whether the features of a head stand together where heads were joined; None where that cannot be told."""
+    made = operand.maker
+    for _ in range(_DEEPEST):
+        before = None if made is None or made.kind not in (*MOVES, "dropout") else chained(made)
+        if made is None or before is None:
+            return None
+        if made.kind == "shaped" and len(before.shape) > len(made.shape):
+            return _tail(before.shape, heads, width)
+        made = before.maker
+    return None
+
+
+def _tail(shape: tuple[int, ...], heads: int, width: int) -> bool | None:
+    """Whether a shape ends in heads and their features, in this order; None where it cannot be told."""
+    last = tuple(shape[-2:])
+    if heads == width or last not in ((heads, width), (width, heads)):
+        return None
+    return last == (heads, width)
+
+
+def _projection(operand: Operand) -> tuple[Map, float, tuple[int, ...]] | None:
+    """The map that made queries, keys or values, the factor that they were multiplied by since, and the shape in which
+    they were first split."""
+    factor, split = 1.0, tuple[int, ...]()
     for _ in range(_DEEPEST):
         one = linear_map_of(operand)
         if one is not None:
-            return one, factor
+            return one, factor, split
         made = operand.maker
+        if made is not None and made.kind == "shaped":
+            split = made.shape
         if made is None or made.kind not in (*MOVES, "mul", "div"):
             return None
         if made.kind in ("mul", "div"):
