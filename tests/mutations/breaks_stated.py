@@ -184,6 +184,14 @@ def _halves_for_neighbours(patch: Patch) -> tuple[nn.Module, Any]:
     return build("cohere")
 
 
+@breaks("positions-in-order-unpadded", "positions are shifted by one")
+def _positions_of_a_padded_batch(patch: Patch) -> tuple[nn.Module, Any]:
+    model, inputs = build("gpt2")
+    tables = [module for path, module in model.named_modules() if path.endswith("wpe")]
+    tables[0].register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    return model, inputs
+
+
 @breaks("rotary-frequencies", "the base is 10,000")
 def _frequencies_of_another_base(patch: Patch) -> tuple[nn.Module, Any]:
     model, inputs = build("cohere")

@@ -124,5 +124,7 @@ def lint(*files: Path) -> int:
 
 def _steps(bind: dict[str, Any]) -> str:
     """The matcher of a bind and its value, such as `class BertSelfAttention`."""
-    matcher = next((key for key in ("class", "function", "module", "base", "structure") if key in bind), "nothing")
+    from ..recipes.format.recipe import MATCHERS
+
+    matcher = next((key for key in MATCHERS if key in bind), "nothing")
     return f"{matcher} {bind.get(matcher)}"
