@@ -197,3 +197,27 @@ def test_rows_that_see_nothing_are_not_counted_whatever_stands_in_them() -> None
 )  # fmt: skip
 def test_what_a_mask_hides_is_told(mask: torch.Tensor, shows: bool, causal: bool, said: str | None) -> None:
     assert Sight(mask, shows).tell(causal) == said
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_tokens_of_a_picture_see_each_other(implementation: str) -> None:
+    """Gemma 3 lets them, in a model that is causal otherwise."""
+    config = transformers.Gemma3Config(
+        text_config={"vocab_size": 300, "head_dim": 8, "query_pre_attn_scalar": 8, "num_key_value_heads": 2}
+        | {name: size for name, size in SIZES.items() if name != "vocab_size"},
+        vision_config={"image_size": 28, "patch_size": 14}
+        | {name: size for name, size in SIZES.items() if name != "vocab_size"},
+        mm_tokens_per_image=4, image_token_index=262, boi_token_index=255, eoi_token_index=256,
+        attn_implementation=implementation,
+    )  # fmt: skip
+    tokens = torch.randint(4, 200, (1, 14), generator=torch.Generator().manual_seed(1))
+    tokens[0, 4:8] = 262
+    rows = attention(
+        transformers.Gemma3ForConditionalGeneration(config),
+        lambda model: model(
+            input_ids=tokens, token_type_ids=(tokens == 262).long(), pixel_values=torch.randn(1, 3, 28, 28)
+        ),
+    )
+    assert not [row for row in rows if row["verdict"] != "holds"]
+    text = [row["reason"] for row in rows if row["equation"] == "gemma-attention"]
+    assert len(text) == 2 and all("queries see later keys (6 pairs)" in reason for reason in text)
