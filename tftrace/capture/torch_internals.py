@@ -152,6 +152,12 @@ WRITING = (
     _later("torch.distributed:ProcessGroup._allgather_base", "writes to a tensor", _WRITTEN, _ELSE).name,
     _later("torch.distributed:ProcessGroup._reduce_scatter_base", "writes to a tensor", _WRITTEN, _ELSE).name,
 )
+preserving_version = _bind(
+    "torch.autograd:_unsafe_preserve_version_counter",
+    "around writes that are not counted, as FSDP gathers weights",
+    *("Weights that FSDP gathers anew are shown with their old statistics", _ELSE),
+    instead=None,
+)
 
 # -- models without numbers, and models by their names ---------------------------------------------------
 

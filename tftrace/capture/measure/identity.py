@@ -9,7 +9,7 @@ visit would cost more than the statistics."""
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final
@@ -136,15 +136,16 @@ class Identities:
         dtype, device = _text(tensor.dtype), _text(tensor.device)
         return (next(self._next), shape, dtype, device, numel, numel * tensor.dtype.itemsize, summary)
 
-    def forget(self, tensor: torch.Tensor) -> None:
-        """Forget the records of a tensor's storage: it was written to without a change of its version."""
-        try:
-            storage = storage_address(tensor.untyped_storage())
-        except (RuntimeError, NotImplementedError):
-            self._objects.pop(id(tensor), None)
-            return
+    def forget(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Forget the records of the storages of some tensors: these were written to without a change of version."""
+        storages = set()
+        for tensor in tensors:
+            try:
+                storages.add(storage_address(tensor.untyped_storage()))
+            except (RuntimeError, NotImplementedError):
+                self._objects.pop(id(tensor), None)
         for known in (self._views, self._stretches):
-            for view in [view for view in known if view[0] == storage]:
+            for view in [view for view in known if view[0] in storages]:
                 del known[view]
 
     def forget_freed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 import torch
@@ -27,6 +28,6 @@ class ObjectIdentities(Identities):
                 seen[id(tensor)] = view
         return self._of_object(tensor)
 
-    def forget(self, tensor: torch.Tensor) -> None:
-        """Forget all records: a tensor was written to without a change of its version, in unknown memory."""
+    def forget(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Forget all records: tensors were written to without a change of version, in unknown memory."""
         self._objects.clear()

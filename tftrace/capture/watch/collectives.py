@@ -1,4 +1,5 @@
-"""Watches collectives of torch.distributed (all_reduce, broadcast, …), which write to tensors without a new version.
+"""Watches collectives of torch.distributed (all_reduce, broadcast, …), which write to tensors without a new version,
+and what gathers the weights of FSDP, which hides that it writes.
 
 During a recording, a tensor that one of them wrote to counts as new; otherwise its old statistics would be shown."""
 
@@ -14,7 +15,7 @@ from ..measure.identity import Identities
 from ..measure.structure import leaves
 from ..patches import Layer, Patch
 from ..recording import Recording
-from ..torch_internals import WRITING
+from ..torch_internals import WRITING, preserving_version
 
 _WRITE = (  # methods of a process group that write to their first argument
     *("allreduce", "allreduce_coalesced", "broadcast", "reduce", "allgather", "allgather_coalesced", *WRITING),
@@ -44,8 +45,7 @@ class Collectives:
         self._recording.hook(self._forget, written)
 
     def _forget(self, written: Any) -> None:
-        for _, tensor in leaves(written):
-            self._identities.forget(tensor)
+        self._identities.forget([tensor for _, tensor in leaves(written)])
 
 
 def _watched(layer: Layer) -> Callable[..., Any]:
@@ -63,5 +63,20 @@ def _watched(layer: Layer) -> Callable[..., Any]:
     return watched
 
 
+def _uncounted(layer: Layer) -> Callable[..., Any]:
+    leave = layer.original
+
+    @wraps(leave)
+    def watched(preserving: Any, *args: Any) -> Any:
+        result = leave(preserving, *args)
+        for collectives in layer.watching():
+            collectives.written(getattr(preserving, "tensors", None))
+        return result
+
+    return watched
+
+
 _KIND: Any = torch.distributed.ProcessGroup if torch.distributed.is_available() else object
 _METHODS = [Patch(_KIND, name, _watched) for name in _WRITE if name in vars(_KIND)]
+if preserving_version is not None:
+    _METHODS.append(Patch(preserving_version, "__exit__", _uncounted))
