@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from ..compare import Chosen, Comparison, TraceSide, compare_runs
 from ..errors import TraceError
 from ..models.request import InputOptions, ModelOptions, Request
-from ..terminal import document, say
+from ..terminal import document, say, tell
 from ..trace.trace import Trace
 from ._comparison_text import print_comparison
 from ._recording import record_request
@@ -77,8 +77,7 @@ def compare(
     judge
         Also run the model in float64, and say which of the two is nearer: float64.
     output
-        Write the comparison to this file as well: .html (a page to share), .csv (a row for each pair of tensors) or
-        .json (as --json prints it).
+        Write the answer to a file: .html (a page to share), .csv (a row for each pair of tensors) or .json.
     force
         Replace an existing file.
     json
@@ -99,10 +98,12 @@ def compare(
         if output is not None:
             export_comparison(found, traces, names, output, overwrite=force)
             say(f"Wrote {output}.")
-        if json:
-            document([dumps(found.to_dict(), indent=1), "\n"])
-        else:
-            print_comparison(found, names, answers(*traces))
+    if json:
+        document([dumps(found.to_dict(), indent=1), "\n"])
+    elif output is None:
+        print_comparison(found, names, answers(*traces))
+    else:
+        tell(found.sentence)
     return found.exit_code
 
 

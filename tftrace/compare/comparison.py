@@ -179,7 +179,8 @@ class Comparison:
         for one in self.tensors:
             sides = [(side, asdict(place)) for side, place in (("left", one.left), ("right", one.right))]
             row = {f"{side}_{key}": value for side, place in sides for key, value in place.items() if key != "position"}
-            found = {key: value for key, value in asdict(one).items() if key not in ("left", "right")}
+            said = ("status", "difference", "bound", "layer", "measured", "estimated", "note")
+            found = {key: getattr(one, key) for key in said}
             rows.append(row | found)
         frame: pandas.DataFrame = pandas.DataFrame(rows)
         return frame

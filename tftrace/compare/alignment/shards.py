@@ -43,7 +43,7 @@ class SpreadSide(TraceSide):
     def __init__(self, first: TraceSide, known: Mapping[Code, Place], prefix: str) -> None:
         Side.__init__(self, [])
         self.trace, self.forwards = first.trace, first.forwards
-        self.rows, self.whole_numbers = first.rows, first.whole_numbers
+        self.rows, self.whole_rows, self.whole_numbers = first.rows, first.whole_rows, first.whole_numbers
         only = first.forwards[0] if len(first.forwards) == 1 else None
         others = [TraceSide(first.trace, only, rank) for rank in first.trace.ranks if rank != first.rank]
         self._sides = [first, *others]

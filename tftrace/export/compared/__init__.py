@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,7 +35,7 @@ def export_comparison(found: Comparison, traces: Traces, names: Names, path: Pat
         ".html": lambda stream: comparison_page.write(found, traces, names, stream),
         ".htm": lambda stream: comparison_page.write(found, traces, names, stream),
         ".csv": lambda stream: comparison_table.write(found, stream),
-        ".json": lambda stream: _write_json(found, stream),
+        ".json": lambda stream: _write_json(found, names, stream),
     }
     writer = writers.get(path.suffix.lower())
     if writer is None:
@@ -44,5 +45,8 @@ def export_comparison(found: Comparison, traces: Traces, names: Names, path: Pat
     into_file(path.expanduser(), writer, overwrite)
 
 
-def _write_json(found: Comparison, stream: BinaryIO) -> None:
-    stream.write(dumps(found.to_dict(), indent=1).encode() + b"\n")
+def _write_json(found: Comparison, names: Names, stream: BinaryIO) -> None:
+    """Write what `--json` prints, and the names of the runs, every pair of tensors, and what healed."""
+    tensors = [replace(pair, tokens=None, by_token=None) for pair in found.tensors]
+    more = {"runs": list(names), "tensors": list(map(asdict, tensors)), "healed": list(map(asdict, found.healed))}
+    stream.write(dumps(found.to_dict() | more, indent=1).encode() + b"\n")

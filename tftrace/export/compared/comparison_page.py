@@ -32,7 +32,7 @@ def write(found: Comparison, traces: Traces, names: tuple[str, str], stream: Bin
     title = " | ".join(map(visible, names))
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} · tftrace compare</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )

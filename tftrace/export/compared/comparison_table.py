@@ -1,4 +1,4 @@
-"""A comparison as CSV: one row per pair of tensors, and one per tensor that only one run has."""
+"""A comparison as CSV: one row per pair of tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = (
 
 
 def write(found: Comparison, stream: BinaryIO) -> None:
-    """Write the pairs in order, then what is unpaired. A missing value is an empty cell.
+    """Write the pairs in order. A missing value is an empty cell.
 
     `measured` is `values`, `prints` (the difference is known to a factor of two or three) or `statistics` (it is at
     least that)."""
@@ -24,10 +24,6 @@ def write(found: Comparison, stream: BinaryIO) -> None:
         how = "prints" if pair.estimated else "values" if pair.measured else "statistics"
         cells = [pair.status, pair.layer, *_place(pair.left), *_place(pair.right)]
         _row(stream, [*cells, pair.difference, pair.bound, how, pair.note])
-    nothing: list[object] = [None] * len(_PLACE)
-    for one in found.unpaired:
-        sides = (nothing, _place(one.place)) if one.right else (_place(one.place), nothing)
-        _row(stream, ["unpaired", None, *sides[0], *sides[1], None, None, None, None])
 
 
 def _place(place: Place) -> list[object]:
