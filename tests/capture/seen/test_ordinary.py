@@ -80,3 +80,19 @@ def test_what_is_only_guessed_says_nothing_beside_what_was_seen() -> None:
     of_root = [(row["equation"], row["verdict"]) for row in rows if row["step"] == 0]
     assert of_root == [("feed-forward-seen", "holds")]
     assert trace[0].equation == "feed-forward-seen"
+
+
+@pytest.mark.parametrize("how", ["bfloat16", "autocast", "training"])
+@pytest.mark.parametrize("entry", NAMED[::5] + [p for p in NAMED if "queries_and_keys_normed" in str(p.id)])
+def test_it_is_not_wrong_in_other_ways_of_running(entry: Entry, how: str) -> None:
+    model, given = entry()
+    if how == "bfloat16":
+        model = model.bfloat16()
+        given = tuple(x.bfloat16() if torch.is_tensor(x) and x.is_floating_point() else x for x in given)
+    model.train(how == "training")
+    with torch.autocast("cpu", enabled=how == "autocast"), tftrace.record(model) as trace:
+        try:
+            model(*given)
+        except RuntimeError:  # a buffer of its own is not in this dtype
+            assert how == "bfloat16"
+    assert wrong(trace.checks.to_pylist(), trace) == [] and trace.meta.get("failure") is None

@@ -80,7 +80,8 @@ class _Normalized(NamedTuple):
 
 def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
     proposal = Proposal("layer-norm" if found.centered else "rms-norm", found.since)
-    x, out = need(found.x.tensor), need(made.result)
+    before = through(found.x, _CASTS).tensor  # in the dtype that it came in, to which the result may be rounded between
+    x, out = need(found.x.tensor) if before is None else before, need(made.result)
     put = proposal.tensors
     put["x"], put["out"] = x.movedim(found.axis, -1), out.movedim(found.axis, -1)
     proposal.values["e"] = found.epsilon
