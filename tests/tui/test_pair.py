@@ -21,6 +21,7 @@ from tftrace.compare import DumpSide, Side, TraceSide, align, read_dump
 from tftrace.compare.difference_map import difference_map
 from tftrace.errors import TraceError
 from tftrace.navigate.breakpoints import Breakpoint, parse_breakpoint
+from tftrace.tui.pair.answerpane import AnswerPane
 from tftrace.tui.pair.mappane import MapPane
 from tftrace.tui.pair.pairapp import PairApp
 
@@ -126,7 +127,8 @@ def test_equal_statistics_are_not_called_equal_numbers(tmp_path: Path) -> None:
 
     async def script(app: PairApp, pilot: Pilot[Any]) -> None:
         assert "=" not in {one.mark for one in app.rows} and "≈" in {one.mark for one in app.rows}
-        assert "numbers were not kept" in screen(app)
+        assert "numbers were not kept" in screen(app) and "≈ " in str(app.query_one(AnswerPane).border_subtitle)
+        assert "=" not in str(app.query_one(AnswerPane).border_subtitle)
 
     play(TraceSide(made[0]), TraceSide(made[1]), script)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.text import Text
 
 from ...compare import Comparison, prerequisite
+from ...compare.difference_map import MARKS, mark
 from ...text import visible
 from ..paint.palette import style
 from ..panes.pane import Pane
@@ -37,7 +40,6 @@ class AnswerPane(Pane):
 
 def _counts(found: Comparison) -> str:
     """How many pairs have which mark."""
-    counts = found.pairs
-    marked = (("=", counts.equal), ("≈", counts.rounding), ("≠", counts.born), ("~", counts.inherited),
-              ("°", counts.healed), ("◁▷", counts.unpaired))  # fmt: skip
-    return "  ".join(f"{sign} {count}" for sign, count in marked if count)
+    counts = Counter(map(mark, found.tensors))
+    counts["◁▷"] = found.pairs.unpaired
+    return "  ".join(f"{sign} {counts[sign]}" for sign in (*MARKS, "◁▷") if counts[sign])
