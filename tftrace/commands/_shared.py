@@ -15,8 +15,6 @@ from ..navigate.breakpoints import Breakpoint
 from ..terminal import on_screen
 from ..text import visible
 from ..trace.trace import Trace
-from ._comparison_text import print_comparison
-from ._sides import side_of
 
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Texts = Annotated[list[str] | None, Parameter(name="--text", consume_multiple=False, negative=())]
@@ -85,6 +83,8 @@ def show_pair(left: Path, right: Path, language: str = "en", breakpoints: Sequen
     """Show two runs side by side in the debugger; without a screen, print their comparison as text."""
     from ..compare import compare_runs
     from ..describe import answers
+    from ._comparison_text import print_comparison
+    from ._sides import side_of
 
     sides, names = (side_of(left), side_of(right)), (str(left), str(right))
     if on_screen():
