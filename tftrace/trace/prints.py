@@ -92,7 +92,7 @@ class PrintsWriter:
         """Append rows, whose values are in the order of `PRINTS`, and hand them to the operating system."""
         columns = list(zip(*rows, strict=True))
         if columns:
-            self._table = self._table or TableFile(self._path, PRINTS)
+            self._table = self._table or TableFile(self._path, PRINTS, compress=False)
             arrays = [pa.array(column, kind) for column, kind in zip(columns, PRINTS.types, strict=True)]
             self._table.write(pa.RecordBatch.from_arrays(arrays, schema=PRINTS))
 

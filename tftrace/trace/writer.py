@@ -28,14 +28,20 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")  # paths and names repeat:
 
 
 class TableFile:
-    """An Arrow stream in a file. Even on a full disk, a batch is written as a whole or not at all."""
+    """An Arrow stream in a file. Even on a full disk, a batch is written as a whole or not at all.
 
-    def __init__(self, path: Path, table: pa.Schema) -> None:
+    Args:
+        path: The file, which is made anew.
+        table: Its columns.
+        compress: Whether batches are compressed, which takes its time and gains nothing for numbers without a pattern.
+    """
+
+    def __init__(self, path: Path, table: pa.Schema, compress: bool = True) -> None:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
         self._file: int | None = file
         self._table, self._waiting, self._size = table, io.BytesIO(), 0
         lock(file)
-        self._stream = pa.ipc.new_stream(self._waiting, table, options=_OPTIONS)
+        self._stream = pa.ipc.new_stream(self._waiting, table, options=_OPTIONS if compress else None)
         try:  # The schema goes out with the first batch: an empty one makes the file readable from now on.
             self.write(pa.RecordBatch.from_pylist([], schema=table))
         except BaseException:

@@ -23,7 +23,8 @@ def kept(folder: Path, *tensors: torch.Tensor) -> list[dict[int, np.ndarray]]:
     rank.mkdir(parents=True)
     taken = TokenPrints(rank, ())
     for number, tensor in enumerate(tensors):
-        taken.keep((number, tuple(tensor.shape), "", "", 0, 0, ()), tensor, "", "output")
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        taken.keep((number, tuple(tensor.shape), dtype, "", 0, 0, ()), tensor, "", "output")
     taken.write()
     taken.close()
     found = read(folder, 0)
@@ -146,7 +147,7 @@ def test_what_cannot_be_printed_is_left_alone(tmp_path: Path) -> None:
     rest = [torch.arange(6).view(2, 3), torch.randn(4), torch.randn(1, 2, 3, 4, 5), torch.randn(2, 0, 3)]
     rest += [torch.randn(2, 3, dtype=torch.complex64), torch.randn(2, 3).to_sparse(), torch.empty(2, 3, device="meta")]
     taken = TokenPrints(tmp_path, ())
-    taken.keep((0, (2, 3), "", "", 0, 0, ()), odd, "", "output")
+    taken.keep((0, (2, 3), "float32", "", 0, 0, ()), odd, "", "output")
     assert not any(kept(tmp_path / "rest", *rest))
 
 

@@ -4,12 +4,13 @@ Prints computed on an accelerator stay there until rows are written, so that not
 
 from __future__ import annotations
 
-import contextlib
+import math
 from collections.abc import Callable, Container
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...trace import schema
@@ -27,7 +28,8 @@ except ImportError:  # as for `_stats`
 
 BUDGET = 64 << 20  # bytes of prints that a recording keeps
 FULL = "The room for token prints was full, so that tensors of later steps have none."
-_REAL = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+_REAL = frozenset(("float16", "bfloat16", "float32", "float64"))  # as records name them
+_Way = tuple[int, int, int, int, np.ndarray]  # axis, rows, tokens, bytes of the print, weights
 
 
 class TokenPrints:
@@ -52,28 +54,28 @@ class TokenPrints:
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
         """Take the prints of a tensor, unless it has none or they were taken before; `name` does not matter."""
-        number, shape = record[:2]
-        if self.full or number in self._seen or role == schema.PARAMETER:
+        number, shape, dtype, *_ = record
+        if number in self._seen or self.full or role == schema.PARAMETER:
             return
         self._seen.add(number)
-        with contextlib.suppress(Exception):  # a subclass may raise anything, and no print is worth a forward
-            if tensor.dtype not in _REAL or tensor.layout is not torch.strided or tensor.is_meta or tensor.is_nested:
-                return
-            if number in self._kept or is_weight(tensor):
+        if dtype not in _REAL or number in self._kept:
+            return
+        try:
+            if is_weight(tensor) or tensor.layout is not torch.strided or tensor.is_meta:
                 return
             if type(tensor) not in PLAIN:
                 tensor = held(tensor)
                 shape = tuple(tensor.shape)
-            for axis in axes(shape):
-                self._take(number, tensor, shape, axis)
+            for way in _ways(shape):
+                self._take(number, tensor, way)
+        except Exception:  # a subclass may raise anything, and no print is worth a forward
+            return
 
-    def _take(self, number: int, tensor: torch.Tensor, shape: tuple[int, ...], axis: int) -> None:
-        rows, tokens = shape[0] if axis else 1, shape[axis]
-        size = 4 * rows * tokens * LANES
+    def _take(self, number: int, tensor: torch.Tensor, way: _Way) -> None:
+        axis, rows, tokens, size, by = way
         if size > self._left:
             self.full = True
             return
-        by = weights(tensor.numel() // (rows * tokens))
         found: Any = None
         if compiled is not None and tensor.is_cpu and not tensor.is_neg():
             found = compiled.prints(tensor, axis, by)
@@ -108,6 +110,16 @@ class TokenPrints:
     def abandon(self) -> None:
         """Close the file as it is."""
         self._writer.abandon()
+
+
+@lru_cache(maxsize=4096)
+def _ways(shape: tuple[int, ...]) -> tuple[_Way, ...]:
+    """The prints that a tensor of this shape has."""
+    found = []
+    for axis in axes(shape):
+        rows, tokens = shape[0] if axis else 1, shape[axis]
+        found.append((axis, rows, tokens, 4 * rows * tokens * LANES, weights(math.prod(shape) // (rows * tokens))))
+    return tuple(found)
 
 
 def _by_torch(tensor: torch.Tensor, axis: int) -> torch.Tensor:
