@@ -6,6 +6,7 @@ import os
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["LANGUAGE"] = "en"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from transformers import (
     MarianMTModel,
 )
 
+from tftrace.language import speak
+
 torch.set_num_threads(1)
 
 
@@ -37,6 +40,7 @@ def _tracers() -> Iterator[None]:
     """What one test leaves behind does not reach the next."""
     trace, profile = sys.gettrace(), sys.getprofile()
     yield
+    speak("en")
     sys.settrace(trace)
     sys.setprofile(profile)
 

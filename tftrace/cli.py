@@ -6,15 +6,20 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import App, CycloptsError
 
 from . import commands
+from .commands._help import EPILOGUE, Formatter
+from .commands._mistake import mistake
 from .errors import TraceError
+from .language import LANGUAGES, later, preferred, speak, tr
 from .terminal import reader_left, say
 
 app = App(
     name="tftrace",
-    help="Step through a transformer's forward pass beside its source and its paper's equations, checked.",
+    help=later("Step through a transformer's forward pass beside its source and its paper's equations, checked."),
+    help_epilogue=EPILOGUE,
+    help_formatter=Formatter(),
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",
@@ -34,14 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 after a user's mistake, 130 after Ctrl+C, or what the command returns.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    speak(preferred())
     try:
+        arguments = _without_language(arguments)
+        app.help_epilogue = tr(EPILOGUE)
         if not arguments or arguments[0] in app.help_flags:
             for name in _names:
                 app[name.replace("_", "-")]  # imports the command, whose docstring the overview shows
         if arguments[:1] == ["run"]:
             from .commands.run import separate_program
 
-            arguments = ["run", *separate_program(arguments[1:])]
+            arguments = _without_language(["run", *separate_program(arguments[1:])])
         if arguments[:1] == ["record"]:
             from .commands._shared import expand_check
 
@@ -51,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TraceError as error:
         say(f"tftrace: {error}")
     except CycloptsError as error:
-        say(f"tftrace: {_mistake(error)}")
+        say(f"tftrace: {mistake(error)}")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -60,17 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _mistake(error: CycloptsError) -> str:
-    """One sentence on what is wrong with a command line, and which help to read."""
-    command = " ".join(["tftrace", *(error.command_chain or ())])
-    if isinstance(error, MissingArgumentError) and error.argument is not None:
-        name = error.argument.name  # --trace even for what the help calls TRACE
-        option = error.argument.index is None
-        sentence = f"{name} requires an argument." if option else f"'{command}' needs {name.lstrip('-').upper()}."
-    elif isinstance(error, UnusedCliTokensError):
-        sentence = f"'{command}' does not know what to do with {' '.join(map(repr, error.unused_tokens or ()))}."
-    elif isinstance(error, UnknownCommandError):
-        sentence = str(error).partition(" Available commands")[0]
-    else:
-        sentence = " ".join(str(error).split()).rstrip(".") + "."
-    return f"{sentence.replace('?.', '?')} See '{command} --help'."
+def _without_language(arguments: list[str]) -> list[str]:
+    """The words without `--lang`, which every command takes, and what it says is spoken from here on.
+
+    Of the words after `tftrace run` none is looked at before the program's own are known."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    words: list[str] = []
+    at = 0
+    while at < end and not (words == ["run"] and end == len(arguments)):
+        name, given, value = arguments[at].partition("=")
+        if name == "--lang":
+            at, value = (at, value) if given else (at + 1, "".join(arguments[at + 1 : at + 2]))
+            if value not in LANGUAGES:
+                raise TraceError(
+                    tr("There is no language {name!r}: choose {known}.", name=value, known=" or ".join(LANGUAGES))
+                )
+            speak(value)
+        else:
+            words.append(arguments[at])
+        at += 1
+    return [*words, *arguments[at:]]

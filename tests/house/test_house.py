@@ -17,6 +17,7 @@ PACKAGE = Path(tftrace.__file__).parent
 
 # Each room may import from those on lower floors, and from its own; those on one floor know nothing of each other.
 FLOORS = [
+    ["language"],
     ["text"],
     ["errors"],
     ["terminal"],

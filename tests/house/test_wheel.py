@@ -50,7 +50,12 @@ def test_the_wheel_holds_recipes_and_demo_models(wheel: Path) -> None:
     for demo in ("bert", "gpt2", "transformer"):
         for file in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
             assert f"tftrace/demo/{demo}/{file}" in names
-    assert {"tftrace/tui/app.tcss", "tftrace/export/html/assets/report.css", "tftrace/py.typed"} <= names
+    assert {
+        "tftrace/language/zh/help.toml",
+        "tftrace/tui/app.tcss",
+        "tftrace/export/html/assets/report.css",
+        "tftrace/py.typed",
+    } <= names
     assert not [n for n in names if n.startswith(("tests/", "examples/", "recipes/"))]
 
 

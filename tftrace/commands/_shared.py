@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..errors import TraceError
+from ..language import spoken
 from ..navigate.breakpoints import Breakpoint
 from ..terminal import on_screen
 from ..text import visible
@@ -23,7 +24,6 @@ Patterns = Annotated[list[str] | None, Parameter(consume_multiple=False, negativ
 Recipes = Annotated[list[Path] | None, Parameter(consume_multiple=False, negative=())]
 Checks = Annotated[str | None, Parameter(name="--check")]
 Force = Annotated[bool, Parameter(name="--force", negative=())]
-Lang = Literal["en", "zh"]
 Switch = Annotated[bool, Parameter(negative=())]
 
 _CHECKS = re.compile(r"yes|no|all|[0-9]{1,9}", re.ASCII)
@@ -67,19 +67,19 @@ def parse_check(said: str | None) -> bool | int | str | None:
     return int(said)
 
 
-def show_trace(trace: Trace, language: str = "en", **options: Any) -> None:
+def show_trace(trace: Trace, **options: Any) -> None:
     """Show a trace in the debugger, with the options of its app; without a screen, print the same content as text."""
     if on_screen():
         from ..tui.app import run
 
-        run(trace, language, **options)
+        run(trace, spoken(), **options)
     else:
         from ..show import show as print_steps
 
-        print_steps(trace, language=language)
+        print_steps(trace, language=spoken())
 
 
-def show_pair(left: Path, right: Path, language: str = "en", breakpoints: Sequence[Breakpoint] = ()) -> None:
+def show_pair(left: Path, right: Path, breakpoints: Sequence[Breakpoint] = ()) -> None:
     """Show two runs side by side in the debugger; without a screen, print their comparison as text."""
     from ..compare import compare_runs
     from ..describe import answers
@@ -90,6 +90,6 @@ def show_pair(left: Path, right: Path, language: str = "en", breakpoints: Sequen
     if on_screen():
         from ..tui.pair.pairapp import run_pair
 
-        run_pair(*sides, names, language, breakpoints)
+        run_pair(*sides, names, spoken(), breakpoints)
     else:
         print_comparison(compare_runs(*sides), names, answers(sides[0].trace, sides[1].trace))

@@ -9,12 +9,10 @@ from ..demo import demo_folder
 from ..models.request import InputOptions, Request
 from ..terminal import say
 from ._recording import record_request
-from ._shared import Force, Lang, Output, Texts, show_trace
+from ._shared import Force, Output, Texts, show_trace
 
 
-def demo(
-    name: str = "bert", *, text: Texts = None, output: Output = None, lang: Lang = "en", force: Force = False
-) -> None:
+def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force: Force = False) -> None:
     """Record a small model that comes with tftrace and step through it.
 
     In a terminal this opens the debugger; elsewhere it prints the steps.
@@ -27,8 +25,6 @@ def demo(
         Run the model on this text instead.
     output
         Keep the trace in this folder; by default it is deleted at the end.
-    lang
-        Language of the notes on equations: English (en) or Chinese (zh).
     force
         Replace an existing trace.
     """
@@ -38,6 +34,6 @@ def demo(
         path = output or Path(folder) / f"{name}.tftrace"
         options = {"level": "lines", "values": "auto"}
         request = Request(source=f"demo:{name}", input=InputOptions(text=tuple(text or ())))
-        show_trace(record_request(request, path, force, options), lang)
+        show_trace(record_request(request, path, force, options))
     if output is None:
         say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")

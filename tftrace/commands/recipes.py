@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..errors import TraceError
+from ..language import spoken
 from ..terminal import document, say, tell
-from ._shared import Lang, Recipes
+from ._shared import Recipes
 
 recipes = App(name="recipes", help="List, draw and check equations, yours and ours.", result_action="return_value")
 
@@ -34,15 +35,13 @@ def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> Non
 
 
 @recipes.command
-def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
+def show(name: str, *, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> None:
     """Draw one equation, with its formula, dimensions, the origin of its symbols, and its variants.
 
     Parameters
     ----------
     name
         Id of the equation, as 'tftrace recipes' lists it.
-    lang
-        Language of the note: English (en) or Chinese (zh).
     own
         File or folder of your own equations.
     """
@@ -69,8 +68,8 @@ def show(name: str, *, lang: Lang = "en", own: Annotated[Recipes, Parameter(name
         "",
     ]
     if equation.covers:
-        out += [f"checked is the {equation.covers}: {COVERS[equation.covers][lang]}", ""]
-    out += [equation.note.get(lang) or equation.note.get("en", ""), ""]
+        out += [f"checked is the {equation.covers}: {COVERS[equation.covers][spoken()]}", ""]
+    out += [equation.note.get(spoken()) or equation.note.get("en", ""), ""]
     out += ["formula", *(f"    {part.strip()}" for part in equation.formula.source.split(";")), ""]
     out += ["dimensions", *(f"    {symbol}: {pattern.source}" for symbol, pattern in equation.dims.items())]
     for bind in equation.data.get("bind", []):

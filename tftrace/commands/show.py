@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..language import spoken
 from ..trace.trace import load
-from ._shared import Lang, Switch
+from ._shared import Switch
 
 
-def show(trace: Path, *, step: int | None = None, json: Switch = False, lang: Lang = "en") -> None:
+def show(trace: Path, *, step: int | None = None, json: Switch = False) -> None:
     """Print the steps of a trace: tree, line, equation, verdict, tensors.
 
     Parameters
@@ -19,9 +20,7 @@ def show(trace: Path, *, step: int | None = None, json: Switch = False, lang: La
         Print everything about this one step.
     json
         Print JSON.
-    lang
-        Language of the notes on equations: English (en) or Chinese (zh).
     """
     from ..show import show as print_steps
 
-    print_steps(load(trace), step, as_json=json, language=lang)
+    print_steps(load(trace), step, as_json=json, language=spoken())

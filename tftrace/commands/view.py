@@ -13,10 +13,11 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from ..errors import TraceError
+from ..language import spoken
 from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..terminal import on_screen, say
 from ..trace.trace import Trace
-from ._shared import Lang, Patterns, Switch, show_pair, show_trace
+from ._shared import Patterns, Switch, show_pair, show_trace
 
 _PATIENCE = 0.3  # seconds between attempts to open a trace that does not exist yet
 _M_MMAP_THRESHOLD, _LARGE = -3, 1 << 20  # the number of this option in glibc's mallopt; bytes
@@ -32,7 +33,6 @@ def view(
     follow: Switch = False,
     web: Switch = False,
     port: int = 8000,
-    lang: Lang = "en",
 ) -> None:
     """Step through a trace in the debugger, or through two traces side by side.
 
@@ -57,25 +57,23 @@ def view(
         Open the debugger in a browser on this machine instead (needs pip install 'tftrace[web]').
     port
         Port for the browser.
-    lang
-        Language of the notes on equations: English (en) or Chinese (zh).
     """
     _give_memory_back()
     halts = _breakpoints(break_ or [], when)
     if other is not None:
         if step is not None or follow or web:
-            raise TraceError("Two traces side by side take --break, --when and --lang: leave the others out.")
-        return show_pair(trace, other, lang, halts)
+            raise TraceError("Two traces side by side take --break and --when: leave the others out.")
+        return show_pair(trace, other, halts)
     if web:
         from ..tui.web import serve
 
         Trace(trace)  # fail here, not in the browser, if this is no trace
-        return serve(_arguments(trace, break_ or [], when, step, follow, lang), port)
+        return serve(_arguments(trace, break_ or [], when, step, follow), port)
     found = _wait_for(trace) if follow and on_screen() else Trace(trace, head=on_screen())
     if on_screen() and not len(found):  # the head does not even contain the first forward pass
         found = Trace(trace)
     at = _start_position(found, trace, step, halts)
-    show_trace(found, lang, start=at, breakpoints=halts, follow=follow, remember=True)
+    show_trace(found, start=at, breakpoints=halts, follow=follow, remember=True)
 
 
 def _give_memory_back() -> None:
@@ -126,11 +124,9 @@ def _wait_for(path: Path) -> Trace:
         time.sleep(_PATIENCE)
 
 
-def _arguments(
-    trace: Path, patterns: list[str], when: str | None, step: int | None, follow: bool, lang: str
-) -> list[str]:
+def _arguments(trace: Path, patterns: list[str], when: str | None, step: int | None, follow: bool) -> list[str]:
     """The command line that textual-serve runs for each browser."""
-    words = [sys.executable, "-m", "tftrace", "view", str(trace.absolute()), "--lang", lang]
+    words = [sys.executable, "-m", "tftrace", "view", str(trace.absolute()), "--lang", spoken()]
     words += [word for pattern in patterns for word in ("--break", pattern)]
     words += ["--when", when] if when is not None else []
     words += ["--step", str(step)] if step is not None else []

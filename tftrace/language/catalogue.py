@@ -1,0 +1,27 @@
+"""Reads the catalogues, which only another language than English needs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def files(language: str) -> list[Path]:
+    """The files of a language's catalogue, one for each part of the program."""
+    return sorted((Path(__file__).parent / language).glob("*.toml"))
+
+
+def read(language: str) -> dict[str, str]:
+    """A language's sentences by their English ones."""
+    return {english: said for file in files(language) for english, said in sentences(file).items()}
+
+
+def sentences(file: Path) -> dict[str, str]:
+    """The sentences of one file."""
+    found: dict[str, str] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return found
