@@ -20,8 +20,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def call(*command: str | Path, cwd: Path) -> str:
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # it would lead to our sources
+    words = list(map(str, command))
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200
+        words, cwd=cwd, env=own, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
