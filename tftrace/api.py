@@ -17,8 +17,8 @@ from .trace import schema, trace
 if TYPE_CHECKING:
     import pandas
 
-    from .capture.module_choice import Patterns
-    from .capture.recorder import Models, Recipes, Recorder
+    from .capture.module_choice import Models, Patterns
+    from .capture.recorder import Recipes, Recorder
     from .compare import Comparison
     from .explain.explain import Explanation
 

@@ -24,6 +24,12 @@ def visible(text: str) -> str:
     return "".join(out)
 
 
+def readable(token: object) -> str:
+    """A token as it is shown: safe, and with `␣` for the mark of a space before a word, `Ġ` or `▁`."""
+    said = visible(token) if isinstance(token, str) else "?"
+    return "␣" + said[1:] if said[:1] in ("Ġ", "▁") else said
+
+
 def visible_lines(text: str) -> str:
     """Escape control and invisible characters except line ends and tabs."""
     if text.replace("\n", "").isprintable():

@@ -1,13 +1,16 @@
-"""Chooses which modules of a model are recorded: `include`, `exclude` and `layers`."""
+"""Which models are recorded, and which of their modules: `include`, `exclude` and `layers`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+
+import torch
 
 from ..errors import TraceError
 
+Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]
 Patterns = str | Iterable[str] | None
 _LAYER = re.compile(r"(?:^|\.)(\d+)(?=\.|$)")
 
@@ -99,3 +102,20 @@ def _list(patterns: Patterns) -> list[str] | None:
 def _some(paths: list[str]) -> str:
     named = [path for path in paths if path]
     return "there are " + ", ".join(named[:4]) + (", …" if len(named) > 4 else "") if named else "it has none below it"
+
+
+def named_models(model: Models) -> dict[str, torch.nn.Module]:
+    """The models by the names with which their paths begin; a single model has an empty name."""
+    if isinstance(model, torch.nn.Module):
+        return {"": model}
+    if isinstance(model, Mapping):
+        named = dict(model)
+    elif isinstance(model, (list, tuple)):
+        named = {str(at): m for at, m in enumerate(model)}
+    else:
+        named = {}
+    wrong = [m for m in named.values() if not isinstance(m, torch.nn.Module)]
+    if wrong or not named:
+        kind = type(wrong[0] if wrong else model).__name__
+        raise TraceError(f"record() takes a torch.nn.Module, not a {kind}: pass the model itself.")
+    return named

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -24,13 +24,15 @@ from .check.checker import Checker
 from .forward_choice import Choice
 from .guard import FULL
 from .keep_when import Sieve
-from .measure.identity import Identities, Record
+from .measure.identity import Identities
 from .measure.kept_values import Values, check_wanted
+from .measure.next_tokens import FULL as NO_MORE_TOKENS
+from .measure.next_tokens import NextTokens
 from .measure.object_identity import ObjectIdentities
 from .measure.summaries import Summaries
 from .measure.token_prints import FULL as NO_ROOM
-from .measure.token_prints import TokenPrints
-from .module_choice import Patterns, selection
+from .measure.token_prints import TokenPrints, keeper
+from .module_choice import Models, Patterns, named_models, selection
 from .patches import Undo
 from .pending_rows import Rows
 from .process import process
@@ -44,6 +46,7 @@ from .watch.checkpoints import Checkpoints
 from .watch.collectives import Collectives
 from .watch.compiled import UNSEEN, Eagerly, has_compiled, is_compiled
 from .watch.frames import source_of_frames
+from .watch.generate_calls import GenerateCalls
 from .watch.gradients import Gradients
 from .watch.hooks import ModuleHooks
 from .watch.lines import LineTracer
@@ -53,9 +56,6 @@ from .watch.tape_mode import TapeMode, any_own
 from .watch.traced_functions import Functions
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
-Models = torch.nn.Module | Sequence[torch.nn.Module] | Mapping[str, torch.nn.Module]
-
-Keeper = Callable[[Record, torch.Tensor, str, str], None]  # takes a record, its tensor, a step's name and a role
 
 TAKEN = "A tool took the interpreter's trace function while the model ran: steps are missing."
 
@@ -73,6 +73,8 @@ class Recorder(Generic[Opened]):
 
     Args:
         advance: Called after each module call, to show progress.
+        tokenizer: Tells the tokens of ids, with transformers' `convert_ids_to_tokens`; by default one is looked for
+            among the variables of those who call the model.
         open: Opens the folder of the trace, as the class of trace that entering returns.
 
     Attributes:
@@ -97,10 +99,11 @@ class Recorder(Generic[Opened]):
         choice: Choice | None = None,
         backward: bool = False,
         prints: bool = True,
+        tokenizer: Any = None,
         open: Callable[..., Opened],
     ) -> None:
         INTERNALS.require()
-        self._models = {} if model is None else _named(model)
+        self._models = {} if model is None else named_models(model)
         if model is None and (include or exclude or layers):
             raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
         self._choice, self._backward, self._open = choice or Choice(), backward, open
@@ -109,7 +112,7 @@ class Recorder(Generic[Opened]):
         self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
         paths = [below for name, m in self._models.items() for below, _ in m.named_modules(prefix=name)]
         self._selected = selection(paths, include, exclude, layers, self._models)
-        self._wanted, self._wants_prints, self._advance = values, prints, advance
+        self._wanted, self._wants_prints, self._advance, self._tokenizer = values, prints, advance, tokenizer
         checked = level != "modules" if check is None else check
         if not (checked == ALL or (isinstance(checked, int) and checked >= 0)):
             raise TraceError(f"There is no check={check!r}: it is True, False, 'all' or a number of cells.")
@@ -145,14 +148,17 @@ class Recorder(Generic[Opened]):
         self._prints = TokenPrints(writer.rank_folder, kept) if self._wants_prints else None
         if self._prints is not None:
             self._prints.before = writer.check_there
+        self._answers = answers = NextTokens(writer.rank_folder)
+        answers.before = writer.check_there
+        answers.words = getattr(self._tokenizer, "convert_ids_to_tokens", None)
         summaries = Summaries()
         self._checker = checker = None if self._library is None else Checker(self._library, writer, self._cells)
         self._recording = recording = Recording(
             rows := Rows(writer, rank, summaries, kept),
             identities := (Identities if knows_storages() else ObjectIdentities)(summaries.of),
             checker,
-            partial(_write, writer, self._values, self._prints),
-            _keeper(self._values, self._prints),
+            partial(_write, writer, self._values, self._prints, answers),
+            keeper(self._values, self._prints),
         )
         recording.on_failure = lambda: writer.fail(recording.failure or "")
         if self._models:
@@ -161,7 +167,7 @@ class Recorder(Generic[Opened]):
             self._hooks = self._of_program(recording, writer)
         when = self._choice.when
         if when is not None:
-            self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._drop, self._hooks.dropped)
+            self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._drop, self._drop_forward)
             if self._values is not None:
                 self._values.patient = True
         self._weights = BadWeights(identities, summaries, writer.meta)
@@ -171,6 +177,7 @@ class Recorder(Generic[Opened]):
             self._hooks.on_left = self._gradients.watch
             if isinstance(self._hooks, ProgramHooks):
                 self._hooks.on_left_out = self._gradients.leave_out
+        self._hooks.forwards = self._generates = GenerateCalls(recording, answers)
         self._functions = Functions(recording, writer, self._hooks)
         self._lost = INTERNALS.losses(self._level)
         watchers = self._watch(recording)
@@ -191,9 +198,10 @@ class Recorder(Generic[Opened]):
             self._checkpoints.remove,
             self._collectives.remove,
             self._eagerly.remove,
+            self._generates.detach,
         )
         self._leave.steps = (self._rest, self._hooks.forget, *(watcher.close for watcher in watchers))
-        files = [writer.abandon, *([] if self._prints is None else [self._prints.abandon])]
+        files = [writer.abandon, answers.abandon, *([] if self._prints is None else [self._prints.abandon])]
         self._over.steps = (self._hooks.end, self._leave, *files)
         self.resume()
         if any(is_compiled(module) for model in self._models.values() for module in model.modules()):
@@ -212,6 +220,7 @@ class Recorder(Generic[Opened]):
             self._checkpoints.attach()
             self._collectives.attach()
             self._eagerly.attach()
+            self._generates.attach()
         except BaseException:
             self._rest()
             raise
@@ -313,6 +322,10 @@ class Recorder(Generic[Opened]):
             self._writer.meta["lost"] = self._lost
         if self._prints is not None and self._prints.full:
             self._writer.meta["prints"] = NO_ROOM
+        if self._answers.full:
+            self._writer.meta["answers"] = NO_MORE_TOKENS
+        if words := self._answers.vocabulary():
+            self._writer.meta["vocabulary"] = words
         self.unwritten = recording.failure if recording.unwritten else None
         problem = self._close(complete=recording.failure is None)
         if problem is not None and recording.failure is None:
@@ -323,7 +336,7 @@ class Recorder(Generic[Opened]):
     def _close(self, complete: bool) -> str | None:
         """Write the end of the trace; return what went wrong, as no exception must reach the model's code."""
         problem = None
-        for part in (self._checker, self._prints):
+        for part in (self._checker, self._prints, self._answers):
             try:
                 if part is not None:
                     part.close()
@@ -350,6 +363,11 @@ class Recorder(Generic[Opened]):
             if part is not None:
                 part.drop(number)
 
+    def _drop_forward(self, forward: int) -> None:
+        """Forget what was taken of a forward that is not kept."""
+        self._answers.drop(forward)
+        self._hooks.dropped(forward)
+
     def left_out(self) -> list[str]:
         """Say, in sentences, what was not recorded because of the user's choice of forwards."""
         beyond = self._hooks.left_out() if isinstance(self._hooks, ProgramHooks) else []
@@ -366,45 +384,17 @@ class Recorder(Generic[Opened]):
         return found | {"model": names or None} | self._meta
 
 
-def _keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
-    """Make the function that keeps tensors whole, or else their prints; None if neither is wanted."""
-    if values is None or prints is None:
-        return values.keep if values is not None else prints.keep if prints is not None else None
-
-    def keep(record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
-        values.keep(record, tensor, name, role)
-        prints.keep(record, tensor, name, role)
-
-    return keep
-
-
 def _tell(told: list[Callable[[torch.nn.Module, bool], None]], module: torch.nn.Module, entering: bool) -> None:
     """Tell each of a module's begin or end."""
     for one in told:
         one(module, entering)
 
 
-def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | None) -> None:
+def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | None, answers: NextTokens) -> None:
     """Write everything that has been gathered."""
+    answers.write()
     if values is not None:
         values.write()
     if prints is not None:
         prints.write()
     writer.flush()
-
-
-def _named(model: Models) -> dict[str, torch.nn.Module]:
-    """The models by the names with which their paths begin; a single model has an empty name."""
-    if isinstance(model, torch.nn.Module):
-        return {"": model}
-    if isinstance(model, Mapping):
-        named = dict(model)
-    elif isinstance(model, (list, tuple)):
-        named = {str(at): m for at, m in enumerate(model)}
-    else:
-        named = {}
-    wrong = [m for m in named.values() if not isinstance(m, torch.nn.Module)]
-    if wrong or not named:
-        kind = type(wrong[0] if wrong else model).__name__
-        raise TraceError(f"record() takes a torch.nn.Module, not a {kind}: pass the model itself.")
-    return named

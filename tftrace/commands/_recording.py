@@ -77,6 +77,7 @@ def _load(request: Request) -> Loaded:
 def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advance: Callable[[], None]) -> Trace:
     from ..capture.recorder import Recorder
 
+    options = {**options, "tokenizer": loaded.processing.maybe_tokenizer}
     recorder = Recorder(loaded.model, path, overwrite=force, meta=loaded.meta, advance=advance, open=Trace, **options)
     try:
         with warnings.catch_warnings():

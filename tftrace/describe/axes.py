@@ -63,5 +63,4 @@ def _guess_axes(trace: Trace, shape: tuple[int, ...]) -> tuple[str, ...]:
 
 def tokens_along(trace: Trace, position: int, name: str, size: int, batch: int = 0) -> list[str]:
     """The tokens along an axis of this name and size; empty if it has none."""
-    module = str(trace.column("name")[position] or "")
-    return tokens.along(trace, module, size, batch, keys=name == "Tk") if name in TOKENS else []
+    return tokens.along(trace, position, size, batch, keys=name == "Tk") if name in TOKENS else []

@@ -175,11 +175,10 @@ def _evaluated(trace: Trace, position: int, fit: FittedEquation, of: Statement, 
 
 def _tokens(trace: Trace, position: int, shape: tuple[int, ...]) -> tuple[list[list[str]], list[list[str]]]:
     """The tokens along queries and keys of weights with this shape (B, H, Tq, Tk)."""
-    name = str(trace.column("name")[position] or "")
     batch = range(shape[0])
     return (
-        [tokens.along(trace, name, shape[2], at) for at in batch],
-        [tokens.along(trace, name, shape[3], at, keys=True) for at in batch],
+        [tokens.along(trace, position, shape[2], at) for at in batch],
+        [tokens.along(trace, position, shape[3], at, keys=True) for at in batch],
     )
 
 

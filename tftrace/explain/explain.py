@@ -208,9 +208,8 @@ def _cell(
     summands = terms.of(statement.body, where)
     mixed = mixture(_inlined(fit, statement))
     keys = evaluator.evaluate(mixed.weights).dims[-1:] if mixed is not None else ()
-    name = str(trace.column("name")[position] or "")
     batch = cell[0] if len(cell) > 1 else 0
-    describer = _Describer(trace, position, fit, keys, name, batch)
+    describer = _Describer(trace, position, fit, keys, batch)
     ordered = sorted(summands, key=lambda summand: -abs(summand.value) if not math.isnan(summand.value) else -math.inf)
     return Explanation(
         equation=fit.equation.id,
@@ -259,25 +258,23 @@ def _unexplained(trace: Trace, position: int, name: str, cell: tuple[int, ...], 
 class _Describer:
     """Names the tensors, source lines and tokens of terms."""
 
-    def __init__(
-        self, trace: Trace, position: int, fit: FittedEquation, keys: tuple[str, ...], name: str, batch: int
-    ) -> None:
+    def __init__(self, trace: Trace, position: int, fit: FittedEquation, keys: tuple[str, ...], batch: int) -> None:
         self._trace, self._position, self._fit, self._keys = trace, position, fit, keys
-        self._name, self._batch = name, batch
+        self._batch = batch
         self._lines: dict[str, tuple[str, int | None]] = {}
 
     def term(self, summand: Summand) -> Term:
         token = None
         for dim, at in summand.along.items():
             if dim in self._keys:
-                known = tokens.along(self._trace, self._name, self._fit.plan.sizes[dim], self._batch, keys=True)
+                known = tokens.along(self._trace, self._position, self._fit.plan.sizes[dim], self._batch, keys=True)
                 token = known[at] if at < len(known) else None
         return Term(summand.value, tuple(map(self._part, summand.factors)), tuple(summand.along.items()), token)
 
     def token_of(self, row: TensorRow, cell: tuple[int, ...]) -> str | None:
         """The token of a cell, by the first inner axis whose size is the number of tokens."""
         for at, size in zip(cell[1:-1], row.shape[1:-1], strict=True):
-            known = tokens.along(self._trace, self._name, size, self._batch)
+            known = tokens.along(self._trace, self._position, size, self._batch)
             if at < len(known):
                 return known[at]
         return None

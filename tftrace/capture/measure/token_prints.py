@@ -17,7 +17,7 @@ from ...trace import schema
 from ...trace.prints import LANES, MIXED, SEED, PrintsWriter, axes, weights
 from .device_stats import wait
 from .identity import Record
-from .kept_values import is_weight
+from .kept_values import Values, is_weight
 from .plain_memory import held
 from .stats import PLAIN
 
@@ -29,6 +29,7 @@ except ImportError:  # as for `_stats`
 BUDGET = 64 << 20  # bytes of prints that a recording keeps
 FULL = "The room for token prints was full, so that tensors of later steps have none."
 _REAL = frozenset(("float16", "bfloat16", "float32", "float64"))  # as records name them
+Keeper = Callable[[Record, torch.Tensor, str, str], None]  # takes a record, its tensor, a step's name and a role
 _Way = tuple[int, int, int, int, np.ndarray]  # axis, rows, tokens, bytes of the print, weights
 
 
@@ -110,6 +111,18 @@ class TokenPrints:
     def abandon(self) -> None:
         """Close the file as it is."""
         self._writer.abandon()
+
+
+def keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
+    """Make the function that keeps tensors whole, or else their prints; None if neither is wanted."""
+    if values is None or prints is None:
+        return values.keep if values is not None else prints.keep if prints is not None else None
+
+    def keep(record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
+        values.keep(record, tensor, name, role)
+        prints.keep(record, tensor, name, role)
+
+    return keep
 
 
 @lru_cache(maxsize=4096)

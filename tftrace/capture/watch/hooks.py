@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn.modules import module as torch_module
@@ -57,6 +57,13 @@ class Watched:
         self.described: int | None = None  # the forward in which its parameters were recorded
 
 
+class Forwards(Protocol):
+    """What is told where a forward begins, with the frame of its caller, and where it ends."""
+
+    def begin(self, call: Call, frame: FrameType | None) -> None: ...
+    def end(self, call: Call, result: Any, raised: bool) -> None: ...
+
+
 class ModuleHooks:
     """Watches the calls of models, and of all modules below them, during one recording.
 
@@ -73,6 +80,7 @@ class ModuleHooks:
         on_module: Called when a module's call begins (True) and ends (False).
         on_compiled: Called when a wrapper made by torch.compile is called.
         on_described: Called with each module, and its path, when it is first called.
+        forwards: Told where each forward begins and ends.
     """
 
     _run_frames = 1  # Python frames that `run` takes
@@ -97,6 +105,7 @@ class ModuleHooks:
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None
         self.on_compiled: Callable[[torch.nn.Module], object] = lambda module: None
         self.on_described: Callable[[str, torch.nn.Module], None] | None = None
+        self.forwards: Forwards | None = None
 
     def attach(self) -> None:
         """Begin to watch the models."""
@@ -187,6 +196,8 @@ class ModuleHooks:
         else:
             arguments = dict(zip(watched.parameters, args, strict=False))
         call = recording.enter(where, module, arguments)
+        if call.parent is None and self.forwards is not None:
+            self.forwards.begin(call, caller)
         call.body = code_of(module.forward) if "forward" in module.__dict__ else watched.body
         if watched.described is None:
             self.describe(watched, call, module)
@@ -201,6 +212,8 @@ class ModuleHooks:
 
     def leave(self, call: Call, result: Any, raised: bool) -> None:
         """End the step of a module call."""
+        if call.parent is None and self.forwards is not None and not call.muted:
+            self.forwards.end(call, result, raised)
         self._recording.leave(call, result, raised)
         if self.on_left is not None and not raised:
             self.on_left(call, result)

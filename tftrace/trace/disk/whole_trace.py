@@ -21,7 +21,7 @@ _RANK = re.compile(r"rank-\d{5,9}", re.ASCII)
 _FOLDERS = re.compile(rf"{_RANK.pattern}|values|sources", re.ASCII)
 _FILES = re.compile(
     r"(meta|notes)\.json|values/\d{5}-\d{5}\.safetensors|"
-    rf"{_RANK.pattern}/(meta\.json|(steps|tensors|checks|numbers|prints|seen)\.arrow)",
+    rf"{_RANK.pattern}/(meta\.json|(steps|tensors|checks|numbers|prints|seen|answers)\.arrow)",
     re.ASCII,
 )
 _HALF = re.compile(r"(?:(?<=/)|^)\.([^/]+)-[0-9a-f]{32}(?=/|$)")  # half-written or half-replaced, left by a kill
