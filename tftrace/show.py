@@ -65,7 +65,7 @@ def show(
         else:
             output = Paper(out, width)
             lines = (
-                _step_lines(trace, step, output.width, language)
+                step_lines(trace, step, output.width, language)
                 if step is not None
                 else _trace_lines(trace, limit, output.width, language)
             )
@@ -149,7 +149,8 @@ def _equation(equation: describe.StepEquation, width: int, brief: bool = False) 
 # -- one step ------------------------------------------------------------------------------------------
 
 
-def _step_lines(trace: Trace, at: int, width: int, language: str) -> Iterator[list[Part]]:
+def step_lines(trace: Trace, at: int, width: int, language: str = "en") -> Iterator[list[Part]]:
+    """The lines about one step, each as parts of (text, style), at most `width` columns wide."""
     step = trace[at]
     yield [(f"step {at}", "bold yellow"), (f"/{len(trace) - 1} · {describe.path(trace, at)}", "bold")]
     facts = [step.kind, step.type, describe.place(trace, at), duration(step.duration_ns), step.status]

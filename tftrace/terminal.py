@@ -102,6 +102,14 @@ def console(out: TextIO | None = None, *, beside: bool = False) -> Console:
     return _Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
+def recorder(width: int) -> Console:
+    """A console that prints nowhere and keeps what it was given, in true colours, for a picture of it."""
+    return _Console(
+        file=io.StringIO(), width=width, record=True, force_terminal=True, color_system="truecolor",
+        legacy_windows=False, highlight=False, markup=False, emoji=False, soft_wrap=True,
+    )  # fmt: skip
+
+
 class _Console(Console):
     """What it prints is visible before it is laid out; what moves the cursor is rich's own."""
 

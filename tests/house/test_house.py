@@ -61,9 +61,10 @@ INNER = {
     "export.html": {"export", "export.diagram"},
     "export.compared": {"export", "export.html"},
     "tui.paint": {"tui"},
+    "tui.share": {"tui", "tui.paint"},
     "tui.dialogs": {"tui", "tui.paint"},
     "tui.panes": {"tui", "tui.paint"},
-    "tui.screens": {"tui", "tui.paint", "tui.dialogs", "tui.panes"},
+    "tui.screens": {"tui", "tui.paint", "tui.dialogs", "tui.panes", "tui.share"},
     "tui.pair": {"tui", "tui.paint", "tui.dialogs", "tui.panes"},
 }
 TORCH = ("capture", "models")  # the only rooms that name torch or transformers

@@ -91,7 +91,7 @@ def test_breakpoints_are_set_edited_and_reached(trace: Trace) -> None:
         assert app.position == 21
         # WHEN its condition is changed, only the steps that fit are left
         await press(pilot, "B")
-        await type_in(pilot, "forward = 0")
+        await type_in(pilot, " when forward = 0")
         assert "1 step " in screen(app)
         await press(pilot, "enter")
         assert "● attention.query when forward = 0" in screen(app)

@@ -3,8 +3,9 @@
 Between steps a tensor is followed by its number, through source lines by the names that they read."""
 
 from .build import graph
+from .links import makers, takers
 from .made_from import MadeFrom
 from .parts import Cluster, Edge, Graph, Node
 from .producers import consumers, producer
 
-__all__ = ["Cluster", "Edge", "Graph", "MadeFrom", "Node", "consumers", "graph", "producer"]
+__all__ = ["Cluster", "Edge", "Graph", "MadeFrom", "Node", "consumers", "graph", "makers", "producer", "takers"]

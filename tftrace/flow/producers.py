@@ -40,6 +40,17 @@ def consumers(trace: Trace, position: int, tensor: int) -> list[int]:
     return [at for at in takers.tolist() if at != position]
 
 
+def sightings(trace: Trace, position: int, tensor: int) -> list[tuple[int, str, str]]:
+    """Find every row of a tensor on the rank of a step: position, name and role, in order."""
+    found = _index(trace, len(trace))
+    key = found.key(trace, position, tensor)
+    rows = np.flatnonzero(found.keys == key) if key is not None else np.zeros(0, np.int64)
+    (name, names), (role, roles) = trace.words("name", "tensors"), trace.words("role", "tensors")
+    at = trace.tensor_positions[rows].tolist()
+    said = ((names[name[row]] if name[row] >= 0 else "", roles[role[row]]) for row in rows.tolist())
+    return [(place, *words) for place, words in zip(at, said, strict=True)]
+
+
 def makes_tensor(trace: Trace) -> np.ndarray:
     """A boolean column: which steps returned a tensor that they made, rather than one they were given."""
     found = _index(trace, len(trace))

@@ -72,6 +72,13 @@ def reads(trace: Trace, line: int, call: int | None = None) -> Reads:
     return Reads(tuple(outer), tuple(names), operator)
 
 
+def text(trace: Trace, line: int) -> str:
+    """The first line of a line step's source; empty if the trace has no copy of it."""
+    first = _integer(trace, "line", line)
+    lines = trace.source(trace.column("file")[line]) if first > 0 else []
+    return lines[first - 1] if 0 < first <= len(lines) else ""
+
+
 def rows_of_read(rows: list[TensorRow], read: str) -> list[TensorRow]:
     """Choose the rows that a read expression refers to, such as `outputs[0]` among the fields of `outputs`.
 

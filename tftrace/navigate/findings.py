@@ -53,6 +53,18 @@ def _has_inf(trace: Trace) -> np.ndarray:
     return _steps_with(trace, (schema.OUTPUT, schema.LOCAL, schema.GRADIENT), "inf")
 
 
+def alarming(trace: Trace) -> np.ndarray:
+    """A boolean column: which steps returned or bound NaN or Inf that came of an origin, not of a mask's -Inf."""
+    return trace.derived(_alarming)
+
+
+def _alarming(trace: Trace) -> np.ndarray:
+    found = np.zeros(len(trace), bool)
+    found[origins(trace).harmed] = True
+    found &= has_nan(trace) | has_inf(trace)
+    return found
+
+
 def _steps_with(trace: Trace, roles: tuple[str, ...], *counts: str) -> np.ndarray:
     """Which steps have a tensor in one of `roles` with a nonzero value in one of the `counts` columns."""
     found = np.zeros(len(trace), bool)

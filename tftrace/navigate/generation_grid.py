@@ -64,7 +64,7 @@ def _grid(trace: Trace) -> Grid:
     found = np.where(cells >= 0, PLAIN, EMPTY).astype(np.int8)
     verdicts = findings.verdicts(trace)
     design, differs = (verdicts == findings.VERDICTS.index(word) for word in (BY_DESIGN, schema.DIFFERS))
-    broken = findings.has_nan(trace) | findings.has_inf(trace)
+    broken = findings.alarming(trace)
     for what, column_of in ((DESIGN, design), (DIFFERS, differs), (BROKEN, broken)):
         before = np.append(0, np.cumsum(column_of))
         inside = before[trace.ends[calls]] > before[calls]

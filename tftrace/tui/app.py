@@ -17,12 +17,11 @@ from ..errors import TraceError
 from ..navigate import breakpoints as stops
 from ..navigate.breakpoints import Breakpoint
 from ..trace.trace import Trace
-from . import editor, session_state
+from . import editor
 from .command_palette import KeyCommands
 from .dialogs.overlays import SMALLEST, HelpScreen, TooSmall
 from .dialogs.prompt import Prompt
 from .keymap import bindings
-from .paint.palette import PALETTES
 from .panes.barpane import BarPane
 from .panes.equationpane import EquationPane
 from .panes.gridpane import GridPane
@@ -34,6 +33,8 @@ from .panes.treepane import Marks, StepsPane
 from .statusline import StatusLine
 from .trace_loading import LoadingApp
 
+_LOW = 38  # below this height in rows, bar and stops leave their place to the steps
+_WIDTHS = ("", "-wide", "-widest")  # of the steps
 _NARROW = 130  # below this width in columns, the equation is above the tensors instead of beside them
 
 
@@ -75,9 +76,6 @@ class TraceApp(LoadingApp):
         self.position = 0
         super().__init__(start, follow=follow, remember=remember)
         self.breakpoints.all = [*breakpoints]
-        for palette in PALETTES.values():
-            self.register_theme(palette.theme())
-        self.theme = session_state.load_theme()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -102,6 +100,7 @@ class TraceApp(LoadingApp):
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size
         self.screen.set_class(width < _NARROW, "-narrow")
+        self.screen.set_class(height < _LOW, "-low")
         self.screen.set_class(width < SMALLEST[0] or height < SMALLEST[1], "too-small")
         self.query_one(TooSmall).show_size(width, height)
         self.call_after_refresh(lambda: self.go(self.position))
@@ -161,11 +160,13 @@ class TraceApp(LoadingApp):
         filled = self.screen.has_class(f"only-{name}")
         self._clear_only()
         self.screen.set_class(again and not filled, f"only-{name}")
+        self.screen.set_class(name == "stops", "with-stops")
         self._focus(name)
 
     def action_all_panes(self) -> None:
         if not self.leave_filter():
             self._clear_only()
+            self.screen.remove_class("with-stops")
         self._focus("grid" if self.screen.has_class("as-grid") else "steps")
 
     def _focus(self, name: str) -> None:
@@ -183,15 +184,18 @@ class TraceApp(LoadingApp):
         file, line = place
         try:
             program = editor.editor()
-            path, live = editor.file_to_open(self.trace, file)
+            installed = editor.is_installed(file)
+            path, live = editor.file_to_open(self.trace, file, program)
             with self.suspend():
-                subprocess.run(editor.command(program, path, line), check=False)
+                subprocess.run(editor.command(program, path, line, installed), check=False)
         except TraceError as error:
             return self.say(str(error))
         except (SuspendNotSupported, OSError):
             return self.say(f"No editor can be opened from here; the line is {file}:{line}.")
         self.refresh(layout=True)
-        if not live:
+        if installed:
+            self.say(f"{path.name} belongs to an installed library, so it was opened read-only.")
+        elif not live:
             self.say("The file has changed since it ran, so this was a copy of what ran.")
 
     def action_language(self) -> None:
@@ -200,15 +204,21 @@ class TraceApp(LoadingApp):
         pane.language = languages[(languages.index(pane.language) + 1) % len(languages)]
         pane.show(self.position)
 
-    def action_theme(self) -> None:
-        names = list(PALETTES)
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        session_state.save_theme(self.theme)
-        self.go(self.position)
+    def action_widen(self, by: int) -> None:
+        """Give the steps more of the screen, or less."""
+        now = next((at for at, name in enumerate(_WIDTHS) if name and self.screen.has_class(name)), 0)
+        wanted = max(0, min(now + by, len(_WIDTHS) - 1))
+        for at, name in enumerate(_WIDTHS[1:], 1):
+            self.screen.set_class(at == wanted, name)
+        if wanted == now:
+            self.say(
+                "The steps are as wide as they get: < makes them narrower." if by > 0 else "> makes the steps wider."
+            )
+        self.call_after_refresh(lambda: self.go(self.position))
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the keys of the panes while another screen is on top."""
-        return len(self.screen_stack) < 2
+    def repaint(self) -> None:
+        """Draw everything again, in other colours."""
+        self.go(self.position)
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen())

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 from .. import describe, flow
+from ..errors import TraceError
 from ..navigate import tour
 from ..navigate.value_advice import advice
 from ..text import visible
+from ..trace import schema
 from ..trace.trace import Trace
+from .dialogs.prompt import Question
+from .dialogs.share_choice import Share
 from .dialogs.step_choice import StepChoice
 from .panes.equationpane import EquationPane
 from .panes.tensorpane import TensorPane
-from .screened import ScreenedApp
-from .screens.attentionscreen import AttentionScreen
+from .screens.attentionscreen import AttentionScreen, attention_share
 from .screens.valuescreen import ValueScreen
+from .share import drawings
+from .shared_actions import SharingApp
 from .statusline import StatusLine
 
+_AFTER_WALK = "Next: a attention maps  c what went wrong  l layers × tokens  P share  g from the start"
 _JUMPS = 200  # jumps that can be undone
 
 
-class InspectingApp(ScreenedApp[None]):
+class InspectingApp(SharingApp[None]):
     """The part of the app that follows tensors and opens other screens."""
 
     trace: Trace
     position: int
+    language: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,6 +40,10 @@ class InspectingApp(ScreenedApp[None]):
 
     def go(self, position: int, follow: bool = True) -> None:
         """Make `position` the current step."""
+        raise NotImplementedError
+
+    def ask(self, question: Question, text: str = "") -> None:
+        """Open the prompt with a question."""
         raise NotImplementedError
 
     def jump(self, position: int, tensor: int | None = None) -> None:
@@ -55,40 +69,48 @@ class InspectingApp(ScreenedApp[None]):
         one = self.query_one(TensorPane).chosen
         if one is None:
             return self.say("There is no tensor here: choose a step that has one.")
-        found = flow.producer(self.trace, one.at, one.row.tensor)
-        if found is None or found == self.position:
-            where = "existed before the run" if found is None else "was made by this step itself"
-            return self.say(f"{one.name} {where}.")
-        self.jump(found, one.row.tensor)
+        if one.role == schema.PARAMETER:
+            return self.say(f"{one.name} is a parameter: it existed before the run.")
+        found = flow.makers(self.trace, one.at, one.row.tensor, self.position)
+        if not found:
+            return self.say(f"{one.name} was given to the model: no recorded step made it.")
+        self._lead(f"{one.name} was made from", found)
 
     def action_consumers(self) -> None:
         one = self.query_one(TensorPane).chosen
         if one is None:
             return self.say("There is no tensor here: choose a step that has one.")
-        found = [at for at in flow.consumers(self.trace, one.at, one.row.tensor) if at != self.position]
+        found = [at for at in flow.takers(self.trace, one.at, one.row.tensor) if at != self.position]
         if not found:
-            return self.say(f"No later step takes {one.name}.")
-        if len(found) == 1:
-            return self.jump(found[0], one.row.tensor)
-        tensor = one.row.tensor
-        self.push_screen(StepChoice(self.trace, f"{one.name} goes to", found), lambda at: self._chosen(at, tensor))
+            return self.say(f"No recorded step takes {one.name} any further.")
+        self._lead(f"{one.name} goes to", [(at, one.row.tensor) for at in found])
 
-    def _chosen(self, position: int | None, tensor: int) -> None:
-        if position is not None:
-            self.jump(position, tensor)
+    def _lead(self, title: str, links: list[tuple[int, int]]) -> None:
+        """Jump to the only step of these, or let the user choose one; each comes with the tensor to select there."""
+        if len(links) == 1:
+            return self.jump(*links[0])
+
+        def chosen(position: int | None) -> None:
+            if position is not None:
+                self.jump(position, dict(links)[position])
+
+        self.push_screen(StepChoice(self.trace, title, [at for at, _ in links]), chosen)
 
     # -- tour ---------------------------------------------------------------------------------------------
 
     def action_walk(self, by: int) -> None:
         found = tour.next_stop(self.trace, self.position, by)
+        if found is None and by > 0:
+            return self.say(f"That was the last of the papers' equations in this run. {_AFTER_WALK}")
         if found is None:
-            where = "last" if by > 0 else "first"
-            return self.say(f"That was the {where} of the papers' equations in this run.")
+            return self.say("That was the first of the papers' equations in this run. w goes on from here.")
         self.jump(found)
         stops = tour.stops(self.trace)
         kind = self.trace.column("type")[found]
         hint = "  i takes it apart, a shows its heads" if describe.attention_of(self.trace, found) is not None else ""
-        self.say(f"walk {stops.index(found) + 1}/{len(stops)}: {visible(str(kind))}{hint}  w on, W back")
+        number = stops.index(found) + 1
+        on = "w on, W back" if number < len(stops) else f"the last one. {_AFTER_WALK}"
+        self.say(f"walk {number}/{len(stops)}: {visible(str(kind))}{hint}  {on}")
 
     # -- sub-steps ----------------------------------------------------------------------------------------
 
@@ -117,6 +139,58 @@ class InspectingApp(ScreenedApp[None]):
         if found is None:
             return self.say(_no_attention(self.trace))
         self.push_screen(AttentionScreen(self.trace, found), self._returned)
+
+    # -- sharing ------------------------------------------------------------------------------------------
+
+    @property
+    def share_name(self) -> str:
+        """The name of the trace, and the step."""
+        return f"{self.trace.path.name.removesuffix('.tftrace')}-{self.position}"
+
+    def shares(self) -> list[Share]:
+        """The maps of the nearest attention, and the card of this step."""
+        trace, at, name = self.trace, self.position, self.share_name
+        maps = self.screen.share(name) if isinstance(self.screen, AttentionScreen) else None
+        near = describe.attention_near(trace, at)
+        if maps is None and near is not None:
+            maps = attention_share(trace, near, name, self.theme)
+        ways = {
+            "svg": partial(drawings.card_svg, trace, at, self.language, f"step {at}"),
+            "html": partial(drawings.card_html, trace, at, f"{name} · step {at}"),
+        }
+        return [*([maps] if maps else []), Share("this step's card", f"{name}-card", ways)]
+
+    def action_export(self) -> None:
+        """Ask for the name of a file, whose ending says what the trace is exported as."""
+
+        from ..export import FORMATS
+
+        def done(text: str) -> str:
+            path = Path(text.strip()).expanduser()
+            try:
+                if path.exists() or path.is_symlink():
+                    return f"{visible(path.name)} exists already: choose another name."
+            except (OSError, ValueError) as error:
+                return visible(str(error))
+            self.run_worker(partial(self._export, path), thread=True, group="export", exit_on_error=False)
+            return ""
+
+        name = self.trace.path.name.removesuffix(".tftrace")
+        endings = " ".join(one.endings[0] for one in FORMATS.values())
+        self.ask(
+            Question("export to ", f"a file; what is written depends on its ending: {endings}", done), f"{name}.html"
+        )
+
+    def _export(self, path: Path) -> None:
+        """In a thread, since it may take seconds."""
+        from ..export import export
+
+        try:
+            export(self.trace, path)
+            said = f"Wrote {visible(path.name)} into {visible(str(path.absolute().parent))}"
+        except TraceError as error:
+            said = str(error)
+        self.call_from_thread(self.notify, said, markup=False)
 
     def _returned(self, position: int | None) -> None:
         if position is not None:

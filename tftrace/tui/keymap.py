@@ -17,6 +17,14 @@ class Key:
     help: str
 
 
+COMMON: tuple[Key, ...] = (  # they do the same on every screen
+    Key("P", "P", "share", "share: a screenshot, the attention map or this step's card as SVG, PNG or HTML"),
+    Key("L", "L", "language", "language of the notes: English or Chinese"),
+    Key("T", "T", "theme", "theme: dark, light or high contrast"),
+    Key("question_mark,f1", "?  F1", "help", "this help"),
+    Key("q,ctrl+q,ctrl+c", "q", "quit", "quit"),
+)
+
 KEYMAP: dict[str, tuple[Key, ...]] = {
     "Step forward": (
         Key("s,f11", "s  F11", "step('into')", "into: the next step, whatever its depth"),
@@ -41,7 +49,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
     ),
     "Break": (
         Key("b,f9", "b  F9", "breakpoint", "set or take away a breakpoint on this step (pane 2: its line)"),
-        Key("B", "B", "condition", "with a condition: *.attention when nan > 0 hit 3"),
+        Key("B", "B", "condition", "type one, with a condition: *.attention when max > 1e3 hit 3"),
         Key("5", "5", "pane('stops')", "stops: ⏎ goes to the next, ␣ on/off, ⌦ removes, B edits"),
         Key("m", "m", "note", "write a note on this step, kept in the trace"),
     ),
@@ -76,8 +84,8 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
     "Tensors": (
         Key("tab", "Tab", "tensor(1)", "the next tensor of this step; its numbers stand below the table"),
         Key("shift+tab", "⇧Tab", "tensor(-1)", "the tensor before"),
-        Key("p", "p", "producer", "to the step that made the chosen tensor"),
-        Key("o", "o", "consumers", "to the steps that take it"),
+        Key("p", "p", "producer", "to the step that made the chosen tensor; of a result, to what it was made from"),
+        Key("o", "o", "consumers", "to the steps and lines that take it"),
         Key("backspace", "⌫", "jump_back", "back over the last jump"),
         Key("v", "v", "values", "the chosen tensor's numbers: heat map, table, slices by the names of axes"),
         Key("x", "x", "values", "the same; there and in attention maps x explains the cell under the cursor"),
@@ -90,13 +98,13 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("2", "2", "pane('source')", "source"),
         Key("3", "3", "pane('equation')", "equation"),
         Key("4", "4", "pane('tensors')", "tensors"),
-        Key("e", "e", "edit", "this line in $EDITOR"),
+        Key("e", "e", "edit", "this line in $EDITOR; what is installed opens read-only"),
         Key("escape", "Esc", "all_panes", "all panes and all steps, keys back to the steps"),
-        Key("L", "L", "language", "notes in English or Chinese"),
-        Key("T", "T", "theme", "dark, light or high contrast"),
+        Key("greater_than_sign", ">", "widen(1)", "the steps wider, so that whole lines can be read"),
+        Key("less_than_sign", "<", "widen(-1)", "narrower again"),
+        Key("E", "E", "export", "export: the trace as an HTML report, CSV, a diagram or another file"),
         Key("colon,ctrl+p", ":  ^P", "command_palette", "find a command by its words"),
-        Key("question_mark,f1", "?  F1", "help", "this help"),
-        Key("q,ctrl+q,ctrl+c", "q", "quit", "quit"),
+        *COMMON,
     ),
 }
 

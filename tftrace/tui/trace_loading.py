@@ -113,11 +113,17 @@ class LoadingApp(NavigatingApp):
             if self._start is not None:
                 self.position = self._start
             elif back and not self.position:
-                self.position, message = back, f"Back at step {back}, where you left; g leads to the first step."
+                self.position, message = back, self._resumed(back, kept)
         self.halts_changed()
         self.go(self.position)
         if message:
             self.say(message)
+
+    def _resumed(self, back: int, kept: SessionState) -> str:
+        """Where the session goes on, what came with it, and how to begin anew."""
+        known = ((len(kept.folds), "fold"), (len(kept.breakpoints), "breakpoint"))
+        extra = " and ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in known if count)
+        return f"Back at step {back}, where you left; g starts over at step 0{f' ({extra} kept)' if extra else ''}."
 
     def _recording_status(self) -> str:
         return "following …" if self._follow and is_going_on(self.trace.meta) else ""
@@ -138,7 +144,7 @@ def prepare(path: Path, progress: Callable[[float], None] | None = None) -> Trac
     """Load a trace and cache all that the first keys need; `progress` receives the share done, from 0 to 1."""
     trace = Trace(path)
     work: list[Callable[[], object]] = [partial(trace.column, name) for name in _COLUMNS]
-    work += [partial(found, trace) for found in (findings.wrong, findings.has_nan, findings.has_inf, describe.totals)]
+    work += [partial(found, trace) for found in (findings.wrong, findings.alarming, describe.totals)]
     work += [
         partial(trace.bounds, "tensors"),
         partial(trace.bounds, "checks"),

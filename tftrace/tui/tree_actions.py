@@ -277,15 +277,15 @@ class NavigatingApp(InspectingApp):
         self.halts_changed()
 
     def action_condition(self) -> None:
-        """Edit the chosen breakpoint of the list, or that of this step, or a new one."""
+        """Edit the chosen breakpoint of the list, or that of this step; without one, type a new one."""
         stops = self.query_one(StopsPane)
-        if stops.has_focus and stops.chosen:
-            return self.edit_breakpoint(self.breakpoints.all[stops.chosen - 1])
-        here = self._breakpoint_here()
-        self.edit_breakpoint(next((one for one in self.breakpoints.all if one.pattern == here.pattern), None), here)
+        if stops.has_focus and stops.chosen_breakpoint is not None:
+            return self.edit_breakpoint(self.breakpoints.all[stops.chosen_breakpoint])
+        here = self._breakpoint_here().pattern
+        self.edit_breakpoint(next((one for one in self.breakpoints.all if one.pattern == here), None))
 
-    def edit_breakpoint(self, old: Breakpoint | None, begin: Breakpoint | None = None) -> None:
-        """Let the user edit `old`, or type a new breakpoint that begins as `begin`."""
+    def edit_breakpoint(self, old: Breakpoint | None) -> None:
+        """Let the user edit `old`, or type a new breakpoint."""
 
         def typed(text: str) -> str:
             try:
@@ -301,12 +301,12 @@ class NavigatingApp(InspectingApp):
                 return str(error)
             self.breakpoints.replace(old, new)
             self.halts_changed()
+            if old is None and new is not None:
+                self.say(f"Breakpoint set at {new}; c goes to the next place that fits.")
             return ""
 
-        shown = old or begin
-        text = f"{shown}{'' if shown.condition else ' when '}" if shown else ""
-        hint = "pattern when condition hit count, such as: *.attention when nan > 0 hit 3"
-        self.ask(Question("break at ", hint, done, typed, lambda: self.go(self.position)), text)
+        hint = "such as: *.attention when max > 1e3   or: when nan > 0   or: modeling_bert.py:175 hit 3"
+        self.ask(Question("break at ", hint, done, typed, lambda: self.go(self.position)), str(old) if old else "")
 
     def on_stops_pane_asked(self, event: StopsPane.Asked) -> None:
         """Handle a request of the list of stops."""

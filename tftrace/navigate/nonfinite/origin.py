@@ -50,6 +50,7 @@ class Origins:
     found: tuple[Origin, ...] = ()
     innocent: int = 0
     at: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # positions of the origins, sorted
+    harmed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # and of the steps that they reached
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -72,6 +73,7 @@ def _origins(trace: Trace) -> Origins:
     spread, forwards = Spread(trace), _Forwards(trace)
     reached = spread.reached()
     found: list[Origin] = []
+    harmed: set[int] = set()
     harmless = 0
     for number, birth in enumerate(spread.births):
         if spread.arrived(birth):
@@ -82,9 +84,11 @@ def _origins(trace: Trace) -> Origins:
             harmless += 1
             continue
         steps = len(reached[number] - {birth.position})
+        harmed |= reached[number] | {birth.position}
         found.append(_origin(trace, birth.position, row, blame, forward.place(row), steps))
     innocent = len(spread.innocent) + harmless + spread.idle_parameters
-    return Origins(tuple(found), innocent, np.unique(np.array([one.step for one in found], np.int64)))
+    at = np.unique(np.array([one.step for one in found], np.int64))
+    return Origins(tuple(found), innocent, at, np.array(sorted(harmed), np.int64))
 
 
 def _is_harmless(trace: Trace, spread: Spread, number: int, blame: Blame, forwards: _Forwards) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...compare.difference_map import MARKS
-from ..keymap import Key
+from ..keymap import COMMON, Key
 
 PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
     "Move": (
@@ -23,10 +23,7 @@ PAIR_KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("r", "r", "roles", "pair by role (attention beside attention), whatever the numbers, and back"),
         Key("1", "1", "open(0)", "step through the left run from here; q comes back"),
         Key("2", "2", "open(1)", "step through the right run"),
-        Key("L", "L", "language", "notes in English or Chinese"),
-        Key("T", "T", "theme", "dark, light or high contrast"),
-        Key("question_mark,f1", "?  F1", "help", "this help"),
-        Key("q,ctrl+q,ctrl+c", "q", "quit", "quit"),
+        *COMMON,
     ),
 }
 

@@ -20,14 +20,13 @@ from ...compare.difference_map import difference_map, token_labels
 from ...errors import TraceError
 from ...navigate.breakpoints import Breakpoint
 from ...text import visible
-from .. import session_state
 from ..dialogs.overlays import HelpScreen
 from ..keymap import bindings
 from ..paint.palette import DARK, PALETTES, style
 from ..panes.equationpane import EquationPane
 from ..panes.pane import Pane, first_fitting
 from ..panes.sourcepane import SourcePane
-from ..screened import ScreenedApp
+from ..shared_actions import SharingApp
 from .answerpane import AnswerPane
 from .mappane import MapPane
 from .pair_keys import PAIR_KEYMAP, PAIR_SIGNS
@@ -40,7 +39,7 @@ _KEYS = ("j k move  n N real difference  l map  r roles  1 2 step through left, 
 _NARROW = 130
 
 
-class PairApp(ScreenedApp[tuple[int, int] | None]):
+class PairApp(SharingApp[tuple[int, int] | None]):
     """The comparison of two runs.
 
     It returns the side (0 or 1) and position to open in the debugger, or None when the user quits.
@@ -120,9 +119,6 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
         self._roles: dict[int, list[Difference]] = {}
         self._labels: tuple[list[str], list[str]] = ([], [])
         self._message = ""
-        for palette in PALETTES.values():
-            self.register_theme(palette.theme())
-        self.theme = session_state.load_theme()
 
     def compose(self) -> ComposeResult:
         yield AnswerPane()
@@ -303,18 +299,17 @@ class PairApp(ScreenedApp[tuple[int, int] | None]):
             pane.language = self.language
         self.show()
 
-    def action_theme(self) -> None:
-        names = list(PALETTES)
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        session_state.save_theme(self.theme)
+    def repaint(self) -> None:
+        """Draw everything again, in other colours."""
         self.show()
+
+    @property
+    def share_name(self) -> str:
+        """The names of both runs."""
+        return "-".join(name.removesuffix(".tftrace") for name in self.names)
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(PAIR_KEYMAP, PAIR_SIGNS))
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the keys under the help."""
-        return len(self.screen_stack) < 2
 
     def on_rows_pane_chosen(self, event: RowsPane.Chosen) -> None:
         self.row = event.row

@@ -78,8 +78,7 @@ class BarPane(Pane, inherit_bindings=False):
             share = 1 + np.log10(np.maximum(share, 10.0**-_DECADES)) / _DECADES
         height = np.ceil(share * 8).astype(int).clip(0, 8)
         starts = timeline.column_starts(first, end, width)
-        broken = findings.has_nan(self._trace) | findings.has_inf(self._trace)
-        odd = np.logical_or.reduceat(broken[:end], starts)
+        odd = np.logical_or.reduceat(findings.alarming(self._trace)[:end], starts)
         out = Text(no_wrap=True)
         for blocks, is_odd in zip(height.tolist(), odd.tolist(), strict=True):
             out.append("×" if is_odd else _BLOCKS[blocks], style(palette.bad if is_odd else palette.blue))

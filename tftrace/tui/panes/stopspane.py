@@ -56,6 +56,12 @@ class StopsPane(Pane, inherit_bindings=False):
         self._note = ""
         self.chosen = 0
 
+    @property
+    def chosen_breakpoint(self) -> int | None:
+        """The number of the chosen breakpoint, None on another row."""
+        row = self._kinds()[self.chosen]
+        return row if row >= 0 else None
+
     def on_focus(self) -> None:
         self._draw()
 

@@ -149,8 +149,9 @@ class StepsPane(Pane, inherit_bindings=False):
         palette, trace = self.palette, self._trace
         bad = style(palette.bad, ground, bold=True)
         flag = ""
+        alarming = findings.alarming(trace)[position:end]
         for name, column in ((" NaN", findings.has_nan(trace)), (" Inf", findings.has_inf(trace))):
-            flag = flag or (name if column[position:end].any() else "")
+            flag = flag or (name if (alarming & column[position:end]).any() else "")
         if row.failed:
             return flag, "!", bad
         inside = findings.verdicts(trace)[position:end]

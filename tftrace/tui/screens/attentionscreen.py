@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -15,13 +16,17 @@ from textual.message import Message
 from textual.widgets import Static
 
 from ... import describe
+from ...errors import TraceError
 from ...explain import attention_weights
 from ...text import visible
 from ...trace.trace import Trace
+from ..dialogs.share_choice import Share
 from ..paint.heatmap import digits
 from ..paint.palette import DARK, PALETTES, style
 from ..panes.headtiles import labels
 from ..panes.pane import short
+from ..share.attention_picture import attention_svg
+from ..share.picture_files import page
 from .cellscreen import CellScreen
 from .celltable import CellMap, Cells
 from .headgrid import HeadGrid
@@ -168,6 +173,16 @@ class AttentionScreen(CellScreen):
             title = f"{queries[self.at_query]} looks at {keys[self.at_key]}, head {self.at_head}"
             self.explain(title, work)
 
+    def share(self, name: str) -> Share | None:
+        """The map of the chosen head, to be shared."""
+        if (weights := self.weights) is None:
+            return None
+        maps = [(f"head {self.at_head}", weights[self.at_head])]
+        where = f"{describe.layer_label(self._trace, self.position)}, head {self.at_head}"
+        ways = _ways(partial(attention_svg, maps, self.tokens(False), self.tokens(True), where, self.app.theme), where)
+        label = describe.layer_label(self._trace, self.position).replace(" ", "")
+        return Share("the attention map", f"{name}-{label}-head{self.at_head}", ways)
+
     def on_head_grid_chosen(self, event: HeadGrid.Chosen) -> None:
         self.at_head = event.head
         self.redraw()
@@ -227,3 +242,23 @@ class AttentionScreen(CellScreen):
         line = describe.numbered_line(self._trace, at).partition(" ")[2] if at != self.position else ""
         text = f"scores: {describe.place(self._trace, at)}  {line}"
         return short(f"{text}   in {name}", width) if line else short(f"{name}  called at {text[8:]}", width)
+
+
+def attention_share(trace: Trace, position: int, name: str, theme: str) -> Share:
+    """The maps of all heads of an attention, to be shared; they are rebuilt when they are drawn."""
+    where = describe.layer_label(trace, position)
+
+    def svg() -> str:
+        found = attention_weights.attention(trace, position)
+        if found is None or found.probabilities is None:
+            raise TraceError(found.reason if found else "There is no attention here.")
+        weights = found.probabilities[0]
+        queries, keys = (labels(rows, 0, size) for rows, size in zip(
+            (found.query_tokens, found.key_tokens), weights.shape[1:], strict=True))  # fmt: skip
+        return attention_svg([(f"head {at}", one) for at, one in enumerate(weights)], queries, keys, where, theme)
+
+    return Share("the attention maps", f"{name}-attention", _ways(svg, where))
+
+
+def _ways(svg: Callable[[], str], title: str) -> dict[str, Callable[[], str]]:
+    return {"svg": svg, "html": lambda: page(title, svg())}
