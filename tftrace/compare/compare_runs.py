@@ -159,6 +159,7 @@ class _Report:
         if 0 <= at < len(self._meeting.slots):
             forward, row, _, token = self._meeting.slots.side(right)[at].tolist()
             chosen = made.get(forward, chosen)
+            token = None if self._meeting.by_row else token
         return place_of(side, chosen, row, token)
 
     def _layer(self, pair: Judged) -> int | None:

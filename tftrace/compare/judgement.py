@@ -8,15 +8,17 @@ from collections.abc import Callable
 from ..trace import schema
 from . import lasting, noise
 from .alignment.meeting import Meeting
-from .alignment.pairing import Pairing
+from .alignment.pairing import Pairing, coarsest
 from .alignment.paths import Place
-from .alignment.side import Made, TraceSide
+from .alignment.side import Made, Side, TraceSide
 from .judged_pair import BORN, DIFFERING, HEALED, INHERITED, SAME, UNSURE, WITHIN, Judged
 from .pair_sources import PairSources
 
 _NO_ANSWER = re.compile(r"cache|past|mems|hidden_states|attentions|encoder_last_hidden_state|\bstates?\b", re.I)
 _MASK = re.compile(r"mask|bias$", re.IGNORECASE)
 _FILLED = 1e30  # a tensor with numbers of this size is a mask
+_EMPTY = re.compile(r"\b(new_)?empty(_like|_strided)?\(")  # memory for numbers that are not there yet
+_LITTLE = 2.0  # times that a result may be smaller than what it was made of, with nothing cancelled
 _SMALL = 0.05  # differences up to which what a step adds can be told from what came in
 
 Known = Callable[[Judged], bool]
@@ -35,6 +37,7 @@ class Judgement:
         self._meeting, self._known = meeting, known
         self.pairs = self._compared(paired)
         self._sources = PairSources(meeting, self.pairs, paired.prefixes if paired.by_path else None)
+        self._mixed = len({coarsest(side.tensors) for side in meeting.sides}) > 1
         self._swallowed: frozenset[int] = frozenset()
         for at, pair in enumerate(self.pairs):
             self._judge(at, pair)
@@ -57,15 +60,20 @@ class Judgement:
 
     def _compared(self, paired: Pairing) -> list[Judged]:
         found = []
-        coarsest = 0.0
+        unit = 0.0
         for left, right in paired.pairs:
-            if _is_mask(left.first) or _is_mask(right.first):
+            if _is_mask(left.first) or _is_mask(right.first) or self._is_empty(left, right):
                 continue
             distance = self._meeting.distance(left.made, right.made, self._encodes(left))
-            coarsest = max(coarsest, left.first.unit, right.first.unit)
+            unit = max(unit, left.first.unit, right.first.unit)
             if distance is not None:
-                found.append(Judged(left, right, distance, coarsest))
+                found.append(Judged(left, right, distance, unit))
         return found
+
+    def _is_empty(self, *places: Place) -> bool:
+        """Whether a line only took memory, in which stands whatever stood there before."""
+        sides = zip(self._meeting.sides, places, strict=True)
+        return any(bool(_EMPTY.search(_line(side, place))) for side, place in sides)
 
     def _encodes(self, place: Place) -> bool:
         """Whether a place is in the encoder of a model that has a decoder, too."""
@@ -78,6 +86,7 @@ class Judgement:
     def _judge(self, at: int, pair: Judged) -> None:
         pair.inputs = self._sources.of(at)
         inputs = [self.pairs[one] for one in pair.inputs]
+        pair.unit = self._unit(at, pair, inputs)
         pair.came_in = max((one.distance.most for one in inputs), default=0.0)
         what, largest = self._what(pair), max((_largest(one.left.first) for one in inputs), default=0.0)
         noises = [one.noise for one in inputs]
@@ -85,8 +94,7 @@ class Judgement:
         pair.bound = noise.bound(pair.unit, noises, what, largest, mixed)
         differing = [one for one in inputs if one.status in DIFFERING]
         most, half = pair.distance.most, noise.half_precision(pair.unit)
-        if not half:
-            pair.bound *= noise.FEW
+        pair.bound *= (1.0 if half else noise.FEW) * self._cancelled(pair, inputs)
         if pair.distance.estimated:
             pair.bound *= noise.ESTIMATED
         grown = noise.grown(pair.unit, noises, what, largest)
@@ -108,6 +116,28 @@ class Judgement:
             if (doubtful and not self._known(pair)) or self._sources.chose_otherwise(at):
                 pair.status = UNSURE
         pair.sources = self._carried(at, pair)
+
+    def _unit(self, at: int, pair: Judged, inputs: list[Judged]) -> float:
+        """Unit roundoff of a step: of the coarsest numbers before it. But a line that computes in a finer dtype, from
+        numbers of one or from such as are equal in both runs, rounds by that."""
+        lines = [_line(side, place) for side, place in zip(self._meeting.sides, (pair.left, pair.right), strict=True)]
+        own = max(pair.left.first.unit, pair.right.first.unit)
+        if self._mixed or own >= pair.unit or not all(lines):
+            return pair.unit
+        if self._sources.counted(at):
+            return own
+        own = max(own, *(made.unit for one in inputs for made in (one.left.first, one.right.first)))
+        finer = all(one.distance.equal or one.unit <= own for one in inputs)
+        return own if inputs and finer else pair.unit
+
+    def _cancelled(self, pair: Judged, inputs: list[Judged]) -> float:
+        """How many times more a step's rounding counts, because most of what it added up cancelled."""
+        side, made = self._meeting.sides[0], pair.left.first
+        if not isinstance(side, TraceSide) or made.step is None or not inputs:
+            return 1.0
+        weight = side.weight(made.step)
+        times = noise.cancelled(_returned(side, made.step), made, [one.left.first for one in inputs], weight)
+        return times if times > _LITTLE else 1.0
 
     def _carried(self, at: int, pair: Judged) -> frozenset[int]:
         """The differences that a differing pair carries on, by the pairs where they were born."""
@@ -196,6 +226,22 @@ def _is_mask(made: Made) -> bool:
     """Whether a tensor hides keys rather than holding numbers."""
     least, most = made.statistics[2:4]
     return abs(least) > _FILLED or abs(most) > _FILLED or (made.nonfinite > 0 and bool(_MASK.search(made.name)))
+
+
+def _line(side: Side, place: Place) -> str:
+    """The text of the line that made a tensor; empty where a call did."""
+    step = place.first.step
+    if not isinstance(side, TraceSide) or step is None or side.trace.column("kind")[step] != schema.LINE:
+        return ""
+    return _text(side, step)
+
+
+def _returned(side: TraceSide, step: int) -> str:
+    """The text of a line, or of the last line of a call."""
+    kinds = side.trace.column("kind")
+    if kinds[step] == schema.LINE:
+        return _text(side, step)
+    return next((_text(side, at) for at in reversed(side.trace.children(step)) if kinds[at] == schema.LINE), "")
 
 
 def _text(side: TraceSide, step: int) -> str:

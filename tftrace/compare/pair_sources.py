@@ -37,6 +37,18 @@ class PairSources:
                 found.update(dict.fromkeys(self._given(side, place.first)))
         return [one for one in found if one < at]
 
+    def counted(self, at: int) -> bool:
+        """Whether a pair was made from whole numbers alone, as the angles of positions are."""
+        pair = self._pairs[at]
+        for side, place in enumerate((pair.left, pair.right)):
+            run, made_from, made = self._meeting.sides[side], self._made_from[side], place.first
+            if not isinstance(run, TraceSide) or made_from is None or made.step is None:
+                return False
+            sources = made_from.of(made.number, made.step)
+            if not sources or any(number in run.by_number for number, _ in sources):
+                return False
+        return True
+
     def chose_otherwise(self, at: int) -> bool:
         """Whether a pair was made from whole numbers that the runs chose otherwise although what they chose by agrees:
         the experts of a token, the best word."""

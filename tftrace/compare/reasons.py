@@ -40,7 +40,7 @@ class Reasons:
             return False
         if self._weights(left.trace, steps[0], pair):
             return True
-        return bool(_other_number(left.trace, steps[0], right.trace, steps[1]))
+        return bool(_other_number(left.trace, steps[0], right.trace, steps[1]) or self._verdicts(pair))
 
     def of(self, pair: Judged) -> str:
         """The cause of a difference as text; empty where nothing is known."""
@@ -50,9 +50,12 @@ class Reasons:
         if not isinstance(left, TraceSide) or not isinstance(right, TraceSide) or steps[0] is None or steps[1] is None:
             return ""
         here = (left.trace, steps[0], right.trace, steps[1])
+        if not pair.inputs and left.took(pair.left.first) and left.trace.parent(steps[0]) is None:
+            return f"other input: {visible(pair.left.first.name)}"
         found = self._weights(left.trace, steps[0], pair) or self._dropout(left.trace, steps[0])
         found = found or self._tokens(left.trace, steps[0], pair) or self._positions(left.trace, steps[0])
-        found = found or _formula(*here) or self._mask(*here) or self._classes(*here) or self._precision(pair)
+        found = found or _formula(*here) or self._verdicts(pair) or self._mask(*here)
+        found = found or self._classes(*here) or self._precision(pair)
         if pair.status == UNSURE and pair.distance.most > noise.FEW * pair.bound:
             return "a choice between numbers that are equal within rounding fell otherwise: record both in float32"
         if not found and pair.status == UNSURE:
@@ -71,6 +74,24 @@ class Reasons:
         if not names and not pair.inputs:
             names = [name for name in known.names if name.startswith(f"{path}.")]
         return f"other weights: {', '.join(map(visible, names[:3]))}" if names else ""
+
+    def _verdicts(self, pair: Judged) -> str:
+        """An equation that one run's step keeps and the other's, of the same code, does not."""
+        if "attention" in self._before:  # two ways to compute it need not carry the same equation
+            return ""
+        found = []
+        for side, place in zip(self._meeting.sides, (pair.left, pair.right), strict=True):
+            if not isinstance(side, TraceSide):
+                return ""
+            steps = side.returned_by(place.first)
+            column = side.trace.column("type")
+            found.append({(column[at], one.equation): one for at in steps for one in side.trace.checks_of(at)})
+        for code in found[0].keys() & found[1].keys():
+            checks = found[0][code], found[1][code]
+            if {one.verdict for one in checks} == {"holds", "differs"}:
+                said = ["the equation itself" if one.verdict == "holds" else one.variant or "none" for one in checks]
+                return f"other formula: A fits {visible(said[0])}, B {visible(said[1])}"
+        return ""
 
     def _dropout(self, trace: Trace, step: int) -> str:
         known = self._before.get("mode")

@@ -77,5 +77,6 @@ def place(one: Place | None) -> str:
 
 def _at(first: BornDifference) -> str:
     one = first.left or first.right
-    token = f" (row {one.row}, token {one.token})" if one is not None and one.token is not None else ""
-    return f"{place(one)}{token}"
+    if one is None or one.row is None:
+        return place(one)
+    return f"{place(one)} (row {one.row}{'' if one.token is None else f', token {one.token}'})"

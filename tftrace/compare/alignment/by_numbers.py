@@ -37,9 +37,8 @@ def align(left: Sequence[Content], right: Sequence[Content], unit: float) -> lis
     ours, theirs = _distinct(left), _distinct(right)
     table = _Table([left[at] for at in ours], [right[at] for at in theirs], unit)
     pairs = _monotone(table, _ALIKE)
-    pairs = sorted([*pairs, *_out_of_order(table, pairs)])
-    pairs += _between(table, pairs)
-    return sorted((ours[a], theirs[b]) for a, b in pairs)
+    moved = _out_of_order(table, pairs)
+    return sorted((ours[a], theirs[b]) for a, b in [*pairs, *moved, *_between(table, pairs, moved)])
 
 
 def _distinct(contents: Sequence[Content]) -> list[int]:
@@ -157,11 +156,13 @@ def _out_of_order(table: _Table, pairs: Sequence[tuple[int, int]]) -> list[tuple
     return list(found.items())
 
 
-def _between(table: _Table, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Of what is left, similar tensors in the same order between two pairs."""
-    taken = {b for _, b in pairs}
-    beside = dict(pairs)
-    rest = [at for at in range(len(table.left)) if at not in beside]
+def _between(
+    table: _Table, pairs: Sequence[tuple[int, int]], moved: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Of what is left, similar tensors in the same order between two pairs; those that moved tell no order."""
+    taken = {b for _, b in [*pairs, *moved]}
+    beside, gone = dict(pairs), {a for a, _ in moved}
+    rest = [at for at in range(len(table.left)) if at not in beside and at not in gone]
     gaps: dict[int, tuple[int, int]] = {}
     low = -1
     for at in range(len(table.left)):

@@ -51,7 +51,7 @@ class Distance:
 def between(left: Vectors, right: Vectors, slots: Slots) -> Distance | None:
     """The distance of two tensors, token by token; None if they have not as many numbers for a token."""
     at, ours, theirs = _common(left.at, right.at)
-    if not len(at) or left.numbers.shape[1] != right.numbers.shape[1]:
+    if not len(at) or left.numbers.shape[1] != right.numbers.shape[1] or left.width != right.width:
         return None
     if not left.numbers.size or not right.numbers.size:
         return None

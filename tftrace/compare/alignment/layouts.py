@@ -31,12 +31,14 @@ class Vectors:
             infinity for what stands for a hidden key and for NaN.
         keyed: whether the last axis is one of keys.
         printed: whether these are prints of the vectors, not their numbers.
+        width: of prints, how many numbers the vector of a token has.
     """
 
     at: np.ndarray
     numbers: np.ndarray
     keyed: bool = False
     printed: bool = False
+    width: int = 0
 
 
 def layouts(made: Mapping[int, Made], forwards: Mapping[int, Forward]) -> list[Layout]:
@@ -109,7 +111,11 @@ def printed(
             return None
         parts.append(taken[1])
         at.append(chosen[taken[0]])
-    return Vectors(np.concatenate(at), np.concatenate(parts), printed=True) if parts else None
+    rows = [one.shape[0] if kept[0] == ROWS else 1 for one in made.values()]
+    widths = {one.numel // max(1, one.shape[axis] * n) for one, n in zip(made.values(), rows, strict=True)}
+    if not parts or len(widths) != 1:
+        return None
+    return Vectors(np.concatenate(at), np.concatenate(parts), printed=True, width=widths.pop())
 
 
 def _widened(part: np.ndarray, keys: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import distance, numbered_tokens, token_pairs
 from .distance import Distance, between
-from .layouts import BOTH, TOKENS, Layout, Vectors, layouts, likelihood, printed, vectors
+from .layouts import BOTH, KEYS, TOKENS, Layout, Vectors, layouts, likelihood, printed, vectors
 from .side import Made, Side, TraceSide
 from .token_pairs import Forward, Slots, Token
 
@@ -56,6 +56,7 @@ class Meeting:
         )
         if isinstance(left, TraceSide) and isinstance(right, TraceSide) and self._unknown() and not self._same_sizes():
             numbered_tokens.number_tokens((left, right), self.forwards)
+        self._tell_rows(chosen)
         self.rows: list[list[list[Token]]] = [token_pairs.rows(found) for found in self.forwards]
         self.pairs = token_pairs.pair_rows(self.rows[0], self.rows[1], chosen.rows)
         self.paired_rows = [(self.rows[0][a], self.rows[1][b]) for a, b in self.pairs]
@@ -67,6 +68,30 @@ class Meeting:
             self.paired_rows += [(encoded[0][a], encoded[1][b]) for a, b in pairs]
         self._layouts: dict[object, list[Layout]] = {}
         self._pairs_of_layouts: dict[object, list[tuple[int, Layout, Layout]]] = {}
+
+    def _tell_rows(self, chosen: Chosen) -> None:
+        """Let rows meet where no tokens are known: of pictures, if there are more in one of the runs, or some are
+        chosen; of a dump, if some are chosen."""
+        left, right = self.sides
+        if isinstance(left, TraceSide) and isinstance(right, TraceSide):
+            mains = [one.main for side in self.forwards for one in side]
+            if not any(mains):
+                first = [next((one.shape[:1] for one in side.tensors), ()) for side in (left, right)]
+                for side, found in zip((left, right), self.forwards, strict=True):
+                    if chosen.rows is not None or first[0] != first[1]:
+                        token_pairs.give_rows(side.trace, found)
+        elif chosen.rows is not None:
+            for at, dump in enumerate(self.sides):
+                there = token_pairs.rows(self.forwards[1 - at])
+                if not isinstance(dump, TraceSide) and chosen.rows[1 - at] < len(there):
+                    row = there[chosen.rows[1 - at]]
+                    lengths = [sum(token.seen for token in row), len(row)]
+                    self.forwards[at].extend(token_pairs.of_dump([one.shape for one in dump.tensors], lengths))
+
+    @property
+    def by_row(self) -> bool:
+        """Whether rows of the batch meet, and no tokens."""
+        return any(one.main is not None and one.main.whole for side in self.forwards for one in side)
 
     @property
     def slots(self) -> Slots:
@@ -114,6 +139,8 @@ class Meeting:
                 return known[key]
 
             for view, ours, theirs in self._layout_pairs(left, right, encoder):
+                if read is printed and KEYS in (*ours, *theirs) and not self.plain:
+                    continue  # a print has the numbers of all keys in it
                 one, other = look(view, False, ours), look(view, True, theirs)
                 found = None if one is None or other is None else between(one, other, self._views[view].slots)
                 if found is not None and (best is None or found.most < best.most * _BETTER):

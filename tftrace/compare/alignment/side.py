@@ -142,6 +142,29 @@ class TraceSide(Side):
         """Whether the step of a tensor was given it, because no recorded step made it."""
         return made.number in self._taken
 
+    def returned_by(self, made: Made) -> list[int]:
+        """Positions of the steps that returned a tensor."""
+        return self._returned.get(made.number, [])
+
+    @cached_property
+    def _returned(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for row in self.rows:
+            if row.role == schema.OUTPUT:
+                found.setdefault(row.number, []).append(row.step)
+        return found
+
+    def weight(self, step: int) -> Made | None:
+        """The matrix of the linear layer that is the step at a position; None of any other step."""
+        if self.trace.column("type")[step] != "Linear":
+            return None
+        rows = (row for row in self.trace.tensors_of(step) if row.role == schema.PARAMETER and row.name == "weight")
+        row = next(rows, None)
+        if row is None or row.l2 is None:
+            return None
+        statistics = (np.nan, np.nan, np.nan, np.nan, row.l2)
+        return Made(0, row.tensor, 0, row.name, tuple(row.shape), row.dtype, statistics, 0, step, row.value)
+
     @cached_property
     def _taken(self) -> set[int]:
         makers = {(made.step, made.number) for made in self.tensors}

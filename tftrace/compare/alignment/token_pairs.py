@@ -32,6 +32,7 @@ class Stream:
     tokens: int
     ids: np.ndarray | None = None  # batch × tokens
     mask: np.ndarray | None = None  # batch × keys, true for what is seen
+    whole: bool = False  # each row is one vector, since there are no tokens
 
 
 @dataclass(slots=True)
@@ -91,6 +92,25 @@ def forwards(trace: Trace, numbers: Sequence[int]) -> list[Forward]:
             found.append(_forward(trace, roots[number], number))
             _continue(found)
     return found
+
+
+def give_rows(trace: Trace, found: Sequence[Forward]) -> None:
+    """Let each row of the batch be one token, where a model is given no tokens: pictures, sound."""
+    roots = {int(n): at for at, n in enumerate(trace.column("forward")) if n == n and trace.parents[at] < 0}
+    for forward in found:
+        given = [row for row in trace.tensors_of(roots[forward.number]) if row.role == schema.INPUT]
+        row = next((row for row in given if len(row.shape) > 1 and "float" in row.dtype), None)
+        if row is not None:
+            forward.main = Stream(row.shape[0], 1, whole=True)
+
+
+def of_dump(shapes: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> list[Forward]:
+    """A dump as a forward pass of some rows of the first of these lengths that its arrays have an axis of."""
+    for tokens in lengths:
+        batches = [1 if shape[0] == tokens else shape[0] for shape in shapes if len(shape) > 1 and tokens in shape]
+        if batches:
+            return [Forward(0, Stream(max(set(batches), key=batches.count), tokens))]
+    return []
 
 
 def rows(found: Sequence[Forward], encoder: bool = False) -> list[list[Token]]:
