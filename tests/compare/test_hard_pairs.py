@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from tftrace import Trace
 from tftrace.compare import Chosen, Comparison, DumpSide, TraceSide, compare_runs, read_dump
 from tftrace.compare.alignment.by_numbers import Content, align
+from tftrace.compare.alignment.distance import between
+from tftrace.compare.alignment.layouts import Vectors
 from tftrace.compare.alignment.side import Made
+from tftrace.compare.alignment.token_pairs import Slots
 from tftrace.compare.noise import cancelled
 
 from .runs import answer, bert, compared, first_place, ids, is_sound, llama, named, recorded
@@ -203,3 +206,28 @@ def test_tokens_of_another_row_are_named(tmp_path: Path) -> None:
     other[0, 4] += 1
     found = compared(tmp_path, (model, lambda: model(given)), (model, lambda: model(other)))
     assert named(found) == {"tokens"} and "embed_tokens" in first_place(found)
+
+
+def test_a_bias_of_keys_heals(tmp_path: Path) -> None:
+    """It adds the same to all scores of a query."""
+    model = bert()
+    other = copy.deepcopy(model)
+    other.bert.encoder.layer[1].attention.self.key.bias.data.zero_()
+    given = ids(2, 12)
+    found = compared(tmp_path, (model, lambda: model(given)), (other, lambda: other(given)))
+    assert found.verdict == "rounding" and found.pairs.healed and named(found) == {"weights"}, found.sentence
+
+
+def test_single_numbers_are_small_by_chance(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    head, states = nn.Linear(48, 1), torch.randn(8, 40, 48)
+    run = [recorded(tmp_path / str(n), head, lambda rows=n: head(states[:rows])) for n in (4, 8)]
+    assert is_sound(answer(*run))
+    left, right = (Vectors(np.arange(200), numbers.reshape(200, 1, 1)) for numbers in _scores())
+    found = between(left, right, Slots(np.zeros((200, 4), int), np.zeros((200, 4), int)))
+    assert found is not None and found.most < 1e-3
+
+
+def _scores() -> tuple[np.ndarray, np.ndarray]:
+    scores = np.random.default_rng(0).normal(size=200)
+    return scores, scores + 1e-4

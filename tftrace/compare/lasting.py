@@ -64,7 +64,7 @@ def attends_otherwise(meeting: Meeting, pair: Judged, inputs: Sequence[Judged]) 
     heads.sort(key=lambda one: one.status not in DIFFERING)  # queries and keys, if the values are the same
     if len(heads) < 2 or any(one.status in DIFFERING for one in heads[2:]):
         return True
-    found = [_vectors(meeting, one) for one in heads[:2]]
+    found = [_vectors(meeting, one, keys=False) for one in inputs if one in heads[:2]]  # queries first
     sides = []
     for side in (0, 1):
         query, key = (None if one is None else one[side] for one in found)
@@ -77,8 +77,8 @@ def attends_otherwise(meeting: Meeting, pair: Judged, inputs: Sequence[Judged]) 
     return _apart(sides[0], sides[1]) > _HEALED * pair.unit
 
 
-def _vectors(meeting: Meeting, pair: Judged) -> tuple[Vectors, Vectors] | None:
-    found = meeting.vectors(pair.left.made, False), meeting.vectors(pair.right.made, True)
+def _vectors(meeting: Meeting, pair: Judged, keys: bool = True) -> tuple[Vectors, Vectors] | None:
+    found = meeting.vectors(pair.left.made, False, keys), meeting.vectors(pair.right.made, True, keys)
     return None if found[0] is None or found[1] is None else (found[0], found[1])
 
 

@@ -160,7 +160,8 @@ def _compared(left: np.ndarray, right: np.ndarray, at: np.ndarray, printed: bool
         part = slice(begin, begin + step)
         far[part], size[part] = _lengths(left[part], right[part])
     usual = float(np.sqrt(np.mean(size**2)))
-    relative = far / np.maximum(np.maximum(size, (_SMALL_PRINT if printed else _SMALL) * usual), _TINY)
+    small = _SMALL_PRINT if printed else max(_SMALL, left[0].size ** -0.5)  # few numbers are often all small by chance
+    relative = far / np.maximum(np.maximum(size, small * usual), _TINY)
     relative[far == 0] = 0.0
     worst = int(relative.argmax())
     most = float(relative[worst])

@@ -115,10 +115,11 @@ class Meeting:
             return found
         return self._by_statistics(left, right)
 
-    def vectors(self, group: Group, right: bool) -> Vectors | None:
-        """The numbers of a tensor in the likeliest layout."""
+    def vectors(self, group: Group, right: bool, keys: bool = True) -> Vectors | None:
+        """The numbers of a tensor in the likeliest layout; `keys`: whether it may have an axis of keys."""
         view = self._views[0]
-        for layout in self._layouts_of(0, group, right)[:1]:
+        found = self._layouts_of(0, group, right)
+        for layout in [one for one in found if keys or KEYS not in one][:1]:
             return vectors(self.sides[right], group, layout, view.forwards[right], view.slots, right)
         return None
 
