@@ -221,8 +221,9 @@ def test_a_bias_of_keys_heals(tmp_path: Path) -> None:
 def test_single_numbers_are_small_by_chance(tmp_path: Path) -> None:
     torch.manual_seed(0)
     head, states = nn.Linear(48, 1), torch.randn(8, 40, 48)
-    run = [recorded(tmp_path / str(n), head, lambda rows=n: head(states[:rows])) for n in (4, 8)]
-    assert is_sound(answer(*run))
+    four = recorded(tmp_path / "4", head, lambda: head(states[:4]))
+    all_ = recorded(tmp_path / "8", head, lambda: head(states))
+    assert is_sound(answer(four, all_))
     left, right = (Vectors(np.arange(200), numbers.reshape(200, 1, 1)) for numbers in _scores())
     found = between(left, right, Slots(np.zeros((200, 4), int), np.zeros((200, 4), int)))
     assert found is not None and found.most < 1e-3
