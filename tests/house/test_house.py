@@ -50,6 +50,7 @@ INNER = {
     "recipes.evaluate": {"recipes.formula", "recipes.format"},
     "capture.measure": {"capture"},
     "capture.seen": {"capture", "capture.measure"},
+    "capture.seen.departures": {"capture", "capture.seen"},
     "capture.check.constructors": {"capture"},
     "capture.check": {"capture", "capture.measure", "capture.seen", "capture.check.constructors"},
     "capture.watch": {"capture", "capture.measure", "capture.seen"},

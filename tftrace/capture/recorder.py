@@ -38,8 +38,8 @@ from .pending_rows import Rows
 from .process import process
 from .recording import Recording
 from .run_facts import about_model, about_run
+from .seen.departures.remarks import Remarks
 from .seen.patterns import Patterns as Seen
-from .seen.tape import Tape
 from .torch_internals import INTERNALS, knows_storages, sees_ops
 from .watch.bad_weights import BadWeights
 from .watch.checkpoints import Checkpoints
@@ -267,7 +267,8 @@ class Recorder(Generic[Opened]):
         told: list[Callable[[torch.nn.Module, bool], None]] = []
         modules = (module for model in self._models.values() for module in model.modules())
         if self._checker is not None and sees_ops() and (not self._models or any_own(modules)):
-            tape = TapeMode(recording, Tape(Seen(recording, self._checker.seen).look))
+            remarks = Remarks(recording, Seen(recording, self._checker.seen))
+            tape = TapeMode(recording, remarks.tape, remarks)
             told.append(tape.on_module)
             watchers.append(tape)
         if self._level == "ops" and sees_ops():

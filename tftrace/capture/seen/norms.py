@@ -30,7 +30,7 @@ def norm_called(made: Made) -> Proposal | None:
         epsilon = 1e-5 if made.kind == "layer_norm" else torch.finfo(need(x.tensor).dtype).eps
     found = Proposal("layer-norm" if made.kind == "layer_norm" else "rms-norm", made.step)
     found.tensors |= {"x": need(x.tensor), "out": need(made.result)}
-    found.values["e"] = float(epsilon)
+    found.values |= {"e": float(epsilon), "E": float(epsilon), "f": 1.0}
     for symbol, name, without in (("g", "weight", 1.0), ("b", "bias", 0.0)):
         weight = given.get(name)
         if isinstance(weight, Operand):
@@ -76,6 +76,7 @@ class _Normalized(NamedTuple):
     weights: tuple[Operand, ...]
     since: int
     axis: int
+    factor: float = 1.0  # a number beside the weights
 
 
 def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
@@ -84,8 +85,10 @@ def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
     x, out = need(found.x.tensor) if before is None else before, need(made.result)
     put = proposal.tensors
     put["x"], put["out"] = x.movedim(found.axis, -1), out.movedim(found.axis, -1)
-    proposal.values["e"] = found.epsilon
     width = put["x"].shape[-1]
+    if not is_own(found.factor, width, len(found.x.shape)):
+        raise Unfit
+    proposal.values |= {"e": found.epsilon, "E": found.epsilon, "f": found.factor}
     weights = [_vector(one, found.axis, width) for one in found.weights]
     if len(weights) == 1:
         put["g"] = weights[0]
@@ -101,6 +104,12 @@ def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
         raise Unfit
     made.norm_of = through(found.x, _CASTS)
     return proposal
+
+
+def is_own(factor: float, width: int, dims: int) -> bool:
+    """Whether a number beside a norm can be meant for it: none, or one that is not the scale of an attention, which may
+    follow a norm of queries and keys at once."""
+    return factor == 1 or (dims < 4 and not any(isclose(factor, width**by, rel_tol=1e-4) for by in (0.5, -0.5)))
 
 
 def _vector(operand: Operand, axis: int, width: int) -> torch.Tensor:
@@ -135,7 +144,12 @@ def _count(operand: Operand) -> int:
 
 def _normalized(made: Made) -> _Normalized | None:
     """What is normalized, if this product or quotient has a root of squares below or beside it."""
-    above, below = _parts(made, 0)
+    factor, above, below = _parts(made, 0)
+    found = _of_parts(made, above, below) if factor else None
+    return None if found is None else found._replace(factor=factor)
+
+
+def _of_parts(made: Made, above: list[Operand], below: list[Operand]) -> _Normalized | None:
     roots = [(at, root) for at, one in enumerate(below) if (root := _root(one, "sqrt")) is not None]
     inverse = [(at, root) for at, one in enumerate(above) if (root := _root(one, "rsqrt")) is not None]
     if len(roots) + len(inverse) != 1 or len(below) != len(roots):
@@ -171,23 +185,30 @@ def _since(operand: Operand) -> int:
     return 1 << 62 if made is None else made.step
 
 
-def _parts(made: Made, deep: int) -> tuple[list[Operand], list[Operand]]:
-    """The factors of a product and what it is divided by; numbers break it."""
+def _parts(made: Made, deep: int) -> tuple[float, list[Operand], list[Operand]]:
+    """The numbers of a product as one, its factors and what it is divided by; 0 and nothing where it has no tensor."""
     one, two = made.get(0, "input"), made.get(1, "other")
+    if (by := number(two)) and isinstance(one, Operand):
+        factor, above, below = _deeper(one, deep)
+        return (factor * by if made.kind == "mul" else factor / by), above, below
+    if made.kind == "mul" and (by := number(one)) and isinstance(two, Operand):
+        factor, above, below = _deeper(two, deep)
+        return factor * by, above, below
     if not isinstance(one, Operand) or not isinstance(two, Operand):
-        return [], []
-    above, below = _deeper(one, deep)
-    more, less = _deeper(two, deep)
-    return ([*above, *more], [*below, *less]) if made.kind == "mul" else ([*above, *less], [*below, *more])
+        return 0.0, [], []
+    (left, above, below), (right, more, less) = _deeper(one, deep), _deeper(two, deep)
+    if made.kind == "mul":
+        return left * right, [*above, *more], [*below, *less]
+    return left / right, [*above, *less], [*below, *more]
 
 
-def _deeper(operand: Operand, deep: int) -> tuple[list[Operand], list[Operand]]:
+def _deeper(operand: Operand, deep: int) -> tuple[float, list[Operand], list[Operand]]:
     inner = through(operand, _CASTS).maker
     if inner is not None and inner.kind in ("mul", "div") and deep < 3:
-        above, below = _parts(inner, deep + 1)
-        if above:
-            return above, below
-    return [operand], []
+        found = _parts(inner, deep + 1)
+        if found[1]:
+            return found
+    return 1.0, [operand], []
 
 
 _Root = tuple[float, "Operand | None", int, int]  # epsilon, what was squared, along which dimension, since which step

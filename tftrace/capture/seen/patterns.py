@@ -33,6 +33,7 @@ _LOOKS: dict[str, tuple[Callable[[Made], Proposal | None], ...]] = {
     "joined": (rotated_in_parts,),
     **dict.fromkeys(("cross_entropy", "mse_loss"), (loss,)),
 }
+_EPSILONS = ("eps", "epsilon", "variance_epsilon", "norm_eps", "layer_norm_eps")
 
 
 class Patterns:
@@ -43,20 +44,44 @@ class Patterns:
         self, recording: Recording, propose: Callable[[Proposal, Call], Mapping[str, Mapping[str, torch.Tensor]]]
     ) -> None:
         self._recording, self._propose = recording, propose
+        self.on_found: Callable[[Made, Proposal, Call], None] = lambda made, found, call: None
 
     def look(self, made: Made) -> None:
         """A result is new: whether it ends a pattern."""
         for pattern in _LOOKS.get(made.kind, ()):
-            with suppress(Unfit), torch.no_grad():
-                found = pattern(made)
-                call = None if found is None else self._holder(found.since)
-                if found is not None and call is not None and not call.stated:
-                    for equation, tensors in self._propose(found, call).items():
-                        self._recording.see_symbols(call, equation, tensors)
+            self.try_one(pattern, made)
 
-    def _holder(self, since: int) -> Call | None:
+    def try_one(self, pattern: Callable[[Made], Proposal | None], made: Made) -> None:
+        """Whether a result ends this pattern."""
+        with suppress(Unfit), torch.no_grad():
+            found = pattern(made)
+            call = None if found is None else self.holder(found.since)
+            if found is not None and call is not None and not call.stated:
+                if "E" in found.values:
+                    found.values["E"] = _epsilon(call) or found.values["E"]
+                self.propose(found, call)
+                self.on_found(made, found, call)
+
+    def propose(self, found: Proposal, call: Call) -> None:
+        """Hand over what was found in a call."""
+        for equation, tensors in self._propose(found, call).items():
+            self._recording.see_symbols(call, equation, tensors)
+
+    def holder(self, since: int) -> Call | None:
         """The innermost call that has been running since this step."""
         for call in reversed(self._recording.stack):
             if call.place.kind in schema.CALLS and call.step <= since and not call.muted:
                 return call
         return None
+
+
+def _epsilon(call: Call) -> float | None:
+    """The one epsilon that a norm of one's own holds as a number, or that its function was given."""
+    if call.kind == schema.MODULE:
+        own = call.owner.__dict__ if isinstance(call.owner, torch.nn.Module) else {}
+        if own.get("_modules"):  # the epsilon may be another norm's
+            return None
+    else:
+        own = dict(call.arguments)
+    found = [value for name in _EPSILONS if type(value := own.get(name)) is float and value > 0]
+    return found[0] if len(found) == 1 else None

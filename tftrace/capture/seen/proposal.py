@@ -17,8 +17,18 @@ PATTERNS = (
         "gated-feed-forward",
         "feed-forward",
     ),
-    *("post-norm-residual", "pre-norm-residual", "rotary", "layer-norm", "rms-norm", "gelu", "gelu-tanh"),
-    *("sinusoids", "scaled-embedding", "tied-head", "cross-entropy", "squared-error"),
+    *(
+        "post-norm-residual",
+        "pre-norm-residual",
+        "rotary",
+        "rotary-angles",
+        "layer-norm",
+        "rms-norm",
+        "gelu",
+        "gelu-tanh",
+    ),
+    *("positions-in-order", "sinusoids", "scaled-embedding", "tied-head", "cross-entropy", "squared-error"),
+    *("norm-factor", "linear-bias", "mask-given", "layer-order"),
 )
 
 

@@ -169,6 +169,11 @@ class Tape:
             self._remember(one, made)
             self._look(made)
 
+    def made(self, tensor: torch.Tensor) -> Made | None:
+        """What made a tensor, if that is on the tape."""
+        found = self._thread.made.get(id(tensor))
+        return found if found is not None and found.is_result(tensor) else None
+
     def clear(self) -> None:
         """Forget all that this thread has seen."""
         thread = self._thread
@@ -199,9 +204,7 @@ class Tape:
 
     def _given(self, kind: str, value: Any, step: int) -> Any:
         if isinstance(value, torch.Tensor):
-            maker = self._thread.made.get(id(value))
-            if maker is not None and not maker.is_result(value):
-                maker = None
+            maker = self.made(value)
             held = kind in _PRODUCTS or (kind not in _PASSES_ON and value.nbytes <= _SMALL)
             operand = Operand(value, maker, held)
             if kind == "embedding" and operand.weight:

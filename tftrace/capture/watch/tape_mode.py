@@ -8,7 +8,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -29,12 +29,19 @@ class _Thread(threading.local):
         self.before: list[bool] = []
 
 
+class Remarks(Protocol):
+    """What is told of modules while the tape runs, and forgets all when a forward ends."""
+
+    def on_module(self, module: torch.nn.Module, entering: bool) -> None: ...
+    def clear(self) -> None: ...
+
+
 class TapeMode(WatchingMode):
     """Tells the tape of each function that it knows; pushed on the thread's modes while a forward runs."""
 
-    def __init__(self, recording: Recording, tape: Tape) -> None:
+    def __init__(self, recording: Recording, tape: Tape, remarks: Remarks) -> None:
         super().__init__()
-        self._recording, self._tape = recording, tape
+        self._recording, self._tape, self._remarks = recording, tape, remarks
         self._thread = _Thread()
         self._closed = False
 
@@ -46,7 +53,7 @@ class TapeMode(WatchingMode):
     def stop(self) -> None:
         """The forward has ended."""
         self._turn(False)
-        self._tape.clear()
+        self._remarks.clear()
 
     def close(self) -> None:
         """End for all threads."""
@@ -57,6 +64,8 @@ class TapeMode(WatchingMode):
         """Stand aside while a known library's code runs, and where a mode would switch torch's fused path off."""
         thread = self._thread
         if not entering:
+            if thread.on:
+                self._recording.hook(self._tell, module, False)
             if thread.before and thread.before.pop() != thread.on:
                 self._turn(not thread.on)
             return
@@ -65,6 +74,14 @@ class TapeMode(WatchingMode):
         wanted = wanted and not may_be_fused(module) and bool(self._recording.stack)
         if wanted != thread.on:
             self._turn(wanted)
+        if wanted:
+            self._recording.hook(self._tell, module, True)
+
+    def _tell(self, module: torch.nn.Module, entering: bool) -> None:
+        try:
+            self._remarks.on_module(module, entering)
+        except Exception:  # a module of a kind nobody thought of
+            self._remarks.clear()
 
     def _turn(self, on: bool) -> None:
         if on and self._closed:
