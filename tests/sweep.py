@@ -1,7 +1,7 @@
 """How far the equations reach: records the models of an outside zoo, and prints which calls carry an equation.
 
     python -m tests.sweep ZOO OUT.jsonl [--every N] [--offset N] [--first-of-type] [--only PATTERN]
-        [--attention eager] [--dtype bfloat16] [--train] [--all-cells]
+        [--attention eager] [--dtype bfloat16] [--train] [--all-cells] [--pad left|right] [--static-cache]
     python -m tests.sweep --report OUT.jsonl
 
 A zoo is a folder with a `zoo.py` that has `cases()` and `build(name)`. Each case runs in a forked child with a limit of
@@ -24,21 +24,25 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .sweep_situations import generating, padded
+
 _SECONDS, _BYTES = 120, 9 << 30
 
 
-def look(model: Any, inputs: dict[str, Any], level: str = "lines", check: bool | str = True) -> dict[str, Any]:
-    """One recorded forward: calls of modules by class and equation, and the verdicts."""
+def look(model: Any, call: Callable[[], Any], level: str = "lines", check: bool | str = True) -> dict[str, Any]:
+    """One recorded call: calls of modules by class and equation, and the verdicts."""
     import torch
 
     import tftrace
+    from tftrace.navigate.difference_kinds import kind_of
+    from tftrace.trace import schema
 
     with tempfile.TemporaryDirectory() as folder:
         with (
             torch.no_grad(),
             tftrace.record(model, path=Path(folder) / "run.tftrace", level=level, check=check) as trace,
         ):
-            model(**inputs)
+            call()
         checks = defaultdict(list)
         for row in trace.checks.to_pylist():
             checks[row["step"]].append(row)
@@ -51,10 +55,11 @@ def look(model: Any, inputs: dict[str, Any], level: str = "lines", check: bool |
                 state = next((s for s in ("differs", "holds", "unchecked") if s in states), "none")
                 calls[json.dumps([step.type, sorted({row["equation"] for row in found}), state])] += 1
             for row in found:
-                told = (row["variant"] or row["reason"]) if row["verdict"] == "differs" else row["reason"]
-                verdicts[
-                    json.dumps([row["equation"], row["verdict"], row["variant"] is not None, told, step.type])
-                ] += 1
+                told = row["reason"]
+                if row["verdict"] == schema.DIFFERS:
+                    mistake = kind_of(trace, row["equation"], row["variant"]) == schema.MISTAKE
+                    told = f"{'✗' if mistake else '△'} {row['variant'] or row['reason']}"
+                verdicts[json.dumps([row["equation"], row["verdict"], told, step.type])] += 1
     return {"calls": dict(calls), "verdicts": dict(verdicts)}
 
 
@@ -110,14 +115,17 @@ def sweep(zoo: Any, names: Iterable[str], options: argparse.Namespace) -> Iterat
             model, inputs = model.to(dtype), cast_all(inputs, dtype)
         if options.train:
             model.train()
-        return look(model, inputs, check="all" if options.all_cells else True)
+        if options.pad:
+            inputs = padded(model, inputs, options.pad)
+        call = generating(model, inputs) if options.static_cache else lambda: model(**inputs)
+        return look(model, call, check="all" if options.all_cells else True)
 
     for name in names:
         yield {"case": name} | forked(lambda name=name: run(name))  # type: ignore[misc]
 
 
 def report(rows: Iterable[dict[str, Any]], most: int = 40) -> str:
-    """Tables of all cases together."""
+    """Tables of all cases together; what differs is ✗, or △ where it is by design."""
     totals: Counter[str] = Counter()
     bare: Counter[str] = Counter()
     unchecked: Counter[tuple[str, str]] = Counter()
@@ -139,12 +147,10 @@ def report(rows: Iterable[dict[str, Any]], most: int = 40) -> str:
                 bare[kind] += count
                 examples.setdefault(kind, row["case"])
         for said, count in row["verdicts"].items():
-            equation, verdict, named, told, kind = json.loads(said)
+            equation, verdict, told, kind = json.loads(said)
             if verdict == "differs":
-                differs[(equation, f"{'variant: ' if named else 'NO VARIANT: '}{told}")] += count
-                examples.setdefault(
-                    (equation, f"{'variant: ' if named else 'NO VARIANT: '}{told}"), f"{row['case']} {kind}"
-                )
+                differs[(equation, told)] += count
+                examples.setdefault((equation, told), f"{row['case']} {kind}")
             elif verdict == "unchecked":
                 unchecked[(equation, str(told)[:90])] += count
                 examples.setdefault((equation, str(told)[:90]), f"{row['case']} {kind}")
@@ -172,6 +178,8 @@ def main() -> None:
     parser.add_argument("--dtype")
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--all-cells", action="store_true")
+    parser.add_argument("--pad", choices=("left", "right"))
+    parser.add_argument("--static-cache", action="store_true")
     parser.add_argument("--only", default="*")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--most", type=int, default=40)
