@@ -8,10 +8,27 @@ Example:
 
 from __future__ import annotations
 
-from .api import Trace, load, record, traced
+from typing import TYPE_CHECKING
+
 from .errors import TraceError
 
 __all__ = ["Trace", "TraceError", "load", "record", "traced"]
+
+if TYPE_CHECKING:
+    from .api import Trace, load, record, traced
+else:
+
+    def __getattr__(name: str) -> object:
+        """What reads and records traces is loaded as it is used: every run of pytest imports this file."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import api
+
+        globals()[name] = found = getattr(api, name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
 
 
 def load_ipython_extension(shell: object) -> None:

@@ -70,6 +70,13 @@ def looks(path: Path) -> list[list[object]]:
         ["show", path, "--json"],
         *(["show", path, "--step", at, *more] for at in (0, 1, 2, *checked) for more in ([], ["--json"])),
         ["show", path, "--step", checked[0], "--lang", "zh"],
+        *(
+            [*words, *more]
+            for words in (["show", path, "--depth", 3], ["nan", path, "--depth", 2])
+            for more in ([], ["--json"])
+        ),
+        ["show", path, "--step", checked[0], "--limit", 40],
+        ["check", path, "--depth", 3],
         ["check", path],
         ["check", path, "--json"],
         ["info", path],

@@ -32,10 +32,10 @@ FLOORS = [
     ["compare"],
     ["export"],
     ["maintain", "card"],
-    ["show"],
-    ["tui"],
+    ["show", "answers"],
+    ["tui", "mcp_server"],
     ["api"],
-    ["commands"],
+    ["commands", "testing"],
     ["cli", "notebook"],
     ["__init__", "__main__"],
 ]

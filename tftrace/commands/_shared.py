@@ -81,10 +81,10 @@ def show_trace(trace: Trace, **options: Any) -> None:
 
 def show_pair(left: Path, right: Path, breakpoints: Sequence[Breakpoint] = ()) -> None:
     """Show two runs side by side in the debugger; without a screen, print their comparison as text."""
+    from ..answers.run_sides import side_of
     from ..compare import compare_runs
     from ..describe import answers
     from ._comparison_text import print_comparison
-    from ._sides import side_of
 
     sides, names = (side_of(left), side_of(right)), (str(left), str(right))
     if on_screen():

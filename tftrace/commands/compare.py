@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ..answers.run_sides import side_of
 from ..compare import Chosen, Comparison, TraceSide, compare_runs
 from ..errors import TraceError
 from ..models.request import InputOptions, ModelOptions, Request
 from ..terminal import document, say, tell
 from ..trace.trace import Trace
+from ._bounds import WHOLE, Bounds
 from ._comparison_text import print_comparison
 from ._recording import record_request
 from ._shared import Force, Output, Switch
-from ._sides import side_of
 from ._vary import judged, record_with_and_without_cache, varied
 
 if sys.version_info >= (3, 11):
@@ -48,6 +49,7 @@ def compare(
     output: Output = None,
     force: Force = False,
     json: Switch = False,
+    bounds: Bounds = WHOLE,
     model: ModelOptions = _MODEL,
     given: InputOptions = _INPUT,
 ) -> int:
@@ -83,6 +85,7 @@ def compare(
     json
         Print JSON.
     """
+    from ..answers.comparison_answer import comparison_answer
     from ..describe import answers
     from ..export.compared import export_comparison
     from ..export.jsonlines import dumps
@@ -98,6 +101,8 @@ def compare(
         if output is not None:
             export_comparison(found, traces, names, output, overwrite=force)
             say(f"Wrote {output}.")
+    if bounds.asked:
+        return bounds.give(lambda: comparison_answer(found, answers(*traces), depth=bounds.depth), json)
     if json:
         document([dumps(found.to_dict(), indent=1), "\n"])
     elif output is None:

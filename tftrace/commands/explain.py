@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ..errors import TraceError
+from ..language import tr
 from ..terminal import document, tell
 from ..trace.trace import load
 from ._shared import Switch
 
 if TYPE_CHECKING:
-    from ..explain.explain import Explanation, Term
+    from ..explain.explain import Explanation
 
 _MOST = 1000  # terms in JSON
 Cell = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -72,44 +73,12 @@ def explain(
 
 
 def _print(found: Explanation, top: int) -> None:
-    out = [f"{found.equation}  {found.cite}", f"    {found.formula}"]
-    if found.variant:
-        out.append(f"    in the variant: {found.variant}")
+    from ..answers.derivation_answer import foot, head, term_line
+
+    out = head(found)
     if not found.terms:
-        return tell(*out, f"It cannot be derived: {found.reason}")
-    at = ",".join(map(str, found.cell))
-    token = f"  “{found.token}”" if found.token else ""
-    out += [f"{found.symbol}[{at}] = {found.value:.7g}{token}, {found.how}", ""]
-    out += [_line(term) for term in found.terms[:top]]
+        return tell(*out)
+    out += ["", *map(term_line, found.terms[:top])]
     if rest := found.terms[top:]:
-        out.append(f"{sum(term.value for term in rest):>+14.7g}  the other {len(rest)} terms")
-    difference = abs(found.total - found.value)
-    relation = "≤" if found.matches else ">"
-    out += [
-        "─" * 14,
-        f"{found.total:>+14.7g}  their sum: {difference:.2g} from the recorded number "
-        f"({relation} {found.bound:.2g}, what rounding explains)",
-    ]
-    tell(*out)
-
-
-def _line(term: Term) -> str:
-    product, origins = "", {}
-    for part in term.parts:
-        if part.text == "-1":
-            product = "-" if product != "-" else ""
-            continue
-        place = f"[{','.join(map(str, part.cell))}]" if part.cell else ""
-        sign = "" if product in ("", "-") and not part.inverse else " / " if part.inverse else " × "
-        product += f"{sign}{part.text}{place} {part.value:.5g}"
-        if part.tensor is not None:
-            what = part.tensor.name or "result"
-            origins[what] = (
-                f"{what} at {Path(part.line.rpartition(':')[0]).name}:{part.line.rpartition(':')[2]}"
-                if part.line
-                else what
-            )
-    along = ", ".join(f"{dim}={at}" for dim, at in term.along)
-    token = f"“{term.token}”" if term.token else ""
-    about = "  ".join(filter(None, (token, along, "; ".join(origins.values()))))
-    return f"{term.value:>+14.7g}  {product}    {about}".rstrip()
+        out.append(f"{sum(term.value for term in rest):>+14.7g}  {tr('the other {n} terms', n=len(rest))}")
+    tell(*out, "─" * 14, foot(found))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ..language import spoken
 from ..trace.trace import load
+from ._bounds import WHOLE, Bounds
 from ._shared import Switch
 
 
-def show(trace: Path, *, step: int | None = None, json: Switch = False) -> None:
+def show(trace: Path, *, step: int | None = None, json: Switch = False, bounds: Bounds = WHOLE) -> None:
     """Print the steps of a trace: tree, line, equation, verdict, tensors.
 
     Parameters
@@ -21,6 +22,14 @@ def show(trace: Path, *, step: int | None = None, json: Switch = False) -> None:
     json
         Print JSON.
     """
+    if bounds.asked:
+        from ..answers.step_answer import step_answer
+        from ..answers.tree_answer import tree_answer
+
+        opened = load(trace)
+        one = step is not None and bounds.depth is None
+        bounds.give(lambda: step_answer(opened, step) if one else tree_answer(opened, step, bounds.depth), json)
+        return
     from ..show import show as print_steps
 
     print_steps(load(trace), step, as_json=json, language=spoken())

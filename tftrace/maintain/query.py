@@ -6,6 +6,7 @@ ranks, and `trace`, the joined table of the CSV export with one row per (step, t
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,24 +32,26 @@ _LOCKS = ("SET temp_directory = ''", "SET enable_external_access = false", "SET 
 
 
 @contextmanager
-def query(trace: Trace, sql: str) -> Iterator[pa.RecordBatchReader]:
+def query(trace: Trace, sql: str, seconds: float | None = None) -> Iterator[pa.RecordBatchReader]:
     """Run one SELECT on a trace.
 
     Args:
         trace: The trace.
         sql: One SELECT, DESCRIBE or SHOW TABLES.
+        seconds: After this time it is ended; by default never.
 
     Yields:
         A reader of the result, valid inside the `with` block.
 
     Raises:
-        TraceError: DuckDB is not installed, or the SQL is wrong, changes something or reads anything but the trace.
+        TraceError: DuckDB is not installed, or the SQL is wrong, changes something or reads anything but the
+            trace, or it takes too long.
     """
     try:
         import duckdb
     except ImportError as error:
         raise TraceError("Queries need DuckDB: install it with pip install 'tftrace[query]'.") from error
-    with duckdb.connect(":memory:", config=_SANDBOX) as connection:
+    with duckdb.connect(":memory:", config=_SANDBOX) as connection, _ended_after(connection, seconds) as late:
         try:
             statements = connection.extract_statements(sql)
             kinds = [statement.type for statement in statements]
@@ -60,8 +63,29 @@ def query(trace: Trace, sql: str) -> Iterator[pa.RecordBatchReader]:
                 connection.execute(lock)
             yield connection.execute(statements[0]).to_arrow_reader(_ROWS_AT_ONCE)
         except (duckdb.Error, pa.ArrowException) as error:
+            if late.is_set():
+                raise TraceError(f"The query took longer than {seconds} seconds: ask for less of the trace.") from error
             why = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
             raise TraceError(f"The query failed ({why}): the tables are {', '.join(TABLES)}.") from error
+
+
+@contextmanager
+def _ended_after(connection: Any, seconds: float | None) -> Iterator[threading.Event]:
+    """Interrupt what a connection does after some seconds; the event says that this happened."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        connection.interrupt()
+
+    timer = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, end)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def _tables_named(sql: str) -> list[str]:

@@ -4,9 +4,10 @@ The file is TOML, an entry for each kind of difference; every entry says why it 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from glob import escape
 from pathlib import Path
@@ -88,12 +89,13 @@ class Accepted:
 NOTHING = Accepted()
 
 
-def read(file: Path) -> Accepted:
+def read(path: str | os.PathLike[str]) -> Accepted:
     """Read a file of accepted differences.
 
     Raises:
         TraceError: It cannot be read, or an entry is not complete.
     """
+    file = Path(path)
     try:
         if file.stat().st_size > _LARGEST:
             raise TraceError(f"{file} is larger than {_LARGEST >> 20} MiB: it is no list of accepted differences.")
@@ -108,6 +110,16 @@ def read(file: Path) -> Accepted:
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed) or len(listed) > _MOST:
         raise TraceError(f"{file} must be a list of at most {_MOST} entries, each under [[{_TABLE}]].")
     return Accepted(_entry(one, f"{file}, entry {number}") for number, one in enumerate(listed, 1))
+
+
+def from_entries(listed: Iterable[Mapping[str, str]]) -> Accepted:
+    """Accepted differences as they stand in code: `step` is `*` and `variant` empty where they are left out.
+
+    Raises:
+        TraceError: An entry is not complete.
+    """
+    whole = ({"step": "*", "variant": ""} | dict(one) for one in listed)
+    return Accepted(_entry(one, f"accept, entry {number},") for number, one in enumerate(whole, 1))
 
 
 def _entry(data: dict[str, Any], where: str) -> Entry:

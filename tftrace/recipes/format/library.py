@@ -283,16 +283,23 @@ def with_own(
 
 
 def project(start: Path | None = None) -> list[Path]:
-    """The paths that the project's tftrace.toml lists as `recipes`; see `with_own`."""
+    """The paths that the project's tftrace.toml lists as `recipes`; see `with_own`.
+
+    Where the environment's `TFTRACE_ROOT` names a folder, as `tftrace mcp` does, only the one in that folder counts."""
     here = (start or Path.cwd()).absolute()
-    found = next((f for f in (p / PROJECT for p in (here, *here.parents)) if f.is_file()), None)
+    fence = os.environ.get("TFTRACE_ROOT")
+    above = (here, *here.parents) if fence is None else (Path(fence),)
+    found = next((f for f in (p / PROJECT for p in above) if f.is_file()), None)
     if found is None:
         return []
     listed = load(found).get("recipes", [])
     listed = [listed] if isinstance(listed, str) else listed
     if not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
         raise RecipeError(f"'recipes' in {found} is not a list of paths: write recipes = [\"my-recipes\"].")
-    return [found.parent / p for p in listed]
+    paths = [found.parent / p for p in listed]
+    if fence is not None and not all(Path(os.path.realpath(p)).is_relative_to(fence) for p in paths):
+        raise RecipeError(f"{found} lists recipes outside of {fence}: move them there.")
+    return paths
 
 
 def files(path: Path) -> list[Path]:
