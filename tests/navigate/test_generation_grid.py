@@ -57,7 +57,7 @@ def test_arrows_and_clicks_walk_the_grid(tmp_path: Path) -> None:
         app.go(4)
         await press(pilot, "l")
         shown = screen(app)
-        assert "time of layers × forwards" in shown
+        assert "time in µs of layers × forwards" in shown
         assert "forward 1 of 2" in shown
         assert "layer.1" in shown
         await press(pilot, "right", "down")

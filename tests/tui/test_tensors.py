@@ -93,7 +93,7 @@ def test_the_head_that_looks_at_the_negation_is_found(film: Trace) -> None:
         assert weights is not None
         for means in describe.mean_key_weights(weights)[0]:  # each small map says in words what its head looks most at
             assert f"{digits(float(means.max()), 3)} {tokens[int(means.argmax())]} " in shown
-        await press(pilot, "right", "right", "right")
+        await press(pilot, "pageup", "home", "right", "right", "right")
         shown = screen(app)
         assert "[CLS] looks at not with weight 0.9" in shown
         assert "mean weight on not, by layer and head" in shown
@@ -215,7 +215,7 @@ def test_an_attention_weight_is_explained_by_its_row_of_softmax(film: Trace) -> 
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
         await press(pilot, "a")
         await ready(app, pilot)
-        await press(pilot, "right", "x")
+        await press(pilot, "pageup", "home", "right", "x")
         await ready(app, pilot)
         shown = screen(app)
         assert "[CLS] looks at this, head 0" in shown and "◂ this cell" in shown

@@ -9,6 +9,7 @@ from .attention_heads import (
     attention_steps,
     key_attention,
     layer_label,
+    looks_across,
     mean_key_weights,
     sibling_attentions,
 )
@@ -18,6 +19,17 @@ from .charts import Histogram, bars, histogram, kept_values, shrink, take_plane,
 from .code import Code, bound_values, code, values
 from .derivation import Addend, Derivation, derive, derive_weight
 from .equations import StepEquation, equations, symbols_of_tensors
+from .forward_answers import (
+    ForwardAnswer,
+    NextToken,
+    answer_as_data,
+    answer_bars,
+    answer_of_text,
+    answer_sentence,
+    forward_answers,
+    text_count,
+    text_title,
+)
 from .nan_sentences import nan_cause, nan_lines, nan_sentence, nan_title, nan_word
 from .phrases import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .plane import Plane, default_plane, parse_plane
@@ -34,8 +46,10 @@ __all__ = [
     "Addend",
     "Code",
     "Derivation",
+    "ForwardAnswer",
     "Histogram",
     "KeyAttention",
+    "NextToken",
     "Plane",
     "Row",
     "Series",
@@ -46,6 +60,10 @@ __all__ = [
     "about",
     "along_forwards",
     "along_layers",
+    "answer_as_data",
+    "answer_bars",
+    "answer_of_text",
+    "answer_sentence",
     "answers",
     "attention_near",
     "attention_of",
@@ -59,12 +77,14 @@ __all__ = [
     "derive_weight",
     "equations",
     "first_wrong",
+    "forward_answers",
     "forward_count",
     "histogram",
     "integer",
     "kept_values",
     "key_attention",
     "layer_label",
+    "looks_across",
     "mean_key_weights",
     "missing",
     "mode",
@@ -87,6 +107,8 @@ __all__ = [
     "take_plane",
     "tall_bars",
     "tensors",
+    "text_count",
+    "text_title",
     "tokens_along",
     "totals",
     "values",

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..text import visible
-from ..trace import schema
+from ..trace import schema, tokens
 from ..trace.trace import Trace
 from .phrases import integer
 
@@ -90,6 +90,11 @@ def layer_label(trace: Trace, position: int) -> str:
     name = str(trace.column("name")[position] or "")
     number = _NUMBER.search(name)
     return f"layer {number[0]}" if number else visible(name)
+
+
+def looks_across(trace: Trace, position: int) -> bool:
+    """Whether, by its path, an attention is one by which a decoder looks at the source, rather than at itself."""
+    return tokens.is_cross(str(trace.column("name")[position] or ""))
 
 
 def key_attention(trace: Trace, position: int, weights: np.ndarray) -> KeyAttention:

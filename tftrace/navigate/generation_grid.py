@@ -24,6 +24,7 @@ class Grid:
 
     rows: list[str]
     forwards: list[int]
+    roots: list[int]  # position of the outermost call of each column
     cells: np.ndarray  # (rows, columns): position of the row's first call in the forward, -1 if there is none
     found: np.ndarray  # (rows, columns): EMPTY, PLAIN, DESIGN, DIFFERS or BROKEN, the worst of what is inside the call
 
@@ -31,6 +32,11 @@ class Grid:
         """The measure of each cell: nanoseconds of its call (`"time"`) or L2 norm of its result; NaN if unknown."""
         values = trace.column("duration_ns").astype(np.float64) if measure == MEASURES[0] else norms(trace)
         return np.where(self.cells >= 0, values[self.cells], np.nan)
+
+    @property
+    def labels(self) -> list[str]:
+        """The rows by the shortest ends of their names that tell them apart, such as `h.0` and `lm_head`."""
+        return _short_ends(self.rows)
 
     def cell_of(self, trace: Trace, position: int) -> tuple[int, int] | None:
         """Row and column of the cell that contains a step, else of the cell before it; None outside the grid."""
@@ -54,10 +60,12 @@ def _grid(trace: Trace) -> Grid:
     forward = trace.column("forward")[calls]
     calls, forward = calls[forward == forward], forward[forward == forward]
     kinds, first = np.unique(codes[calls], return_index=True)
-    order = np.argsort(_first_in_forward(trace, calls[first]), kind="stable")
+    order = np.lexsort(_first_in_forward(trace, calls[first]))
     place = np.empty(len(kinds), np.int64)
     place[order] = np.arange(len(kinds))
     forwards = np.unique(forward)
+    tops = np.flatnonzero(trace.parents < 0)
+    roots = tops[np.searchsorted(trace.column("forward")[tops], forwards)].tolist()
     row, column = place[np.searchsorted(kinds, codes[calls])], np.searchsorted(forwards, forward)
     cells = np.full((len(kinds), len(forwards)), -1, np.int64)
     cells[row[::-1], column[::-1]] = calls[::-1]  # in reverse, so that the first of several calls wins
@@ -69,14 +77,29 @@ def _grid(trace: Trace) -> Grid:
         before = np.append(0, np.cumsum(column_of))
         inside = before[trace.ends[calls]] > before[calls]
         np.maximum.at(found, (row[inside], column[inside]), what)
-    return Grid([names[code] for code in kinds[order]], forwards.astype(np.int64).tolist(), cells, found)
+    return Grid([names[code] for code in kinds[order]], forwards.astype(np.int64).tolist(), roots, cells, found)
 
 
-def _first_in_forward(trace: Trace, calls: np.ndarray) -> np.ndarray:
-    """The distance in steps of each call from the start of its forward pass; it gives the order of the rows."""
+def _short_ends(names: list[str]) -> list[str]:
+    """The shortest ends of dotted names that differ from each other; none begins with a number."""
+    found = []
+    for name in names:
+        parts = name.split(".")
+        ends = (".".join(parts[-n:]) for n in range(1, len(parts) + 1))
+        others = [f".{other}" for other in names if other != name]
+        fits = (end for end in ends if not end[:1].isdigit() and not any(o.endswith(f".{end}") for o in others))
+        found.append(next(fits, name))
+    return found
+
+
+def _first_in_forward(trace: Trace, calls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What gives the order of the rows: the distance in steps of each call from the start of its forward, and before
+    that when a forward of this model or part (such as an encoder on its own) was first run."""
     roots = np.flatnonzero(trace.parents < 0)
-    distance: np.ndarray = calls - roots[np.searchsorted(roots, calls, side="right") - 1]
-    return distance
+    own = np.searchsorted(roots, calls, side="right") - 1
+    codes = trace.words("name")[0][roots]
+    first_of = {code: at for at, code in reversed([*enumerate(codes.tolist())])}
+    return calls - roots[own], np.array([first_of[code] for code in codes[own].tolist()], np.int64)
 
 
 def _cell_calls(trace: Trace) -> np.ndarray:

@@ -110,10 +110,21 @@ class Generation:
         roots: Positions of their outermost calls, in order.
         paths: For each text its row in each of these forwards, -1 where it has none; of several beams, that of the text
             that was returned comes first.
+        returned: How many of them `generate` returned; these are the first.
     """
 
     roots: list[int]
     paths: list[list[int]]
+    returned: int
+
+    @property
+    def beams(self) -> bool:
+        """Whether more texts were followed than `generate` returned."""
+        return 0 < self.returned < len(self.paths)
+
+    def place(self, root: int) -> int:
+        """Which of these forwards one is, from 0."""
+        return bisect_left(self.roots, root)
 
 
 def answers(trace: Trace) -> Answers:
@@ -206,7 +217,7 @@ class Answers:
             roots = [first]
             while (after := self._after.get(roots[-1])) is not None and self._goes_on(after):
                 roots.append(after)
-            found = Generation(roots, self._paths(roots))
+            found = self._generation(roots)
             self._generations.update(dict.fromkeys(roots, found))
         return self._generations[root]
 
@@ -274,8 +285,21 @@ class Answers:
         before = self._before[root]
         return RETURNED not in self._streams[before] and any(one.parent >= 0 for one in self.at(root))
 
-    def _paths(self, roots: list[int]) -> list[list[int]]:
-        """The rows of each text in these forwards, the returned texts first."""
+    def next_of(self, generation: Generation, path: int, place: int) -> int | None:
+        """The id of the token that a text went on with after one of its forwards; None if it did not, or unknown."""
+        rows = generation.paths[path]
+        here = next((one for one in self.at(generation.roots[place]) if one.row == rows[place]), None)
+        if here is None:
+            return None
+        size = len(self.text(here))
+        if place + 1 < len(rows) and rows[place + 1] >= 0:
+            after = next(one for one in self.at(generation.roots[place + 1]) if one.row == rows[place + 1])
+            return int(self.text(after)[size])
+        ends = self._ends.get((here.root, here.row), [])
+        return ends[0] if ends and path < generation.returned else None
+
+    def _generation(self, roots: list[int]) -> Generation:
+        """The generation of these forwards, the returned texts first."""
         rows = [{one.row: one for one in self.at(root)} for root in roots]
         found: dict[tuple[int, ...], None] = {}
         returned = self._returned(roots[-1])
@@ -285,9 +309,10 @@ class Answers:
                 size = len(self.text(rows[at][row]))
                 self._ends.setdefault((roots[at], row), []).append(int(one.tokens[size]))
             found[self._way(rows, at, row)] = None
+        count = len(found)
         for row in rows[-1]:
             found[self._way(rows, len(roots) - 1, row)] = None
-        return [[*way] for way in found]
+        return Generation(roots, [[*way] for way in found], count)
 
     def _end_of(self, returned: np.ndarray, rows: list[dict[int, Answer]], share: float) -> tuple[int, int]:
         """The last forward, and the row in it, whose text a returned text goes on from; (-1, -1) if there is none.

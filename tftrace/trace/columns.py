@@ -181,6 +181,12 @@ class Columns:
         above = int(self.parents[position])
         return None if above < 0 else above
 
+    def root_of(self, position: int) -> int:
+        """The position of the outermost call of the forward that a step belongs to."""
+        while self.parents[position] >= 0:
+            position = int(self.parents[position])
+        return position
+
     def children(self, position: int) -> list[int]:
         """The positions of the direct children of a step, in order."""
         below = self.parents[position + 1 : int(self.ends[position])]

@@ -65,9 +65,7 @@ def _taken_in(trace: Trace, position: int, name: str, size: int, batch: int, key
     known = answers(trace)
     if not known:
         return
-    root = position
-    while trace.parents[root] >= 0:
-        root = int(trace.parents[root])
+    root = trace.root_of(position)
     own = known.at(root)
     streams = [own, *(rows for rows in known.streams(root).values() if rows is not own)]
     if "encoder" in name.lower() and "decoder" not in name.lower():

@@ -17,7 +17,8 @@ from textual.widgets import Static
 
 from ... import describe
 from ...errors import TraceError
-from ...explain import attention_weights
+from ...explain import attention_triangle, attention_weights
+from ...language import later, tr
 from ...text import visible
 from ...trace.trace import Trace
 from ..dialogs.share_choice import Share
@@ -31,7 +32,9 @@ from .cellscreen import CellScreen
 from .celltable import CellMap, Cells
 from .headgrid import HeadGrid
 
-_KEYS = "↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   Esc back"
+_KEYS = later("↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   Esc back")
+_TOGETHER = later("g all forwards")
+_APART = later("g one forward")
 
 
 class AttentionScreen(CellScreen):
@@ -45,6 +48,7 @@ class AttentionScreen(CellScreen):
             ("right_curly_bracket,right_square_bracket", "layer(1)"),
             ("left_curly_bracket,left_square_bracket", "layer(-1)"),
             ("b", "batch"),
+            ("g", "together"),
             ("enter", "line"),
             ("x", "explain"),
             ("escape,a,q,ctrl+c,backspace", "dismiss"),
@@ -61,6 +65,8 @@ class AttentionScreen(CellScreen):
 
         position: int
         attention: attention_weights.Attention | None
+        joined: bool  # whether it is that of all forwards
+        rows: list[list[int]] | None  # of all forwards in one map: for each text the call of each row
 
     @dataclass
     class Counted(Message):
@@ -76,7 +82,11 @@ class AttentionScreen(CellScreen):
         self.attention: attention_weights.Attention | None = None
         self.at_head, self.at_text, self.at_query, self.at_key = 0, 0, 0, 0
         self._key_attention: dict[int, describe.KeyAttention] = {}
-        self._message = "Rebuilding the weights …"
+        self._message = tr("Rebuilding the weights …")
+        self._together = attention_triangle.calls_of_generation(trace, position) is not None
+        self._joined = False  # whether the rows of all forwards are asked for
+        self._rows: list[list[int]] | None = None
+        self._begun = False  # whether a cell was chosen
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="maps"):
@@ -92,11 +102,20 @@ class AttentionScreen(CellScreen):
 
     def _load(self) -> None:
         self.run_worker(
-            partial(self._rebuild, self.position), thread=True, exclusive=True, group="weights", exit_on_error=False
+            partial(self._rebuild, self.position, self._joined),
+            thread=True,
+            exclusive=True,
+            group="weights",
+            exit_on_error=False,
         )
 
-    def _rebuild(self, position: int) -> None:
-        self.post_message(self.Ready(position, attention_weights.attention(self._trace, position)))
+    def _rebuild(self, position: int, joined: bool) -> None:
+        found = attention_triangle.triangle(self._trace, position) if joined else None
+        if isinstance(found, attention_triangle.Triangle):
+            self.post_message(self.Ready(position, found.attention, True, found.positions))
+        else:
+            alone = found or attention_weights.attention(self._trace, position)
+            self.post_message(self.Ready(position, alone, joined, None))
 
     def _count(self) -> None:
         """Summarise the heads of every layer, with one layer in memory at a time."""
@@ -108,18 +127,28 @@ class AttentionScreen(CellScreen):
                 self.post_message(self.Counted(describe.key_attention(self._trace, position, found.probabilities)))
 
     def on_attention_screen_ready(self, event: Ready) -> None:
-        if event.position != self.position:
+        if event.position != self.position or event.joined != self._joined:
             return
-        self.attention = event.attention
+        self.attention, self._rows = event.attention, event.rows
         found = self.attention
         if found is None or found.probabilities is None:
-            self._message = found.reason if found else "There is no attention here."
+            self._message = found.reason if found else tr("There is no attention here.")
         else:
             self._message = ""
-            batch, heads, queries, keys = found.probabilities.shape
+            batch, heads, *_ = found.probabilities.shape
             self.at_head, self.at_text = min(self.at_head, heads - 1), min(self.at_text, batch - 1)
-            self.at_query, self.at_key = min(self.at_query, queries - 1), min(self.at_key, keys - 1)
+            weights = self.weights
+            assert weights is not None
+            if not self._begun:
+                self.at_query, self.at_key = _strongest(weights[self.at_head])
+                self._begun = True
+            self._clamp(weights)
         self.redraw()
+
+    def _clamp(self, weights: np.ndarray) -> None:
+        """Keep the chosen cell within the map."""
+        _, queries, keys = weights.shape
+        self.at_query, self.at_key = min(self.at_query, queries - 1), min(self.at_key, keys - 1)
 
     def on_attention_screen_counted(self, event: Counted) -> None:
         self._key_attention[event.found.position] = event.found
@@ -131,7 +160,9 @@ class AttentionScreen(CellScreen):
     def weights(self) -> np.ndarray | None:
         """The weights of the chosen sequence, (heads, queries, keys)."""
         found = self.attention.probabilities if self.attention else None
-        return None if found is None else found[self.at_text]
+        if found is None:
+            return None
+        return found[self.at_text] if self._rows is None else found[self.at_text, :, : len(self._rows[self.at_text])]
 
     def action_cell(self, rows: int, columns: int) -> None:
         if (weights := self.weights) is not None:
@@ -154,23 +185,37 @@ class AttentionScreen(CellScreen):
     def action_batch(self) -> None:
         if self.attention and self.attention.probabilities is not None:
             self.at_text = (self.at_text + 1) % len(self.attention.probabilities)
+            if (weights := self.weights) is not None:
+                self._clamp(weights)
             self.redraw()
+
+    def action_together(self) -> None:
+        """Lay the rows of all forwards into one map, or show this forward alone again."""
+        if self._together:
+            self._joined, self._begun = not self._joined, False
+            self._load()
 
     def action_line(self) -> None:
         """Go to the line that computes the scores."""
         self.dismiss(self._scores_at)
 
     @property
+    def _at(self) -> int:
+        """Position of the call that computed the chosen row."""
+        return self.position if self._rows is None else self._rows[self.at_text][self.at_query]
+
+    @property
     def _scores_at(self) -> int:
-        score = next(one for one in describe.substeps(self._trace, self.position) if one.key == "score")
-        return score.places[0] if score.places else self.position
+        score = next(one for one in describe.substeps(self._trace, self._at) if one.key == "score")
+        return score.places[0] if score.places else self._at
 
     def action_explain(self) -> None:
         if self.attention is not None and self.weights is not None:
             keys, queries = self.tokens(True), self.tokens(False)
             where = (self.at_text, self.at_head, self.at_query, self.at_key)
-            work = partial(describe.derive_weight, self.attention, self.position, *where, keys)
-            title = f"{queries[self.at_query]} looks at {keys[self.at_key]}, head {self.at_head}"
+            work = partial(describe.derive_weight, self.attention, self._at, *where, keys)
+            query, key = queries[self.at_query], keys[self.at_key]
+            title = tr("{query} looks at {key}, head {head}", query=query, key=key, head=self.at_head)
             self.explain(title, work)
 
     def share(self, name: str) -> Share | None:
@@ -206,40 +251,71 @@ class AttentionScreen(CellScreen):
         name = visible(str(self._trace.column("name")[self.position] or ""))
         grid, large = self.query_one(HeadGrid), self.query_one(CellMap)
         about = self.query_one("#about", Static)
-        grid.headline(f"Attention ─ {describe.layer_label(self._trace, self.position)}", f"{len(self._layers)} layers")
+        cross = describe.looks_across(self._trace, self.position)
+        kind = tr("Attention to the source") if cross else tr("Attention")
+        grid.headline(
+            f"{kind} ─ {describe.layer_label(self._trace, self.position)}", tr("{n} layers", n=len(self._layers))
+        )
+        keys_said = " · ".join(filter(None, (self._turn(), tr(_KEYS))))
         if weights is None:
             grid.clear()
             large.clear(self._message)
-            about.update(Text(f" {name}\n {_KEYS}", style(palette.faint)))
+            about.update(Text(f" {name}\n {keys_said}", style(palette.faint)))
             return
         queries, keys = self.tokens(False), self.tokens(True)
         found = self.attention
         assert found is not None
         cells = Cells(weights[self.at_head], queries, keys, digits, narrow=5, wide=11)
         large.show(cells, self.at_query, self.at_key)
-        known = "rebuilt from query, key and mask" if found.rebuilt else "as the run kept them"
-        large.headline(f"Head {self.at_head} ─ queries down, keys across", known)
-        layers = [self._key_attention[at] for at in self._layers if at in self._key_attention]
+        known = tr("rebuilt from query, key and mask") if found.rebuilt else tr("as the run kept them")
+        large.headline(self._title(cross), known)
+        layers = [self._key_attention[at] for at in self._layers if at in self._key_attention and self._rows is None]
         grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._layers))
         out = Text(no_wrap=True, overflow="ellipsis")
         out.append(f" {queries[self.at_query]}", style(palette.blue, bold=True))
-        out.append(" looks at ", style(palette.soft))
+        out.append(tr(" looks at "), style(palette.soft))
         out.append(keys[self.at_key], style(palette.warm, bold=True))
         out.append(
-            f" with weight {weights[self.at_head, self.at_query, self.at_key]:.4f}", style(palette.text, bold=True)
+            tr(" with weight {weight}", weight=f"{weights[self.at_head, self.at_query, self.at_key]:.4f}"),
+            style(palette.text, bold=True),
         )
-        out.append(f"  query {self.at_query}, key {self.at_key}, head {self.at_head}", style(palette.soft))
+        which = tr("query {query}, key {key}, head {head}", query=self.at_query, key=self.at_key, head=self.at_head)
+        out.append(f"  {which}", style(palette.soft))
         if found.scores is not None:
             score = float(found.scores[self.at_text, self.at_head, self.at_query, self.at_key])
             out.append(f"  q·k {score:.4g}  × {found.scale:.4g} = {score * found.scale:.4g}", style(palette.soft))
         out.append(f"\n {self._where(name)}", style(palette.soft))
-        out.append(f"\n {_KEYS}", style(palette.faint))
+        out.append(f"\n {keys_said}", style(palette.faint))
         about.update(out)
+
+    def _turn(self) -> str:
+        """The key that lays all forwards into one map, if there are several."""
+        return (tr(_APART) if self._joined else tr(_TOGETHER)) if self._together else ""
+
+    def _title(self, cross: bool) -> str:
+        """What the large map shows: the head, its axes, and which forward and text."""
+        axes = tr("decoder's tokens down, source's across") if cross else tr("queries down, keys across")
+        root = self._trace.root_of(self.position)
+        text = describe.text_title(self._trace, root, self.at_text) if self._rows is not None else self._row_title(root)
+        forward = tr("all forwards") if self._rows is not None else self._forward_title(root)
+        return " ─ ".join(filter(None, (tr("Head {n}", n=self.at_head), axes, forward, text)))
+
+    def _forward_title(self, root: int) -> str:
+        """Which forward it is of several: `forward 3`."""
+        forward = describe.integer(self._trace, "forward", root)
+        return tr("forward {n}", n=forward + 1) if describe.forward_count(self._trace) > 1 else ""
+
+    def _row_title(self, root: int) -> str:
+        """Which row of the batch it is of several: `row 2 of 3`."""
+        count = (
+            0 if self.attention is None or self.attention.probabilities is None else len(self.attention.probabilities)
+        )
+        return tr("row {n} of {count}", n=self.at_text + 1, count=count) if count > 1 else ""
 
     def _where(self, name: str) -> str:
         """The module, and the line that computes its scores."""
         at, width = self._scores_at, self.app.size.width - 4
-        line = describe.numbered_line(self._trace, at).partition(" ")[2] if at != self.position else ""
+        line = describe.numbered_line(self._trace, at).partition(" ")[2] if at != self._at else ""
         text = f"scores: {describe.place(self._trace, at)}  {line}"
         return short(f"{text}   in {name}", width) if line else short(f"{name}  called at {text[8:]}", width)
 
@@ -262,3 +338,10 @@ def attention_share(trace: Trace, position: int, name: str, theme: str) -> Share
 
 def _ways(svg: Callable[[], str], title: str) -> dict[str, Callable[[], str]]:
     return {"svg": svg, "html": lambda: page(title, svg())}
+
+
+def _strongest(weights: np.ndarray) -> tuple[int, int]:
+    """The cell (query, key) with the largest weight, where a query had more than one key to look at."""
+    chosen = np.where((weights > 0).sum(1, keepdims=True) > 1, weights, 0.0)
+    query, key = np.unravel_index(int(np.nanargmax(chosen)), chosen.shape)
+    return int(query), int(key)
