@@ -13,6 +13,7 @@ from . import describe
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
+from .language import tr
 from .navigate.difference_kinds import BY_DESIGN
 from .navigate.nonfinite import origins
 from .terminal import Paper, Part, document, reader_left
@@ -20,6 +21,7 @@ from .text import duration, visible
 from .trace import schema
 from .trace.trace import Trace
 
+_TEXTS = 8  # texts of a batch whose answers are shown
 _BEFORE, _AFTER = 4, 6  # source lines shown before and after a statement
 _COLORS = {schema.HOLDS: "green", BY_DESIGN: "yellow", schema.DIFFERS: "bold red", schema.UNCHECKED: "dim", None: ""}
 _ABOUT = {"missing": "dim", "made": "bold red", "mode": "yellow"}
@@ -93,6 +95,10 @@ def _trace_lines(trace: Trace, limit: int | None, width: int, language: str) -> 
         row = describe.row(trace, at)
         margin = digits + 2 + 2 * min(row.indent, max(0, width - 60) // 2)
         yield _row(row, digits, margin, width)
+        if parents[at] < 0:
+            for one in describe.forward_answers(trace, at)[:_TEXTS]:
+                said = describe.answer_sentence(one, width - margin - 8)
+                yield [(" " * (margin + 4), ""), ("≈ ", "yellow"), (said, "")]
         if row.kind == schema.LINE or parents[at] < 0 or kinds[parents[at]] != schema.LINE:
             for text in describe.values(trace, at):
                 yield [(" " * (margin + 6), ""), ("⇒ ", "yellow"), (_short(text, width - margin - 8), "dim")]
@@ -165,6 +171,20 @@ def step_lines(trace: Trace, at: int, width: int, language: str = "en") -> Itera
         yield from _equation(equation, width)
         yield []
     yield from _table(describe.tensors(trace, at), width)
+    yield from _answers(trace, at, width)
+
+
+def _answers(trace: Trace, at: int, width: int) -> Iterator[list[Part]]:
+    """What a forward took in and gave out, under its outermost step."""
+    answers = describe.forward_answers(trace, at) if trace.parents[at] < 0 else []
+    for one in answers[:_TEXTS]:
+        row = tr("row {n} of {count}", n=one.row + 1, count=len(answers)) if len(answers) > 1 else ""
+        yield []
+        yield [(describe.answer_sentence(one, width - 14), "bold"), (f"  {row}" if row else "", "dim")]
+        for bar, chosen in describe.answer_bars(one, min(width, 100) - 2):
+            yield [("  ", ""), (bar, "yellow" if chosen else "blue")]
+    if len(answers) > _TEXTS:
+        yield [(tr("… and {n} more rows of the batch: --json has them", n=len(answers) - _TEXTS), "dim")]
 
 
 def _source(trace: Trace, at: int, width: int) -> Iterator[list[Part]]:

@@ -16,6 +16,7 @@ from tftrace.errors import TraceError
 from tftrace.show import show
 
 from ..support.builders import attention_trace, big_trace, hostile_trace
+from ..support.generated import generated
 
 
 def shown(trace: Trace, step: int | None = None, **options: Any) -> str:
@@ -105,3 +106,18 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 def test_nothing_here_imports_torch() -> None:
     program = "import sys, tftrace.show, tftrace.tui; print('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_a_forward_tells_its_tokens_and_the_likeliest_next_ones(tmp_path: Path) -> None:
+    trace = generated(tmp_path / "run.tftrace", [[5, 9, 3]], level="modules", max_new_tokens=2)
+    out = io.StringIO()
+    show(trace, out=out, width=100)
+    assert "≈ 3 tokens to “␣w3” → “" in out.getvalue()
+    out = io.StringIO()
+    show(trace, 0, out=out, width=100)
+    assert "◂ chosen" in out.getvalue() and "entropy" in out.getvalue()
+    out = io.StringIO()
+    show(trace, 0, as_json=True, out=out)
+    (said,) = json.loads(out.getvalue())["answers"]
+    assert said["tokens"] == ["␣w5", "␣w9", "␣w3"] and len(said["likeliest"]) == 10
+    assert said["chosen"] == [one["token"] for one in said["likeliest"] if one["chosen"]]

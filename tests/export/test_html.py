@@ -17,15 +17,17 @@ import pytest
 import torch
 
 import tftrace
-from tftrace import Trace
+from tftrace import Trace, describe
 from tftrace.export import export
 from tftrace.export.html import content
 from tftrace.export.html.mathml import mathml
 from tftrace.recipes.format.library import folder, read
 from tftrace.trace import notes
+from tftrace.trace.answers import answers
 
 from ..conftest import tiny
 from ..support.builders import ATTENTION, Builder, attention_trace, big_trace
+from ..support.generated import generated
 
 EVIL = (
     "</script></title></template><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
@@ -203,3 +205,47 @@ def test_what_is_no_mathematics_is_not_drawn(tex: str) -> None:
 def test_attributes_that_do_something_are_dropped() -> None:
     assert "javascript" not in (mathml(r"\href{javascript:alert(1)}{x}") or "")
     assert "style=" not in (mathml(r"\style{color:red}{x}") or "") and "class" not in (mathml(r"\class{a}{x}") or "")
+
+
+NODE = shutil.which("node")
+
+
+@pytest.mark.skipif(NODE is None, reason="no JavaScript here")
+@pytest.mark.parametrize("width", [1400, 400])
+def test_every_page_is_drawn_with_tokens_sub_steps_and_the_grid(tmp_path: Path, film: Trace, width: int) -> None:
+    export(film, tmp_path / "run.html")
+    command = [
+        str(NODE),
+        str(Path(__file__).parent / "page_without_browser.js"),
+        str(tmp_path / "run.html"),
+        str(width),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    pages: list[str] = json.loads(done.stdout)
+    assert len(pages) == len(film) + 1
+    assert "Generation: tokens × layers" in pages[0] and "took in…␣w3" in pages[0] and "◂ chosen" in pages[0]
+    assert "What it took in and gave out“␣w3” → " in pages[1]
+    at = int(describe.attention_steps(film)[-1])
+    words = answers(film).words(answers(film).text(answers(film).at(film.root_of(at))[0]))
+    assert f"query ↓  key → larger{''.join(words)}{words[-1]}" in pages[at + 1]  # both axes, always
+    for step in ("1 · project", "2 · score", "3 · scale and mask", "4 · softmax", "5 · weighted sum"):
+        assert step in pages[at + 1]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    return generated(tmp_path_factory.mktemp("film") / "run.tftrace", [[5, 9, 3]], max_new_tokens=3)
+
+
+def test_a_generation_is_data_of_the_report(tmp_path: Path, film: Trace) -> None:
+    found = page(film, tmp_path).data
+    made, words = found["generation"], found["words"]
+    assert [words[row] for row in made["rows"]][:3] == ["wte", "wpe", "drop"] and made["forwards"] == [1, 2, 3]
+    assert np.shape(made["cells"]) == np.shape(made["time"]) == (len(made["rows"]), 3)
+    (text,) = made["texts"]
+    assert [one[0] for one in text] == [3, 1, 1] and all(len(one[4]) >= 5 for one in text)
+    assert [words[one[1]] for one in text[1:]] == [words[one[2][0]] for one in text[:2]]  # given out, then taken in
+    assert list(found["answers"]) == [str(root) for root in made["roots"]]
+    assert all(len(steps) == 5 for steps in found["substeps"].values())
+    formulas = [one[1] for steps in found["substeps"].values() for one in steps]
+    assert len(formulas) == 5 * len(found["attention"]) and len(set(formulas)) == 5  # each formula is there once

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, BinaryIO
 
+from .. import describe
 from ..navigate.difference_kinds import kind_of
 from ..trace import notes, schema
 from ..trace.trace import Trace
@@ -38,7 +39,8 @@ def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[d
     """Yield steps `start` to `stop` (exclusive) as plain data.
 
     Each is a row of the steps table with `source`, `tensors` and `checks`, and `note` if the step has one. A check
-    has `covers` if it checks less than its equation shows, and `kind` (design or mistake) if it differs.
+    has `covers` if it checks less than its equation shows, and `kind` (design or mistake) if it differs. A forward that
+    took in tokens has `answers`: for each text what it took in, and the likeliest next tokens.
     """
     stop = len(trace) if stop is None else min(stop, len(trace))
     noted = notes.read(trace)
@@ -48,6 +50,8 @@ def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[d
         tensors, checks = (_by_step(trace, table, first, last) for table in ("tensors", "checks"))
         for at, (row, seen, judged) in enumerate(zip(rows, tensors, checks, strict=True), first):
             row |= {"source": _source(trace, row), "tensors": seen, "checks": [_explained(trace, c) for c in judged]}
+            if row["parent"] is None and (said := describe.forward_answers(trace, at)):
+                row["answers"] = [describe.answer_as_data(one) for one in said]
             if at in noted:
                 row["note"] = noted[at]
             yield row

@@ -18,7 +18,8 @@ from ...recipes.typeset import mathtext
 from ...text import duration, visible
 from ...trace import notes, schema
 from ...trace.trace import Trace
-from .figures import Histograms, attentions
+from .figures import Attentions, Histograms
+from .generation_data import forwards_answers, generation
 from .mathml import mathml
 from .source_lines import Sources
 
@@ -55,6 +56,7 @@ class Content:
         self.maths: list[str] = []
         self._equations: dict[str, dict[str, Any]] = {}
         judged = {at: self._judged(at) for at in range(self._count) if self._is_call(at)}
+        maps = Attentions(trace, self._count, self._words, self._math)
         self.title = visible(str(trace.meta.get("model") or "model"))
         self.data = {
             "title": self.title,
@@ -65,13 +67,25 @@ class Content:
             "steps": self._steps(),
             "tensors": self._tensors(),
             "judged": {at: found for at, found in judged.items() if found},
-            "attention": attentions(trace, self._count),
+            "attention": maps.found,
+            "substeps": maps.substeps,
+            "answers": forwards_answers(trace, self._count, self._words),
+            "generation": generation(trace, self._count, self._words),
             "notes": {at: _lines(note) for at, note in notes.read(trace).items() if at < self._count},
             "equations": self._equations,
             "histograms": self._histograms.made,
             "files": self._sources.files(),
             "words": self._words.all,
         }
+
+    def _math(self, tex: str) -> int:
+        """The place of a formula in `maths`, each of which is there once; -1 if it cannot be drawn."""
+        drawn = mathml(tex) if tex else None
+        if drawn is None:
+            return -1
+        if drawn not in self.maths:
+            self.maths.append(drawn)
+        return self.maths.index(drawn)
 
     def _made(self) -> dict[int, str]:
         """What is said of each step that made NaN or Inf."""
@@ -150,16 +164,15 @@ class Content:
             if equation.within:
                 return []
             if equation.id not in self._equations:
-                drawn = mathml(equation.tex) if equation.tex else None
+                place = self._math(equation.tex)
                 self._equations[equation.id] = {
                     "cite": equation.cite,
                     "papers": equation.papers,
-                    "math": len(self.maths) if drawn else -1,
-                    "drawn": "" if drawn else "\n".join(mathtext.render(equation.tex or equation.formula)),
+                    "math": place,
+                    "drawn": "" if place >= 0 else "\n".join(mathtext.render(equation.tex or equation.formula)),
                     "formula": equation.formula,
                     "note": [equation.note, chinese.note],
                 }
-                self.maths += [drawn] if drawn else []
             legend = [
                 [self._words(symbol), self._words(equation.spelling.get(symbol, "")), self._words(meaning),
                  equation.tensors.get(symbol, -1)]

@@ -18,7 +18,18 @@ from ..diagram import svg
 from ..jsonlines import dumps
 from .content import Content
 
-_SCRIPTS = ("words.js", "page.js", "tree.js", "pictures.js", "cards.js", "overview.js", "start.js")
+_SCRIPTS = (
+    "words.js",
+    "page.js",
+    "tree.js",
+    "formulas.js",
+    "pictures.js",
+    "generation.js",
+    "substeps.js",
+    "cards.js",
+    "overview.js",
+    "start.js",
+)
 
 
 def write(trace: Trace, stream: BinaryIO) -> None:

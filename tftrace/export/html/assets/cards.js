@@ -2,11 +2,6 @@
 const link = (at, said) => h("a", { href: `#${at}` }, said ?? `${at}`);
 const HUES = 8;
 
-function maths(place) {
-  const made = document.getElementById(`math-${place}`);
-  return made.content.firstElementChild.cloneNode(true);
-}
-
 function colourMaths(math, legend) {  // a symbol of one letter has the colour of its tensor
   const hue = new Map(legend.map((one, at) => [W[one[1]], at % HUES]).filter(([spelled]) => spelled.length === 1));
   for (const letter of math.querySelectorAll("mi")) {
@@ -24,7 +19,7 @@ function equationCard(at) {
     return h("section.card.equation", {},
       h("h2", {}, say("equation"), call !== at ? h("span.soft", {}, ` ${say("within")} `, link(call, W[S.path[call]])) : ""),
       h("p.cite", {}, recipe.cite),
-      recipe.math >= 0 ? h("div.math", {}, colourMaths(maths(recipe.math), legend)) : h("pre.drawn", {}, recipe.drawn),
+      formula(recipe.math, legend, recipe.drawn),
       W[dims] ? h("p.dims", {}, W[dims]) : "",
       h(`p.verdict.${VERDICTS[verdict] || "none"}`, {}, W[judgement]),
       note ? h("p.note", { lang: language }, note) : "",
@@ -124,7 +119,7 @@ function stepPage(at) {
     DATA.made[at] !== undefined ? h("section.card", {}, h("p.differs", {}, DATA.made[at])) : "",
     DATA.notes[at] !== undefined ? h("section.card.mine", {}, h("h2", {}, "✎ ", say("notes")), h("p", {}, DATA.notes[at])) : "",
     h("div.pair", {}, sourceCard(at), h("div.stack", {}, equationCard(at))),
-    tensorsCard(at), attentionCard(attentionOf(at)),
+    answerCard(at), tensorsCard(at), attentionCard(attentionOf(at)), substepsCard(attentionOf(at)),
     h("nav.steps", {}, at > 0 ? h("a", { href: `#${at - 1}` }, `← ${say("before")}`) : h("i"),
       at + 1 < DATA.count ? h("a", { href: `#${at + 1}` }, `${say("next")} →`) : h("i")),
   ];

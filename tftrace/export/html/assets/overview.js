@@ -12,7 +12,7 @@ function equationList() {
     return h("section.card.equation", {},
       h("p.cite", {}, recipe.cite, h("span.push"), counts.map((count, verdict) => count && verdict
         ? h(`span.badge.${VERDICTS[verdict]}`, {}, `${MARKS[verdict]} ${count}`) : "")),
-      recipe.math >= 0 ? h("div.math", {}, maths(recipe.math)) : h("pre.drawn", {}, recipe.drawn),
+      formula(recipe.math, [], recipe.drawn),
       note ? h("p.note", { lang: language }, note) : "",
       h("p.soft", {}, `${say("first")} `, link(first, `${first} · ${W[S.path[first]]}`)));
   });
@@ -43,6 +43,7 @@ function overviewPage() {
     h("header.step", {}, h("h1", {}, DATA.title)),
     h("dl.about", {}, DATA.about.map(([name, value]) => [h("dt", {}, say(name)), h("dd", {}, value)])),
     DATA.count < DATA.all ? h("p.card.mine", {}, say("cut", DATA.count.toLocaleString(), DATA.all.toLocaleString())) : "",
+    generationCard(),
     stepList(say("made"), Object.keys(DATA.made).map(Number), (at) => DATA.made[at]),
     stepList(say("differs"), judgedSo(DIFFERS), reason(DIFFERS)),
     stepList(say("byDesign"), judgedSo(DESIGN), reason(DESIGN)),

@@ -71,35 +71,57 @@ function pointAt(event, said) {
   pointer.style.top = `${event.clientY + 16}px`;
 }
 
-function bigMap(at, head) {
+const SMALLEST = 11;  // pixels of a label; of smaller cells only every n-th has one
+
+function axesMap(at, head, side) {  // a map with its tokens on both axes, where they stay
   const found = DATA.attention[at], [, queries, keys] = found.shape;
-  const side = Math.min(innerWidth * 0.7, innerHeight * 0.68, Math.max(queries, keys) * 34);
-  const named = found.queries.length === queries && found.keys.length === keys && Math.max(queries, keys) <= 72;
   const canvas = heatmap(at, head, side);
-  const wide = parseFloat(canvas.style.width) / keys, tall = parseFloat(canvas.style.height) / queries;
-  const labels = (list, name, size) => h(`div.${name}`, {}, list.map((token) => {
-    const label = h("span", {}, token);
-    label.style[name === "across" ? "width" : "height"] = `${size}px`;
-    label.style.fontSize = `${Math.max(8, Math.min(13, size * 0.62))}px`;
-    label.style.lineHeight = `${size}px`;
-    return h("div", {}, label);
-  }));
-  const across = named ? labels(found.keys, "across", wide) : "", down = named ? labels(found.queries, "down", tall) : "";
-  dialog(`${W[S.path[at]]} · ${say("head")} ${head}`,
-    h("div.big", {}, h("i"), across, down, canvas),
-    h("p.soft", {}, `${say("query")} ↓  ${say("key")} →`));
+  const labels = (list, name, count, whole) => {
+    const size = whole / count, every = Math.ceil(SMALLEST / size);
+    return h(`div.${name}`, {}, Array.from({ length: Math.ceil(count / every) }, (_, group) => {
+      const place = group * every, room = Math.min(every, count - place) * size;
+      const label = h("span", { title: list[place] ?? place }, list[place] ?? String(place));
+      label.style[name === "across" ? "width" : "height"] = `${room}px`;
+      label.style.fontSize = `${Math.max(9, Math.min(13, size * every * 0.62))}px`;
+      label.style.lineHeight = `${room}px`;
+      return h("div", {}, label);
+    }));
+  };
+  const [across, down] = [found.keys.length === keys ? found.keys : [], found.queries.length === queries ? found.queries : []];
+  return h("div.big", {}, h("i"), labels(across, "across", keys, parseFloat(canvas.style.width)),
+    labels(down, "down", queries, parseFloat(canvas.style.height)), canvas);
 }
+
+function bigMap(at, head) {
+  const [, queries, keys] = DATA.attention[at].shape;
+  const side = Math.min(innerWidth * 0.7, innerHeight * 0.68, Math.max(queries, keys) * 34);
+  dialog(`${W[S.path[at]]} · ${say("head")} ${head}`, axesMap(at, head, side), h("p.soft", {}, axesSaid(at)));
+}
+
+const axesSaid = (at) => DATA.attention[at].cross ? say("across") : `${say("query")} ↓  ${say("key")} →`;
+
+let chosenHead = 0;
+let redrawMaps = () => {};
 
 function attentionCard(at) {
   const found = DATA.attention[at];
   if (!found) return "";
   if (found.reason) return h("section.card", {}, h("h2", {}, say("attention")), h("p.soft", {}, found.reason));
   const [heads, queries, keys] = found.shape;
-  const side = Math.max(queries, keys) <= 8 ? 96 : 148;
+  const chosen = h("div.chosen");
   const maps = Array.from({ length: heads }, (_, head) => h("figure", {},
-    h("button.plain", { onclick: () => bigMap(at, head), "aria-label": `${say("head")} ${head}` }, heatmap(at, head, side)),
+    h("button.plain", { onclick: () => { chosenHead = head; redrawMaps(); }, ondblclick: () => bigMap(at, head), "aria-label": `${say("head")} ${head}` }, heatmap(at, head, 84)),
     h("figcaption", {}, `${say("head")} ${head}`)));
+  redrawMaps = () => {
+    const head = Math.min(chosenHead, heads - 1), room = (main.clientWidth || innerWidth) - 220;
+    const side = Math.max(150, Math.min(620, room, Math.max(queries, keys) * 30));
+    maps.forEach((one, place) => one.toggleAttribute("data-here", place === head));
+    chosen.replaceChildren(h("h3", {}, `${say("head")} ${head}`, h("span.soft", {}, ` ${axesSaid(at)} `),
+      h("button.toggle", { onclick: () => bigMap(at, head) }, say("larger"))), h("div.scroll", {}, axesMap(at, head, side)));
+  };
+  redrawMaps();
   const said = [`B H Tq Tk = ${found.of.join("×")}`, found.rebuilt ? say("rebuilt") : say("kept"), ...(found.of[0] > 1 ? [say("batch")] : [])];
-  return h("section.card", {}, h("h2", {}, say("attention"), h("a.soft", { href: `#${at}` }, ` ${W[S.label[at]]}`)),
-    h("p.soft", {}, said.join(" · ")), h("div.maps", {}, maps));
+  const title = found.cross ? say("cross") : say("attention");
+  return h("section.card", {}, h("h2", {}, title, h("a.soft", { href: `#${at}` }, ` ${W[S.label[at]]}`)),
+    h("p.soft", {}, said.join(" · ")), heads > 1 ? h("div.maps", {}, maps) : "", chosen);
 }

@@ -49,6 +49,7 @@ onShow((at) => {
   closeDialog();
   home.setAttribute("aria-current", String(at < 0));
   main.replaceChildren(...(at < 0 ? overviewPage() : stepPage(at)).flat(9).filter(Boolean));
+  fitAll();
   scrollTo(0, 0);
   main.scrollTop = 0;
   at < 0 ? draw() : reveal(at);
@@ -78,6 +79,14 @@ document.addEventListener("keydown", (event) => {
   const does = KEYS[event.key];
   if (does) { event.preventDefault(); does(); }
 });
+let wide = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === wide) return;  // a phone hides its bars while it scrolls
+  wide = innerWidth;
+  redrawMaps();
+  fitAll();
+});
+new ResizeObserver(fitAll).observe(main);  // the list beside it can be made wider
 addEventListener("popstate", () => go(addressed(), true));
 addEventListener("hashchange", () => addressed() !== current && go(addressed(), true));
 

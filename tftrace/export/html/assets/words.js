@@ -14,6 +14,11 @@ const SAID = {
     before: "before", close: "Close", keys: [["j  ↓", "step below"], ["k  ↑", "step above"], ["→  ←", "open, fold"],
       ["u", "the call around"], ["n  p", "next ✗ or △, the one before"], ["o", "overview"], ["/", "search"], ["l", "lines in the tree"],
       ["L", "English, Chinese"], ["t", "light, dark"], ["?", "this help"]],
+    generation: "Generation: tokens × layers", answer: "What it took in and gave out", took: "took in", gave: "gave out",
+    entropy: "entropy {0} bits", chosen: "chosen", otherBeam: "another beam", notTen: "not among the ten likeliest", ended: "This text had ended before.",
+    times: "time in µs", norms: "L2 norm", showTimes: "time", showNorms: "L2 norm", nextText: "text {0} of {1}",
+    substeps: "Attention in five steps", fused: "in one kernel", rebuiltOne: "rebuilt", larger: "larger",
+    cross: "Attention to the source", across: "decoder's tokens ↓  source's →",
     roles: ["takes", "weight", "binds", "returns", "gradient"], show: "click a box to see its step",
   },
   zh: {
@@ -30,6 +35,11 @@ const SAID = {
     before: "上一步", close: "关闭", keys: [["j  ↓", "下一行"], ["k  ↑", "上一行"], ["→  ←", "展开、折叠"],
       ["u", "外层调用"], ["n  p", "下一个、上一个 ✗ 或 △"], ["o", "总览"], ["/", "搜索"], ["l", "在树中显示代码行"],
       ["L", "英文、中文"], ["t", "浅色、深色"], ["?", "本帮助"]],
+    generation: "生成：词元 × 层", answer: "输入与输出的词元", took: "输入", gave: "输出",
+    entropy: "熵 {0} 比特", chosen: "选中", otherBeam: "另一束", notTen: "不在最可能的十个之中", ended: "此文本在此之前已结束。",
+    times: "用时（µs）", norms: "L2 范数", showTimes: "用时", showNorms: "L2 范数", nextText: "第 {0} 段，共 {1} 段",
+    substeps: "注意力的五个步骤", fused: "由一个内核完成", rebuiltOne: "重建", larger: "放大",
+    cross: "对源文本的注意力", across: "纵：解码器词元，横：源词元",
     roles: ["输入", "权重", "变量", "输出", "梯度"], show: "点击方框查看该步骤",
   },
 };
