@@ -48,7 +48,7 @@ def test_active_dropout_is_said_in_every_face(tmp_path: Path, capsys: pytest.Cap
     async def script(app: TraceApp, pilot: object) -> None:
         shown = screen(app)
         assert "Steps · dropout is active" in shown.splitlines()[0]
-        assert "dropout is active in 1 module" in shown
+        assert "dropout is active in 1" in shown
 
     play(trace, script)
 

@@ -11,6 +11,7 @@ import tftrace
 from tftrace import Trace, describe
 from tftrace.cli import main
 from tftrace.tui import TraceApp
+from tftrace.tui.panes.sourcepane import SourcePane
 from tftrace.tui.paint.heatmap import digits
 from tftrace.tui.screens.attentionscreen import AttentionScreen
 
@@ -39,7 +40,7 @@ def test_a_symbol_and_its_tensor_have_one_colour_and_one_letter(film: Trace) -> 
         app.go(find(film, "attention_forward"))
         await ready(app, pilot)
         shown = screen(app)
-        assert "→ Q   query" in shown and "← out [0]" in shown
+        assert "→ Q query" in shown and "← [0]" in shown  # the paper has no letter for the result
         seen = [colours(app, symbol) for symbol in "QKV"]
         assert all(len(found) >= 3 and len(set(found)) == 1 for found in seen)  # twice drawn, table
         assert len({found[0] for found in seen}) == 3
@@ -53,7 +54,7 @@ def test_the_chosen_tensor_has_its_axes_histogram_and_layers_below(film: Trace) 
         await press(pilot, "tab")  # from the result round to the first
         await ready(app, pilot)
         shown = screen(app)
-        assert "▸ → Q   query" in shown
+        assert "▸ → Q query" in shown
         assert "query  B=1  H=4  Tq=8  D=16  float32 2.05 kB" in shown
         assert any(bar in shown for bar in "▂▃▅▆▇")
         assert "layers" in shown and "‖·‖ 0: 26.55" in shown
@@ -159,11 +160,23 @@ def test_attention_is_taken_apart_in_five_steps(film: Trace) -> None:
         await settle(pilot)
         shown = screen(app)
         assert all(f"▸ {n} {name}" in shown for n, name in enumerate(("project", "score", "scale and mask"), 1))
+        # every line is reached, and the source shows it
         await press(pilot, "3", "down", "down")
+        assert "▾ 1 project" in screen(app) and "modeling_bert.py ─ BertSelfAttention.forward" in screen(app)
+        source = app.query_one(SourcePane)
+        seen = [source.place]
+        await press(pilot, "down")
+        seen.append(source.place)
+        await press(pilot, "down")
+        seen.append(source.place)
+        numbers = [place[1] for place in seen if place]
+        assert len(set(numbers)) == 3 and numbers == sorted(numbers)
+        await press(pilot, "down")
         await ready(app, pilot)
         shown = screen(app)
+        assert source.place and source.place[0].endswith("sdpa_attention.py")
         assert "▾ 2 score" in shown and "S = QKᵀ" in shown and "▾ 1" not in shown
-        assert "fused: one kernel takes all these steps" in shown
+        assert "fused: one kernel takes all these steps" in shown and "--attn eager" in shown
         assert "scores  rebuilt" in shown and "1×4×8×8" in shown
         await press(pilot, "enter")
         assert "scaled_dot_product_attention(" in film[app.position].source[0]

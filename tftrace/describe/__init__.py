@@ -13,12 +13,12 @@ from .attention_heads import (
     mean_key_weights,
     sibling_attentions,
 )
-from .attention_substeps import SubStep, SubStepTensor, attention_of, numbered_line, substeps
+from .attention_substeps import SubStep, SubStepTensor, attention_of, brief_formula, numbered_line, substeps
 from .axes import TOKENS, axes, tokens_along
 from .charts import Histogram, bars, histogram, kept_values, shrink, take_plane, tall_bars
 from .code import Code, bound_values, code, values
 from .derivation import Addend, Derivation, derive, derive_weight
-from .equations import StepEquation, equations, symbols_of_tensors
+from .equations import StepEquation, TensorSymbol, equations, symbols_of_tensors
 from .forward_answers import (
     ForwardAnswer,
     NextToken,
@@ -57,6 +57,7 @@ __all__ = [
     "SubStep",
     "SubStepTensor",
     "TensorLine",
+    "TensorSymbol",
     "about",
     "along_forwards",
     "along_layers",
@@ -71,6 +72,7 @@ __all__ = [
     "axes",
     "bars",
     "bound_values",
+    "brief_formula",
     "code",
     "default_plane",
     "derive",

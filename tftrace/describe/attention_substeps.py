@@ -14,7 +14,7 @@ from math import isclose, sqrt
 import numpy as np
 
 from ..explain.attention_weights import Attention
-from ..recipes.typeset import symbol_places
+from ..recipes.typeset import mathtext, symbol_places
 from ..text import number, shape
 from ..trace import schema
 from ..trace.rows import TensorRow
@@ -49,6 +49,7 @@ _TEX = {
     "softmax": r"P=\mathrm{softmax}(Z)",
     "weighted sum": r"O=PV",
 }
+_BRIEF = {_TEX["project"]: "Q = X·W^Q, K = X·W^K, V = X·W^V", _TEX["scale and mask"]: "Z = S/√dₖ + M"}  # in one row
 _NOTES = {
     "project": (
         "Three linear maps of the input; each is split into heads: B T h·d becomes B h T d.",
@@ -134,10 +135,11 @@ def substeps(trace: Trace, attention: int, language: str = "en", rebuilt: Attent
     for key, pattern in _LINES.items():
         found = [at for at, text in lines if pattern.search(text) and at not in fused]
         places[key] = found or fused or ([] if lines else [attention])
-    tensors = _tensors(trace, attention, rebuilt)
+    tensors = _tensors(trace, attention, rebuilt, places, fused)
     tex = dict(_TEX)
     width = _width(trace, attention)
-    if rebuilt is not None and width and not isclose(rebuilt.scale, 1 / sqrt(width), rel_tol=1e-6):
+    known = rebuilt is not None and rebuilt.scores is not None and width
+    if rebuilt is not None and known and not isclose(rebuilt.scale, 1 / sqrt(width), rel_tol=1e-6):
         tex["scale and mask"] = rf"Z={number(rebuilt.scale)}S+M"
     chinese = language == "zh"
     return [
@@ -200,7 +202,9 @@ def _seen(trace: Trace, attention: int) -> dict[str, TensorRow]:
     return seen_tensors(trace, attention, equation) if equation else {}
 
 
-def _tensors(trace: Trace, attention: int, rebuilt: Attention | None) -> dict[str, list[SubStepTensor]]:
+def _tensors(
+    trace: Trace, attention: int, rebuilt: Attention | None, places: dict[str, list[int]], fused: list[int]
+) -> dict[str, list[SubStepTensor]]:
     """The tensors of each sub-step, kept ones first."""
     rows = {(row.role, row.name): row for row in trace.tensors_of(attention)}
     query, key, value, mask = (rows.get((schema.INPUT, name)) for name in ("query", "key", "value", "attention_mask"))
@@ -220,13 +224,33 @@ def _tensors(trace: Trace, attention: int, rebuilt: Attention | None) -> dict[st
         "softmax": _with_symbols(("P", kept)),
         "weighted sum": _with_symbols(("V", value), ("out", result)),
     }
+    recorded = _bound_in_lines(trace, places, fused)
+    for name, one in recorded.items():
+        if all(known.symbol != one.symbol for known in found[name]):
+            found[name].append(one)
     if rebuilt is not None and rebuilt.scores is not None and rebuilt.probabilities is not None:
         hidden = rebuilt.scores * rebuilt.scale
         hidden = hidden if rebuilt.mask is None else hidden + rebuilt.mask
-        found["score"].append(SubStepTensor("S", "scores", _measured(rebuilt.scores), True))
-        found["scale and mask"].append(SubStepTensor("Z", "scores, scaled and masked", _measured(hidden), True))
-        if rebuilt.rebuilt:
+        if "score" not in recorded:
+            found["score"].append(SubStepTensor("S", "scores", _measured(rebuilt.scores), True))
+        if "scale and mask" not in recorded:
+            found["scale and mask"].append(SubStepTensor("Z", "scores, scaled and masked", _measured(hidden), True))
+        if rebuilt.rebuilt and "softmax" not in recorded:
             found["softmax"].append(SubStepTensor("P", "weights", _measured(rebuilt.probabilities), True))
+    return found
+
+
+def _bound_in_lines(trace: Trace, places: dict[str, list[int]], fused: list[int]) -> dict[str, SubStepTensor]:
+    """What the lines of attention written out step by step have bound: scores, hidden scores, weights."""
+    found = {}
+    for key, symbol in (("score", "S"), ("scale and mask", "Z"), ("softmax", "P")):
+        at = max((place for place in places[key] if place not in fused), default=-1)
+        kinds = trace.column("kind")
+        rows = [row for row in trace.tensors_of(at) if row.role == schema.LOCAL] if at >= 0 else []
+        if not rows or kinds[at] != schema.LINE:
+            continue
+        symbol = "S/√dₖ" if key == "score" and at in places["scale and mask"] else symbol  # the line scales at once
+        found[key] = SubStepTensor(symbol, tensor_line(rows[-1]).name, _statistics(rows[-1]))
     return found
 
 
@@ -252,3 +276,8 @@ def _measured(values: np.ndarray) -> str:
 def numbered_line(trace: Trace, position: int) -> str:
     """A step's source line with its number: `193 attn_output = …`."""
     return f"{span(trace, position)[0]} {statement(trace, position)}"
+
+
+def brief_formula(one: SubStep) -> str:
+    """The formula of a sub-step in one row: `Z = S/√dₖ + M`."""
+    return _BRIEF.get(one.tex) or mathtext.render(one.tex)[0].strip()

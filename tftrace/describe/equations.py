@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
@@ -16,6 +16,7 @@ from ..text import visible
 from ..trace import schema
 from ..trace.rows import CheckRow, TensorRow
 from ..trace.trace import Trace
+from .letters import letters, symbols_drawn
 from .phrases import LANGUAGES, MARKS, integer, text, wrapped
 from .step_row import path, relative_name
 from .tensor_rows import tensor_line
@@ -58,8 +59,13 @@ class StepEquation:
     def spans(self, width: int) -> list[list[symbol_places.Span]]:
         """The positions of symbols in each row of `drawn`."""
         if self.tex and max(map(cell_len, mathtext.render(self.tex, width)), default=0) <= width:
-            return symbol_places.drawn(self.tex, width, self.spelling)[1]
+            return symbols_drawn(self.tex, width, self.spelling)
         return [[] for _ in self.drawn(width)]
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """For each symbol that stands in the equation how the paper writes it, short enough for a column."""
+        return letters(self.tex, self.spelling)
 
     def drawn(self, width: int) -> list[str]:
         """The equation in two dimensions; if that is wider than `width` cells, its formula, wrapped."""
@@ -136,15 +142,34 @@ def _bound(trace: Trace, size: int, call: int, name: str) -> Bindings:
     return bindings_of(trace, call, name)
 
 
-def symbols_of_tensors(trace: Trace, position: int) -> dict[int, tuple[str, int]]:
-    """The symbol and colour number of each tensor that an equation of the step names, by tensor number.
+class TensorSymbol(NamedTuple):
+    """What an equation calls a tensor.
 
-    A tensor of several equations keeps its first symbol.
+    Attributes:
+        symbol: Its name in the formula of the recipe.
+        number: The number of its colour.
+        letter: How the paper writes it; empty if the paper does not.
     """
-    found: dict[int, tuple[str, int]] = {}
+
+    symbol: str
+    number: int
+    letter: str
+
+
+def symbols_of_tensors(trace: Trace, position: int) -> dict[int, TensorSymbol]:
+    """The symbol of each tensor that an equation of the step names, by tensor number.
+
+    A tensor of several equations keeps its first symbol that a paper writes.
+    """
+    found: dict[int, TensorSymbol] = {}
     for equation in equations(trace, position):
+        written = equation.letters
         for symbol, tensor in equation.tensors.items():
-            found.setdefault(tensor, (symbol, len(found)))
+            known, said = found.get(tensor), written.get(symbol, "")
+            if known is None:
+                found[tensor] = TensorSymbol(symbol, len(found), said)
+            elif said and not known.letter:
+                found[tensor] = TensorSymbol(symbol, known.number, said)
     return found
 
 
@@ -170,8 +195,8 @@ def judgement(check: CheckRow | None, verdict: str, covers: str = "", language: 
         return f"{mark} unchecked: {reason}" if reason else f"{mark} unchecked"
     holds = check.verdict == schema.HOLDS
     exact = holds and not check.residual and not check.bound  # nothing was computed that could round
-    compared = "equal" if exact else f"{_short(check.residual)} {'≤' if holds else '>'} {_short(check.bound)}"
-    measured = f"{compared} ({check.cells} cells)"
+    rounded = f"{_short(check.residual)} {'≤' if holds else '>'} {_short(check.bound)}"
+    measured = f"{'equal, and nothing rounds' if exact else rounded} ({check.cells} cells)"
     if holds and covers in COVERS:
         measured = f"{measured} · {reason}" if reason else measured
         return f"{covers} {mark}: {COVERS[covers][language]}  {measured}"

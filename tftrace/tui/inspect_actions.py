@@ -16,6 +16,7 @@ from .dialogs.prompt import Question
 from .dialogs.share_choice import Share
 from .dialogs.step_choice import StepChoice
 from .panes.equationpane import EquationPane
+from .panes.sourcepane import SourcePane
 from .panes.tensorpane import TensorPane
 from .screens.attentionscreen import AttentionScreen, attention_share
 from .screens.valuescreen import ValueScreen
@@ -117,6 +118,9 @@ class InspectingApp(SharingApp[None]):
     def action_substep(self, by: int) -> None:
         if not self.query_one(EquationPane).choose(by):
             self.say("There is no attention at this step: a leads to the nearest one.")
+
+    def on_sub_step_pane_look(self, event: EquationPane.Look) -> None:
+        self.query_one(SourcePane).show(event.position)
 
     def on_sub_step_pane_go_to(self, event: EquationPane.GoTo) -> None:
         self.jump(event.position)

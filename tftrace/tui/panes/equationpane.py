@@ -9,7 +9,7 @@ from ... import describe
 from ...trace import schema
 from ...trace.trace import Trace
 from ..paint.palette import style
-from .pane import short
+from .pane import fit, short
 from .substeppane import SubStepPane
 
 _TIGHT = 13  # below this height in rows, empty rows are left out
@@ -88,10 +88,12 @@ class EquationPane(SubStepPane):
         legend = [(symbol, meaning) for symbol, meaning in equation.legend if equation.tensors[symbol] not in in_table]
         if legend:
             out += gap
-            symbols = max(cell_len(symbol) for symbol, _ in legend)
+            written = equation.letters
+            symbols = max(cell_len(written.get(symbol, symbol)) for symbol, _ in legend)
             for symbol, meaning in legend:
                 line = Text(no_wrap=True)
-                line.append(f"  {symbol:<{symbols}}  ", style(self._hue(equation, symbol), bold=True))
+                hue = self._hue(equation, symbol) if symbol in written else palette.soft
+                line.append(f"  {fit(written.get(symbol, symbol), symbols)}  ", style(hue, bold=True))
                 line.append(short(meaning, max(1, width - symbols - 5)), style(palette.soft))
                 out.append(line)
         if equation.note:
@@ -107,4 +109,4 @@ class EquationPane(SubStepPane):
 
     def _hue(self, equation: describe.StepEquation, symbol: str) -> str:
         found = self._symbols.get(equation.tensors.get(symbol, -1))
-        return self.palette.hue(found[1]) if found else self.palette.warm
+        return self.palette.hue(found.number) if found else self.palette.warm

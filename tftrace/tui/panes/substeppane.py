@@ -39,6 +39,12 @@ class SubStepPane(Pane):
         position: int
 
     @dataclass
+    class Look(Message):
+        """A line of a sub-step is under the cursor: the source is to show it."""
+
+        position: int
+
+    @dataclass
     class Rebuilt(Message):
         """The sub-steps of an attention are ready, with the tensors that a fused kernel did not return."""
 
@@ -51,11 +57,12 @@ class SubStepPane(Pane):
         self._trace = trace
         self._position = 0
         self.language = describe.LANGUAGES[0]
-        self._symbols: dict[int, tuple[str, int]] = {}
+        self._symbols: dict[int, describe.TensorSymbol] = {}
         self._attention: int | None = None
         self._steps: list[describe.SubStep] = []
         self._open = ""  # key of the open sub-step; it stays open from attention to attention
         self._rows: dict[int, tuple[str, int]] = {}  # row -> key of the sub-step, and position of the line, or -1
+        self._at: tuple[str, int] | None = None  # the row under the cursor
         self._known: dict[tuple[int, str], list[describe.SubStep]] = {}
 
     def show(self, position: int) -> None:
@@ -69,15 +76,29 @@ class SubStepPane(Pane):
         keys = ["", *(one.key for one in self._steps)]
         if not self._steps:
             return False
-        self._open = keys[(keys.index(self._open) + by) % len(keys)] if self._open in keys else keys[1]
-        self.show(self._position)
+        self._choose(keys[(keys.index(self._open) + by) % len(keys)] if self._open in keys else keys[1], -1)
         return True
 
+    def _choose(self, key: str, place: int) -> None:
+        """Open a sub-step, and put the cursor on one of its lines, or on its name; the source shows that line."""
+        self._open, self._at = key, (key, place) if key else None
+        self.show(self._position)
+        places = next((one.places for one in self._steps if one.key == key), [])
+        self.post_message(self.Look(place if place >= 0 else places[0] if places else self._position))
+
     def action_substep_or_scroll(self, by: int) -> None:
-        if not self.choose(by):
-            self.jump(max(0, int(self.scroll_offset.y) + by))
+        """Move the cursor over the names and the lines of the sub-steps; beyond them, scroll."""
+        rows = [self._rows[row] for row in sorted(self._rows)]
+        here = rows.index(self._at) if self._at in rows else -1
+        if rows and 0 <= here + by < len(rows) and (here >= 0 or by > 0):
+            self._choose(*rows[here + by])
+        else:
+            self.jump(max(0, min(int(self.scroll_offset.y) + by, len(self.lines) - self.space.height)))
 
     def action_to_line(self) -> None:
+        if self._at is not None and self._at[1] >= 0:
+            self.post_message(self.GoTo(self._at[1]))
+            return
         places = next((one.places for one in self._steps if one.key == self._open), [])
         later = [at for at in places if at > self._position]
         if places:
@@ -92,8 +113,7 @@ class SubStepPane(Pane):
         if place >= 0:
             self.post_message(self.GoTo(place))
         else:
-            self._open = "" if key == self._open else key
-            self.show(self._position)
+            self._choose("" if key == self._open else key, -1)
 
     # -- rebuilding, in a thread -----------------------------------------------------------------------------
 
@@ -135,10 +155,9 @@ class SubStepPane(Pane):
             line.append("▾ " if chosen else "▸ ", style(palette.accent, bold=True))
             line.append(f"{number} {one.name}", style(palette.text if chosen else palette.soft, bold=chosen))
             if not chosen:
-                rows = symbol_places.drawn(one.tex, 60, one.spelling)[0]
-                brief = f"   {rows[0].strip()}" if len(rows) == 1 else ""
+                brief = f"   {describe.brief_formula(one)}"
                 line.append(short(brief, max(0, self.space.width - line.cell_len - 1)), style(palette.faint))
-            out.append(line)
+            out.append(self._under_cursor(line, (one.key, -1)))
             if chosen:
                 out += self._opened(one, top + len(out))
         return out
@@ -146,7 +165,7 @@ class SubStepPane(Pane):
     def _opened(self, one: describe.SubStep, top: int) -> list[Text]:
         palette, width = self.palette, max(12, self.space.width - 6)
         out = []
-        hues = {symbol: self.palette.hue(number) for symbol, number in self._symbols.values()}
+        hues = {known.symbol: self.palette.hue(known.number) for known in self._symbols.values()}
         for row, spans in zip(*symbol_places.drawn(one.tex, width, one.spelling), strict=True):
             marks = [(a, b, hues[symbol]) for a, b, symbol in spans if symbol in hues]
             out.append(Text("  ").append_text(self._coloured(row, marks)))
@@ -154,29 +173,47 @@ class SubStepPane(Pane):
             self._rows[top + len(out)] = (one.key, place)
             line = Text("    ", no_wrap=True).append("⏎ ", style(palette.accent))
             line.append(short(describe.numbered_line(self._trace, place), width - 2), style(palette.text))
-            out.append(line)
+            out.append(self._under_cursor(line, (one.key, place)))
         if one.fused:
-            out += self._wrapped("fused: one kernel takes all these steps", style(palette.faint, italic=True), indent=2)
+            said = "fused: one kernel takes all these steps; record with --attn eager to see each on a line of its own"
+            out += self._wrapped(said, style(palette.faint, italic=True), indent=2)
         for tensor in one.tensors:
             line = Text("    ", no_wrap=True)
-            line.append(f"{tensor.symbol} ", style(hues.get(tensor.symbol, palette.warm), bold=True))
+            said = "O" if tensor.symbol == "out" else tensor.symbol  # as the formula writes it
+            line.append(f"{said} ", style(hues.get(tensor.symbol, palette.warm), bold=True))
             line.append(tensor.name, style(palette.text))
             line.append("  rebuilt" if tensor.rebuilt else "", style(palette.violet, italic=True))
             text = f"  {tensor.text}"
             if line.cell_len + cell_len(text) <= width + 4:
                 out.append(line.append(text, style(palette.soft)))
             else:
-                out += [line, Text("     " + text, style(palette.soft), no_wrap=True)]
+                out += [line, Text("     " + short(text, width - 1), style(palette.soft), no_wrap=True)]
         return [*out, *self._wrapped(one.note, style(palette.soft, italic=True), indent=2)]
 
+    def _under_cursor(self, line: Text, row: tuple[str, int]) -> Text:
+        """The line, marked if the cursor is on it."""
+        if row == self._at and self.has_focus:
+            line = Text("›", style(self.palette.warm, bold=True), no_wrap=True).append_text(line[1:])
+            line.append(" " * max(0, self.space.width - line.cell_len))
+            line.stylize(style(ground=self.palette.raised))
+        return line
+
+    def on_focus(self) -> None:
+        self.show(self._position)
+
+    def on_blur(self) -> None:
+        self.show(self._position)
+
     def _keep_in_view(self) -> None:
-        """Scroll the open sub-step into view with all its lines."""
+        """Scroll the open sub-step into view with all its lines, and the cursor in any case."""
         starts = [row for row, (key, place) in self._rows.items() if key == self._open and place < 0]
         if not self._open or not starts:
             return
         after = [row for row, (key, place) in self._rows.items() if row > starts[0] and place < 0 and key != self._open]
         end = min(after, default=len(self.lines))
-        self.jump(max(0, min(starts[0], end - self.space.height)))
+        top, height = max(0, min(starts[0], end - self.space.height)), self.space.height
+        cursor = next((row for row, found in self._rows.items() if found == self._at), starts[0])
+        self.jump(max(0, min(cursor, max(top, cursor - height + 1))))
 
     def _coloured(self, row: str, marks: list[tuple[int, int, str]]) -> Text:
         """A row of a drawn equation; `marks` are (begin, end, colour) of its symbols."""

@@ -12,12 +12,16 @@ from textual.binding import Binding, BindingType
 
 from ... import describe
 from ...trace.trace import Trace
+from ..paint.heatmap import short_number
 from ..paint.palette import style
 from .headtiles import PreviewPane
-from .pane import fit, fit_end
+from .pane import fit, fit_end, short
 
-_NUMBERS = (("μ", "mean"), ("σ", "std"), ("min", "min"), ("max", "max"))
-_SHORTEST = 10  # columns that a name keeps when space is short
+_NUMBERS = (("μ", "mean", 7), ("σ", "std", 6), ("min", "min", 7), ("max", "max", 7))  # with their widths
+_LIKELIEST = (("min", "max"), ("mean", "std"))  # numbers that a narrow pane shows, the first pair longest
+_DTYPE = 10
+_SHORTEST, _SHAPE, _LONG_SHAPE = 13, 11, 15  # columns of a name with its letter, and of a shape
+_SPARE = 22  # from this width of a name on, a shape is given more room
 
 
 class TensorPane(PreviewPane):
@@ -32,7 +36,7 @@ class TensorPane(PreviewPane):
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace, "Tensors", id="tensors")
         self._found: list[describe.TensorLine] = []
-        self._symbols: dict[int, tuple[str, int]] = {}
+        self._symbols: dict[int, describe.TensorSymbol] = {}
         self._picked: tuple[str, str] | None = None  # role and name of the user's choice, for all steps
         self._rows: list[int] = []  # index of the tensor in each drawn row, -1 for none
 
@@ -83,7 +87,7 @@ class TensorPane(PreviewPane):
             self.draw([Text(""), Text("  No tensors here.", style(self.palette.faint))])
             return
         room = self.space.width - 4
-        sizes = self._widths(found, room)
+        sizes = _widths(room)
         lines, self._rows = [self._head(sizes)], [-1]
         for at, one in enumerate(found):
             drawn = self._lines(one, sizes, room, at == self._chosen_at)
@@ -97,24 +101,9 @@ class TensorPane(PreviewPane):
         if (at := self._chosen_at) in self._rows:
             self.jump(max(0, self._rows.index(at) + 1 - self.space.height))
 
-    def _widths(self, found: list[describe.TensorLine], room: int) -> dict[str, int]:
-        """The width of each column, 0 if it does not fit: names and shapes first, then numbers, then dtypes."""
-        symbols = [self._symbols[one.row.tensor][0] for one in found if one.row.tensor in self._symbols]
-        sizes = {"shape": min(20, _widest("shape", found, 5)), "symbol": max(map(cell_len, symbols), default=0)}
-        name = _widest("name", found)
-        left = room - sizes["shape"] - 2 - (sizes["symbol"] + 1 if sizes["symbol"] else 0)
-        for keys in (("min", "max"), ("mean", "std"), ("dtype",)):
-            wanted = [_widest(key, found) + 2 for key in keys]
-            fits = left - sum(wanted) >= (name if keys == ("dtype",) else min(name, _SHORTEST))
-            sizes |= dict(zip(keys, wanted if fits else [0] * len(keys), strict=True))
-            left -= sum(wanted) if fits else 0
-        sizes["name"] = max(4, min(name, left))
-        return sizes
-
     def _head(self, sizes: dict[str, int]) -> Text:
-        symbol = " " * (sizes["symbol"] + 1) if sizes["symbol"] else ""
-        head = "    " + symbol + fit("name", sizes["name"]) + "  " + fit("shape", sizes["shape"])
-        head += "".join(f"{title:>{sizes[key]}}" for title, key in _NUMBERS if sizes[key])
+        head = "    " + fit("name", sizes["name"]) + "  " + fit("shape", sizes["shape"])
+        head += "".join(f"{title:>{sizes[key]}}" for title, key, _ in _NUMBERS if sizes[key])
         head += f"  {'dtype':<{sizes['dtype'] - 2}}" if sizes["dtype"] else ""
         return Text(head, style(self.palette.faint), no_wrap=True)
 
@@ -122,20 +111,24 @@ class TensorPane(PreviewPane):
         palette = self.palette
         role = palette.roles.get(one.role, palette.text)
         symbol = self._symbols.get(one.row.tensor)
-        name = palette.hue(symbol[1]) if symbol else role
+        hue = palette.hue(symbol.number) if symbol and symbol.letter else ""
         out = Text(no_wrap=True)
         out.append("▸" if chosen else " ", style(palette.warm, bold=True))
         out.append(f" {describe.ROLE_MARKS.get(one.role, '?')} ", style(role, bold=True))
-        if sizes["symbol"]:
-            out.append(f"{symbol[0] if symbol else '':<{sizes['symbol']}} ", style(name, bold=True))
-        out.append(fit_end(one.name, sizes["name"]), style(name if one.fresh else palette.soft, bold=one.fresh))
+        left = sizes["name"]
+        if symbol and symbol.letter and symbol.letter != one.name:
+            said = short(symbol.letter, left // 2)
+            out.append(f"{said} ", style(hue, bold=True))
+            left -= cell_len(said) + 1
+        out.append(fit_end(one.name, left), style(hue or (role if one.fresh else palette.soft), bold=one.fresh))
         out.append("  " + fit(one.shape, sizes["shape"]), style(palette.text if one.fresh else palette.soft))
         look = style(palette.text if one.fresh else palette.soft)
-        for _, key in _NUMBERS:
+        for _, key, _ in _NUMBERS:
             if sizes[key]:
-                out.append(f"{getattr(one, key):>{sizes[key]}}", look)
+                text = _brief(getattr(one, key), getattr(one.row, key), sizes[key] - 1)
+                out.append(f"{text:>{sizes[key]}}", look)
         if sizes["dtype"]:
-            out.append("  " + one.dtype, style(palette.faint))
+            out.append("  " + short(one.dtype, sizes["dtype"] - 2), style(palette.faint))
         lines = [out]
         if one.odd and out.cell_len + 2 + cell_len(one.odd) <= room:
             out.append(f"  {one.odd}", self._alarm(one))
@@ -152,5 +145,25 @@ class TensorPane(PreviewPane):
         return style(self.palette.bad if bad else self.palette.faint, bold=bad)
 
 
-def _widest(key: str, found: list[describe.TensorLine], least: int = 4) -> int:
-    return max(least, *(cell_len(getattr(one, key)) for one in found))
+def _widths(room: int) -> dict[str, int]:
+    """The width of each column, 0 if it does not fit. It depends on the pane alone, so that no column ever moves."""
+    sizes = {"shape": _SHAPE, "dtype": 0, **{key: 0 for _, key, _ in _NUMBERS}}
+    left = room - _SHAPE - 2
+    for pair in _LIKELIEST:
+        wanted = {key: width for _, key, width in _NUMBERS if key in pair}
+        if left - sum(wanted.values()) < _SHORTEST:
+            break
+        sizes |= wanted
+        left -= sum(wanted.values())
+    if left >= _SPARE + _LONG_SHAPE - _SHAPE:
+        sizes["shape"] = _LONG_SHAPE
+        left -= _LONG_SHAPE - _SHAPE
+    if left - _DTYPE >= _SPARE:
+        sizes["dtype"] = _DTYPE
+        left -= _DTYPE
+    return sizes | {"name": max(4, left)}
+
+
+def _brief(text: str, value: float | None, width: int) -> str:
+    """A number in at most `width` characters, with as many digits as there is room for."""
+    return text if len(text) <= width or value is None else short_number(value, width)
