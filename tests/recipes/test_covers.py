@@ -30,7 +30,9 @@ def run(tmp_path: Path) -> Trace:
 def test_a_step_says_what_its_check_covers(run: Trace, capsys: pytest.CaptureFixture[str]) -> None:
     judged = {e.id: e.judgement for at in range(len(run)) for e in describe.equations(run, at) if not e.within}
     assert judged["sequential"] == SAID
-    assert judged["identity"] == "✓ holds  equal, and nothing rounds (8 cells)"  # of which nothing is left out, and nothing was computed
+    assert (
+        judged["identity"] == "✓ holds  equal, and nothing rounds (8 cells)"
+    )  # of which nothing is left out, and nothing was computed
     assert judged["linear"].startswith("✓ holds  ") and " ≤ " in judged["linear"]
     chinese = describe.equations(run, 0, "zh")[0].judgement
     assert chinese == "wiring ✓: 其中的乘积另行检查  equal, and nothing rounds (8 cells)"

@@ -14,10 +14,12 @@ from textual.pilot import Pilot
 
 import tftrace
 from tftrace import Trace, flow
+from tftrace.explain.attention_weights import attention
 from tftrace.navigate import findings
 from tftrace.tui import TraceApp, editor
 from tftrace.tui.dialogs.prompt import Prompt
 from tftrace.tui.panes.barpane import BarPane
+from tftrace.tui.panes.tensorpane import TensorPane
 from tftrace.tui.panes.treepane import StepsPane
 
 from ..support.builders import attention_trace
@@ -194,3 +196,28 @@ def test_the_prompt_of_an_export_suggests_a_report_and_keeps_what_is_there(
 
     play(toy, script)
     assert (tmp_path / "toy.html").read_text() == "mine" and (tmp_path / "toy.csv").read_text().startswith("step")
+
+
+def test_the_columns_of_the_tensors_never_move(toy: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        heads = set()
+        for _ in range(14):
+            await press(pilot, "s")
+            pane = app.query_one(TensorPane)
+            if pane.chosen is not None:
+                heads.add(pane.lines[0].plain)
+        [head] = heads
+        assert all(word in head for word in ("name", "shape", "μ", "max"))
+
+    play(toy, script)
+
+
+def test_what_the_lines_of_an_attention_bound_is_not_rebuilt(causal: Trace) -> None:
+    [at] = tftrace.describe.attention_steps(causal)[:1]
+    found = {one.key: one for one in tftrace.describe.substeps(causal, int(at), rebuilt=attention(causal, int(at)))}
+    hidden = {tensor.symbol: tensor for tensor in found["scale and mask"].tensors}
+    assert hidden["Z"].name == "hidden" and not hidden["Z"].rebuilt
+    assert [tensor.symbol for tensor in found["score"].tensors][-1] == "S/√dₖ"  # the line scales at once
+    assert "scores" in [tensor.name for tensor in found["score"].tensors]
+    assert not any(tensor.rebuilt for one in found.values() for tensor in one.tensors)
+    assert not found["softmax"].fused

@@ -11,8 +11,8 @@ import tftrace
 from tftrace import Trace, describe
 from tftrace.cli import main
 from tftrace.tui import TraceApp
-from tftrace.tui.panes.sourcepane import SourcePane
 from tftrace.tui.paint.heatmap import digits
+from tftrace.tui.panes.sourcepane import SourcePane
 from tftrace.tui.screens.attentionscreen import AttentionScreen
 
 from .test_app import play, press, screen, settle
@@ -59,7 +59,7 @@ def test_the_chosen_tensor_has_its_axes_histogram_and_layers_below(film: Trace) 
         assert any(bar in shown for bar in "▂▃▅▆▇")
         assert "layers" in shown and "‖·‖ 0: 26.55" in shown
         await press(pilot, "4", "down")
-        assert "▸ → K   key" in screen(app)
+        assert "▸ → K key" in screen(app)
 
     play(film, script)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
+from ..language import tr
 from ..navigate.difference_kinds import shown_verdict
 from ..recipes.evaluate.bindings import Bindings, bindings_of
 from ..recipes.format.covers import COVERS
@@ -196,7 +197,8 @@ def judgement(check: CheckRow | None, verdict: str, covers: str = "", language: 
     holds = check.verdict == schema.HOLDS
     exact = holds and not check.residual and not check.bound  # nothing was computed that could round
     rounded = f"{_short(check.residual)} {'≤' if holds else '>'} {_short(check.bound)}"
-    measured = f"{'equal, and nothing rounds' if exact else rounded} ({check.cells} cells)"
+    compared = tr("equal, and nothing rounds") if exact else rounded
+    measured = f"{compared} ({check.cells} cells)"
     if holds and covers in COVERS:
         measured = f"{measured} · {reason}" if reason else measured
         return f"{covers} {mark}: {COVERS[covers][language]}  {measured}"

@@ -14,8 +14,10 @@ from textual.containers import Horizontal, Vertical
 
 from .. import describe
 from ..errors import TraceError
+from ..language import tr
 from ..navigate import breakpoints as stops
 from ..navigate.breakpoints import Breakpoint
+from ..text import visible
 from ..trace.trace import Trace
 from . import editor
 from .command_palette import KeyCommands
@@ -194,7 +196,7 @@ class TraceApp(LoadingApp):
             return self.say(f"No editor can be opened from here; the line is {file}:{line}.")
         self.refresh(layout=True)
         if installed:
-            self.say(f"{path.name} belongs to an installed library, so it was opened read-only.")
+            self.say(tr("{name} belongs to an installed library, so it was opened read-only.", name=visible(path.name)))
         elif not live:
             self.say("The file has changed since it ran, so this was a copy of what ran.")
 
@@ -211,9 +213,8 @@ class TraceApp(LoadingApp):
         for at, name in enumerate(_WIDTHS[1:], 1):
             self.screen.set_class(at == wanted, name)
         if wanted == now:
-            self.say(
-                "The steps are as wide as they get: < makes them narrower." if by > 0 else "> makes the steps wider."
-            )
+            widest = tr("The steps are as wide as can be: < takes it back.")
+            self.say(widest if by > 0 else tr("> makes the steps wider."))
         self.call_after_refresh(lambda: self.go(self.position))
 
     def repaint(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import describe, flow
 from ..errors import TraceError
+from ..language import later, tr
 from ..navigate import tour
 from ..navigate.value_advice import advice
 from ..text import visible
@@ -21,10 +22,10 @@ from .panes.tensorpane import TensorPane
 from .screens.attentionscreen import AttentionScreen, attention_share
 from .screens.valuescreen import ValueScreen
 from .share import drawings
-from .shared_actions import SharingApp
+from .shared_actions import SharingApp, wrote
 from .statusline import StatusLine
 
-_AFTER_WALK = "Next: a attention maps  c what went wrong  l layers × tokens  P share  g from the start"
+_AFTER_WALK = later("Next: a attention maps  c what went wrong  l layers × tokens  P share  g from the start")
 _JUMPS = 200  # jumps that can be undone
 
 
@@ -71,11 +72,11 @@ class InspectingApp(SharingApp[None]):
         if one is None:
             return self.say("There is no tensor here: choose a step that has one.")
         if one.role == schema.PARAMETER:
-            return self.say(f"{one.name} is a parameter: it existed before the run.")
+            return self.say(tr("{name} is a parameter: it existed before the run.", name=one.name))
         found = flow.makers(self.trace, one.at, one.row.tensor, self.position)
         if not found:
-            return self.say(f"{one.name} was given to the model: no recorded step made it.")
-        self._lead(f"{one.name} was made from", found)
+            return self.say(tr("{name} was given to the model: no recorded step made it.", name=one.name))
+        self._lead(tr("{name} was made from", name=one.name), found)
 
     def action_consumers(self) -> None:
         one = self.query_one(TensorPane).chosen
@@ -83,8 +84,8 @@ class InspectingApp(SharingApp[None]):
             return self.say("There is no tensor here: choose a step that has one.")
         found = [at for at in flow.takers(self.trace, one.at, one.row.tensor) if at != self.position]
         if not found:
-            return self.say(f"No recorded step takes {one.name} any further.")
-        self._lead(f"{one.name} goes to", [(at, one.row.tensor) for at in found])
+            return self.say(tr("No recorded step takes {name} any further.", name=one.name))
+        self._lead(tr("{name} goes to", name=one.name), [(at, one.row.tensor) for at in found])
 
     def _lead(self, title: str, links: list[tuple[int, int]]) -> None:
         """Jump to the only step of these, or let the user choose one; each comes with the tensor to select there."""
@@ -102,16 +103,18 @@ class InspectingApp(SharingApp[None]):
     def action_walk(self, by: int) -> None:
         found = tour.next_stop(self.trace, self.position, by)
         if found is None and by > 0:
-            return self.say(f"That was the last of the papers' equations in this run. {_AFTER_WALK}")
+            return self.say(tr("That was the last of the papers' equations in this run.") + " " + tr(_AFTER_WALK))
         if found is None:
-            return self.say("That was the first of the papers' equations in this run. w goes on from here.")
+            return self.say(tr("That was the first of the papers' equations in this run. w goes on from here."))
         self.jump(found)
         stops = tour.stops(self.trace)
         kind = self.trace.column("type")[found]
-        hint = "  i takes it apart, a shows its heads" if describe.attention_of(self.trace, found) is not None else ""
+        attention = describe.attention_of(self.trace, found) is not None
+        hint = "  " + tr("i takes it apart, a shows its heads") if attention else ""
         number = stops.index(found) + 1
-        on = "w on, W back" if number < len(stops) else f"the last one. {_AFTER_WALK}"
-        self.say(f"walk {number}/{len(stops)}: {visible(str(kind))}{hint}  {on}")
+        on = tr("w on, W back") if number < len(stops) else tr("the last one.") + " " + tr(_AFTER_WALK)
+        walk = tr("walk {number}/{count}: {what}", number=number, count=len(stops), what=visible(str(kind)))
+        self.say(f"{walk}{hint}  {on}")
 
     # -- sub-steps ----------------------------------------------------------------------------------------
 
@@ -162,7 +165,7 @@ class InspectingApp(SharingApp[None]):
             "svg": partial(drawings.card_svg, trace, at, self.language, f"step {at}"),
             "html": partial(drawings.card_html, trace, at, f"{name} · step {at}"),
         }
-        return [*([maps] if maps else []), Share("this step's card", f"{name}-card", ways)]
+        return [*([maps] if maps else []), Share(tr("this step's card"), f"{name}-card", ways)]
 
     def action_export(self) -> None:
         """Ask for the name of a file, whose ending says what the trace is exported as."""
@@ -173,7 +176,7 @@ class InspectingApp(SharingApp[None]):
             path = Path(text.strip()).expanduser()
             try:
                 if path.exists() or path.is_symlink():
-                    return f"{visible(path.name)} exists already: choose another name."
+                    return tr("{name} exists already: choose another name.", name=visible(path.name))
             except (OSError, ValueError) as error:
                 return visible(str(error))
             self.run_worker(partial(self._export, path), thread=True, group="export", exit_on_error=False)
@@ -181,9 +184,8 @@ class InspectingApp(SharingApp[None]):
 
         name = self.trace.path.name.removesuffix(".tftrace")
         endings = " ".join(one.endings[0] for one in FORMATS.values())
-        self.ask(
-            Question("export to ", f"a file; what is written depends on its ending: {endings}", done), f"{name}.html"
-        )
+        hint = tr("a file; what is written depends on its ending: {endings}", endings=endings)
+        self.ask(Question(tr("export to") + " ", hint, done), f"{name}.html")
 
     def _export(self, path: Path) -> None:
         """In a thread, since it may take seconds."""
@@ -191,7 +193,7 @@ class InspectingApp(SharingApp[None]):
 
         try:
             export(self.trace, path)
-            said = f"Wrote {visible(path.name)} into {visible(str(path.absolute().parent))}"
+            said = wrote(path)
         except TraceError as error:
             said = str(error)
         self.call_from_thread(self.notify, said, markup=False)

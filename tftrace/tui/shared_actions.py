@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Generic
 
 from textual.widgets import Input
 
 from ..errors import TraceError
+from ..language import tr
 from ..text import visible
 from . import session_state
 from .dialogs.share_choice import Share, ShareChoice
@@ -57,7 +59,9 @@ class SharingApp(ScreenedApp[Result], Generic[Result]):
         """Let the user choose what is written into the current folder."""
         name = f"{self.share_name}-screen"
         ways = {"svg": partial(drawings.screen_svg, self, name), "html": partial(drawings.screen_html, self)}
-        self.push_screen(ShareChoice([*self.shares(), Share("this screen", name, ways, now=True)]), self._chosen_share)
+        self.push_screen(
+            ShareChoice([*self.shares(), Share(tr("this screen"), name, ways, now=True)]), self._chosen_share
+        )
 
     def _chosen_share(self, chosen: tuple[Share, str] | None) -> None:
         if chosen is not None:
@@ -72,7 +76,12 @@ class SharingApp(ScreenedApp[Result], Generic[Result]):
         try:
             content = share.drawn(ending) if drawn is None else drawn
             path = save(share.name, ending, to_png(content) if ending == "png" else content.encode("utf-8"))
-            said = f"Wrote {visible(path.name)} into {visible(str(path.parent))}"
+            said = wrote(path)
         except TraceError as error:
             said = str(error)
         self.call_from_thread(self.notify, said, markup=False)
+
+
+def wrote(path: Path) -> str:
+    """The sentence that says where a file was written."""
+    return tr("Wrote {name} into {folder}", name=visible(path.name), folder=visible(str(path.absolute().parent)))

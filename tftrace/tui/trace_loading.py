@@ -11,6 +11,7 @@ from textual.worker import get_current_worker
 
 from .. import describe
 from ..errors import TraceError
+from ..language import tr
 from ..navigate import findings, timeline
 from ..trace.missing import is_going_on
 from ..trace.trace import Trace
@@ -121,9 +122,10 @@ class LoadingApp(NavigatingApp):
 
     def _resumed(self, back: int, kept: SessionState) -> str:
         """Where the session goes on, what came with it, and how to begin anew."""
-        known = ((len(kept.folds), "fold"), (len(kept.breakpoints), "breakpoint"))
-        extra = " and ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in known if count)
-        return f"Back at step {back}, where you left; g starts over at step 0{f' ({extra} kept)' if extra else ''}."
+        folds, stops = len(kept.folds), len(kept.breakpoints)
+        back_at = tr("Back at step {step}, where you left; g starts over at step 0.", step=back)
+        extra = tr("Folds: {folds}, breakpoints: {stops}.", folds=folds, stops=stops) if folds or stops else ""
+        return f"{back_at} {extra}".rstrip()
 
     def _recording_status(self) -> str:
         return "following …" if self._follow and is_going_on(self.trace.meta) else ""

@@ -12,6 +12,7 @@ from textual import events
 
 from .. import describe
 from ..errors import TraceError
+from ..language import tr
 from ..navigate import breakpoints, findings, siblings, stepping
 from ..navigate.breakpoints import Breakpoint, Breakpoints
 from ..navigate.nonfinite import origins
@@ -302,11 +303,13 @@ class NavigatingApp(InspectingApp):
             self.breakpoints.replace(old, new)
             self.halts_changed()
             if old is None and new is not None:
-                self.say(f"Breakpoint set at {new}; c goes to the next place that fits.")
+                self.say(tr("Breakpoint set at {where}; c goes to the next place that fits.", where=new))
             return ""
 
-        hint = "such as: *.attention when max > 1e3   or: when nan > 0   or: modeling_bert.py:175 hit 3"
-        self.ask(Question("break at ", hint, done, typed, lambda: self.go(self.position)), str(old) if old else "")
+        hint = tr("such as: *.attention when max > 1e3   or: when nan > 0   or: modeling_bert.py:175 hit 3")
+        self.ask(
+            Question(tr("break at") + " ", hint, done, typed, lambda: self.go(self.position)), str(old) if old else ""
+        )
 
     def on_stops_pane_asked(self, event: StopsPane.Asked) -> None:
         """Handle a request of the list of stops."""

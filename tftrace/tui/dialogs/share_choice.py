@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import set_cell_size
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from ...language import tr
 from ..paint.palette import DARK, PALETTES, style
 from .linelist import LineList
 
@@ -65,12 +67,14 @@ class ShareChoice(ModalScreen[tuple[Share, str] | None]):
         palette = PALETTES.get(self.app.theme, DARK)
         options = []
         for one, ending in self._choices:
-            line = Text(f" {one.what:<24}", style(palette.text, bold=True), no_wrap=True, overflow="ellipsis")
+            line = Text(
+                " " + set_cell_size(one.what, 24), style(palette.text, bold=True), no_wrap=True, overflow="ellipsis"
+            )
             line.append(f"{ending.upper():<6}", style(palette.warm))
             options.append(Option(line.append(f"{one.name}.{ending}", style(palette.soft))))
         choices = LineList(*options)
-        choices.border_title = "Share: written into the current folder"
-        choices.border_subtitle = "↑↓ Enter · Esc leaves"
+        choices.border_title = Text(tr("Share: written into the current folder"))
+        choices.border_subtitle = Text(tr("↑↓ Enter · Esc leaves"))
         yield choices
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

@@ -15,6 +15,7 @@ from textual.message import Message
 
 from ... import describe
 from ...explain import attention_weights
+from ...language import tr
 from ...recipes.typeset import symbol_places
 from ...trace.trace import Trace
 from ..paint.palette import style
@@ -175,7 +176,7 @@ class SubStepPane(Pane):
             line.append(short(describe.numbered_line(self._trace, place), width - 2), style(palette.text))
             out.append(self._under_cursor(line, (one.key, place)))
         if one.fused:
-            said = "fused: one kernel takes all these steps; record with --attn eager to see each on a line of its own"
+            said = tr("fused: one kernel takes all these steps; --attn eager records each on a line of its own")
             out += self._wrapped(said, style(palette.faint, italic=True), indent=2)
         for tensor in one.tensors:
             line = Text("    ", no_wrap=True)
@@ -193,7 +194,8 @@ class SubStepPane(Pane):
     def _under_cursor(self, line: Text, row: tuple[str, int]) -> Text:
         """The line, marked if the cursor is on it."""
         if row == self._at and self.has_focus:
-            line = Text("›", style(self.palette.warm, bold=True), no_wrap=True).append_text(line[1:])
+            lead = line.plain[:1].strip() or "›"
+            line = Text(lead, style(self.palette.warm, bold=True), no_wrap=True).append_text(line[1:])
             line.append(" " * max(0, self.space.width - line.cell_len))
             line.stylize(style(ground=self.palette.raised))
         return line

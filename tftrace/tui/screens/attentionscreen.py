@@ -226,7 +226,7 @@ class AttentionScreen(CellScreen):
         where = f"{describe.layer_label(self._trace, self.position)}, head {self.at_head}"
         ways = _ways(partial(attention_svg, maps, self.tokens(False), self.tokens(True), where, self.app.theme), where)
         label = describe.layer_label(self._trace, self.position).replace(" ", "")
-        return Share("the attention map", f"{name}-{label}-head{self.at_head}", ways)
+        return Share(tr("the attention map"), f"{name}-{label}-head{self.at_head}", ways)
 
     def on_head_grid_chosen(self, event: HeadGrid.Chosen) -> None:
         self.at_head = event.head
@@ -327,13 +327,13 @@ def attention_share(trace: Trace, position: int, name: str, theme: str) -> Share
     def svg() -> str:
         found = attention_weights.attention(trace, position)
         if found is None or found.probabilities is None:
-            raise TraceError(found.reason if found else "There is no attention here.")
+            raise TraceError(found.reason if found else tr("There is no attention here."))
         weights = found.probabilities[0]
         queries, keys = (labels(rows, 0, size) for rows, size in zip(
             (found.query_tokens, found.key_tokens), weights.shape[1:], strict=True))  # fmt: skip
         return attention_svg([(f"head {at}", one) for at, one in enumerate(weights)], queries, keys, where, theme)
 
-    return Share("the attention maps", f"{name}-attention", _ways(svg, where))
+    return Share(tr("the attention maps"), f"{name}-attention", _ways(svg, where))
 
 
 def _ways(svg: Callable[[], str], title: str) -> dict[str, Callable[[], str]]:

@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 from rich.cells import cell_len
 
+from ...language import tr
 from ...text import visible
 from ..paint.heatmap import heat, shade
 from ..paint.palette import LIGHT, PALETTES
@@ -45,7 +46,7 @@ def attention_svg(
         f'height="{size[1]:.0f}" font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="12">',
         f'<rect width="100%" height="100%" fill="{palette.ground}"/>',
         _text(12, 22, title, palette.text, 'font-size="15" font-weight="bold"'),
-        _text(12, 40, "queries down, keys across; colours by the square root of the weight", palette.faint),
+        _text(12, 40, tr("queries down, keys across; colours by the square root of the weight"), palette.faint),
     ]
     for at, (name, weights) in enumerate(maps):
         x, y = 8 + at % across * width, 2 * _LINE + 16 + at // across * height

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...errors import TraceError
+from ...language import tr
 from ...text import visible
 
 _MOST = 10_000  # pictures of one name
@@ -40,7 +41,7 @@ def save(name: str, ending: str, content: bytes, folder: Path | None = None) -> 
             continue
         into_file(path, partial(_put, content), overwrite=False)
         return path
-    raise TraceError(f"There are too many files called {stem}: remove some of them.")
+    raise TraceError(tr("There are too many files called {name}: remove some of them.", name=stem))
 
 
 def _put(content: bytes, stream: BinaryIO) -> None:
@@ -56,13 +57,14 @@ def to_png(svg: str) -> bytes:
     try:
         resvg = import_module("resvg_py")
     except ImportError:
-        raise TraceError("PNG needs resvg: pip install 'tftrace[pictures]'; SVG and HTML need nothing.") from None
+        raise TraceError(tr("PNG needs resvg: pip install 'tftrace[pictures]'; SVG and HTML need nothing.")) from None
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing is fetched from the network
     svg = re.sub(r"font-family: ?Fira Code", "font-family: 'Fira Code', 'DejaVu Sans Mono', Menlo, Consolas", svg)
     try:
         return bytes(resvg.svg_to_bytes(svg_string=svg, zoom=_ZOOM, font_family="DejaVu Sans Mono"))
     except (ValueError, RuntimeError) as error:
-        raise TraceError(f"The picture cannot be drawn as PNG: {visible(str(error))}; choose SVG instead.") from error
+        why = visible(str(error))
+        raise TraceError(tr("The picture cannot be drawn as PNG: {why}; choose SVG instead.", why=why)) from error
 
 
 def page(title: str, body: str) -> str:
