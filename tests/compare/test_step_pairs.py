@@ -71,6 +71,16 @@ def test_what_differs_between_bert_and_gpt2(runs: dict[str, Trace]) -> None:
     assert said(runs, "bert", "gpt2", "segment embedding") == {"segment embedding": ("one", "none")}
 
 
+def test_queries_keys_and_values_are_paired_with_the_projection_that_is_all_three(runs: dict[str, Trace]) -> None:
+    for left, right, fused, stack in (("bert", "gpt2", 1, ""), ("gpt2", "marian", 0, "decoder ")):
+        pairs = {pair.label: (pair.left, pair.right) for pair in align(runs[left], runs[right])}
+        split = [next(at for label, at in pairs.items() if label == f"{stack}layer 0 · {part} projection")
+                 for part in ("query", "key", "value")]  # fmt: skip
+        assert len({at[fused] for at in split}) == 1 and len({at[1 - fused] for at in split}) == 3
+        assert None not in {at for one in split for at in one}
+        assert f"{stack}layer 0 · query, key and value projection" not in pairs
+
+
 def test_a_run_beside_itself_does_not_differ(runs: dict[str, Trace]) -> None:
     trace = runs["marian"]
     pairs = align(trace, trace)
@@ -83,7 +93,7 @@ def test_every_role_of_either_run_stands_once_and_layers_stay_together(runs: dic
         pairs = align(runs[left], runs[right])
         for side, name in ((0, left), (1, right)):
             positions = [(p.left, p.right)[side] for p in pairs]
-            assert sorted(at for at in positions if at is not None) == [r.position for r in roles(runs[name])]
+            assert sorted({at for at in positions if at is not None}) == [r.position for r in roles(runs[name])]
         groups = [pair.label.partition(" · ")[0] for pair in pairs if pair.layer is not None]
         assert len(dict.fromkeys(groups)) == sum(a != b for a, b in zip(groups, [None, *groups], strict=False))
 

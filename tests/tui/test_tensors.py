@@ -87,14 +87,16 @@ def test_the_head_that_looks_at_the_negation_is_found(film: Trace) -> None:
         await press(pilot, "a")  # from the first step on
         await ready(app, pilot)
         shown = screen(app)
-        assert "Head 0 ─ queries down, keys across" in shown
+        assert isinstance(app.screen, AttentionScreen) and app.screen.weights is not None
+        head, query, key = describe.strongest_cell(app.screen.weights)  # where most is to be seen
+        assert f"Head {head} ─ queries down, keys across" in shown and f"query {query}, key {key}, head {head}" in shown
         assert "rebuilt from query, key and mask" in shown
         assert isinstance(app.screen, AttentionScreen) and app.screen.attention is not None
         weights, tokens = app.screen.attention.probabilities, app.screen.tokens(keys=True)
         assert weights is not None
         for means in describe.mean_key_weights(weights)[0]:  # each small map says in words what its head looks most at
             assert f"{digits(float(means.max()), 3)} {tokens[int(means.argmax())]} " in shown
-        await press(pilot, "pageup", "home", "right", "right", "right")
+        await press(pilot, *"H" * head, "pageup", "home", "right", "right", "right")
         shown = screen(app)
         assert "[CLS] looks at not with weight 0.9" in shown
         assert "mean weight on not, by layer and head" in shown
@@ -228,7 +230,8 @@ def test_an_attention_weight_is_explained_by_its_row_of_softmax(film: Trace) -> 
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
         await press(pilot, "a")
         await ready(app, pilot)
-        await press(pilot, "pageup", "home", "right", "x")
+        assert isinstance(app.screen, AttentionScreen)
+        await press(pilot, *"H" * app.screen.at_head, "pageup", "home", "right", "x")
         await ready(app, pilot)
         shown = screen(app)
         assert "[CLS] looks at this, head 0" in shown and "◂ this cell" in shown

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..trace.trace import Trace
 from .roles import Role, roles
+
+_SPLIT = ("query projection", "key projection", "value projection")
+_FUSED = "query, key and value projection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,25 @@ def align(left: Trace, right: Trace) -> list[Pair]:
     for role in left_roles:
         found.append(_pair(role, by_key.get(role.key)))
         found += (_pair(None, other) for other in after.get(role.key, []))
-    return _by_layer(found)
+    return _by_layer(_with_fused(found))
+
+
+def _with_fused(pairs: list[Pair]) -> list[Pair]:
+    """Pair query, key and value projections with the one projection that is all three of them in the other run."""
+    fused = {pair.label: pair for pair in pairs if pair.label.endswith(_FUSED) and None in (pair.left, pair.right)}
+    used: set[str] = set()
+    found = []
+    for pair in pairs:
+        part = next((part for part in _SPLIT if pair.label.endswith(part)), None)
+        whole = fused.get(pair.label.removesuffix(part) + _FUSED) if part else None
+        if whole and pair.left is None and pair.right is not None and whole.left is not None:
+            pair = replace(pair, left=whole.left)
+            used.add(whole.label)
+        elif whole and pair.right is None and pair.left is not None and whole.right is not None:
+            pair = replace(pair, right=whole.right)
+            used.add(whole.label)
+        found.append(pair)
+    return [pair for pair in found if pair.label not in used]
 
 
 def _with_stack(role: Role, stack: str) -> Role:

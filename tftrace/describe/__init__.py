@@ -12,6 +12,7 @@ from .attention_heads import (
     looks_across,
     mean_key_weights,
     sibling_attentions,
+    strongest_cell,
 )
 from .attention_substeps import SubStep, SubStepTensor, attention_of, brief_formula, numbered_line, substeps
 from .axes import TOKENS, axes, tokens_along
@@ -104,6 +105,7 @@ __all__ = [
     "sibling_attentions",
     "span",
     "statement",
+    "strongest_cell",
     "substeps",
     "symbols_of_tensors",
     "take_plane",

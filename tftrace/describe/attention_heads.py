@@ -17,6 +17,8 @@ _FUNCTION = re.compile(r"attention\w*forward|attn\w*forward|scaled_dot_product_a
 _NUMBER = re.compile(r"(?<![^.])\d{1,6}(?![^.])")
 _SYMBOLS = {"Q", "K", "V"}
 
+_SEEN = 1e-9  # a weight from which on a key counts as seen
+
 
 @dataclass(frozen=True, slots=True)
 class KeyAttention:
@@ -100,6 +102,17 @@ def looks_across(trace: Trace, position: int) -> bool:
 def key_attention(trace: Trace, position: int, weights: np.ndarray) -> KeyAttention:
     """Summarise the weights of one attention call, (batch, heads, queries, keys), per key."""
     return KeyAttention(position, layer_label(trace, position), mean_key_weights(weights))
+
+
+def strongest_cell(weights: np.ndarray) -> tuple[int, int, int]:
+    """The head, query and key of the largest weight of (heads, queries, keys).
+
+    Queries that see a single key, as the first token of a decoder does, are passed over if others see more."""
+    known = np.nan_to_num(weights)
+    open_rows = np.count_nonzero(known > _SEEN, axis=2, keepdims=True) > 1
+    chosen = np.where(open_rows, known, -1.0) if open_rows.any() else known
+    head, query, key = np.unravel_index(int(chosen.argmax()), chosen.shape)
+    return int(head), int(query), int(key)
 
 
 def mean_key_weights(weights: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ class AttentionScreen(CellScreen):
     ]
     DEFAULT_CSS = """
     AttentionScreen #maps { height: 1fr; }
-    AttentionScreen HeadGrid { width: 40%; min-width: 30; max-width: 66; }
+    AttentionScreen HeadGrid { width: 38%; min-width: 30; max-width: 72; }
     """
 
     @dataclass
@@ -140,7 +140,7 @@ class AttentionScreen(CellScreen):
             weights = self.weights
             assert weights is not None
             if not self._begun:
-                self.at_query, self.at_key = _strongest(weights[self.at_head])
+                self.at_head, self.at_query, self.at_key = describe.strongest_cell(weights)
                 self._begun = True
             self._clamp(weights)
         self.redraw()
@@ -265,7 +265,7 @@ class AttentionScreen(CellScreen):
         queries, keys = self.tokens(False), self.tokens(True)
         found = self.attention
         assert found is not None
-        cells = Cells(weights[self.at_head], queries, keys, digits, narrow=5, wide=11)
+        cells = Cells(weights[self.at_head], queries, keys, digits, narrow=5, wide=24, tight=4)
         large.show(cells, self.at_query, self.at_key)
         known = tr("rebuilt from query, key and mask") if found.rebuilt else tr("as the run kept them")
         large.headline(self._title(cross), known)
@@ -338,10 +338,3 @@ def attention_share(trace: Trace, position: int, name: str, theme: str) -> Share
 
 def _ways(svg: Callable[[], str], title: str) -> dict[str, Callable[[], str]]:
     return {"svg": svg, "html": lambda: page(title, svg())}
-
-
-def _strongest(weights: np.ndarray) -> tuple[int, int]:
-    """The cell (query, key) with the largest weight, where a query had more than one key to look at."""
-    chosen = np.where((weights > 0).sum(1, keepdims=True) > 1, weights, 0.0)
-    query, key = np.unravel_index(int(np.nanargmax(chosen)), chosen.shape)
-    return int(query), int(key)

@@ -18,6 +18,7 @@ from ..panes.pane import Pane, fit, short
 _LABEL = 12  # columns of a row label
 _FEW = 40  # with up to this many columns, a table scrolls rather than hide its numbers
 _UPRIGHT = 8  # rows of vertical labels at most
+_SQUARE = 11  # columns from which on a cell is made about as high as it is wide
 _SCALE = 24  # cells of the colour scale
 
 
@@ -31,6 +32,7 @@ class Cells:
     digits: Callable[[float, int], str]
     narrow: int  # columns of a cell that shows its number
     wide: int
+    tight: int = 0  # a cell that still shows its number, where all columns fit only with such ones; 0 for none
     always: bool = False  # scroll rather than hide the numbers, with any number of columns
 
 
@@ -61,11 +63,12 @@ class CellMap(Pane):
         label = min(_LABEL, max(map(cell_len, rows), default=1))
         room = space.width - label - 4
         width = min(cells.wide, room // max(1, len(columns)))
-        width = width if width >= cells.narrow else cells.narrow if cells.always or len(columns) <= _FEW else 2
+        if width < cells.narrow and not (cells.tight and width == cells.tight):
+            width = cells.narrow if cells.always or len(columns) <= _FEW else 2
         upright = width < min(cells.wide, max(map(cell_len, columns), default=1) + 1)
         tall = min(_UPRIGHT, max(map(len, columns), default=1)) if upright else 1
         below = max(1, space.height - tall - 2)
-        high = max(1, min(below // max(1, len(rows)), 1 + width // 4))
+        high = max(1, min(below // max(1, len(rows)), max(1 + width // 4, width // 2 if width > _SQUARE else 0)))
         across, down = max(1, room // width), max(1, below // high)
         left, first = _window(column, across, len(columns)), _window(row, down, len(rows))
         shown = range(left, min(left + across, len(columns)))
@@ -84,15 +87,16 @@ class CellMap(Pane):
     ) -> list[Text]:
         """One row of cells as `high` lines, with the numbers in the middle one."""
         palette, here, out = self.palette, chosen >= 0, []
+        numbered = width >= (cells.tight or cells.narrow)
         for part in range(high):
             middle = part == (high - 1) // 2
             line = Text("▸" if here and middle else " ", style(palette.warm, bold=True), no_wrap=True)
             named = fit(short(cells.rows[at], label).rjust(label), label) if middle else " " * label
             line.append(f"{named}  ", style(palette.blue if here else palette.soft, bold=here))
             for k in shown:
-                text = cells.digits(float(cells.values[at, k]), width - 1) if width >= cells.narrow and middle else ""
+                text = cells.digits(float(cells.values[at, k]), width - 1) if middle and numbered else ""
                 if k == chosen:
-                    text = f"[{text[: width - 2]:^{width - 2}}]" if middle else text
+                    text = f"[{text[: width - 2]:^{width - 2}}]" if middle and width >= cells.narrow else text
                     line.append(f"{text:^{width}}", style(palette.ground, palette.warm, bold=True))
                 else:
                     line.append(f"{text:^{width}}", ink(float(scaled[at, k]), palette.name))
