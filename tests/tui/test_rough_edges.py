@@ -92,6 +92,14 @@ def test_a_tensor_leads_to_the_lines_that_read_it_by_name(causal: Trace) -> None
     [(back, _)] = flow.makers(causal, linear, causal.tensors_of(linear)[-1].tensor)
     assert back == turned
 
+    # nothing but the ends of the run is a dead end
+    last = len(causal) - 1
+    for at in range(len(causal)):
+        for row in causal.tensors_of(at):
+            if row.role in ("output", "local") and row.name != "later":
+                assert flow.makers(causal, at, row.tensor, at), (at, row.name)
+                assert flow.takers(causal, at, row.tensor) or at in (0, last, linear), (at, row.name)
+
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
         app.go(mixed)
         await press(pilot, "o")

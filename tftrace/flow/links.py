@@ -29,7 +29,8 @@ def makers(trace: Trace, position: int, tensor: int, here: int | None = None) ->
 
     Returns:
         The step that made it. If that is the very step looked at: the line inside that returned it, else the steps that
-        made what it was made from. Empty for an input of the model.
+        made what it was made from. What the model was given leads to the call of the model. Empty there, and for what
+        was made of nothing that is known.
     """
     here = position if here is None else here
     maker = producer(trace, position, tensor)
@@ -40,35 +41,57 @@ def makers(trace: Trace, position: int, tensor: int, here: int | None = None) ->
         lines = [at for at in trace.children(maker) if kinds[at] == schema.LINE]
         if lines:
             return [(lines[-1], tensor)]
-    if maker is None and _was_given(trace, position, tensor):
-        return []
+    if maker is None and (entry := _entry(trace, position, tensor)) is not None:
+        return [(entry, tensor)] if entry != here else []
     found: list[Link] = []
-    for number, sight in MadeFrom(trace).of(tensor, position):
+    made_from = MadeFrom(trace)
+    sources = made_from.of(tensor, position)
+    while sources:
+        number, sight = sources.pop(0)
         made = producer(trace, sight, number)
-        found.append((sight if made is None else made, number))
+        at = _entry(trace, sight, number) if made is None else made
+        if at is None and sight == here and number != tensor:  # made in the arguments: of what?
+            sources += [one for one in made_from.of(number, sight) if one[1] != here]
+        else:
+            found.append((sight if at is None else at, number))
     return [link for link in {at: (at, number) for at, number in reversed(found)}.values() if link[0] != here][::-1]
 
 
 def takers(trace: Trace, position: int, tensor: int) -> list[int]:
-    """Find the steps that take a tensor as an input, and the lines that read a variable it was bound to, in order."""
-    found = set(consumers(trace, position, tensor))
+    """Find the steps that take a tensor as an input, and the lines that make something of it, in order.
+
+    A line does so if it reads a variable that the tensor was bound to, or if it goes on with what a call in it
+    returned, as in `self.query(x).view(...)`."""
+    found = {at for at in consumers(trace, position, tensor) if not _within(trace, at, position)}
     for at, name, role in sightings(trace, position, tensor):
         if role == schema.LOCAL:
             found.update(_readers(trace, trace.call_of(at), name, at + 1))
         elif role == schema.INPUT:
             found.update(_readers(trace, at, name, at + 1))
-    return sorted(at for at in found if at != position and not _within(trace, at, position))
+        elif role == schema.OUTPUT:
+            found.update(_goes_on(trace, at, tensor))
+    return sorted(found - {position})
 
 
-def _was_given(trace: Trace, position: int, tensor: int) -> bool:
-    """Whether a call around a step was given the tensor."""
+def _entry(trace: Trace, position: int, tensor: int) -> int | None:
+    """The outermost call around a step that was given the tensor."""
     seen = sightings(trace, position, tensor)
-    return any(role == schema.INPUT and _within(trace, at, position) for at, _, role in seen)
+    around = [at for at, _, role in seen if role == schema.INPUT and (at == position or _within(trace, at, position))]
+    return around[0] if around and trace.parent(around[0]) is None else None
 
 
 def _within(trace: Trace, outer: int, position: int) -> bool:
     """Whether a step stands inside another one."""
     return outer < position < int(trace.ends[outer])
+
+
+def _goes_on(trace: Trace, call: int, tensor: int) -> Iterator[int]:
+    """The line around a call, if it binds something else than what the call returned."""
+    line = trace.parent(call)
+    if line is not None and trace.column("kind")[line] == schema.LINE:
+        bound = [row.tensor for row in trace.tensors_of(line) if row.role == schema.LOCAL]
+        if bound and tensor not in bound:
+            yield line
 
 
 def _readers(trace: Trace, call: int, name: str, first: int) -> Iterator[int]:
@@ -79,5 +102,8 @@ def _readers(trace: Trace, call: int, name: str, first: int) -> Iterator[int]:
         passing = text(trace, at).lstrip().startswith(_PASSING)
         if not passing and any(variable(read) == wanted for read in reads(trace, at).names):
             yield at
+        for inner in trace.children(at):  # an argument that is made of it, as in `norm(x + residual)`
+            if any(variable(read) == wanted for read in reads(trace, at, inner).names):
+                yield inner
         if any(variable(row.name) == wanted for row in trace.tensors_of(at) if row.role == schema.LOCAL):
             return

@@ -75,7 +75,9 @@ class InspectingApp(SharingApp[None]):
             return self.say(tr("{name} is a parameter: it existed before the run.", name=one.name))
         found = flow.makers(self.trace, one.at, one.row.tensor, self.position)
         if not found:
-            return self.say(tr("{name} was given to the model: no recorded step made it.", name=one.name))
+            made = flow.producer(self.trace, one.at, one.row.tensor) is not None
+            given = tr("{name} was given to the model: no recorded step made it.", name=one.name)
+            return self.say(tr("{name} was made here, of no recorded tensor.", name=one.name) if made else given)
         self._lead(tr("{name} was made from", name=one.name), found)
 
     def action_consumers(self) -> None:

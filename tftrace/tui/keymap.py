@@ -89,7 +89,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("backspace", "⌫", "jump_back", "back over the last jump"),
         Key("v", "v", "values", "the chosen tensor's numbers: heat map, table, slices by the names of axes"),
         Key("x", "x", "values", "the same; there and in attention maps x explains the cell under the cursor"),
-        Key("i", "i", "substep(1)", "the five steps of attention, one by one; Enter in pane 3 goes to its line"),
+        Key("i", "i", "substep(1)", "the five steps of attention; in pane 3 ↑ ↓ choose a line, ⏎ goes there"),
         Key("I", "I", "substep(-1)", "the one before"),
         Key("a", "a", "attention", "attention maps of the nearest attention"),
     ),

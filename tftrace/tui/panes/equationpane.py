@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from ... import describe
+from ...language import tr
 from ...trace import schema
 from ...trace.trace import Trace
 from ..paint.palette import style
@@ -47,6 +48,8 @@ class EquationPane(SubStepPane):
             if at or self._trace.parent(position) is None:
                 lines += [Text(""), *self._wrapped(equation.cite, style(self.palette.soft, bold=True))]
             lines += self._lines(equation, -1 if at else len(lines))
+        if self._steps and self.has_focus:
+            self.border_subtitle = Text(tr("↑ ↓ sub-step or line  ⏎ go there"))
         self.draw(lines)
         self._keep_in_view()
 
