@@ -13,9 +13,11 @@ os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
 from textual.app import App
 
-from tftrace import load
+from tftrace import Trace, load
 from tftrace.cli import main
 from tftrace.compare import TraceSide, align
+from tftrace.describe import strongest_cell
+from tftrace.explain.attention_weights import attention
 from tftrace.tui.app import TraceApp
 from tftrace.tui.pair.pairapp import PairApp
 
@@ -37,17 +39,26 @@ async def picture(app: App[Any], keys: Sequence[str], target: Path, title: str, 
         target.write_text(app.export_screenshot(title=title), encoding="utf-8")
 
 
+def strongest_head(trace: Trace, position: int) -> int:
+    """The head at which the maps of an attention open."""
+    found = attention(trace, position)
+    if found is None or found.probabilities is None:
+        raise SystemExit("The demo's attention could not be rebuilt.")
+    return strongest_cell(found.probabilities[0])[0]
+
+
 def make(folder: str) -> None:
     """The debugger on the attention of the demo BERT, its attention maps, and BERT beside GPT-2."""
     bert, gpt2 = f"{folder}/bert.tftrace", f"{folder}/gpt2.tftrace"
     if main(["record", "demo:bert", "--text", TEXT, "-o", bert]) or main(["record", "demo:gpt2", "-o", gpt2]):
         raise SystemExit("The demos could not be recorded.")
     trace, other = load(bert), load(gpt2)
-    attention = next(step.position for step in trace if step.type.endswith("attention_forward"))
-    app = TraceApp(trace, start=attention)
+    position = next(step.position for step in trace if step.type.endswith("attention_forward"))
+    app = TraceApp(trace, start=position)
     asyncio.run(picture(app, ["shift+tab"], HERE / "screenshot.svg", "tftrace demo bert"))
-    app = TraceApp(trace, start=attention)
-    keys = ["a", "right", "right", "right", "h"]
+    app = TraceApp(trace, start=position)
+    head = strongest_head(trace, position)
+    keys = ["a", "pageup", "home", "right", "right", "right", *"h" * ((1 - head) % 4)]
     asyncio.run(picture(app, keys, HERE / "attention.svg", "tftrace demo bert: a", height=36))
     pair = PairApp(TraceSide(trace), TraceSide(other), ("bert.tftrace", "gpt2.tftrace"))
     keys = ["r", *"j" * next(at for at, one in enumerate(align(trace, other)) if one.label == NORM)]

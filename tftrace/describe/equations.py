@@ -22,6 +22,8 @@ from .phrases import LANGUAGES, MARKS, integer, text, wrapped
 from .step_row import path, relative_name
 from .tensor_rows import tensor_line
 
+_EXPRESSION = 16  # cells of a short expression in a legend
+
 
 @dataclass(frozen=True, slots=True)
 class StepEquation:
@@ -67,6 +69,12 @@ class StepEquation:
     def letters(self) -> dict[str, str]:
         """For each symbol that stands in the equation how the paper writes it, short enough for a column."""
         return letters(self.tex, self.spelling)
+
+    @property
+    def meanings(self) -> list[tuple[str, str, str]]:
+        """The legend as the paper would have it: symbol, its letter or short expression (or nothing), and tensor."""
+        said = letters(self.tex, self.spelling, longest=_EXPRESSION)
+        return [(symbol, said.get(symbol, ""), meaning) for symbol, meaning in self.legend]
 
     def drawn(self, width: int) -> list[str]:
         """The equation in two dimensions; if that is wider than `width` cells, its formula, wrapped."""

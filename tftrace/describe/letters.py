@@ -17,25 +17,26 @@ _SCRIPT = re.compile(r"[_^]\{?\w{2,}")  # a script of several letters, for which
 _WORDS = re.compile(r"\\(?:mathrm|text|operatorname)|[{}\s]|\\[,;: ]")
 
 
-def letters(tex: str, spelling: Mapping[str, str]) -> dict[str, str]:
+def letters(tex: str, spelling: Mapping[str, str], longest: int = _LONGEST) -> dict[str, str]:
     """Write the symbols of an equation as its paper does, short enough for a column.
 
     Args:
         tex: The equation.
         spelling: TeX by symbol.
+        longest: The cells of a letter at most; where more than ten are given, simple expressions have one too.
 
     Returns:
         The letter by symbol. Symbols that do not stand in the equation are left out, and so are those for a whole
         expression.
     """
-    return dict(_letters(tex, tuple(spelling.items())))
+    return dict(_letters(tex, tuple(spelling.items()), longest))
 
 
 @lru_cache(maxsize=512)
-def _letters(tex: str, spelling: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _letters(tex: str, spelling: tuple[tuple[str, str], ...], longest: int) -> tuple[tuple[str, str], ...]:
     spans = symbols_drawn(tex, _WIDTH, dict(spelling)) if tex else []
     drawn = {symbol for row in spans for _, _, symbol in row}
-    found = ((symbol, letter(sign)) for symbol, sign in spelling if symbol in drawn)
+    found = ((symbol, letter(sign, longest)) for symbol, sign in spelling if symbol in drawn)
     return tuple((symbol, said) for symbol, said in found if said)
 
 
@@ -50,8 +51,9 @@ def symbols_drawn(tex: str, width: int, spelling: Mapping[str, str]) -> list[lis
     return symbol_places.drawn(tex, width, {symbol: sign for symbol, sign in spelling.items() if letter(sign)})[1]
 
 
-def letter(sign: str) -> str:
-    """A symbol in one row, of at most ten cells: `W^O` is `Wᴼ`, `E_{token}` is `E_token`; empty for an expression."""
+def letter(sign: str, longest: int = _LONGEST) -> str:
+    """A symbol in one row: `W^O` is `Wᴼ`, `E_{token}` is `E_token`; empty for what is longer, or an expression."""
     rows = mathtext.render(sign, _WIDTH)
     said = rows[0] if len(rows) == 1 and not _SCRIPT.search(sign) else visible(_WORDS.sub("", sign))
-    return said if cell_len(said) <= _LONGEST and not re.search(r"[\\()+=]", said) else ""
+    is_expression = re.search(r"[\\()+=]" if longest <= _LONGEST else r"[\\+=]", said)
+    return said if cell_len(said) <= longest and not is_expression else ""

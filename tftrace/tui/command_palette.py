@@ -8,6 +8,7 @@ from typing import Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from ..language import tr
 from .keymap import KEYMAP
 
 
@@ -30,4 +31,6 @@ class KeyCommands(Provider):
             for key in keys:
                 # Deferred until the palette has closed, because keys do nothing under it.
                 run = partial(self.app.call_later, self.app.run_action, key.action)
-                yield f"{group.lower()}: {key.help}", f"key {key.shown}", run
+                said = tr(key.help)
+                english = f"  {key.help}" if said != key.help else ""  # found by either
+                yield f"{group.lower()}: {said}{english}", f"key {key.shown}", run

@@ -88,16 +88,14 @@ class EquationPane(SubStepPane):
         if top >= 0:
             out += self._substeps(top + len(out))
         in_table = {row.tensor for row in self._trace.tensors_of(self._position)}
-        legend = [(symbol, meaning) for symbol, meaning in equation.legend if equation.tensors[symbol] not in in_table]
+        legend = [one for one in equation.meanings if equation.tensors[one[0]] not in in_table]
         if legend:
             out += gap
-            written = equation.letters
-            symbols = max(cell_len(written.get(symbol, symbol)) for symbol, _ in legend)
-            for symbol, meaning in legend:
+            letters = max(cell_len(letter) for _, letter, _ in legend)
+            for symbol, letter, meaning in legend:
                 line = Text(no_wrap=True)
-                hue = self._hue(equation, symbol) if symbol in written else palette.soft
-                line.append(f"  {fit(written.get(symbol, symbol), symbols)}  ", style(hue, bold=True))
-                line.append(short(meaning, max(1, width - symbols - 5)), style(palette.soft))
+                line.append(f"  {fit(letter, letters)}  ", style(self._hue(equation, symbol), bold=True))
+                line.append(short(meaning, max(1, width - letters - 5)), style(palette.soft))
                 out.append(line)
         if equation.note:
             out += [*gap, *self._wrapped(equation.note, style(palette.soft, italic=True))]

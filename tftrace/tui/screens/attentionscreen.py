@@ -32,7 +32,7 @@ from .cellscreen import CellScreen
 from .celltable import CellMap, Cells
 from .headgrid import HeadGrid
 
-_KEYS = later("↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   Esc back")
+_KEYS = later("↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   P share   Esc back")
 _TOGETHER = later("g all forwards")
 _APART = later("g one forward")
 
