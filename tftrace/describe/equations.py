@@ -17,7 +17,7 @@ from ..text import visible
 from ..trace import schema
 from ..trace.rows import CheckRow, TensorRow
 from ..trace.trace import Trace
-from .letters import letters, symbols_drawn
+from .paper_letters import letters, symbols_drawn
 from .phrases import LANGUAGES, MARKS, integer, text, wrapped
 from .step_row import path, relative_name
 from .tensor_rows import tensor_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tftrace.describe.letters import letter, letters
+from tftrace.describe.paper_letters import letter, letters
 from tftrace.recipes.typeset import mathtext
 
 
