@@ -16,7 +16,7 @@ from tftrace.cli import main
 from tftrace.navigate.verdict_summary import summaries
 from tftrace.recipes.format.covers import COVERS
 
-SAID = "wiring ✓: the products have rows of their own  equal, and nothing rounds (8 cells)"
+SAID = "wiring ✓: the products have rows of their own  equal (8 cells)"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_step_says_what_its_check_covers(run: Trace, capsys: pytest.CaptureFix
     )  # of which nothing is left out, and nothing was computed
     assert judged["linear"].startswith("✓ holds  ") and " ≤ " in judged["linear"]
     chinese = describe.equations(run, 0, "zh")[0].judgement
-    assert chinese == "wiring ✓: 其中的乘积另行检查  equal, and nothing rounds (8 cells)"
+    assert chinese == "wiring ✓: 其中的乘积另行检查  equal (8 cells)"
     assert SAID in step_card(run[0]).replace("&nbsp;", " ")
     assert main(["show", str(run.path), "--step", "0"]) == 0
     assert SAID in capsys.readouterr().out

@@ -251,3 +251,13 @@ def test_a_run_without_steps_or_tensors_is_one_sentence(tmp_path: Path, runs: Ru
 
     asyncio.run(run())
     assert app.failure is not None and "without tensors" in str(app.failure)
+
+
+def test_the_screen_of_two_runs_is_shared_too(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(app: PairApp, pilot: Pilot[Any]) -> None:
+        await press(pilot, "P", "enter")
+        await ready(app, pilot)
+
+    monkeypatch.chdir(tmp_path)
+    play(*sides(runs, "one", "same"), script)
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["left-right-screen.svg"]

@@ -205,7 +205,8 @@ def judgement(check: CheckRow | None, verdict: str, covers: str = "", language: 
     holds = check.verdict == schema.HOLDS
     exact = holds and not check.residual and not check.bound  # nothing was computed that could round
     rounded = f"{_short(check.residual)} {'≤' if holds else '>'} {_short(check.bound)}"
-    compared = tr("equal, and nothing rounds") if exact else rounded
+    alike = tr("equal") if covers in COVERS else tr("equal, and nothing rounds")
+    compared = alike if exact else rounded
     measured = f"{compared} ({check.cells} cells)"
     if holds and covers in COVERS:
         measured = f"{measured} · {reason}" if reason else measured

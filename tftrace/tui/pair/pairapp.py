@@ -311,6 +311,12 @@ class PairApp(SharingApp[tuple[int, int] | None]):
     def action_help(self) -> None:
         self.push_screen(HelpScreen(PAIR_KEYMAP, PAIR_SIGNS))
 
+    def on_sub_step_pane_look(self, event: EquationPane.Look) -> None:
+        """The source of the side whose sub-steps have the cursor shows its line."""
+        for box in self.query(".side").results(Vertical):
+            if any(pane.has_focus for pane in box.query(EquationPane)):
+                box.query_one(SourcePane).show(event.position)
+
     def on_rows_pane_chosen(self, event: RowsPane.Chosen) -> None:
         self.row = event.row
         self.show()
