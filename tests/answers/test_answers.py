@@ -92,7 +92,9 @@ def test_a_limit_gives_more_than_fits_but_not_without_end() -> None:
         answer.page(-3)
 
 
-def test_a_tree_has_calls_to_a_depth_and_the_lines_of_the_step_asked_for(tmp_path: Path) -> None:
+def test_a_tree_has_calls_to_a_depth_and_the_lines_of_the_step_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # 0 ─ 1 line ─ 2 ─ 3 line ─ 4 ─ 5;  6
     trace = tree_trace(tmp_path, [0, 1, 2, 3, 4, 5, 0], lines={1, 3})
 
@@ -102,6 +104,8 @@ def test_a_tree_has_calls_to_a_depth_and_the_lines_of_the_step_asked_for(tmp_pat
     assert shown(None, 0) == [0, 6] and shown(None, 1) == [0, 2, 6] and shown(None, 2) == [0, 2, 4, 6]
     assert shown() == [0, 2, 4, 6] and shown(None, 3) == [0, 2, 4, 5, 6]
     assert shown(2, 1) == [2, 3, 4] and shown(0, 0) == [0, 1]
+    monkeypatch.setattr("tftrace.answers.tree_answer._MANY", 5)
+    assert "NaN in no steps; nan says where NaN and Inf were made." in tree_answer(trace).sentences
     with pytest.raises(TraceError, match="its steps are 0 to 6"):
         tree_answer(trace, 7)
 

@@ -90,12 +90,11 @@ def test_no_path_leads_out(path: str, box: Toolbox) -> None:
 
 
 def test_what_is_recorded_is_fenced_too(box: Toolbox, folder: Path) -> None:
-    root = str(folder / "root")
     found = box.call("record", {"trace": "new.tftrace", "source": "demo:bert", "text": ["--force"], "force": True})
-    words = ["record", "demo:bert", "--output", f"{root}/new.tftrace", "--text=--force", "--force"]
+    words = ["record", "demo:bert", "--output=new.tftrace", "--text=--force", "--force"]
     assert found == Command(words, 600)
     hub = box.call("record", {"trace": "new", "source": "google/tiny", "seconds": 5})
-    assert hub == Command(["record", "google/tiny", "--output", f"{root}/new"], 5)
+    assert hub == Command(["record", "google/tiny", "--output=new"], 5)
     for source in ("../outside", "model", "--output=x", "https://e.org/a", "/etc", "link", "..", "a b"):
         assert ask(box, "record", trace="new", source=source).failed, source
     for name in ("image", "audio", "recipes"):
@@ -211,7 +210,7 @@ def test_a_thousand_calls_of_a_stranger_get_a_sentence_each(box: Toolbox, folder
         name, arguments = hostile_call(choose, box)
         found = box.call(name, arguments)
         if isinstance(found, Command):
-            assert all(str(folder / "root") in word for word in found.words if "/" in word), found.words
+            assert not any("outside" in word or ".." in word or "=/" in word for word in found.words), found.words
             continue
         assert "Traceback" not in found.text and "\x1b" not in found.text and found.text.strip()
         assert len(found.text.encode("utf-8", "replace")) <= (MOST_ROOM if "limit" in arguments else ROOM)

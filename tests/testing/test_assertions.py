@@ -29,7 +29,7 @@ class Twice(nn.Module):
 def test_equations_hold(family: Family) -> None:
     model, inputs = family("bert")
     trace = assert_holds(model, inputs["input_ids"], attention_mask=inputs["attention_mask"])
-    assert isinstance(trace, Trace) and len(trace) > 100
+    assert isinstance(trace, Trace) and len(trace) > 30
     model.bert.encoder.layer[1].output.LayerNorm.eps = 0.1
     with pytest.raises(AssertionError) as failed:
         assert_holds(model, **inputs)

@@ -25,11 +25,9 @@ def origin_answer(trace: Trace, *, depth: int | None = None) -> Answer:
     groups = grouped(found.found) if depth is None or depth < EACH else [(one, []) for one in found.found]
     items = [] if depth == 0 else [(_origin(one, again), _line(trace, one, again)) for one, again in groups]
     facts = {"found": bool(found.found), "origins": len(found.found), "innocent": found.innocent}
-    said = [totals(len(found.found), found.innocent)]
-    if found.found:
-        first = found.found[0]
-        said.append(f"First: {describe.nan_title(trace, first)}: {describe.nan_sentence(first)}.")
-    return Answer("nan", said, listed(items), len(items), facts, code=int(bool(found.found)))
+    said = totals(len(found.found), found.innocent)
+    told = [f"First: {describe.nan_title(trace, one)}: {describe.nan_sentence(one)}." for one in found.found[:1]]
+    return Answer("nan", [said], listed(items), len(items), facts, told, code=int(bool(found.found)))
 
 
 def totals(count: int, innocent: int) -> str:

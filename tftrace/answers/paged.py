@@ -46,6 +46,7 @@ class Answer:
         items: Gives the items whose numbers are at least this one, in order.
         total: How many items there are in all; None if that is not known.
         facts: What it comes to, for programs.
+        told: Sentences on the first items, after the first sentence, for a page that does not have these as lines.
         detail: Lines that stand for the facts where it is shown as lines.
         code: The exit code of the command.
     """
@@ -55,6 +56,7 @@ class Answer:
     items: Callable[[int], Iterator[Item]]
     total: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    told: Sequence[str] = ()
     detail: Sequence[str] = ()
     code: int = 0
 
@@ -72,7 +74,9 @@ class Answer:
         if limit is not None and limit < 0:
             raise TraceError(f"There is no limit {limit}: leave it out, or name a number of items from 0 on.")
         start = _start(cursor)
-        sentences = [cut(said, SENTENCE) for said in self.sentences[:_SENTENCES] if said]
+        said_again = lines and limit != 0 and self.total != 0
+        given = [*self.sentences[:1], *(() if said_again else self.told), *self.sentences[1:]]
+        sentences = [cut(said, SENTENCE) for said in given[:_SENTENCES] if said]
         if start:
             sentences = [cut(f"This goes on from item {start}.", SENTENCE)]
         detail = [cut(said) for said in self.detail[:_DETAIL]] if lines and not start else []
@@ -140,7 +144,7 @@ class Page:
 
     def to_lines(self) -> list[str]:
         """The page as lines."""
-        lines = [*self.sentences, *self.detail, *(item.line for item in self.items)]
+        lines = [line.rstrip() for line in (*self.sentences, *self.detail, *(item.line for item in self.items))]
         if self.cursor is not None:
             of = "" if self.answer.total is None else f" of {self.answer.total}"
             lines.append(f"… {len(self.items)}{of} shown; more with cursor {self.cursor}")

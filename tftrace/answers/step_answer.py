@@ -37,7 +37,7 @@ def step_answer(trace: Trace, step: int | None) -> Answer:
     made = [f"NaN or Inf was made here: {describe.nan_sentence(one)}" for one in origins(trace).of(at)]
     said = [_title(trace, at), *made, *map(_judged, equations)]
     code = [f"{number:>5}  {text}" for number, text in source]
-    return Answer("step", said, listed(tensors), len(tensors), facts, code)
+    return Answer("step", said, listed(tensors), len(tensors), facts, detail=code)
 
 
 def _title(trace: Trace, at: int) -> str:

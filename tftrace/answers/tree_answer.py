@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from .. import describe
+from ..navigate import findings
 from ..trace import schema
 from ..trace.trace import Trace
 from .paged import Answer, Item
 from .step_items import check_step, step_item
 
 DEPTH = 2  # levels of nested calls
+_MANY = 200_000  # steps of a run whose origins of NaN are not looked for before somebody asks for them
 _ABOUT = ("mode", "text", "result", "error", "checks", "made", "missing")
 
 
@@ -50,11 +52,15 @@ def tree_answer(trace: Trace, step: int | None = None, depth: int | None = None)
 
 
 def _about_run(trace: Trace) -> list[str]:
-    told = describe.about(trace)
+    many = len(trace) > _MANY
+    told = describe.about(trace, made=not many)
     model = " · ".join(value for name, value in told if name in ("model", "source"))
     steps = next((value for name, value in told if name == "steps"), "0").replace(" in ", " steps in ", 1)
     says = {"made": "NaN or Inf was made", "checks": "equations", "result": "it said"}
     rest = [f"{says.get(name, name)}: {value}" for name, value in told if name in _ABOUT]
+    if many:
+        count = int(findings.has_nan(trace).sum())
+        rest.append(f"NaN in {count or 'no'} steps; nan says where NaN and Inf were made.")
     return [f"{model or 'a run'}: {steps}.", *rest]
 
 

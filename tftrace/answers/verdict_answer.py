@@ -44,15 +44,15 @@ def verdict_answer(
     wrong = [one for one in found if one.wrong or (strict and one.design_left)]
     made = [f"NaN or Inf was made: {line}" for line in describe.nan_lines(trace)]
     said = [totals(found) if found else tr(UNCHECKED)]
-    said += [mode] if (mode := describe.mode(trace)) else []
-    said += [wrong_sentence(trace, one) for one in wrong[:_TOLD]]
+    said += [f"mode: {mode}"] if (mode := describe.mode(trace)) else []
+    told = [wrong_sentence(trace, one) for one in wrong[:_TOLD]]
     facts: dict[str, Any] = {"failed": bool(wrong or origins(trace).found)}
     facts |= {name: sum(getattr(one, name) for one in found) for name in ("holds", "differs", "design", "accepted")}
     facts |= {"wrong": sum(one.wrong for one in found), "unchecked": sum(one.unchecked for one in found)}
     code = int(facts["failed"])
     if depth is None or depth <= EQUATIONS:
         items = [] if depth == 0 else [(_equation(trace, one), _line(trace, one)) for one in found]
-        return Answer("check", [*said, *made], listed(items), len(items), facts, code=code)
+        return Answer("check", [*said, *made], listed(items), len(items), facts, told, code=code)
     verdict = trace.column("verdict", "checks")
     rows = np.arange(len(verdict)) if depth >= ALL else np.flatnonzero(verdict == schema.DIFFERS)
 
@@ -60,7 +60,7 @@ def verdict_answer(
         for row in rows[np.searchsorted(rows, start) :].tolist():
             yield _check(trace, row)
 
-    return Answer("check", [*said, *made], checks, len(rows), facts, code=code)
+    return Answer("check", [*said, *told, *made], checks, len(rows), facts, code=code)
 
 
 def totals(found: list[VerdictSummary]) -> str:

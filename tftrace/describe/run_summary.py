@@ -18,8 +18,8 @@ _NAMED = 3  # modules that drop something out
 _COUNTED = {schema.HOLDS: "hold", BY_DESIGN: "by design", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
 
 
-def about(trace: Trace) -> list[tuple[str, str]]:
-    """The facts about a run as (name, value) pairs; empty ones are left out."""
+def about(trace: Trace, made: bool = True) -> list[tuple[str, str]]:
+    """The facts about a run as (name, value) pairs; empty ones are left out, and without `made` where NaN was made."""
     meta = trace.meta
     given = meta.get("text")
     texts = given if isinstance(given, list) else [given]
@@ -39,7 +39,7 @@ def about(trace: Trace) -> list[tuple[str, str]]:
     forwards = len(np.unique(trace.column("forward")[trace.column("depth") == 0]))  # not all passes need be recorded
     size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
     found += [("steps", size), ("checks", judged or "none recorded")]
-    found += [("made", sentence) for sentence in nan_lines(trace)]
+    found += [("made", sentence) for sentence in (nan_lines(trace) if made else ())]
     found += [("missing", sentence) for sentence in missing(trace)]
     return [(name, value) for name, value in found if value]
 

@@ -57,7 +57,8 @@ def recording_tool(fence: Fence, remote_code: bool) -> Tool:
         seconds = given.get("seconds", _SECONDS)
         if not 0 < seconds <= _MOST_SECONDS:
             raise TraceError(f"A recording may take 1 to {_MOST_SECONDS} seconds: pass that.")
-        words = ["record", fence.model(given["source"]), "--output", str(fence.path(given["trace"]))]
+        target = fence.path(given["trace"]).relative_to(fence.root)  # which is where the process runs
+        words = ["record", fence.model(given["source"]), f"--output={target}"]
         for name, value in given.items():
             if name not in _OWN:
                 words += _option(fence, name, value)

@@ -15,7 +15,6 @@ from ..compare import Comparison, TraceSide, compare_runs
 from ..errors import TraceError
 from ..language import speaking
 from ..navigate import accepted
-from ..navigate.verdict_summary import summaries
 
 Run = Callable[..., Any] | Trace
 Accept = str | os.PathLike[str] | Sequence[Mapping[str, str]] | None
@@ -43,10 +42,10 @@ def assert_holds(model: Run, /, *inputs: Any, accept: Accept = None, **named: An
         `assert_holds(model, ids, accept=[{"equation": "layer-norm", "why": "the port rounds its epsilon"}])`
     """
     __tracebackhide__ = True
-    trace = _recorded(model, inputs, named, values="none", prints=False)
-    wanted = _accepted(accept)
-    _fail_if(verdict_answer(trace, wanted, depth=_STEPS))
-    if not any(one.holds or one.differs for one in summaries(trace, wanted)):
+    trace = _recorded(model, inputs, named, values="none", prints=False, level="functions")
+    answer = verdict_answer(trace, _accepted(accept), depth=_STEPS)
+    _fail_if(answer)
+    if not answer.facts["holds"] + answer.facts["differs"]:
         raise AssertionError(UNCHECKED)
     return trace
 
