@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from .activation import PASSING, through
 from .proposal import Proposal, need
 from .scale import number
@@ -44,7 +46,7 @@ def tied_head(made: Made) -> Proposal | None:
 
 
 def sinusoids(made: Made) -> Proposal | None:
-    """Sines and cosines of positions that are added: known by their first row, sin 0 = 0 and cos 0 = 1."""
+    """Sines and cosines of positions that are added: known by their first row, of position 0 or of position 1."""
     one, two = made.get(0, "input"), made.get(1, "other")
     if not isinstance(one, Operand) or not isinstance(two, Operand):
         return None
@@ -61,7 +63,36 @@ def _table(made: Made, x: Operand, table: Operand) -> Proposal | None:
     if any(size != 1 for size in shape[:-2]) or tensor is None or not tensor.is_cpu or tensor.requires_grad:
         return None
     rows = tensor.reshape(shape[-2:])
-    first, half = rows[0], shape[-1] // 2
-    in_turns = bool((first[1::2] == 1).all()) and not first[::2].any()
-    in_halves = bool((first[half:] == 1).all()) and not first[:half].any()
-    return Proposal("sinusoids", made.step, {"P": rows}) if in_turns or in_halves else None
+    half = shape[-1] // 2
+    for sines, cosines in ((rows[:2, ::2], rows[:2, 1::2]), (rows[:2, :half], rows[:2, half:])):
+        if (first := _first_position(sines, cosines)) is not None:
+            found = Proposal("sinusoids", made.step, {"P": rows})
+            base, found.sure = _base(sines, cosines)
+            found.values |= {"o": first, "F": base}
+            return found
+    return None
+
+
+def _first_position(sines: torch.Tensor, cosines: torch.Tensor) -> float | None:
+    """The position of the first of two rows, if they are sines and cosines of positions that follow each other."""
+    if bool((cosines[0] == 1).all()) and not sines[0].any():
+        return 0.0
+    angles = torch.atan2(sines.double(), cosines.double())
+    lengths = (sines.double() ** 2 + cosines.double() ** 2 - 1).abs()
+    near = max(abs(float(angles[0, 0]) - 1), abs(float(angles[1, 0]) - 2), float(lengths.max()))
+    return 1.0 if near < 1e-5 and bool((angles[1] - 2 * angles[0]).abs().max() < 1e-5) else None
+
+
+def _base(sines: torch.Tensor, cosines: torch.Tensor) -> tuple[float, bool]:
+    """The base whose powers the frequencies of a table are, by the second of them, to four figures; and whether all of
+    them are. If not, they follow some other rule that is nobody's mistake."""
+    angles = torch.atan2(sines.double(), cosines.double())
+    steps = angles[1] - angles[0]
+    count = len(steps)
+    second = float(steps[1]) if count > 1 else 0.0
+    if not 0 < second < 1:
+        return 10000.0, count < 2
+    base = float(f"{second ** -count:.4g}")
+    meant = base ** (-torch.arange(count, dtype=torch.float64) / count)
+    rough = torch.finfo(sines.dtype).eps * 16
+    return base, bool(((steps - meant).abs() <= rough + 1e-5 * meant).all())
