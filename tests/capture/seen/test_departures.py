@@ -171,3 +171,97 @@ def test_the_angles_of_a_rotation(base: float) -> None:
 
     found = remarks(of(run), X)
     assert [one[2] for one in found] == ([] if base == 10000 else ["another base than 10000"])
+
+
+class Heads(nn.Module):
+    """Two heads; how they are split, weighted, changed and joined may be given."""
+
+    def __init__(self, **ways: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = (nn.Linear(W, W) for _ in range(4))
+        self.ways = ways
+
+    def forward(self, x: torch.Tensor) -> Any:
+        b, t, _ = x.shape
+        ways: dict[str, Any] = self.ways
+        split = ways.get("split", lambda y: y.view(b, t, 2, 4).transpose(1, 2))
+        q, k, v = (split(part(x)) for part in (self.q, self.k, self.v))
+        weights = ways.get("weigh", lambda scores: scores.softmax(-1))(q @ k.mT / 2)
+        heads = ways.get("change", lambda y: y)(weights @ v)
+        return self.out(ways.get("join", lambda y: y.transpose(1, 2).reshape(b, t, W))(heads))
+
+
+@pytest.mark.parametrize(
+    ("ways", "variant"),
+    [
+        ({}, None),
+        ({"weigh": lambda s: s.softmax(-2)}, "the softmax runs over the queries instead of the keys"),
+        ({"weigh": lambda s: s.softmax(1)}, "the softmax runs over the heads instead of the keys"),
+        (
+            {"change": lambda y: y * torch.tensor([1.2, 1.0])[:, None, None]},
+            "heads are multiplied by factors of their own before they are joined (NormFormer)",
+        ),
+    ],
+)
+def test_weights_and_heads_that_are_done_otherwise(ways: dict[str, Any], variant: str | None) -> None:
+    assert [one[2] for one in remarks(Heads(**ways), X)] == ([] if variant is None else [variant])
+
+
+@pytest.mark.parametrize("tokens", [4, 5])
+@pytest.mark.parametrize(
+    "ways", [{"join": lambda y: y.reshape(2, -1, W)}, {"split": lambda y: y.reshape(2, 2, -1, 4)}], ids=str
+)
+def test_heads_that_are_reshaped_without_being_moved(ways: dict[str, Any], tokens: int) -> None:
+    torch.manual_seed(0)
+    with tftrace.record(model := Heads(**ways).eval()) as trace:
+        model(torch.randn(2, tokens, W))
+    wrong = [check for step in trace for check in step.checks if shown_verdict(trace, check) == "differs"]
+    assert [check.equation for check in wrong] == ["multi-head-seen"]
+
+
+def test_windows_are_no_mixture_of_tokens_and_heads() -> None:
+    def windows(y: torch.Tensor) -> torch.Tensor:
+        return y.view(2, 2, 3, 2, 4).permute(0, 1, 3, 2, 4).reshape(4, 2, 3, 4)
+
+    def whole(y: torch.Tensor) -> torch.Tensor:
+        return y.reshape(2, 2, 2, 3, 4).permute(0, 1, 3, 2, 4).reshape(2, 6, W)
+
+    assert remarks(Heads(split=windows, join=whole), X) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "first", "variant"),
+    [
+        (10000.0, 0, None),
+        (10000.0, 1, "positions are counted from 1"),
+        (500.0, 0, "another base than 10000"),
+        (500.0, 1, "another base than 10000"),
+    ],
+)
+def test_sinusoids_of_another_base_or_from_another_position(base: float, first: int, variant: str | None) -> None:
+    angles = torch.outer(torch.arange(first, first + T).float(), base ** (-torch.arange(0, W, 2) / W))
+    table = torch.stack((angles.sin(), angles.cos()), -1).flatten(1)
+    found = remarks(of(lambda s, x: x + s.table, table=table), X)
+    assert [one[2] for one in found] == ([] if variant is None else [variant])
+
+
+def test_sines_of_frequencies_that_follow_another_rule_are_nobodys_mistake() -> None:
+    angles = torch.outer(torch.arange(T).float(), torch.linspace(1, 0.1, W // 2))
+    assert remarks(of(lambda s, x: x + s.table, table=torch.cat((angles.sin(), angles.cos()), -1)), X) == []
+
+
+@pytest.mark.parametrize("signs", [(-1, 1), (1, -1), (1, 1)])
+def test_a_rotation_with_another_sign(signs: tuple[int, int]) -> None:
+    def run(s: Any, x: torch.Tensor) -> Any:
+        angles = torch.outer(torch.arange(T).float(), 10000.0 ** (-torch.arange(0, W, 2).float() / W))
+        cos, sin = torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
+        one, two = x[..., W // 2 :], x[..., : W // 2]
+        return x * cos + torch.cat((-one if signs[0] < 0 else one, -two if signs[1] < 0 else two), -1) * sin
+
+    variants = {(-1, 1): [], (1, -1): ["turned the other way"], (1, 1): ["no half is taken with a minus: no rotation"]}
+    assert [one[2] for one in remarks(of(run), X)] == variants[signs]
+
+
+def test_what_mixes_halves_by_other_factors_is_no_rotation() -> None:
+    mixed = of(lambda s, x: x * s.a + torch.cat((x[..., 4:], x[..., :4]), -1) * s.b, a=torch.rand(W), b=torch.rand(W))
+    assert remarks(mixed, X) == []

@@ -100,6 +100,10 @@ def _written(
         found.tensors["s"] = roles.factors(scores.spread)
     values, heads = mixed.operands[1 - at], put.get("out")
     sure = roles.in_four(found, query)
+    if roles.over != roles.keys:  # the weights of a query do not add up to 1
+        if is_weight(query) or is_weight(key):
+            return None
+        found.sure = False
     if heads is not None and sure:
         _remember(made, found, (query, key, values))
     return thin_masks(found)
@@ -124,8 +128,9 @@ class _Roles:
         first = scores.product
         own, other, summed = mixed.letters[at], mixed.letters[1 - at], mixed.summed()
         self.keys = sizes.in_parts(axes[own.index(summed)])
-        if len(self.keys) != 1 or sizes.in_parts(over) != self.keys:
-            raise Unfit  # the sum runs over something else than the softmax
+        self.over = sizes.in_parts(over)
+        if len(self.keys) != 1 or len(self.over) != 1:
+            raise Unfit
         inside = [sizes.in_parts(letters) for letters in first.letters]
         if (self.keys in inside[0]) == (self.keys in inside[1]):
             raise Unfit

@@ -92,7 +92,7 @@ def _base(sines: torch.Tensor, cosines: torch.Tensor) -> tuple[float, bool]:
     second = float(steps[1]) if count > 1 else 0.0
     if not 0 < second < 1:
         return 10000.0, count < 2
-    base = float(f"{second ** -count:.4g}")
+    base = float(f"{second**-count:.4g}")
     meant = base ** (-torch.arange(count, dtype=torch.float64) / count)
     rough = torch.finfo(sines.dtype).eps * 16
     return base, bool(((steps - meant).abs() <= rough + 1e-5 * meant).all())

@@ -20,11 +20,12 @@ class Map(NamedTuple):
     weight: torch.Tensor
     bias: torch.Tensor | None
     since: int
+    made: Made | None = None  # the result of the whole map
 
     def part(self, first: int, size: int) -> Map:
         """The map to some of the outputs."""
         bias = None if self.bias is None else self.bias[first : first + size]
-        return self._replace(weight=self.weight[first : first + size], bias=bias)
+        return self._replace(weight=self.weight[first : first + size], bias=bias, made=None)
 
 
 def feedforward(made: Made) -> Proposal | None:
@@ -102,7 +103,7 @@ def linear_map_of(operand: Operand) -> Map | None:
         inner = None if bias is None else linear_map_of(bias[0])
         if bias is None or inner is None or inner.bias is not None:
             return None
-        return inner._replace(bias=bias[1])
+        return inner._replace(bias=bias[1], made=made)
     if made.kind == "part" and "#" in made.kwargs and made.name in ("chunk", "split", "tensor_split"):
         return _part(made)
     return linear_map(made)
@@ -126,7 +127,7 @@ def _part(made: Made) -> Map | None:
     whole, size = linear_map_of(given), made.shape[-1]
     if whole is None or given.shape[-1] % size:
         return None
-    return whole.part(made.kwargs["#"] * size, size)
+    return whole.part(made.kwargs["#"] * size, size)._replace(made=made)
 
 
 def linear_map(made: Made) -> Map | None:
@@ -135,14 +136,14 @@ def linear_map(made: Made) -> Map | None:
         given, weight, bias = (made.get(at, name) for at, name in enumerate(("input", "weight", "bias")))
         if not isinstance(given, Operand) or not isinstance(weight, Operand):
             return None
-        return Map(given, need(weight.tensor), _tensor(bias), made.step)
+        return Map(given, need(weight.tensor), _tensor(bias), made.step, made)
     if made.kind == "matmul":
         given, weight = made.get(0, "input"), made.get(1, "other", made.kwargs.get("mat2"))
         if not isinstance(given, Operand) or not isinstance(weight, Operand) or len(weight.shape) != 2:
             return None
         if len(given.shape) < 1 or (weight.maker is not None and not is_weight(weight)):
             return None
-        return Map(given, need(weight.tensor).mT, None, made.step)
+        return Map(given, need(weight.tensor).mT, None, made.step, made)
     return None
 
 

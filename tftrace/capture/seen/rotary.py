@@ -24,6 +24,7 @@ class _Halves(NamedTuple):
 
     whole: Operand
     pairs: bool  # whether they lie in turns
+    signed: bool = True  # whether the second one was taken with a minus when they were exchanged
 
     def of(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The halves of another tensor that is laid out so."""
@@ -50,7 +51,7 @@ def rotated(made: Made) -> Proposal | None:
     return None
 
 
-def _proposal(made: Made, halves: _Halves, x: Operand, cos: Operand, sin: Operand) -> Proposal:
+def _proposal(made: Made, halves: _Halves, x: Operand, cos: Operand, sin: Operand) -> Proposal | None:
     whole, result = need(x.tensor), need(made.result)
     if result.shape != whole.shape or whole.shape[-1] % 2:
         raise Unfit
@@ -61,6 +62,8 @@ def _proposal(made: Made, halves: _Halves, x: Operand, cos: Operand, sin: Operan
     put["o"], put["p"] = halves.of(result)
     put["c"], put["C"] = halves.of(cosines)
     put["s"], put["S"] = halves.of(sines)
+    if not halves.signed and not bool(((cosines**2 + sines**2 - 1).abs() < 1e-2).all()):
+        return None  # something else is done to the halves
     return found
 
 
@@ -79,7 +82,7 @@ def _product(operand: Operand) -> _Term | None:
 
 
 def _exchanged(operand: Operand, x: Operand) -> _Halves | None:
-    """Whether this is `(-b, a)` of x with halves (a, b)."""
+    """Whether this is `(-b, a)` of x with halves (a, b), or the same with another sign."""
     made = operand.maker
     while made is not None and made.kind in ("same", "shaped"):
         given = made.get(0, "input")
@@ -90,16 +93,21 @@ def _exchanged(operand: Operand, x: Operand) -> _Halves | None:
     if not isinstance(parts, tuple) or len(parts) != 2:
         return None
     first, second = parts
-    negative = first.maker
-    if negative is None or negative.kind != "neg":
+    signed = [made is not None and made.kind == "neg" for made in (first.maker, second.maker)]
+    if all(signed):
         return None
-    inner = negative.get(0, "input")
-    if not isinstance(inner, Operand):
+    inner = [_unsigned(part) for part in parts]
+    a, b = _half(inner[1]), _half(inner[0])
+    stacked = made.name == "stack"
+    if a is None or b is None or a[1:] != ("first", stacked) or b[1:] != ("second", stacked):
         return None
-    a, b = _half(second), _half(inner)
-    if a is None or b is None or a[1:] != ("first", made.name == "stack") or b[1:] != ("second", made.name == "stack"):
-        return None
-    return _Halves(x, a[2]) if _is(a[0], x) and _is(b[0], x) else None
+    return _Halves(x, a[2], signed[0]) if _is(a[0], x) and _is(b[0], x) else None
+
+
+def _unsigned(operand: Operand) -> Operand:
+    made = operand.maker
+    given = made.get(0, "input") if made is not None and made.kind == "neg" else None
+    return given if isinstance(given, Operand) else operand
 
 
 def _half(operand: Operand) -> tuple[Operand, str, bool] | None:
@@ -184,6 +192,10 @@ def _same(one: Operand, two: Operand) -> bool:
     left, right = one.tensor, two.tensor
     if left is None or right is None:
         return False
+    made, other = through(one, _CASTS).maker, through(two, _CASTS).maker
+    if made is not None and other is not None and made.kind == other.kind and made.kind in ("cos", "sin"):
+        angles = [each.get(0, "input") for each in (made, other)]
+        return all(isinstance(each, Operand) for each in angles) and _is(*angles)
     return address(left) == address(right) and (left.shape, left.stride()) == (right.shape, right.stride())
 
 
