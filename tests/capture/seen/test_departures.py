@@ -128,6 +128,15 @@ def test_a_sum_that_is_missing_beside_another(post: bool) -> None:
     assert remarks(head, X) == []
 
 
+def test_a_norm_between_a_sublayer_and_its_sum() -> None:
+    class Sandwich(Layer):
+        def forward(self, x: torch.Tensor) -> Any:
+            x = x + self.a(self.up(self.a(x)).relu())
+            return x + self.b(self.down(self.up(self.b(x)).relu()))
+
+    assert remarks(Sandwich(), X) == []
+
+
 def test_layers_in_another_order_than_they_are_listed() -> None:
     def stack(order: str, named: bool = False) -> nn.Module:
         def run(s: Any, x: torch.Tensor) -> Any:

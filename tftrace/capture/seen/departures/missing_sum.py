@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..activation import PASSING, through
 from ..proposal import Proposal, need
 from ..tape import Made, Operand
@@ -11,7 +13,18 @@ _NORMS = frozenset(("layer_norm", "rms_norm"))
 _MIXES = frozenset(("relu", "gelu", "silu", "mish", "tanh", "erf", "sigmoid", "softmax", "fused_attention"))
 
 
-def missing_sum(y: Made, sums: list[Made], normed: list[Made]) -> Proposal | None:
+class Missing(NamedTuple):
+    """A sublayer whose result was not added to x so far; a norm may come between, as in a sandwich."""
+
+    proposal: Proposal
+    x: Made  # what made x
+
+    def is_made_up(self, made: Made) -> bool:
+        """Whether x is part of this later sum."""
+        return any(through(one, PASSING).maker is self.x for one in made.operands)
+
+
+def missing_sum(y: Made, sums: list[Made], normed: list[Made]) -> Missing | None:
     """The sublayer that ends in a result, if it began with the norm of one of these sums, which the same call had made
     of other sublayers, or with one of these norms of sums, and is not added to that."""
     began = None if _is_norm(y) else _beginning(y, [*sums, *normed])
@@ -19,12 +32,15 @@ def missing_sum(y: Made, sums: list[Made], normed: list[Made]) -> Proposal | Non
         return None
     post = began in normed
     x = began.norm_of or began.get(0, "input")
-    if not isinstance(x, Operand) or x.shape != y.shape or not (post or through(x, PASSING).maker in sums):
+    if not isinstance(x, Operand) or x.shape != y.shape:
+        return None
+    source = began if post else through(x, PASSING).maker
+    if source is None or not (post or source in sums):
         return None
     found = Proposal("post-norm-residual" if post else "pre-norm-residual", began.step)
     found.tensors |= {"x": need(began.result if post else x.tensor), "y": need(y.result)}
     found.tensors["n" if post else "out"] = found.tensors["y"]
-    return found
+    return Missing(found, source)
 
 
 def _beginning(y: Made, known: list[Made]) -> Made | None:

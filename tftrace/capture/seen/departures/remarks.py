@@ -16,7 +16,7 @@ from ..tape import Made, Tape
 from .bypassed_bias import BypassedBiases
 from .counted_from import positions_added
 from .layer_order import LayerOrder
-from .missing_sum import missing_sum, normalized
+from .missing_sum import Missing, missing_sum, normalized
 from .norm_factor import norm_times_number
 from .rotary_angles import rotary_angles
 from .unused_mask import unused_mask
@@ -42,6 +42,7 @@ class Remarks:
         self.tape = Tape(self._look)
         self._order, self._biases = LayerOrder(self.tape.made), BypassedBiases()
         self._sums: dict[int, tuple[list[Made], list[Made]]] = {}  # by the step of a call its sums, and norms of sums
+        self._missing: dict[int, list[Missing]] = {}  # by the step of a call sums that may still be made of a norm
         self._last: Made | None = None
 
     def clear(self) -> None:
@@ -50,6 +51,7 @@ class Remarks:
         self._order.clear()
         self._biases.clear()
         self._sums.clear()
+        self._missing.clear()
         self._last = None
 
     def on_module(self, module: torch.nn.Module, entering: bool) -> None:
@@ -63,7 +65,9 @@ class Remarks:
                 return self._propose(call, (self._order.begins(call),))
             self._order.ended(call, self._recording.steps)
             self._propose(call, self._biases.ended(call))
-            self._ends(call, self._last)
+            last = self._missing_in(call, self._last)
+            late = self._missing.pop(call.step, [])
+            self._propose(call, [one.proposal for one in (*late, last) if one is not None])
             self._sums.pop(call.step, None)
 
     def _look(self, made: Made) -> None:
@@ -76,16 +80,19 @@ class Remarks:
         call = self._patterns.holder(made.step)
         if call is not None:
             self._biases.look(made, call)
+        if self._missing and made.kind == "add":
+            for step, waiting in self._missing.items():
+                self._missing[step] = [one for one in waiting if not one.is_made_up(made)]
         if self._sums and (before := normalized(made)) is not None:
             for call in [one for one in self._recording.stack if one.step in self._sums]:
                 with suppress(Unfit):
-                    self._ends(call, before)
+                    one = self._missing_in(call, before)
+                    self._missing.setdefault(call.step, []).extend([one] if one is not None else [])
 
-    def _ends(self, call: Call, last: Made | None) -> None:
-        """A sublayer of a call ends in this result."""
+    def _missing_in(self, call: Call, last: Made | None) -> Missing | None:
+        """The sum that is missing, if a sublayer of a call ends in this result."""
         sums, normed = self._sums.get(call.step, ([], []))
-        if last is not None and (sums or normed) and last not in sums:
-            self._propose(call, (missing_sum(last, sums, normed),))
+        return missing_sum(last, sums, normed) if last is not None and last not in sums else None
 
     def _found(self, made: Made, proposal: Proposal, call: Call) -> None:
         """A pattern was found: what it tells beside what it is."""
