@@ -60,7 +60,9 @@ def test_attention_of_a_cached_forward_has_the_text_on_both_axes(beams: Trace) -
         assert isinstance(shown, AttentionScreen)
         assert len(shown.tokens(keys=False)) == 1 and len(shown.tokens(keys=True)) == 7
         assert f" {shown.tokens(False)[0]} looks at ␣w" in screen(app)
-        assert "forward 5 ─ row 1 of 2" in screen(app) and "g all forwards" in screen(app)
+        assert "Head 0 ─ forward 5 ─ row 1 of 2 ─ queries down, keys across" in screen(
+            app
+        ) and "g all forwards" in screen(app)
         await press(pilot, "g")
         await app.workers.wait_for_complete()
         await press(pilot)

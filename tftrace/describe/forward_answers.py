@@ -142,7 +142,7 @@ def _mark(token: NextToken) -> str:
 def answer_sentence(answer: ForwardAnswer, width: int) -> str:
     """What a forward took in and gave out, in at most `width` columns: `“the” → “key”  entropy 0.1 bits`."""
     took = _quoted(answer.took, answer.newest, answer.past)
-    gave = " / ".join(f"“{token}”" for token in answer.gave) or ("?" if answer.likeliest else "")
+    gave = " / ".join(f"“{token}”" for token in answer.gave)
     said = f"{took} → {gave}" if gave else took
     if answer.entropy == answer.entropy:
         bits = tr("entropy {bits} bits", bits=f"{answer.entropy:.2f}")

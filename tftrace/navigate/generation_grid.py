@@ -5,6 +5,7 @@ A row is the largest module that is at most one layer: the embeddings, each laye
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,10 +31,10 @@ class Grid:
 
     def measured(self, trace: Trace, measure: str) -> np.ndarray:
         """The measure of each cell: nanoseconds of its call (`"time"`) or L2 norm of its result; NaN if unknown."""
-        values = trace.column("duration_ns").astype(np.float64) if measure == MEASURES[0] else norms(trace)
-        return np.where(self.cells >= 0, values[self.cells], np.nan)
+        values = trace.column("duration_ns") if measure == MEASURES[0] else norms(trace)
+        return np.where(self.cells >= 0, values[self.cells].astype(np.float64), np.nan)
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """The rows by the shortest ends of their names that tell them apart, such as `h.0` and `lm_head`."""
         return _short_ends(self.rows)

@@ -26,7 +26,8 @@ FILE = "answers.arrow"
 RETURNED = "returned"  # in the place of an argument's name: the tokens that `generate` returned in the end
 LIKELIEST = 10
 UNKNOWN = -1  # in the place of a token that was not recorded
-_MOST = 1 << 20  # tokens before those of a forward, at most; more are a damaged file's
+_MOST = 1 << 18  # tokens before those of a forward, at most; more are a damaged file's
+_KEPT = 256  # texts that stay put together
 _LISTS = {"tokens": np.int64, "before": np.int64, "likeliest": np.int64, "probability": np.float64}
 ANSWERS = pa.schema(
     [
@@ -182,18 +183,26 @@ class Answers:
 
     def text(self, answer: Answer) -> np.ndarray:
         """The ids of a whole text, up to the last token that a forward took in; `UNKNOWN` where one is missing."""
-        waiting = [answer]
-        while waiting:
-            one = waiting[-1]
-            key = one.root, one.of, one.row
-            if key not in self._texts:
-                above = self._parent(one)
-                if above is not None and (above.root, above.of, above.row) not in self._texts:
-                    waiting.append(above)
-                    continue
-                self._texts[key] = self._joined(one, above)
-            waiting.pop()
-        return self._texts[answer.root, answer.of, answer.row]
+        key = answer.root, answer.of, answer.row
+        if key not in self._texts:
+            if len(self._texts) >= _KEPT:
+                self._texts.clear()
+            self._texts[key] = self._whole(answer)
+        return self._texts[key]
+
+    def _whole(self, answer: Answer) -> np.ndarray:
+        """The text of an answer, put together from the forwards that it goes on from, the latest first."""
+        pieces, before, one = [answer.tokens], min(answer.past, _MOST), answer
+        while before:
+            above = None if len(one.before) else self._parent(one)
+            known, begin = (one.before, 0) if above is None else (above.tokens, above.past)
+            piece = known[: max(0, before - begin)]
+            pieces += [piece, np.full(max(0, before - begin - len(piece)), UNKNOWN)][::-1]
+            before = min(before, begin)
+            if above is None:
+                break
+            one = above
+        return np.concatenate(pieces[::-1])
 
     def chosen(self, answer: Answer) -> list[int]:
         """The ids of the tokens that really followed a text: what later forwards took in, or `generate` returned.
@@ -245,7 +254,7 @@ class Answers:
                 root,
                 visible(plain["of"][at]),
                 plain["row"][at],
-                min(plain["past"][at], _MOST),
+                plain["past"][at],
                 plain["parent"][at],
                 plain["last"][at],
                 np.nan if entropy is None else entropy,
@@ -254,20 +263,10 @@ class Answers:
             self._streams.setdefault(root, {}).setdefault(one.of, []).append(one)
 
     def _parent(self, answer: Answer) -> Answer | None:
-        """The text that a text goes on from, if it has to be known."""
-        if not answer.past or len(answer.before):
-            return None
+        """The text that a text goes on from."""
         before = self._before.get(answer.root)
         rows = [] if before is None else self._streams[before].get(answer.of, [])
         return next((one for one in rows if one.row == answer.parent), None)
-
-    def _joined(self, answer: Answer, parent: Answer | None) -> np.ndarray:
-        """The whole text of an answer, whose parent's is known."""
-        before = answer.before
-        if parent is not None:
-            before = self._texts[parent.root, parent.of, parent.row]
-        lost = max(0, answer.past - len(before))
-        return np.concatenate([np.full(lost, UNKNOWN), before[: answer.past], answer.tokens])
 
     def _returned(self, root: int) -> list[Answer]:
         """What `generate` returned in the end, when it ran this forward."""
@@ -294,7 +293,8 @@ class Answers:
         size = len(self.text(here))
         if place + 1 < len(rows) and rows[place + 1] >= 0:
             after = next(one for one in self.at(generation.roots[place + 1]) if one.row == rows[place + 1])
-            return int(self.text(after)[size])
+            whole = self.text(after)
+            return int(whole[size]) if len(whole) > size else None
         ends = self._ends.get((here.root, here.row), [])
         return ends[0] if ends and path < generation.returned else None
 

@@ -19,9 +19,10 @@ from tftrace.capture.calls import Call, place
 from tftrace.capture.measure import next_tokens
 from tftrace.capture.measure.next_tokens import NextTokens
 from tftrace.capture.watch.generate_calls import GenerateCalls
+from tftrace.describe import forward_answers
 from tftrace.maintain.merge import merge
 from tftrace.maintain.prune import prune
-from tftrace.trace.answers import Answer, Answers, answers
+from tftrace.trace.answers import Answer, Answers, AnswersWriter, answers
 from tftrace.trace.tokens import along
 
 PROMPT = torch.tensor([[5, 9, 3, 7], [8, 2, 6, 4]])
@@ -198,3 +199,22 @@ def test_room_merging_pruning_and_damage(tmp_path: Path, model: Any, monkeypatch
     trace, _ = recorded(tmp_path / "full.tftrace", model, lambda: model(PROMPT))
     assert trace.meta["answers"] == next_tokens.FULL and not answers(trace)
     trace, _ = recorded(tmp_path / "full.tftrace", model, lambda: model(PROMPT), overwrite=True)  # replaceable
+
+
+def test_rows_that_contradict_each_other_are_read_all_the_same(tmp_path: Path, model: Any) -> None:
+    """A trace may be a stranger's: a text may claim more than there was, or be shorter than the one it goes on from."""
+    trace, _ = recorded(tmp_path / "run.tftrace", model, lambda: [model(PROMPT[:1]) for _ in range(3)])
+    roots = np.flatnonzero(trace.parents < 0).tolist()
+    file = AnswersWriter(trace.path / "rank-00000")
+    shares: list[float] = [0.5]
+    file.write(
+        (int(trace.column("step")[root]), "ids", 0, past, 0, 7, 1.0, [tokens], before, [3], shares)
+        for root, past, tokens, before in ((roots[0], 2, 5, [8]), (roots[1], 6, 4, []), (roots[2], 0, 9, []))
+    )
+    file.close()
+    found = answers(tftrace.load(trace.path))
+    texts = [found.text(found.at(root)[0]).tolist() for root in roots]
+    assert texts == [[8, -1, 5], [8, -1, 5, -1, -1, -1, 4], [9]]
+    generation = found.generation(roots[0])
+    assert generation is not None and [found.next_of(generation, 0, at) for at in range(3)] == [-1, None, None]
+    assert [one.newest for root in roots for one in forward_answers(tftrace.load(trace.path), root)] == ["", "", ""]

@@ -19,7 +19,7 @@ from ...text import visible
 from ...trace.trace import Trace
 from ..paint.heatmap import ink, shade, short_number
 from ..paint.palette import style
-from .pane import Pane, first_fitting, fit, fit_end, short
+from .pane import Pane, first_fitting, fit, short
 
 _SIGNS = {generation_grid.DESIGN: "△", generation_grid.DIFFERS: "✗", generation_grid.BROKEN: "×"}
 _WIDE, _USUAL, _NARROW = 11, 8, 6  # columns of a cell: at most, of more cells than fit, and on a narrow screen
@@ -96,14 +96,15 @@ class GridPane(Pane, inherit_bindings=False):
         keys = " · ".join(filter(None, (turn, tr("r measure"), tr("⏎ tree"))))
         unit = _unit(values) if time else ("", 1)
         title = tr("time in {unit} of layers × forwards", unit=unit[0]) if time else tr("L2 norm of layers × forwards")
-        self.headline(title, first_fitting(width - 4, keys, turn))
+        brief = tr("time in {unit}", unit=unit[0]) if time else tr("L2 norm")
+        self.headline(first_fitting(width - 4, title, brief), first_fitting(width - 4, keys, turn))
         shades = shade(values)[0]
         lines = self._heads(found, here, frame)
         for row in range(frame.top, frame.bottom):
             line, current = Text(no_wrap=True), here is not None and here[0] == row
             line.append("▶" if current else " ", style(self.palette.warm, bold=True))
             look = style(self.palette.text if current else self.palette.soft, bold=current)
-            line.append(fit_end(visible(found.labels[row]), frame.names) + " ", look)
+            line.append(_fit_name(visible(found.labels[row]), frame.names) + " ", look)
             for column in range(frame.first, frame.last):
                 value = float(values[row, column])
                 said = _three(value / unit[1], frame.cell - 3) if value == value else ""
@@ -116,7 +117,7 @@ class GridPane(Pane, inherit_bindings=False):
     def _framed(self, found: generation_grid.Grid, here: tuple[int, int] | None, below: int) -> _Frame:
         """Choose what is visible; it depends only on the current cell and the size of the pane."""
         width, count = self.space.width, len(found.forwards)
-        titles = max(map(cell_len, self._titles(True)))
+        titles = max(map(cell_len, self._titles(True, True)))
         names = min(max(titles, *map(len, found.labels)), _NAMES, max(titles, width // 3))
         room = width - names - 2
         least = _USUAL if room >= 4 * _USUAL else _NARROW
@@ -137,7 +138,8 @@ class GridPane(Pane, inherit_bindings=False):
             describe.answer_of_text(self._trace, found.roots[at], self.at_text) for at in range(frame.first, frame.last)
         ]
         known = any(one is not None for one in shown)
-        for line, title in zip(rows, self._titles(known), strict=True):
+        answered = any(one is not None and (one.gave or one.likeliest) for one in shown)
+        for line, title in zip(rows, self._titles(known, answered), strict=True):
             line.append(" " + fit(title, frame.names) + " ", style(palette.faint))
         for at, one in zip(range(frame.first, frame.last), shown, strict=True):
             current = here is not None and here[1] == at
@@ -153,8 +155,8 @@ class GridPane(Pane, inherit_bindings=False):
         return rows
 
     @staticmethod
-    def _titles(known: bool) -> tuple[str, str]:
-        return (tr("took in"), tr("gave out")) if known else (tr("forward"), "")
+    def _titles(known: bool, answered: bool) -> tuple[str, str]:
+        return tr("took in") if known else tr("forward"), tr("gave out") if answered else ""
 
     def _cell(self, line: Text, what: int, said: str, shade: float, here: bool) -> None:
         palette, width = self.palette, self._frame.cell
@@ -235,6 +237,14 @@ class GridPane(Pane, inherit_bindings=False):
         inside = frame.top <= row < frame.bottom and offset.x >= frame.left and column < frame.last
         if inside and found.cells[row, column] >= 0:
             self.post_message(self.Chosen(int(found.cells[row, column])))
+
+
+def _fit_name(name: str, width: int) -> str:
+    """A dotted name in exactly `width` columns: of its first parts a few letters stay, since they tell names apart."""
+    parts = name.split(".")
+    end = 2 if parts[-1].isdigit() else 1
+    ways = [".".join([*(part[:letters] for part in parts[:-end]), *parts[-end:]]) for letters in (99, 3, 1)]
+    return fit(first_fitting(width, *ways), width)
 
 
 def _three(value: float, width: int) -> str:

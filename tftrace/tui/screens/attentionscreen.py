@@ -25,7 +25,7 @@ from ..dialogs.share_choice import Share
 from ..paint.heatmap import digits
 from ..paint.palette import DARK, PALETTES, style
 from ..panes.headtiles import labels
-from ..panes.pane import short
+from ..panes.pane import first_fitting, short
 from ..share.attention_picture import attention_svg
 from ..share.picture_files import page
 from .cellscreen import CellScreen
@@ -33,6 +33,7 @@ from .celltable import CellMap, Cells
 from .headgrid import HeadGrid
 
 _KEYS = later("↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   P share   Esc back")
+_KEYS_BRIEF = later("↑↓←→ cell  h H head  { } layer  b text  x explain  ⏎ line  P share  Esc back")
 _TOGETHER = later("g all forwards")
 _APART = later("g one forward")
 
@@ -256,7 +257,8 @@ class AttentionScreen(CellScreen):
         grid.headline(
             f"{kind} ─ {describe.layer_label(self._trace, self.position)}", tr("{n} layers", n=len(self._layers))
         )
-        keys_said = " · ".join(filter(None, (self._turn(), tr(_KEYS))))
+        ways = (" · ".join(filter(None, (self._turn(), tr(keys)))) for keys in (_KEYS, _KEYS_BRIEF))
+        keys_said = first_fitting(self.app.size.width - 3, *ways)
         if weights is None:
             grid.clear()
             large.clear(self._message)
@@ -268,7 +270,7 @@ class AttentionScreen(CellScreen):
         cells = Cells(weights[self.at_head], queries, keys, digits, narrow=5, wide=24, tight=4)
         large.show(cells, self.at_query, self.at_key)
         known = tr("rebuilt from query, key and mask") if found.rebuilt else tr("as the run kept them")
-        large.headline(self._title(cross), known)
+        large.headline(first_fitting(large.space.width - 4, *self._titles(cross)), known)
         layers = [self._key_attention[at] for at in self._layers if at in self._key_attention and self._rows is None]
         grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._layers))
         out = Text(no_wrap=True, overflow="ellipsis")
@@ -292,13 +294,14 @@ class AttentionScreen(CellScreen):
         """The key that lays all forwards into one map, if there are several."""
         return (tr(_APART) if self._joined else tr(_TOGETHER)) if self._together else ""
 
-    def _title(self, cross: bool) -> str:
-        """What the large map shows: the head, its axes, and which forward and text."""
+    def _titles(self, cross: bool) -> list[str]:
+        """What the large map shows: the head, which forward and text, and, if there is room, its axes."""
         axes = tr("decoder's tokens down, source's across") if cross else tr("queries down, keys across")
         root = self._trace.root_of(self.position)
         text = describe.text_title(self._trace, root, self.at_text) if self._rows is not None else self._row_title(root)
         forward = tr("all forwards") if self._rows is not None else self._forward_title(root)
-        return " ─ ".join(filter(None, (tr("Head {n}", n=self.at_head), axes, forward, text)))
+        brief = [one for one in (tr("Head {n}", n=self.at_head), forward, text) if one]
+        return [" ─ ".join([*brief, axes]), " ─ ".join(brief)]
 
     def _forward_title(self, root: int) -> str:
         """Which forward it is of several: `forward 3`."""

@@ -7,7 +7,7 @@ function bars(answer) {
   const [, took, gave, entropy, likeliest] = answer;
   const most = Math.max(...likeliest.map(([, share]) => share ?? 0), 1e-9);
   return [
-    h("p", {}, took ? `“${W[took]}” ` : "", likeliest.length ? `→ ${gave.map((one) => `“${W[one]}”`).join(" / ") || "?"}` : "",
+    h("p", {}, took ? `“${W[took]}” ` : "", gave.length ? `→ ${gave.map((one) => `“${W[one]}”`).join(" / ")}` : "",
       entropy === null ? "" : h("span.soft", {}, `  ${say("entropy", entropy.toFixed(2))}`)),
     h("div.likeliest", {}, likeliest.map(([token, share, mark]) => {
       const bar = h("i");
