@@ -60,9 +60,8 @@ def test_attention_of_a_cached_forward_has_the_text_on_both_axes(beams: Trace) -
         assert isinstance(shown, AttentionScreen)
         assert len(shown.tokens(keys=False)) == 1 and len(shown.tokens(keys=True)) == 7
         assert f" {shown.tokens(False)[0]} looks at ␣w" in screen(app)
-        assert "Head 0 ─ forward 5 ─ row 1 of 2 ─ queries down, keys across" in screen(
-            app
-        ) and "g all forwards" in screen(app)
+        title = f"Head {shown.at_head} ─ forward 5 ─ row 1 of 2 ─ queries down, keys across"
+        assert title in screen(app) and "g all forwards" in screen(app)
         await press(pilot, "g")
         await app.workers.wait_for_complete()
         await press(pilot)
@@ -82,7 +81,7 @@ def test_the_strongest_cell_is_chosen_first(beams: Trace) -> None:
         shown = app.screen
         assert isinstance(shown, AttentionScreen) and shown.weights is not None
         assert shown.at_query > 0  # the first token looks at itself alone, which says nothing
-        assert shown.weights[0, shown.at_query, shown.at_key] == shown.weights[0, 1:].max()
+        assert shown.weights[shown.at_head, shown.at_query, shown.at_key] == shown.weights[:, 1:].max()
 
     play(beams, script)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,27 @@ def test_a_model_of_ones_own_without_tokenizer(tmp_path: Path) -> None:
     assert [one.tokens.tolist() for one in firsts(found, trace)] == [ids[0, :at].tolist() for at in (1, 2, 3)]
     assert [found.chosen(one) for one in firsts(found, trace)] == [[int(ids[0, 1])], [int(ids[0, 2])], []]
     assert found.words([4, -1]) == ["4", "…"]
+
+
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+def test_a_loop_of_ones_own_with_a_cache(tmp_path: Path, model: Any, name: str) -> None:
+    """Transformers 5.24 has renamed the argument; what is kept is told by the length of the cache."""
+    if name == "cache" and name not in inspect.signature(GPT2LMHeadModel.forward).parameters:
+        pytest.skip("this version of transformers has no such argument")
+
+    def run() -> list[int]:
+        ids, past, made = PROMPT[:1], None, PROMPT[0].tolist()
+        for _ in range(3):
+            with torch.no_grad():
+                out = model(ids, **{name: past}, use_cache=True)
+            past, ids = out.get(name, out.past_key_values), out.logits[:, -1:].argmax(-1)
+            made += ids[0].tolist()
+        return made
+
+    trace, made = recorded(tmp_path / "run.tftrace", model, run)
+    found = answers(trace)
+    assert [found.text(one).tolist() for one in firsts(found, trace)] == [made[:4], made[:5], made[:6]]
+    assert [one.past for one in firsts(found, trace)] == [0, 4, 5]
 
 
 def test_a_tokenizer_is_found_where_the_model_is_called(tmp_path: Path, model: Any) -> None:

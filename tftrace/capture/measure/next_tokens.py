@@ -24,6 +24,7 @@ FULL = "The room for tokens was full, so that later forwards do not tell what th
 _INTEGERS = (torch.int64, torch.int32)
 _OTHERS = re.compile(r"mask|position|type|label|target|length|indic|index|segment|cache|step|seed|lang|bbox|size")
 _MASKED = re.compile(r"MaskedLM|PreTraining")  # their logits are those of the token itself, not of the next
+_CACHES = ("past_key_values", "cache", "cache_params")  # arguments by which models take a cache
 _ROW = 200  # bytes of a row besides its tokens
 
 
@@ -271,7 +272,7 @@ def _tokens(arguments: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _past(arguments: Mapping[str, Any], mask: Any, ids: torch.Tensor) -> int | None:
     """How many tokens the cache holds; None if that is not known without waiting for an accelerator."""
-    cache = arguments.get("past_key_values")
+    cache = next((arguments[name] for name in _CACHES if arguments.get(name) is not None), None)
     length = getattr(cache, "get_seq_length", None)
     found = length() if length is not None else None
     if type(found) is int:
