@@ -4,7 +4,7 @@
     python -m tests.pair_power --report OUT.jsonl …
 
 The faults take turns; where a model has no room for one, the next is taken. A fault counts where it changes the answer
-by more than rounding."""
+by more than rounding does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .sweep import cast_all, forked
 
 _ATTENDS, _EMBEDS = r"at:attn|attention|mask|softmax|sdpa", r"at:embed|wte|word|token|shared"
 _QUERY = re.compile(r"(^|\.)(q_proj|query|q|to_q|q_lin|query_proj|wq|linear_q)$")
-_EFFECT = 2e-5  # relative change of the answer in float32 that is more than rounding
+_EFFECT = {None: 2e-5, "bfloat16": 2.0**-7}  # relative change of the answer that is more than rounding
 
 
 class Subject:
@@ -142,7 +142,7 @@ def look(build: Callable[[str | None], Subject], start: int, record_in: str | No
     order = faults()[start:] + faults()[:start]
     for fault in order:
         with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-            whole, broken = build(None), build(None)
+            whole, broken = build(record_in), build(record_in)
             at = broken.plant(fault, patch)
             if at is None:
                 continue
@@ -152,8 +152,8 @@ def look(build: Callable[[str | None], Subject], start: int, record_in: str | No
             wrong = answers(broken.run())
             if not right or not wrong or right[0].shape != wrong[0].shape:
                 continue
-            change = float((right[0] - wrong[0]).norm() / right[0].norm())
-            if not change > _EFFECT:
+            change = float((right[0].double() - wrong[0].double()).norm() / right[0].double().norm())
+            if not change > _EFFECT[record_in]:
                 continue
         sides = []
         with tempfile.TemporaryDirectory() as folder:

@@ -11,16 +11,22 @@ import numpy as np
 import torch
 import transformers as hf
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from tftrace import Trace
 from tftrace.compare import Chosen, Comparison, DumpSide, TraceSide, compare_runs, read_dump
 from tftrace.compare.alignment.by_numbers import Content, align
 from tftrace.compare.alignment.distance import between
 from tftrace.compare.alignment.layouts import Vectors
+from tftrace.compare.alignment.meeting import Meeting
+from tftrace.compare.alignment.pairing import pairing
+from tftrace.compare.alignment.paths import Place
 from tftrace.compare.alignment.side import Made
 from tftrace.compare.alignment.token_pairs import Slots
+from tftrace.compare.judgement import Judgement
 from tftrace.compare.noise import cancelled
 
+from ..mutations.breaks_layers import Backwards
 from .runs import answer, bert, compared, first_place, ids, is_sound, llama, named, recorded
 
 
@@ -232,3 +238,49 @@ def test_single_numbers_are_small_by_chance(tmp_path: Path) -> None:
 def _scores() -> tuple[np.ndarray, np.ndarray]:
     scores = np.random.default_rng(0).normal(size=200)
     return scores, scores + 1e-4
+
+
+class Pooled(nn.Module):
+    """Puts what it pools into what another module returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states, self.pool = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, given: Tensor) -> Any:
+        outputs = BaseModelOutputWithPooling(last_hidden_state=self.states(given))
+        pooled = self.pool(given)
+        outputs.pooler_output = pooled[:, 0] * 2
+        return outputs
+
+
+def test_what_is_put_into_an_output_comes_from_that_line(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Pooled()
+    other = copy.deepcopy(model)
+    other.pool.register_forward_hook(lambda module, args, out: out * 1.01)
+    given = torch.randn(2, 5, 8)
+    found = compared(tmp_path, (model, lambda: model(given)), (other, lambda: other(given)))
+    assert found.verdict == "differs" and found.first and found.first.left, found.sentence
+    assert found.first.left.name == "pool", found.sentence
+
+
+def test_of_exchanged_layers_the_pair_that_both_runs_go_through_counts(tmp_path: Path) -> None:
+    model = llama(num_hidden_layers=2)
+    other = copy.deepcopy(model)
+    layers = other.model.layers
+    layers.__class__ = Backwards
+    given = ids(1, 8)
+    left = TraceSide(recorded(tmp_path / "a", model, lambda: model(given)))
+    right = TraceSide(recorded(tmp_path / "b", other, lambda: other(given)))
+    meeting = Meeting(left, right)
+    paired = pairing(meeting, 2.0**-24)
+    found = Judgement(meeting, paired, lambda pair: False)
+    norm = next(pair for pair in found.pairs if _name(left, pair.left) == "model.norm")
+    before = [found.pairs[at] for at in norm.inputs]
+    ends = {(_name(left, one.left), _name(right, one.right)) for one in before if one.left.first.shape == (1, 8, 48)}
+    assert ends == {("model.layers.1", "model.layers.0")}, ends
+
+
+def _name(side: TraceSide, place: Place) -> str:
+    return str(side.trace.column("name")[place.first.step or 0])

@@ -159,7 +159,8 @@ class Judgement:
             if attends and lasting.attends_otherwise(self._meeting, pair, [self.pairs[at] for at in pair.inputs]):
                 return False
         gone = clear or differing
-        if noise.half_precision(pair.unit) and not attends and lasting.swallowed(pair, gone):
+        hidden = pair.distance.most > noise.bound(pair.unit, []) or lasting.swallowed(pair, gone)
+        if noise.half_precision(pair.unit) and not attends and hidden:
             self._swallowed |= frozenset().union(*(one.sources for one in gone))
         return True
 

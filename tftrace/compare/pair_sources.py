@@ -22,6 +22,7 @@ class PairSources:
     def __init__(self, meeting: Meeting, pairs: Sequence[Judged], prefixes: tuple[str, str] | None) -> None:
         self._meeting, self._pairs = meeting, pairs
         self.index = [self._indices(side) for side in (0, 1)]
+        self._pairs_of = [self._all(side) for side in (0, 1)]
         self._made_from = [MadeFrom(side.trace) if isinstance(side, TraceSide) else None for side in meeting.sides]
         self._chosen = self._other_choices(prefixes)
 
@@ -29,9 +30,15 @@ class PairSources:
         """The earlier pairs that the pair `at` was made from; of what no line tells, those that its call was given."""
         pair = self._pairs[at]
         found: dict[int, None] = {}
-        for side, place in enumerate((pair.left, pair.right)):
-            for made in place.made.values():
-                found.update(dict.fromkeys(self._sources(side, made.number, made.step)))
+        sources = [
+            [n for made in place.made.values() for n, _ in self._steps_back(side, made.number, made.step)]
+            for side, place in enumerate((pair.left, pair.right))
+        ]
+        both = [{at for n in numbers for at in self._pairs_of[side].get(n, ())} for side, numbers in enumerate(sources)]
+        for side, numbers in enumerate(sources):
+            for number in numbers:
+                there = [one for one in self._pairs_of[side].get(number, ()) if one < at]
+                found.update(dict.fromkeys([one for one in there if one in both[1 - side]][:1] or there[:1]))
         if not found:  # written in place
             for side, place in enumerate((pair.left, pair.right)):
                 found.update(dict.fromkeys(self._given(side, place.first)))
@@ -86,6 +93,14 @@ class PairSources:
                 continue
             if not np.array_equal(arrays[0].numbers, arrays[1].numbers):
                 found |= {made.number: made.step for made in place.made.values() if made.step is not None}
+        return found
+
+    def _all(self, side: int) -> dict[int, list[int]]:
+        """For each tensor's number the pairs that it is in: of layers that were exchanged, more than one."""
+        found: dict[int, list[int]] = {}
+        for at, pair in enumerate(self._pairs):
+            for made in (pair.left, pair.right)[side].made.values():
+                found.setdefault(made.number, []).append(at)
         return found
 
     def _indices(self, side: int) -> dict[int, int]:

@@ -89,7 +89,7 @@ class Reasons:
         for code in found[0].keys() & found[1].keys():
             checks = found[0][code], found[1][code]
             if {one.verdict for one in checks} == {"holds", "differs"}:
-                said = ["the equation itself" if one.verdict == "holds" else one.variant or "none" for one in checks]
+                said = ["the equation itself" if one.verdict == "holds" else one.variant or "nothing" for one in checks]
                 return f"other formula: A fits {visible(said[0])}, B {visible(said[1])}"
         return ""
 

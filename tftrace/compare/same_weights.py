@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,6 +24,7 @@ _MOST_MATRICES = 0.5  # share of the matrices that have to be others
 _LIKELY = 0.35  # of the chance difference of two means, in its own standard deviations: see `_another`
 _SMALLEST = 64  # elements of a matrix that is counted
 _SHARD = re.compile(r"shard (\d)", re.ASCII)  # a placement along this axis, as meta.json has it
+_READ: WeakKeyDictionary[TraceSide, list[tuple[str, int, Made]]] = WeakKeyDictionary()  # as reading them takes long
 _FUSED = 4  # weights that may have been put together into one
 
 
@@ -36,40 +38,47 @@ class Weight:
 
 def weights_of(side: TraceSide, prefix: str = "") -> list[Weight]:
     """The parameters, in the order in which their modules were called."""
-    trace = side.trace
+    if side not in _READ:
+        _READ[side] = _read(side.trace)
+    found: dict[str, dict[int, Made]] = defaultdict(dict)  # of each weight what each process held
+    for module, rank, made in _READ[side]:
+        found[f"{module.removeprefix(prefix)}.{made.name}".lstrip(".")].setdefault(rank, made)
+    return [Weight(name, _of_processes(name, list(held.values()), side.trace)) for name, held in found.items()]
+
+
+def _read(trace: Trace) -> list[tuple[str, int, Made]]:
+    """Every weight of every call, with the path of its module and its process."""
     roles = trace.column("role", "tensors")
     at = np.flatnonzero(roles == schema.PARAMETER)
     if not len(at):
         return []
     first, last = int(at[0]), int(at[-1]) + 1
     names = ["role", "name", "tensor", "shape", "dtype", "value", *STATISTICS, "nan", "inf"]
-    table = trace.part("tensors", first, last, names).to_pylist()
+    table = trace.part("tensors", first, last, names).take(at - first).to_pylist()
     positions, modules, ranks = trace.positions("tensors"), trace.column("name"), trace.column("rank")
-    found: dict[str, dict[int, Made]] = defaultdict(dict)  # of each weight what each process held
-    for row in (at - first).tolist():
-        one = table[row]
-        dtype = str(one["dtype"])
-        module = str(modules[positions[first + row]] or "").removeprefix(prefix)
-        name = f"{module}.{one['name']}".lstrip(".")
+    found = []
+    for step, one in zip(positions[at].tolist(), table, strict=True):
         mean, std, least, most, length = (float("nan") if one[key] is None else one[key] for key in STATISTICS)
-        shape = tuple(one["shape"] or ())
+        statistics, shape = (mean, std, least, most, length), tuple(one["shape"] or ())
         bad = int(one["nan"] or 0) + int(one["inf"] or 0)
-        made = Made(0, one["tensor"], 0, name, shape, dtype, (mean, std, least, most, length), bad, None, one["value"])
-        found[name].setdefault(int(ranks[positions[first + row]]), made)
-    return [Weight(name, _of_processes(list(held.values()), trace)) for name, held in found.items()]
+        made = Made(
+            0, one["tensor"], 0, one["name"] or "", shape, str(one["dtype"]), statistics, bad, None, one["value"]
+        )
+        found.append((str(modules[step] or ""), int(ranks[step]), made))
+    return found
 
 
-def _of_processes(held: Sequence[Made], trace: Trace) -> Made:
+def _of_processes(name: str, held: Sequence[Made], trace: Trace) -> Made:
     """A weight as the processes of a run held it together: where they are not alike, each held a part."""
     if len(held) == 1 or all(one.statistics == held[0].statistics for one in held):
         return held[0]
-    return together(held, _sizes(held[0], trace, len(held)))
+    return together(held, _sizes(name, held[0], trace, len(held)))
 
 
-def _sizes(made: Made, trace: Trace, processes: int) -> list[int]:
+def _sizes(name: str, made: Made, trace: Trace, processes: int) -> list[int]:
     """How many elements of a weight each process held, by the placement of the tensor; else all as many."""
     placements = trace.meta.get("placements")
-    placed = placements.get(made.name) if isinstance(placements, dict) else None
+    placed = placements.get(name) if isinstance(placements, dict) else None
     axis = next((int(found[1]) for one in placed or [] if (found := _SHARD.fullmatch(str(one)))), None)
     if axis is None or axis >= len(made.shape) or not made.shape[axis]:
         return [max(1, made.numel // processes)] * processes

@@ -4,6 +4,7 @@ Where neither lines nor functions were recorded, what was there before in the sa
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 
@@ -15,6 +16,7 @@ from .reads import Reads, reads, rows_of_read, variable
 
 Sight = tuple[int, int]  # number of a tensor, and the position of a step that saw it
 _MOST_LINES = 20_000  # lines of a call that are searched for the binding of a name
+_MOST_PUT = 40  # lines before the end of a call that may have put something into what it returned
 _MOST_CHILDREN = 400  # calls before a step that may have made what it took
 
 
@@ -31,18 +33,33 @@ class MadeFrom:
 
         They are listed once each; weights are not among them. Empty for an input of the model."""
         maker = producer(self._trace, step, number)
-        found = list(self._inline(step, number) if maker is None else self._made(maker))
+        found = list(self._inline(step, number) if maker is None else self._made(maker, number))
         return [one for one in dict.fromkeys(found) if one[0] != number]
 
-    def _made(self, maker: int) -> Iterable[Sight]:
+    def _made(self, maker: int, number: int) -> Iterable[Sight]:
         if self._kinds[maker] not in schema.CALLS:
             return self._line(reads(self._trace, maker), maker) or self._given(self._trace.call_of(maker))
         below = self._trace.children(maker)
         lines = [at for at in below if self._kinds[at] == schema.LINE]
-        if lines:  # what the last line reads is what was returned
-            return self._line(reads(self._trace, lines[-1]), lines[-1]) or self._given(maker)
+        if lines:  # what the last line reads is what was returned, but for what a line put into it
+            last = self._put(maker, number, lines) or lines[-1]
+            return self._line(reads(self._trace, last), last) or self._given(maker)
         made = [sight for at in below[:_MOST_CHILDREN] for sight in self._returned(at)]
         return [*self._given(maker), *made]
+
+    def _put(self, call: int, number: int, lines: list[int]) -> int | None:
+        """The line that made a field of what a call returned, such as `outputs.pooler_output = self.pooler(states)`."""
+        rows = self._trace.tensors_of(call)
+        field = next((row.name for row in rows if row.role == schema.OUTPUT and row.tensor == number), "")
+        if not field.isidentifier():
+            return None
+        puts = re.compile(rf"\.{field}\s*=(?!=)")
+        numbers, text = self._trace.column("line"), self._trace.source(self._trace.column("file")[lines[-1]])
+        for at in reversed(lines[-_MOST_PUT:]):
+            line = numbers[at]
+            if line == line and 0 < int(line) <= len(text) and puts.search(text[int(line) - 1]):
+                return at
+        return None
 
     def _inline(self, taker: int, number: int) -> Iterable[Sight]:
         """The sources of a tensor that no step returned: it was made in the arguments of the call that took it."""
@@ -65,7 +82,8 @@ class MadeFrom:
         for name in read.names:
             rows = self._bindings(call, variable(name), line)
             chosen = rows_of_read([row for _, row in rows], name)
-            found += [(row.tensor, at) for at, row in rows if row in chosen]
+            same = {id(row) for row in chosen}  # rows of a cache are many, and slow to compare
+            found += [(row.tensor, at) for at, row in rows if id(row) in same]
         return found
 
     def _bindings(self, call: int, name: str, before: int) -> list[tuple[int, TensorRow]]:

@@ -196,7 +196,7 @@ class Trace(Columns):
 
     def _block(self, table: str, block: int) -> list[Any]:
         """A block of rows of a table as objects; neighbours are usually looked at together."""
-        found = self._blocks.get((table, block))
+        found = self._blocks.pop((table, block), None)
         if found is None:
             start = block * _BLOCK_ROWS
             columns = self.part(table, start, start + _BLOCK_ROWS).to_pydict()
@@ -210,8 +210,8 @@ class Trace(Columns):
                 kind = TensorRow if table == "tensors" else CheckRow
                 found = [kind(*row) for row in zip(*columns.values(), strict=True)]
             if len(self._blocks) >= _BLOCKS_KEPT:
-                self._blocks.clear()
-            self._blocks[table, block] = found
+                del self._blocks[next(iter(self._blocks))]
+        self._blocks[table, block] = found  # the last one, so that the first is what was not asked for longest
         return found
 
     @cached_property

@@ -14,7 +14,7 @@ from .layouts import BOTH, KEYS, TOKENS, Layout, Vectors, layouts, likelihood, p
 from .side import Made, Side, TraceSide
 from .token_pairs import Forward, Slots, Token
 
-_CLOSE = 8.0  # units; what is as close as that needs no other layout
+_CLOSE, _NEAR = 8.0, 1e-3  # units, and relative l2; what is as close as one of them needs no other layout
 _BETTER = 0.1  # another layout is taken if the distance is less than this share of that in the likeliest one
 _TRIED = 8  # pairs of layouts that are tried
 
@@ -150,7 +150,7 @@ class Meeting:
                         best = replace(best, count=0)
                     if view:  # pairs of an encoder's tokens have numbers of their own
                         best = distance.elsewhere(best)
-                if best is not None and best.most <= _CLOSE * unit:
+                if best is not None and best.most <= max(_CLOSE * unit, _NEAR):
                     return best
             if best is not None:
                 return best
@@ -162,12 +162,17 @@ class Meeting:
     def _wholes(self, left: Group, right: Group) -> Distance | None:
         """The distance of tensors that know no tokens, or none that is told by their sizes."""
         ours, theirs = next(iter(left.values())), next(iter(right.values()))
-        if ours.shape != theirs.shape or not self._may_meet_whole():
+        if ours.shape != theirs.shape or not (self._may_meet_whole() or self._aligned):
             return None
         arrays = [side.array(made) for side, made in zip(self.sides, (ours, theirs), strict=True)]
         if arrays[0] is None or arrays[1] is None:
             return None
         return distance.of_wholes(arrays[0], arrays[1])
+
+    @property
+    def _aligned(self) -> bool:
+        """Whether every token that is seen meets the one of the same place, in batches of one size."""
+        return np.array_equal(self.slots.left, self.slots.right) and self._same_sizes()
 
     def _may_meet_whole(self) -> bool:
         return not len(self.slots) or self.plain
