@@ -158,6 +158,8 @@ def test_a_query_that_takes_too_long_ends(toy: Trace, monkeypatch: pytest.Monkey
     monkeypatch.setattr("tftrace.answers.rows_answer.SECONDS", 0.2)
     with pytest.raises(TraceError, match=r"longer than 0\.2 seconds"):
         rows_page(toy, "select count(*) from range(1000000) a, range(1000000) b where a.range * b.range % 7 = 3")
+    with pytest.raises(TraceError, match=r"longer than 0\.2 seconds"):
+        rows_page(toy, "select * from range(10000000000)", cursor="9999999999")
 
 
 # -- the commands, and what the schemas say of them ------------------------------------------------------
@@ -205,7 +207,15 @@ def test_what_json_alone_prints_is_as_it_was(said: Callable[..., Any], toy: Trac
     assert "sentence" in said("compare", toy.path, toy.path, "--json")
 
 
-def test_commands_keep_their_exit_codes(toy: Trace, film: Trace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_keep_their_exit_codes(
+    toy: Trace, film: Trace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = tmp_path / "known.toml"
+    assert main(["check", str(toy.path), "--depth", "0", "--write-accept", str(known)]) == 1
+    assert "attention" in known.read_text(encoding="utf-8")
+    known.write_text(known.read_text(encoding="utf-8").replace('""', '"so"'), encoding="utf-8")
+    assert main(["check", str(film.path), "--depth", "0", "--accept", str(known)]) == 0
+    assert "Nothing is left to accept of attention.attend · attention" in capsys.readouterr().out
     assert main(["check", str(toy.path), "--depth", "1"]) == main(["nan", str(toy.path), "--limit", "1"]) == 1
     assert main(["check", str(film.path), "--depth", "1"]) == main(["nan", str(film.path), "--limit", "1"]) == 0
     out = capsys.readouterr().out

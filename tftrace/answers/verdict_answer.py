@@ -46,6 +46,7 @@ def verdict_answer(
     said = [totals(found) if found else tr(UNCHECKED)]
     said += [f"mode: {mode}"] if (mode := describe.mode(trace)) else []
     told = [wrong_sentence(trace, one) for one in wrong[:_TOLD]]
+    made += [f"Nothing is left to accept of {entry}: take it out." for entry in accepted.unused(trace)]
     facts: dict[str, Any] = {"failed": bool(wrong or origins(trace).found)}
     facts |= {name: sum(getattr(one, name) for one in found) for name in ("holds", "differs", "design", "accepted")}
     facts |= {"wrong": sum(one.wrong for one in found), "unchecked": sum(one.unchecked for one in found)}

@@ -57,6 +57,8 @@ def check(
     opened = load(trace)
     wanted = accepted.NOTHING if accept is None else accepted.read(accept)
     if bounds.asked:
+        if write_accept is not None:
+            _write_accept(opened, wanted, write_accept)
         return bounds.give(lambda: verdict_answer(opened, wanted, strict=strict, depth=bounds.depth), json)
     found = summaries(opened, wanted)
     if json:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from ..language import tr
+from ..terminal import say
 from ._shared import Switch
 
 _HERE = Path()
@@ -25,4 +28,7 @@ def mcp(*, root: Path = _HERE, trust_remote_code: Switch = False) -> None:
     from ..mcp_server.stdio_server import serve
     from ..mcp_server.toolbox import Toolbox
 
-    serve(Toolbox(root, trust_remote_code))
+    box = Toolbox(root, trust_remote_code)
+    if sys.stdin.isatty():
+        say(tr("A program speaks to this server: put 'tftrace mcp' into its configuration. Ctrl+C ends it."))
+    serve(box)

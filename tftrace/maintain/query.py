@@ -62,7 +62,7 @@ def query(trace: Trace, sql: str, seconds: float | None = None) -> Iterator[pa.R
             for lock in _LOCKS:
                 connection.execute(lock)
             yield connection.execute(statements[0]).to_arrow_reader(_ROWS_AT_ONCE)
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # OSError: a stream of rows is interrupted
             if late.is_set():
                 raise TraceError(f"The query took longer than {seconds} seconds: ask for less of the trace.") from error
             why = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")

@@ -26,12 +26,12 @@ from .tool_calls import Param, Tool
 
 Arguments = dict[str, Any]
 
-_TRACE = Param("text", "folder of the trace, relative to the server's root", required=True)
+_TRACE = Param("text", "folder of the trace", required=True)
 _STEP = Param("number", "number of the step, as other answers give it", required=True)
 _PAGE = {
-    "limit": Param("number", "at most this many items; by default as many as fit into 4 KB"),
-    "cursor": Param("text", "the cursor of the answer before, to go on"),
-    "json": Param("switch", "answer as JSON instead of lines"),
+    "limit": Param("number", "at most this many items"),
+    "cursor": Param("text", "of the answer before, to go on"),
+    "json": Param("switch", "JSON instead of lines"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -37,6 +38,7 @@ def serve(toolbox: Toolbox) -> None:
             await server.run(incoming, outgoing, server.create_initialization_options())
 
     speak("en")  # what programs read
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # or Ctrl+C waits for the next line of standard input
     os.chdir(toolbox.fence.root)
     anyio.run(run)
 
