@@ -7,6 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from . import describe
+from .language import spoken, tr
+from .language.retell import retold
 from .text import duration, visible
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ _TOP = 12  # calls of a trace, or children of a step, listed at most
 def trace_card(trace: Trace) -> str:
     """The HTML card of a trace: facts about the run, and its first calls."""
     calls = [at for at in range(min(len(trace), 50 * _TOP)) if describe.row(trace, at).kind == "module"][:_TOP]
-    more = f'<p>… of {len(trace)} steps: <code>trace[i]</code>, <code>trace.find("*.attention")</code></p>'
-    return _table((), describe.about(trace)) + _steps(trace, calls) + (more if len(calls) < len(trace) else "")
+    said = escape(tr("… of {n} steps:", n=len(trace)))
+    more = f'<p>{said} <code>trace[i]</code>, <code>trace.find("*.attention")</code></p>'
+    facts = [(tr(name), retold(value)) for name, value in describe.about(trace)]
+    return _table((), facts) + _steps(trace, calls) + (more if len(calls) < len(trace) else "")
 
 
 def step_card(step: Step) -> str:
@@ -30,12 +34,12 @@ def step_card(step: Step) -> str:
     code = describe.code(trace, at)
     lines = code.lines[code.first - 1 : code.last] if code else []
     source = f"<pre>{_text(chr(10).join(lines), lines=True)}</pre>" if lines else ""
-    judged = [(found.cite, found.judgement) for found in describe.equations(trace, at)]
+    judged = [(found.cite, retold(found.judgement)) for found in describe.equations(trace, at, spoken())]
     rows = [
         (row.role, row.name, row.shape, row.dtype, row.mean, row.std, row.min, row.max, row.odd)
         for row in describe.tensors(trace, at)
     ]
-    heads = ("role", "name", "shape", "dtype", "mean", "std", "min", "max", "")
+    heads = (tr("role"), tr("name"), tr("shape"), "dtype", tr("mean"), tr("std"), tr("min"), tr("max"), "")
     below = trace.children(at)
     return title + source + _table((), judged) + _table(heads, rows) + _steps(trace, below[:_TOP])
 
@@ -43,11 +47,11 @@ def step_card(step: Step) -> str:
 def _steps(trace: Trace, positions: Iterable[int]) -> str:
     found = [describe.row(trace, at) for at in positions]
     rows = [(str(r.position), "  " * r.indent + r.label, r.detail, r.place, _judged(r)) for r in found]
-    return _table(("step", "name", "type", "line", "verdict"), rows)
+    return _table((tr("step"), tr("name"), tr("type"), tr("line"), tr("verdict")), rows)
 
 
 def _judged(row: describe.Row) -> str:
-    return f"{describe.MARKS[row.verdict]} {row.verdict}" if row.verdict else row.failed
+    return f"{describe.MARKS[row.verdict]} {retold(row.verdict)}" if row.verdict else row.failed
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

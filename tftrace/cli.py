@@ -13,6 +13,7 @@ from .commands._help import EPILOGUE, Formatter
 from .commands._mistake import mistake
 from .errors import TraceError
 from .language import LANGUAGES, later, preferred, speak, tr
+from .language.retell import retold
 from .terminal import reader_left, say
 
 app = App(
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(arguments, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except TraceError as error:
-        say(f"tftrace: {error}")
+        say(f"tftrace: {retold(str(error))}")
     except CycloptsError as error:
         say(f"tftrace: {mistake(error)}")
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from .api import Trace
 from .commands._options import Options
 from .commands._shared import expand_check
 from .errors import TraceError
+from .language import tr
 from .terminal import tell
 
 USAGE = """\
@@ -59,7 +60,7 @@ def _run(shell: Any, line: str, cell: str) -> Trace | None:
     for sentence in recorder.left_out():
         tell(sentence)
     if not len(trace):
-        tell("The cell called no model: nothing was recorded.")
+        tell(tr("The cell called no model: nothing was recorded."))
         return None
     shell.push({into: trace})
     if not ran.success:

@@ -13,10 +13,11 @@ from . import describe
 from .describe import wrapped
 from .errors import TraceError
 from .export import jsonlines
-from .language import tr
+from .language import speaking, spoken, tr
+from .language.retell import retold
 from .navigate.difference_kinds import BY_DESIGN
 from .navigate.nonfinite import origins
-from .terminal import Paper, Part, document, reader_left
+from .terminal import Paper, Part, document, padded, reader_left
 from .text import duration, visible
 from .trace import schema
 from .trace.trace import Trace
@@ -42,7 +43,7 @@ def show(
     out: TextIO | None = None,
     limit: int | None = None,
     width: int | None = None,
-    language: str = "en",
+    language: str | None = None,
 ) -> None:
     """Write a trace, or one step of it, as text or JSON.
 
@@ -53,7 +54,7 @@ def show(
         out: The stream; standard output by default.
         limit: How many steps to write at most.
         width: Width of the text in columns; by default that of the terminal, or 100.
-        language: Language of the notes on equations, one of `describe.LANGUAGES`.
+        language: Language of the text, one of `tftrace.language.LANGUAGES`; by default the one spoken.
 
     Raises:
         TraceError: The trace does not have that step.
@@ -66,13 +67,10 @@ def show(
             document(_json(trace, step, limit), out)
         else:
             output = Paper(out, width)
-            lines = (
-                step_lines(trace, step, output.width, language)
-                if step is not None
-                else _trace_lines(trace, limit, output.width, language)
-            )
-            for line in lines:
-                output.write(line)
+            with speaking(language or spoken()):
+                width = output.width
+                for line in _trace_lines(trace, limit, width) if step is None else step_lines(trace, step, width):
+                    output.write(line)
             output.flush()
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         if out is None:
@@ -82,10 +80,11 @@ def show(
 # -- the tree ------------------------------------------------------------------------------------------
 
 
-def _trace_lines(trace: Trace, limit: int | None, width: int, language: str) -> Iterator[list[Part]]:
+def _trace_lines(trace: Trace, limit: int | None, width: int) -> Iterator[list[Part]]:
     for name, said in describe.about(trace):
+        said = retold(said)
         for at, line in enumerate(wrapped(said, width - 8) if name == "made" else [said]):
-            yield [(f"{'' if at else name:<8}", "dim"), (line, _ABOUT.get(name, ""))]
+            yield [(padded("" if at else tr(name), 8), "dim"), (line, _ABOUT.get(name, ""))]
     yield []
     kinds, parents = trace.column("kind"), trace.parents
     digits = len(str(max(0, len(trace) - 1)))
@@ -103,13 +102,13 @@ def _trace_lines(trace: Trace, limit: int | None, width: int, language: str) -> 
             for text in describe.values(trace, at):
                 yield [(" " * (margin + 6), ""), ("⇒ ", "yellow"), (_short(text, width - margin - 8), "dim")]
         if row.kind in schema.CALLS and not seen.issuperset(_equation_ids(trace, at)):
-            for equation in describe.equations(trace, at, language):
+            for equation in describe.equations(trace, at, spoken()):
                 if equation.id not in seen:
                     seen.add(equation.id)
                     bar: Part = (" " * (margin + 2) + "│ ", "cyan")
                     yield from ([bar, *line] for line in _equation(equation, width - margin - 4, brief=True))
     if count < len(trace):
-        yield [(f"… {len(trace) - count} more steps", "dim")]
+        yield [(tr("… {n} more steps", n=len(trace) - count), "dim")]
 
 
 def _equation_ids(trace: Trace, at: int) -> set[str]:
@@ -142,7 +141,7 @@ def _equation(equation: describe.StepEquation, width: int, brief: bool = False) 
     yield from ([("  " + line, "bold")] for line in equation.drawn(width - 2))
     if equation.dims:
         yield from ([(line, "blue")] for line in wrapped(equation.dims, width))
-    for line in wrapped(equation.judgement, width):
+    for line in wrapped(retold(equation.judgement), width):
         yield [(line, _COLORS.get(equation.verdict, "bold red"))]
     if brief:
         return
@@ -155,19 +154,19 @@ def _equation(equation: describe.StepEquation, width: int, brief: bool = False) 
 # -- one step ------------------------------------------------------------------------------------------
 
 
-def step_lines(trace: Trace, at: int, width: int, language: str = "en") -> Iterator[list[Part]]:
+def step_lines(trace: Trace, at: int, width: int) -> Iterator[list[Part]]:
     """The lines about one step, each as parts of (text, style), at most `width` columns wide."""
     step = trace[at]
-    yield [(f"step {at}", "bold yellow"), (f"/{len(trace) - 1} · {describe.path(trace, at)}", "bold")]
+    yield [(tr("step {n}", n=at), "bold yellow"), (f"/{len(trace) - 1} · {describe.path(trace, at)}", "bold")]
     facts = [step.kind, step.type, describe.place(trace, at), duration(step.duration_ns), step.status]
     yield [(" · ".join(visible(fact) for fact in facts if fact), "dim")]
     for origin in origins(trace).of(at):
-        yield from ([(line, "bold red")] for line in wrapped(describe.nan_sentence(origin), width))
+        yield from ([(line, "bold red")] for line in wrapped(retold(describe.nan_sentence(origin)), width))
     yield []
     yield from _source(trace, at, width)
-    for equation in describe.equations(trace, at, language):
+    for equation in describe.equations(trace, at, spoken()):
         if equation.within:
-            yield [(f"of {equation.within}", "dim")]
+            yield [(tr("of {call}", call=equation.within), "dim")]
         yield from _equation(equation, width)
         yield []
     yield from _table(describe.tensors(trace, at), width)
@@ -209,7 +208,7 @@ def _source(trace: Trace, at: int, width: int) -> Iterator[list[Part]]:
 
 
 def _table(rows: list[describe.TensorLine], width: int) -> Iterator[list[Part]]:
-    heads = ("name", "shape", "μ", "σ", "min", "max", "dtype", "")
+    heads = (tr("name"), tr("shape"), "μ", "σ", tr("min"), tr("max"), "dtype", "")
     if not rows:
         return
     cells = [(one.name, one.shape, one.mean, one.std, one.min, one.max, one.dtype, one.odd) for one in rows]

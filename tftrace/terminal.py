@@ -26,6 +26,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, BinaryIO, TextIO, cast
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -62,6 +63,13 @@ def on_screen() -> bool:
 def reader_left() -> None:
     """Whoever read standard output has seen enough, as `head` has: what else is printed goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def padded(text: str, width: int) -> str:
+    """A text filled up with spaces to `width` cells, of which a Chinese character takes two; a negative width puts it
+    at the right edge."""
+    room = " " * max(0, abs(width) - cell_len(text))
+    return room + text if width < 0 else text + room
 
 
 class Paper:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import tftrace
@@ -12,18 +13,23 @@ import tftrace
 PACKAGE = Path(tftrace.__file__).parent
 MARKS = {"tr": (0,), "later": (0,), "Key": (3,)}  # which arguments are keys of the catalogue
 # What shows its words to a user as they are: they have to come through `tr`.
-SHOWS = {"TraceError", "say", "tell", "notify", "Question"}
+SHOWS = {"say", "tell", "notify", "Question"}
 # Files, by how their paths begin, whose every sentence is for users. Elsewhere what `SHOWS` is handed is looked at.
-ROOMS: tuple[str, ...] = ("cli.py",)
-DONE: tuple[str, ...] = ("cli.py",)
-WORDS = re.compile(r"[A-Za-z]{2,},? [a-z]{2,}")  # two words side by side are a sentence's
+ROOMS: tuple[str, ...] = ("cli.py", "commands/_comparison_text.py", "commands/check.py", "commands/nan.py")
+DONE: tuple[str, ...] = ("cli.py", "commands/", "notebook.py", "show.py", "card.py", "export/")
+WORDS = re.compile(r"(?!(?:bold|italic|dim) \w+$)\b[A-Za-z]{2,},? [a-z]{2,}")  # two words side by side are a sentence's
 Found = tuple[str, int, str]  # file, line and sentence
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
-    for file in sorted(PACKAGE.rglob("*.py")):
-        if "demo" not in file.parts[len(PACKAGE.parts) :]:
-            yield file.relative_to(PACKAGE).as_posix(), ast.parse(file.read_text(encoding="utf-8"))
+@cache
+def sources() -> tuple[tuple[str, ast.Module], ...]:
+    """The files of the package, but for the models that come with it."""
+    found = {file.relative_to(PACKAGE).as_posix(): file for file in sorted(PACKAGE.rglob("*.py"))}
+    return tuple(
+        (name, ast.parse(file.read_text(encoding="utf-8")))
+        for name, file in found.items()
+        if not name.startswith("demo/")
+    )
 
 
 def literals(node: ast.expr) -> list[ast.Constant] | None:
@@ -60,7 +66,7 @@ def built(file: str, tree: ast.Module) -> Iterator[Found]:
 def around(file: str, tree: ast.Module) -> Iterator[Found]:
     """Words for users that do not go through `tr`."""
     nodes = list(ast.walk(tree))
-    known = {id(part) for node in nodes if _translated(node) for part in ast.walk(node)} | _docstrings(nodes)
+    known = {id(part) for node in nodes if translated(node) for part in ast.walk(node)} | _docstrings(nodes)
     if not file.startswith(ROOMS):
         shows = [node for node in nodes if isinstance(node, ast.Call) and name(node) in SHOWS]
         nodes = [part for call in shows for argument in call.args for part in ast.walk(argument)]
@@ -69,7 +75,8 @@ def around(file: str, tree: ast.Module) -> Iterator[Found]:
             yield from [(file, part.lineno, part.value)] if WORDS.search(part.value) else []
 
 
-def _translated(node: ast.AST) -> bool:
+def translated(node: ast.AST) -> bool:
+    """Whether this is a call that hands sentences to the catalogue."""
     return isinstance(node, ast.Call) and name(node) in MARKS
 
 

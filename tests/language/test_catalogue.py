@@ -15,6 +15,8 @@ from tftrace import language
 from tftrace.cli import _names, main
 from tftrace.language import LANGUAGES, catalogue, preferred, speaking, spoken, tr
 from tftrace.language.catalogue import files, read
+from tftrace.tui.keymap import HINTS, KEYMAP, MATCH_HINTS
+from tftrace.tui.pair.pair_keys import PAIR_KEYMAP
 
 from . import sentences
 
@@ -40,6 +42,7 @@ def helps() -> set[str]:
 
 def test_every_sentence_has_its_chinese_and_none_is_there_in_vain(helps: set[str]) -> None:
     used = {key for file, tree in sentences.sources() for _, _, key in sentences.keys(file, tree)} | helps
+    used |= {*KEYMAP, *PAIR_KEYMAP, *(text for text, _ in (*HINTS, *MATCH_HINTS) if re.search("[a-z]{2}", text))}
     assert sorted(used - CHINESE.keys()) == []
     assert sorted(CHINESE.keys() - used) == []
 
@@ -55,7 +58,7 @@ def test_the_chinese_has_the_same_placeholders_and_is_chinese() -> None:
 
     for english, chinese in CHINESE.items():
         assert fields(english) == fields(chinese), english
-        assert re.search("[\u4e00-\u9fff]", chinese), english
+        assert re.search("[\u3001\u4e00-\u9fff\uff08\uff0c\uff1a]", chinese), english
         assert not re.search("[\u4e00-\u9fff][,;:?!]|[,;:?!][\u4e00-\u9fff]", chinese), f"{chinese}: full-width marks"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..explain.explain import Explanation, Term
 from ..language import tr
+from ..language.retell import retold
 from .brief import as_exact_as, cut, rounded
 from .paged import Answer, listed
 
@@ -29,12 +30,12 @@ def head(found: Explanation) -> list[str]:
     """The lines above the terms: the equation, and the number; or why it cannot be derived."""
     out = [f"{found.equation}  {found.cite}", f"    {found.formula}"]
     if found.variant:
-        out.append(tr("    in the variant: {name}", name=found.variant))
+        out.append(tr("    in the variant: {name}", name=retold(found.variant)))
     if not found.terms:
-        return [*out, tr("It cannot be derived: {reason}", reason=found.reason)]
+        return [*out, tr("It cannot be derived: {reason}", reason=retold(found.reason))]
     at = ",".join(map(str, found.cell))
     token = f"  “{found.token}”" if found.token else ""
-    return [*out, f"{found.symbol}[{at}] = {found.value:.7g}{token}, {found.how}"]
+    return [*out, f"{found.symbol}[{at}] = {found.value:.7g}{token}, {retold(found.how)}"]
 
 
 def foot(found: Explanation) -> str:
@@ -57,7 +58,7 @@ def term_line(term: Term) -> str:
         sign = "" if product in ("", "-") and not part.inverse else " / " if part.inverse else " × "
         product += f"{sign}{part.text}{place} {part.value:.5g}"
         if part.tensor is not None:
-            what = part.tensor.name or "result"
+            what = part.tensor.name or tr("result")
             origins[what] = (
                 f"{what} at {Path(part.line.rpartition(':')[0]).name}:{part.line.rpartition(':')[2]}"
                 if part.line

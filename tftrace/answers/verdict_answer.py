@@ -10,6 +10,7 @@ import numpy as np
 from .. import describe
 from ..describe.equations import judgement
 from ..language import later, spoken, tr
+from ..language.retell import retold
 from ..navigate.accepted import NOTHING, Accepted
 from ..navigate.difference_kinds import shown_verdict
 from ..navigate.nonfinite import origins
@@ -84,7 +85,9 @@ def measured(summary: VerdictSummary) -> str:
     relation = ">" if summary.differs else "≤"
     compared = tr("equal") if exact else f"{number(summary.residual)} {relation} {number(summary.bound)}"
     told = summary.covers in COVERS and summary.holds > 0
-    return f"{compared}  {summary.covers} ✓: {COVERS[summary.covers][spoken()]}" if told else compared
+    if not told:
+        return compared
+    return f"{compared}  " + tr("{part} ✓: {rest}", part=retold(summary.covers), rest=COVERS[summary.covers][spoken()])
 
 
 def said_of(trace: Trace, summary: VerdictSummary) -> Iterator[str]:
@@ -93,10 +96,10 @@ def said_of(trace: Trace, summary: VerdictSummary) -> Iterator[str]:
         yield tr("first at step {step}, {path}", step=summary.first, path=describe.path(trace, summary.first))
     for name, count in summary.variants.items():
         by_design = summary.kinds[name] == schema.DESIGN
-        yield tr("fits: {name} ({n}, by design)" if by_design else "fits: {name} ({n})", name=name, n=count)
+        yield tr("fits: {name} ({n}, by design)" if by_design else "fits: {name} ({n})", name=retold(name), n=count)
     if summary.accepted:
         yield tr("accepted ({n}): {why}", n=summary.accepted, why="; ".join(summary.why))
-    yield from (f"{reason} ({count})" for reason, count in list(summary.reasons.items())[:_REASONS])
+    yield from (f"{retold(reason)} ({count})" for reason, count in list(summary.reasons.items())[:_REASONS])
 
 
 def wrong_sentence(trace: Trace, summary: VerdictSummary) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TraceError
+from ..language import tr
+from ..language.retell import retold
 from ..trace.disk.folder import check_folder
 from ..trace.trace import load
 from . import _runner
@@ -46,9 +48,9 @@ def launch(words: Sequence[str], own: Options, say: Callable[[str], None]) -> No
     if (path / "meta.json").is_file():
         try:
             say(summarize(load(path)))
-            say(f"Next: 'tftrace view {path}' steps through it.")
+            say(tr("Next: 'tftrace view {path}' steps through it.", path=path))
         except TraceError as error:  # the exit code is still the program's
-            say(str(error))
+            say(retold(str(error)))
     sys.exit(code)
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture.process import launched
 from ..errors import TraceError
+from ..language import tr
+from ..language.retell import retold
 from ..trace.disk.folder import check_folder
 from ..trace.disk.replace import remove
 from ..trace.disk.whole_trace import check_whole
@@ -96,7 +98,7 @@ class _Recording:
         recorder, trace = self._recorder, self._trace
         if recorder is None or trace is None:
             if not self._failed:
-                self._say(f"{self._program.name} did not import torch: nothing was recorded.")
+                self._say(tr("{name} did not import torch: nothing was recorded.", name=self._program.name))
             return
         recorder.__exit__(None if error is None else type(error), error, None)
         if launched().world > 1:
@@ -104,24 +106,28 @@ class _Recording:
         try:
             self._sum_up(trace, recorder)
         except TraceError as problem:  # the exit code is still the program's
-            self._say(str(problem))
+            self._say(retold(str(problem)))
 
     def _sum_up(self, trace: Trace, recorder: Recorder[Trace]) -> None:
         left_out = recorder.left_out()
         if len(trace):
             self._say(summarize(trace, self._shown))
         elif recorder.unwritten is not None:
-            self._say(f"Nothing was recorded, as {recorder.unwritten}.")
+            self._say(tr("Nothing was recorded, as {unwritten}.", unwritten=retold(recorder.unwritten)))
         else:
             if recorder.there:
                 with suppress(TraceError, OSError):  # the program has put something of its own there
                     remove(self._path, check_whole)
             pattern = self._options["choice"].model_class
-            which = f"no model that fits {pattern!r}" if pattern else "no model"
-            self._say(
-                "Nothing was recorded." if left_out else f"{self._program.name} called {which}: nothing was recorded."
+            called = tr(
+                "{name} called no model that fits {pattern!r}: nothing was recorded."
+                if pattern
+                else "{name} called no model: nothing was recorded.",
+                name=self._program.name,
+                pattern=pattern,
             )
+            self._say(tr("Nothing was recorded.") if left_out else called)
         for sentence in left_out:
-            self._say(sentence)
+            self._say(retold(sentence))
         if len(trace):
-            self._say(f"Next: 'tftrace view {self._shown}' steps through it.")
+            self._say(tr("Next: 'tftrace view {shown}' steps through it.", shown=self._shown))

@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..errors import TraceError
+from ..language import later, tr
+from ..language.retell import retold
 from ..models.quiet import quietly
 from ..models.request import Request
 from ..terminal import console, say
@@ -22,7 +24,7 @@ from ..trace.trace import Trace
 if TYPE_CHECKING:
     from ..models.load import Loaded
 
-_VERDICTS = {HOLDS: "hold", DIFFERS: "differ", UNCHECKED: "unchecked"}
+_VERDICTS = {HOLDS: later("{n} hold"), DIFFERS: later("{n} differ"), UNCHECKED: later("{n} unchecked")}
 
 
 def record_request(request: Request, path: Path, force: bool, options: dict[str, Any]) -> Trace:
@@ -46,26 +48,32 @@ def record_request(request: Request, path: Path, force: bool, options: dict[str,
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     beside = console(beside=True)
     with Progress(*columns, console=beside, transient=True, disable=not beside.is_terminal) as progress:
-        task = progress.add_task(escape(f"Loading {request.source}"), total=None)
+        task = progress.add_task(escape(tr("Loading {source}", source=request.source)), total=None)
         with quietly():
             loaded = _load(request)
         for sentence in loaded.messages:
-            beside.print(sentence, style="dim", soft_wrap=True)
+            beside.print(retold(sentence), style="dim", soft_wrap=True)
         modules = sum(1 for _ in loaded.model.modules()) * (request.generation.generate or 1)
-        progress.update(task, description=f"Recording {type(loaded.model).__name__}", total=modules)
+        progress.update(task, description=tr("Recording {model}", model=type(loaded.model).__name__), total=modules)
         trace = _run(loaded, path, force, options, lambda: progress.advance(task))
-    said = f" It said: {trace.meta['result']}." if trace.meta.get("result") else ""
-    say(summarize(trace, path) + said)
+    result = trace.meta.get("result")
+    say(summarize(trace, path) + (tr(" It said: {result}.", result=result) if result else ""))
     for sentence in describe.missing(trace):
-        beside.print(sentence, style="dim", soft_wrap=True)
+        beside.print(retold(sentence), style="dim", soft_wrap=True)
     return trace
 
 
 def summarize(trace: Trace, path: Path | None = None) -> str:
     """Summarize a recording in one sentence; `path` is the folder as the user named it."""
     counts = Counter(trace.checks["verdict"].to_pylist())
-    verdicts = ", ".join(f"{counts[v]} {word}" for v, word in _VERDICTS.items() if counts[v]) or "none checked"
-    return f"Recorded {len(trace)} steps of {trace.meta['model']} in {path or trace.path}; equations: {verdicts}."
+    verdicts = ", ".join(tr(said, n=counts[v]) for v, said in _VERDICTS.items() if counts[v]) or tr("none checked")
+    return tr(
+        "Recorded {n} steps of {model} in {path}; equations: {verdicts}.",
+        n=len(trace),
+        model=trace.meta["model"],
+        path=path or trace.path,
+        verdicts=verdicts,
+    )
 
 
 def _load(request: Request) -> Loaded:

@@ -76,7 +76,7 @@ def show_trace(trace: Trace, **options: Any) -> None:
     else:
         from ..show import show as print_steps
 
-        print_steps(trace, language=spoken())
+        print_steps(trace)
 
 
 def show_pair(left: Path, right: Path, breakpoints: Sequence[Breakpoint] = ()) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..language import tr
+from ..language.retell import retold
 from ..navigate.difference_kinds import BY_DESIGN
-from ..terminal import Paper, document, say
+from ..terminal import Paper, document, padded, say
 from ..trace import schema
 from ..trace.trace import load
 from ._bounds import WHOLE, Bounds
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..navigate.verdict_summary import VerdictSummary
     from ..trace.trace import Trace
 
+_SIZES = (6, 6, 6, 9)  # columns of the counts
 _STYLES = {schema.DIFFERS: "bold red", BY_DESIGN: "yellow", schema.UNCHECKED: "dim"}
 
 
@@ -66,9 +68,9 @@ def check(
     else:
         _print(opened, found)
     for sentence in describe.nan_lines(opened):
-        say(f"NaN or Inf was made: {sentence}")
+        say(tr("NaN or Inf was made: {sentence}", sentence=retold(sentence)))
     for entry in wanted.unused(opened):
-        say(f"Nothing is left to accept of {entry}: take it out of {accept}.")
+        say(tr("Nothing is left to accept of {entry}: take it out of {accept}.", entry=entry, accept=accept))
     if write_accept is not None:
         _write_accept(opened, wanted, write_accept)
     counted = sum(summary.wrong + (summary.design_left if strict else 0) for summary in found)
@@ -82,15 +84,17 @@ def _print(trace: Trace, found: list[VerdictSummary]) -> None:
 
     paper = Paper()
     if running := mode(trace):
-        paper.write([(f"mode: {running}", "yellow")])
+        paper.write([(tr("mode: {mode}", mode=retold(running)), "yellow")])
     wide = max([len(visible(s.equation)) for s in found] + [8])
     if found:
-        counts = f"{'hold':>6} {'differ':>6} {'design':>6} {'unchecked':>9}"
-        head = f"  {'equation':{wide}}  {counts}  residual against its bound"
+        words = (tr("hold"), tr("differ"), tr("design"), tr("unchecked"))
+        counts = " ".join(padded(word, -size) for word, size in zip(words, _SIZES, strict=True))
+        head = f"  {padded(tr('equation'), wide)}  {counts}  {tr('residual against its bound')}"
         paper.write([(head, "dim")])
     for summary in found:
         mistakes = summary.differs - summary.design
-        counts = f"{summary.holds or '':>6} {mistakes or '':>6} {summary.design or '':>6} {summary.unchecked or '':>9}"
+        numbers = (summary.holds, mistakes, summary.design, summary.unchecked)
+        counts = " ".join(f"{count or '':>{size}}" for count, size in zip(numbers, _SIZES, strict=True))
         line = f"{MARKS[summary.verdict]} {visible(summary.equation):{wide}}  {counts}  {measured(summary)}"
         style = _STYLES.get(summary.verdict, "") if summary.accepted < summary.differs or not summary.differs else ""
         paper.write([(line.rstrip(), style)])
@@ -108,4 +112,4 @@ def _write_accept(trace: Trace, wanted: Accepted, target: Path) -> None:
         stream.write(draft(trace, wanted.rows(trace) < 0).encode())
 
     into_file(target, write, overwrite=False)
-    say(f"Wrote {target}: say in it of each difference why it is wanted, or take it out.")
+    say(tr("Wrote {target}: say in it of each difference why it is wanted, or take it out.", target=target))

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from ..answers.run_sides import side_of
 from ..compare import Chosen, Comparison, TraceSide, compare_runs
 from ..errors import TraceError
+from ..language import tr
 from ..models.request import InputOptions, ModelOptions, Request
 from ..terminal import document, say, tell
 from ..trace.trace import Trace
@@ -100,7 +101,7 @@ def compare(
         traces = (sides[0].trace, sides[1].trace)
         if output is not None:
             export_comparison(found, traces, names, output, overwrite=force)
-            say(f"Wrote {output}.")
+            say(tr("Wrote {output}.", output=output))
     if bounds.asked:
         return bounds.give(lambda: comparison_answer(found, answers(*traces), depth=bounds.depth), json)
     if json:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..demo import demo_folder
+from ..language import tr
 from ..models.request import InputOptions, Request
 from ..terminal import say
 from ._recording import record_request
@@ -36,4 +37,4 @@ def demo(name: str = "bert", *, text: Texts = None, output: Output = None, force
         request = Request(source=f"demo:{name}", input=InputOptions(text=tuple(text or ())))
         show_trace(record_request(request, path, force, options))
     if output is None:
-        say(f"The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.")
+        say(tr("The trace was not kept: 'tftrace demo {name} -o {name}.tftrace' keeps it.", name=name))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..language import tr
 from ..terminal import say
 from ..trace.trace import load
 from ._shared import Force
@@ -53,7 +54,7 @@ def export(
     with _ended_as_interrupted():
         write(load(trace), file, overwrite=force, format=format, under=under, depth=depth, forward=forward)
     if file != "-":
-        say(f"Wrote {file}.")
+        say(tr("Wrote {file}.", file=file))
 
 
 @contextmanager

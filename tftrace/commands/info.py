@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..terminal import document, tell
+from ..language import later, tr
+from ..language.retell import retold
+from ..terminal import document, padded, tell
 from ..trace.trace import load
 from ._shared import Switch
 
@@ -30,7 +32,12 @@ def info(trace: Path, *, json: Switch = False) -> None:
     found = describe(opened)
     if json:
         return document([dumps(found, indent=1), "\n"])
-    tell(*(f"{name:<10}{said}" for name, said in [*_lines(found), *(("made", one) for one in nan_lines(opened))]))
+    tell(
+        *(
+            f"{padded(tr(name), 10)}{retold(said)}"
+            for name, said in [*_lines(found), *((later("made"), one) for one in nan_lines(opened))]
+        )
+    )
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -38,19 +45,23 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     about = (found.get(key) for key in ("model", "dtype", "device", "level", "started"))
     ranks = found["ranks"]
     lines = [
-        ("trace", f"{found['path']}  ({_size(found['bytes']['total'])}, schema {found['schema']})"),
-        ("model", " · ".join(part for part in about if isinstance(part, str))),
-        ("versions", _listed(found.get("versions"))),
-        ("forwards", f"{found['forwards']}" + (f" in {len(ranks)} processes" if len(ranks) > 1 else "")),
-        ("steps", _count_and_parts(rows["steps"], found["steps"])),
-        ("ended", _listed(found["status"])),
-        ("tensors", _count_and_parts(rows["tensors"], found["roles"])),
-        ("kept", f"{kept['tensors']} tensors whole" + (f", {kept['lost']} more are lost" if kept["lost"] else "")),
-        ("checks", _count_and_parts(rows["checks"], found["verdicts"])),
-        ("beside", _listed({name: found[name] for name in ("equations", "sources", "notes")})),
-        ("sizes", _listed({name: _size(size) for name, size in found["bytes"].items() if name != "total"})),
+        (later("trace"), f"{found['path']}  ({_size(found['bytes']['total'])}, schema {found['schema']})"),
+        (later("model"), " · ".join(part for part in about if isinstance(part, str))),
+        (later("versions"), _listed(found.get("versions"))),
+        (later("forwards"), f"{found['forwards']}" + (tr(" in {n} processes", n=len(ranks)) if len(ranks) > 1 else "")),
+        (later("steps"), _count_and_parts(rows["steps"], found["steps"])),
+        (later("ended"), _listed(found["status"])),
+        (later("tensors"), _count_and_parts(rows["tensors"], found["roles"])),
+        (
+            later("kept"),
+            tr("{n} tensors whole", n=kept["tensors"])
+            + (tr(", {n} more are lost", n=kept["lost"]) if kept["lost"] else ""),
+        ),
+        (later("checks"), _count_and_parts(rows["checks"], found["verdicts"])),
+        (later("beside"), _listed({name: found[name] for name in ("equations", "sources", "notes")})),
+        (later("sizes"), _listed({name: _size(size) for name, size in found["bytes"].items() if name != "total"})),
     ]
-    lines += [("missing", sentence) for sentence in found["missing"]]
+    lines += [(later("missing"), sentence) for sentence in found["missing"]]
     return [(name, said) for name, said in lines if said]
 
 
@@ -60,7 +71,7 @@ def _count_and_parts(count: int, parts: dict[str, int]) -> str:
 
 
 def _listed(counts: object) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) if isinstance(counts, dict) else ""
+    return ", ".join(f"{retold(name)} {count}" for name, count in counts.items()) if isinstance(counts, dict) else ""
 
 
 def _size(size: float) -> str:

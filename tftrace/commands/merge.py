@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..language import tr
 from ..terminal import say
 from ._shared import Force
 
@@ -26,4 +27,11 @@ def merge(*traces: Path, output: Annotated[Path, Parameter(name=["--output", "-o
     from ..maintain.merge import merge as put_together
 
     merged = put_together(traces, output, overwrite=force)
-    say(f"Wrote {output} with {len(merged)} steps of ranks {', '.join(map(str, merged.ranks))}.")
+    say(
+        tr(
+            "Wrote {output} with {count} steps of ranks {ranks}.",
+            output=output,
+            count=len(merged),
+            ranks=", ".join(map(str, merged.ranks)),
+        )
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..language.retell import retold
 from ..terminal import Paper, document, say
 from ..trace.trace import load
 from ._bounds import WHOLE, Bounds
@@ -51,9 +52,9 @@ def _print(trace: Trace, found: tuple[Origin, ...]) -> None:
 
     paper = Paper()
     for one, again in grouped(found)[:_MOST]:
-        paper.write([(describe.nan_title(trace, one), "bold red")])
+        paper.write([(retold(describe.nan_title(trace, one)), "bold red")])
         written = describe.statement(trace, one.step) if one.line is not None else ""
-        lines = [(written, ""), (describe.nan_sentence(one), "bold")]
+        lines = [(written, ""), (retold(describe.nan_sentence(one)), "bold")]
         lines += [(again_sentence(again), "dim")] if again else []
         for text, style in filter(lambda line: line[0], lines):
             paper.write([(f"    {text}", style)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..language import tr
 from ..terminal import say, tell
 from ..trace.trace import load
 
@@ -27,7 +28,7 @@ def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
     opened = load(trace)
     if text is not None and step is not None:
         write(opened, step, text)
-        say(f"Noted on step {step}." if text.strip() else f"Removed the note on step {step}.")
+        say(tr("Noted on step {step}." if text.strip() else "Removed the note on step {step}.", step=step))
         return
     notes = read(opened)
     if step is not None and step not in notes:
@@ -36,4 +37,4 @@ def note(trace: Path, step: int | None = None, text: str | None = None) -> None:
         where = "  ".join(filter(None, (describe.path(opened, at), describe.place(opened, at))))
         tell(f"{at}  {where}", *(f"    {line}" for line in notes[at].splitlines()))
     if not notes:
-        say(f'There are no notes: tftrace note {trace} STEP "text" puts one on a step.')
+        say(tr('There are no notes: tftrace note {trace} STEP "text" puts one on a step.', trace=trace))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..errors import TraceError
+from ..language import tr
 from ..terminal import say
 from ._shared import Patterns
 
@@ -40,7 +41,14 @@ def prune(trace: Path, *, keep_values: Patterns = None, budget: str | None = Non
     size = None if budget is None else _bytes(budget)
     stay = words != ["none"] if prints is None else prints
     count, smaller = take_out(trace, words[0] if words else keep_values or "all", size, stay)
-    say(f"Removed {count} tensors from {trace}, which is now {smaller / 1e6:.3g} MB smaller.")
+    say(
+        tr(
+            "Removed {count} tensors from {trace}, which is now {smaller:.3g} MB smaller.",
+            count=count,
+            trace=trace,
+            smaller=smaller / 1000000.0,
+        )
+    )
 
 
 def _bytes(said: str) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..errors import TraceError
+from ..language import tr
 from ..terminal import data, say
 from ..trace.trace import load
 from ._shared import Switch
@@ -51,4 +52,9 @@ def query(
         if csv or json:
             (write_csv if csv else write_jsonl)(found, data())
         elif write_table(found, max(0, rows)):
-            say(f"There are more rows: --rows {10 * max(1, rows)} prints more, --csv and --json all of them.")
+            say(
+                tr(
+                    "There are more rows: --rows {rows} prints more, --csv and --json all of them.",
+                    rows=10 * max(1, rows),
+                )
+            )

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..errors import TraceError
-from ..language import spoken
+from ..language import spoken, tr
+from ..language.retell import retold
 from ..terminal import document, say, tell
 from ._shared import Recipes
 
@@ -30,7 +31,7 @@ def every(*, own: Annotated[Recipes, Parameter(name="--recipes")] = None) -> Non
     known = with_own(own).equations
     wide = max(map(len, known))
     for equation in known.values():
-        steps = dict.fromkeys(name for bind in equation.binds for name in (bind.patterns or ("by structure",)))
+        steps = dict.fromkeys(name for bind in equation.binds for name in (bind.patterns or (tr("by structure"),)))
         tell(f"{equation.id:{wide}}  {equation.cite}  [{', '.join(steps)}]")
 
 
@@ -68,16 +69,23 @@ def show(name: str, *, own: Annotated[Recipes, Parameter(name="--recipes")] = No
         "",
     ]
     if equation.covers:
-        out += [f"checked is the {equation.covers}: {COVERS[equation.covers][spoken()]}", ""]
+        out += [
+            tr("checked is the {part}: {rest}", part=retold(equation.covers), rest=COVERS[equation.covers][spoken()]),
+            "",
+        ]
     out += [equation.note.get(spoken()) or equation.note.get("en", ""), ""]
-    out += ["formula", *(f"    {part.strip()}" for part in equation.formula.source.split(";")), ""]
-    out += ["dimensions", *(f"    {symbol}: {pattern.source}" for symbol, pattern in equation.dims.items())]
+    out += [tr("formula"), *(f"    {part.strip()}" for part in equation.formula.source.split(";")), ""]
+    out += [tr("dimensions"), *(f"    {symbol}: {pattern.source}" for symbol, pattern in equation.dims.items())]
     for bind in equation.data.get("bind", []):
-        out += ["", f"on {_steps(bind)}"]
+        out += ["", tr("on {steps}", steps=_steps(bind))]
         out += [f"    {key} = {value}" for key, value in bind.items() if isinstance(value, (str, int, float))][1:]
     for variant in equation.data.get("variant", []):
         given = variant.get("formula") or variant.get("dims")
-        out += ["", f"variant ({variant['kind']}): {variant.get('name')}", f"    {given}"]
+        out += [
+            "",
+            tr("variant ({kind}): {name}", kind=variant["kind"], name=retold(str(variant.get("name")))),
+            f"    {given}",
+        ]
     tell(*out)
 
 
@@ -114,10 +122,14 @@ def lint(*files: Path) -> int:
     count = 0
     for file in every:
         for finding in findings(file):
-            tell(f"{file}:{finding.line}:{finding.column}: {finding.message}")
+            tell(f"{file}:{finding.line}:{finding.column}: {retold(finding.message)}")
             count += 1
-    what = f"{len(every)} files" if len(every) > 1 else str(every[0])
-    say(f"{count} mistake{'s' if count > 1 else ''} in {what}." if count else f"No mistake in {what}.")
+    what = tr("{n} files", n=len(every)) if len(every) > 1 else str(every[0])
+    say(
+        tr("{n} mistake in {what}." if count == 1 else "{n} mistakes in {what}.", n=count, what=what)
+        if count
+        else tr("No mistake in {what}.", what=what)
+    )
     return int(count > 0)
 
 

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ..capture.process import launched
 from ..errors import TraceError
+from ..language import tr
 from ..models.request import GenerationOptions, InputOptions, ModelOptions, Request
 from ..terminal import say
 from ._recording import record_request
@@ -78,7 +79,12 @@ def record(
     together = launched().world > 1  # then every process must choose the same name
     output = output or free_name(name.removesuffix(".json"), force or together)
     record_request(request, output, force, options)
-    say(f"Next: 'tftrace view {output}' steps through it, 'tftrace export {output} run.csv' gives the numbers.")
+    say(
+        tr(
+            "Next: 'tftrace view {output}' steps through it, 'tftrace export {output} run.csv' gives the numbers.",
+            output=output,
+        )
+    )
 
 
 def _layers(said: str) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..language import spoken
 from ..trace.trace import load
 from ._bounds import WHOLE, Bounds
 from ._shared import Switch
@@ -32,4 +31,4 @@ def show(trace: Path, *, step: int | None = None, json: Switch = False, bounds: 
         return
     from ..show import show as print_steps
 
-    print_steps(load(trace), step, as_json=json, language=spoken())
+    print_steps(load(trace), step, as_json=json)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from ..errors import TraceError
-from ..language import spoken
+from ..language import spoken, tr
 from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..terminal import on_screen, say
 from ..trace.trace import Trace
@@ -103,7 +103,7 @@ def _start_position(found: Trace, path: Path, step: int | None, halts: list[Brea
 
     at = [int(hits.argmax()) for hits in (matching_steps(whole, one) for one in halts) if hits.any()]
     if not at:
-        say(f"No step matches {' or '.join(map(str, halts))}.")
+        say(tr("No step matches {halts}.", halts=" or ".join(map(str, halts))))
     return min(at, default=None)
 
 
@@ -119,7 +119,7 @@ def _wait_for(path: Path) -> Trace:
             if path.exists() and not path.is_dir():
                 raise
         if not told:
-            say(f"Waiting for the first steps in {path}; Ctrl+C ends this.")
+            say(tr("Waiting for the first steps in {path}; Ctrl+C ends this.", path=path))
             told = True
         time.sleep(_PATIENCE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..language import later
 from ..navigate import findings
 from ..navigate.difference_kinds import BY_DESIGN, by_design
 from ..navigate.nonfinite import origins
@@ -19,28 +20,29 @@ _COUNTED = {schema.HOLDS: "hold", BY_DESIGN: "by design", schema.DIFFERS: "diffe
 
 
 def about(trace: Trace, made: bool = True) -> list[tuple[str, str]]:
-    """The facts about a run as (name, value) pairs; empty ones are left out, and without `made` where NaN was made."""
+    """The facts about a run as (name, value) pairs, in English; empty ones are left out, and without `made` where NaN
+    was made."""
     meta = trace.meta
     given = meta.get("text")
     texts = given if isinstance(given, list) else [given]
     found = [
         (
-            "model",
+            later("model"),
             " · ".join(filter(None, (text(meta.get("model")), text(meta.get("dtype")), text(meta.get("device"))))),
         ),
-        ("mode", mode(trace)),
-        ("source", text(meta.get("source"))),
-        ("text", " | ".join(filter(None, map(text, texts)))),
-        ("result", text(meta.get("result"))),
-        ("error", text(meta.get("error"))),
+        (later("mode"), mode(trace)),
+        (later("source"), text(meta.get("source"))),
+        (later("text"), " | ".join(filter(None, map(text, texts)))),
+        (later("result"), text(meta.get("result"))),
+        (later("error"), text(meta.get("error"))),
     ]
     checks = totals(trace)
     judged = "  ".join(f"{MARKS[name]} {count} {_COUNTED[name]}" for name, count in checks.items() if count)
     forwards = len(np.unique(trace.column("forward")[trace.column("depth") == 0]))  # not all passes need be recorded
     size = f"{len(trace)} in {forwards} forward pass{'es' if forwards != 1 else ''}"
-    found += [("steps", size), ("checks", judged or "none recorded")]
-    found += [("made", sentence) for sentence in (nan_lines(trace) if made else ())]
-    found += [("missing", sentence) for sentence in missing(trace)]
+    found += [(later("steps"), size), (later("checks"), judged or "none recorded")]
+    found += [(later("made"), sentence) for sentence in (nan_lines(trace) if made else ())]
+    found += [(later("missing"), sentence) for sentence in missing(trace)]
     return [(name, value) for name, value in found if value]
 
 

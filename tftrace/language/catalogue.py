@@ -11,14 +11,14 @@ else:
     import tomli as tomllib
 
 
-def files(language: str) -> list[Path]:
-    """The files of a language's catalogue, one for each part of the program."""
-    return sorted((Path(__file__).parent / language).glob("*.toml"))
+def files(language: str, part: str = "") -> list[Path]:
+    """The files of a language's catalogue, one for each room of the program; of the part `told` what data hold."""
+    return sorted((Path(__file__).parent / language / part).glob("*.toml"))
 
 
-def read(language: str) -> dict[str, str]:
+def read(language: str, part: str = "") -> dict[str, str]:
     """A language's sentences by their English ones."""
-    return {english: said for file in files(language) for english, said in sentences(file).items()}
+    return {english: said for file in files(language, part) for english, said in sentences(file).items()}
 
 
 def sentences(file: Path) -> dict[str, str]:

@@ -12,9 +12,8 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from .. import describe
 from ..errors import TraceError
-from ..language import tr
+from ..language import LANGUAGES, speak, spoken, tr
 from ..navigate import breakpoints as stops
 from ..navigate.breakpoints import Breakpoint
 from ..text import visible
@@ -45,7 +44,7 @@ class TraceApp(LoadingApp):
 
     Args:
         trace: The trace; it may still be loading (see `Trace.whole`).
-        language: Language of the notes on equations, one of `describe.LANGUAGES`.
+        language: Language of the screen, one of `tftrace.language.LANGUAGES`.
         start: Position to start at; by default where the user left, or the first step.
         breakpoints: Breakpoints to set, after those of the last session.
         follow: Whether to keep reading while the trace is being recorded.
@@ -74,7 +73,7 @@ class TraceApp(LoadingApp):
         if not len(trace):
             raise TraceError(f"{trace.path} has no steps to walk through: record it again.")
         self.trace = trace
-        self.language = language
+        speak(language)
         self.position = 0
         super().__init__(start, follow=follow, remember=remember)
         self.breakpoints.all = [*breakpoints]
@@ -89,7 +88,7 @@ class TraceApp(LoadingApp):
             with Vertical(id="right"):
                 yield SourcePane(self.trace)
                 with Horizontal(id="below"):
-                    yield EquationPane(self.trace, self.language)
+                    yield EquationPane(self.trace)
                     yield TensorPane(self.trace)
         yield StatusLine(self.trace)
         yield Prompt()
@@ -201,10 +200,8 @@ class TraceApp(LoadingApp):
             self.say("The file has changed since it ran, so this was a copy of what ran.")
 
     def action_language(self) -> None:
-        pane = self.query_one(EquationPane)
-        languages = describe.LANGUAGES
-        pane.language = languages[(languages.index(pane.language) + 1) % len(languages)]
-        pane.show(self.position)
+        speak(LANGUAGES[(LANGUAGES.index(spoken()) + 1) % len(LANGUAGES)])
+        self.go(self.position)
 
     def action_widen(self, by: int) -> None:
         """Give the steps more of the screen, or less."""
@@ -230,7 +227,7 @@ def run(trace: Trace, language: str = "en", **options: Any) -> None:
 
     Args:
         trace: The trace.
-        language: Language of the notes on equations.
+        language: Language of the screen.
         **options: The other arguments of `TraceApp`.
 
     Raises:

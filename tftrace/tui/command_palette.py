@@ -33,4 +33,4 @@ class KeyCommands(Provider):
                 run = partial(self.app.call_later, self.app.run_action, key.action)
                 said = tr(key.help)
                 english = f"  {key.help}" if said != key.help else ""  # found by either
-                yield f"{group.lower()}: {said}{english}", f"key {key.shown}", run
+                yield f"{tr(group).lower()}{tr(': ')}{said}{english}", tr("key {keys}", keys=key.shown), run

@@ -34,7 +34,6 @@ class InspectingApp(SharingApp[None]):
 
     trace: Trace
     position: int
-    language: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +163,7 @@ class InspectingApp(SharingApp[None]):
         if maps is None and near is not None:
             maps = attention_share(trace, near, name, self.theme)
         ways = {
-            "svg": partial(drawings.card_svg, trace, at, self.language, f"step {at}"),
+            "svg": partial(drawings.card_svg, trace, at, f"step {at}"),
             "html": partial(drawings.card_html, trace, at, f"{name} · step {at}"),
         }
         return [*([maps] if maps else []), Share(tr("this step's card"), f"{name}-card", ways)]

@@ -19,7 +19,7 @@ class Key:
 
 COMMON: tuple[Key, ...] = (  # they do the same on every screen
     Key("P", "P", "share", "share: a screenshot, the attention map or this step's card as SVG, PNG or HTML"),
-    Key("L", "L", "language", "language of the notes: English or Chinese"),
+    Key("L", "L", "language", "language: English or Chinese"),
     Key("T", "T", "theme", "theme: dark, light or high contrast"),
     Key("question_mark,f1", "?  F1", "help", "this help"),
     Key("q,ctrl+q,ctrl+c", "q", "quit", "quit"),
@@ -95,7 +95,7 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
     ),
     "Look": (
         Key("1", "1", "pane('steps')", "steps: look there; once more fills the screen"),
-        Key("2", "2", "pane('source')", "source"),
+        Key("2", "2", "pane('source')", "the source"),
         Key("3", "3", "pane('equation')", "equation"),
         Key("4", "4", "pane('tensors')", "tensors"),
         Key("e", "e", "edit", "this line in $EDITOR; what is installed opens read-only"),

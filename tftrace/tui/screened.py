@@ -7,14 +7,16 @@ Every app derives from `ScreenedApp`; `tests/commands/test_terminal.py` sees to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual.app import App
 from textual.color import Color
+from textual.command import CommandPalette
 from textual.filter import LineFilter
 
+from ..language import tr
 from ..text import visible
 
 Result = TypeVar("Result")
@@ -38,6 +40,11 @@ _SCREEN = _Screen()
 
 class ScreenedApp(App[Result], Generic[Result]):
     """An app of which nothing reaches the terminal but what can be seen."""
+
+    def action_command_palette(self) -> None:
+        """Open the palette, which asks in the language spoken."""
+        if not CommandPalette.is_open(cast(App[object], self)):
+            self.push_screen(CommandPalette(placeholder=tr("Search for commands…"), id="--command-palette"))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, and ours after them."""

@@ -8,6 +8,8 @@ from textual import events
 from textual.widgets import Static
 
 from .. import describe
+from ..language import tr
+from ..language.retell import retold
 from ..trace.trace import Trace
 from .keymap import HINTS, MATCH_HINTS
 from .paint.palette import DARK, PALETTES, style
@@ -35,13 +37,13 @@ class StatusLine(Static):
         if self.sentence:
             return self.say(self.sentence)
         out = Text(" ", no_wrap=True)
-        out.append(f"step {position}", style(palette.warm, bold=True))
+        out.append(tr("step {n}", n=position), style(palette.warm, bold=True))
         out.append(f"/{len(trace) - 1}", style(palette.soft))
         forward = describe.integer(trace, "forward", position) + 1
-        out.append(f" · forward {forward}/{self._forwards}", style(palette.soft))
-        out.append(f" · {self.reading}" if self.reading else "", style(palette.accent))
+        out.append(tr(" · forward {at}/{all}", at=forward, all=self._forwards), style(palette.soft))
+        out.append(f" · {retold(self.reading)}" if self.reading else "", style(palette.accent))
         out.append(f" · {search}" if search else "", style(palette.accent))
-        hints = [hint for hint in MATCH_HINTS if search] or [*HINTS]
+        hints = [(tr(text), action) for text, action in (MATCH_HINTS if search else HINTS)]
         path = describe.path(trace, position)
         while hints and width - out.cell_len - min(cell_len(path), 24) < _width(hints) + 4:
             del hints[-2 if len(hints) > 1 else 0]  # help is dropped last
@@ -65,7 +67,7 @@ class StatusLine(Static):
 
     def say(self, sentence: str) -> None:
         """Show a sentence until the next key."""
-        self.sentence = sentence
+        self.sentence = sentence = retold(sentence)
         self.update(Text(f" {short(sentence, max(1, self.app.size.width - 2))}", style(PALETTES[self.app.theme].warm)))
 
 

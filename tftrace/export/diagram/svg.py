@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from ...describe import MARKS
 from ...flow import Graph, Node
+from ...language import tr
 from ...navigate.difference_kinds import BY_DESIGN
 from ...text import visible
 from ...trace import schema
@@ -73,9 +74,9 @@ def lines(trace: Trace, graph: Graph, in_page: bool = False) -> Iterator[str]:
     """The lines of an SVG drawing of `graph`; with `in_page`, without the style that the HTML report has already."""
     drawing = lay_out(graph, lambda node: _size(trace, node))
     title, subtitle = wording.heading(trace, graph)
-    feet = ["Weights, masks and caches are not drawn, nor calls that return what they took."]
+    feet = [tr("Weights, masks and caches are not drawn, nor calls that return what they took.")]
     if any(edge.how == "order" for edge in graph.edges):
-        feet.append("Dotted: the steps in between were not recorded; record with --level lines.")
+        feet.append(tr("Dotted: the steps in between were not recorded; record with --level lines."))
     width = max(drawing.width, _width(title, 9.5), _width(feet[0], 6.0)) + 2 * _MARGIN
     height = drawing.height + _HEAD + _FOOT + _LINE * (len(feet) - 1)
     left = (width - drawing.width) / 2

@@ -7,6 +7,7 @@ from typing import Any
 
 from ... import describe
 from ...flow import Graph, Node, graph
+from ...language import tr
 from ...text import shape, visible
 from ...trace.trace import Trace
 
@@ -33,8 +34,8 @@ def heading(trace: Trace, found: Graph) -> tuple[str, str]:
     model = visible(str(trace.meta.get("model") or "model"))
     path = visible(trace.column("name")[found.position] or "")
     title = f"{model} · {path}" if path else model
-    passes = f"forward {found.forward} of 0–{found.forwards - 1} · " if found.forwards > 1 else ""
-    return short(title, 90), f"{passes}depth {found.depth}"
+    passes = tr("forward {at} of 0–{last} · ", at=found.forward, last=found.forwards - 1) if found.forwards > 1 else ""
+    return short(title, 90), passes + tr("depth {n}", n=found.depth)
 
 
 def label(node: Node) -> tuple[str, str]:

@@ -12,6 +12,8 @@ import numpy as np
 from ... import describe
 from ...describe.tensor_rows import tensor_line
 from ...flow import producer
+from ...language import speaking
+from ...language.retell import retold
 from ...navigate.difference_kinds import BY_DESIGN
 from ...navigate.nonfinite import origins
 from ...recipes.typeset import mathtext
@@ -58,7 +60,7 @@ class Content:
         judged = {at: self._judged(at) for at in range(self._count) if self._is_call(at)}
         maps = Attentions(trace, self._count, self._words, self._math)
         self.title = visible(str(trace.meta.get("model") or "model"))
-        self.data = {
+        self.data: dict[str, Any] = {
             "title": self.title,
             "about": [[name, said] for name, said in describe.about(trace) if name != "made"],
             "made": self._made(),
@@ -77,6 +79,16 @@ class Content:
             "files": self._sources.files(),
             "words": self._words.all,
         }
+        self.data["told"] = self._told()
+
+    def _told(self) -> dict[str, str]:
+        """The Chinese of each sentence that the page may show: `told` of page.js looks it up."""
+        attention = [one.get("reason", "") for one in self.data["attention"].values()]
+        judgements = {self._words.all[one[3]] for found in self.data["judged"].values() for one in found}
+        said = [value for _, value in self.data["about"]] + list(self.data["made"].values())
+        with speaking("zh"):
+            pairs = {one: retold(one) for one in {*said, *judgements, *attention}}
+        return {english: chinese for english, chinese in sorted(pairs.items()) if chinese != english}
 
     def _math(self, tex: str) -> int:
         """The place of a formula in `maths`, each of which is there once; -1 if it cannot be drawn."""

@@ -14,6 +14,7 @@ from ...text import visible
 from ...trace.rows import TensorRow
 from ...trace.trace import Trace
 
+_NO_ROOM = "The report has no room for more attention maps: export fewer steps."
 _BINS = 32
 _MOST_READ = 1 << 30  # bytes of tensors read for histograms
 _MOST_SHOWN = 12 << 20  # bytes of attention maps in a report
@@ -85,7 +86,7 @@ class Attentions:
         weights = made.probabilities[0]
         heads = np.stack([describe.shrink(head, _LONGEST, _LONGEST) for head in weights])
         if heads.size > self._left:
-            return {"reason": "The report has no room for more attention maps: export fewer steps."}
+            return {"reason": _NO_ROOM}
         self._left -= heads.size
         levels = np.rint(np.nan_to_num(heads).clip(0, 1) * 255).astype(np.uint8)
         whole = weights.shape == heads.shape

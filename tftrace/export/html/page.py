@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from ...errors import TraceError
 from ...flow import graph
+from ...language import spoken
 from ...trace.trace import Trace
 from ..diagram import svg
 from ..jsonlines import dumps
@@ -42,7 +43,7 @@ def write(trace: Trace, stream: BinaryIO) -> None:
         "base-uri 'none'; form-action 'none'"
     )
     parts = [
-        '<!doctype html>\n<html lang="en" data-theme="light">\n<head>\n<meta charset="utf-8">\n',
+        f'<!doctype html>\n<html lang="{spoken()}" data-theme="light">\n<head>\n<meta charset="utf-8">\n',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n',
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
         f"<title>{escape(content.title)} · tftrace</title>\n<style>{style}</style>\n</head>\n<body>\n",

@@ -12,6 +12,8 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from ...language import tr
+from ...language.retell import retold
 from ..keymap import KEYMAP, SIGNS, Key
 from ..paint.palette import DARK, PALETTES, style
 
@@ -43,12 +45,12 @@ class HelpScreen(ModalScreen[None]):
         self._keymap, self._signs = keymap, signs
 
     def compose(self) -> ComposeResult:
-        sections = [(group, [(key.shown, key.help) for key in keys]) for group, keys in self._keymap.items()]
-        sections.append(("Signs", list(self._signs.items())))
+        sections = [(tr(group), [(key.shown, tr(key.help)) for key in keys]) for group, keys in self._keymap.items()]
+        sections.append((tr("Signs"), [(sign, retold(said)) for sign, said in self._signs.items()]))
         wide = self.app.size.width >= _TWO_COLUMNS
         with VerticalScroll(classes="wide" if wide else "") as box:
-            box.border_title = "Keys"
-            box.border_subtitle = "Esc closes · Ctrl+P finds a command by its words"
+            box.border_title = tr("Keys")
+            box.border_subtitle = tr("Esc closes · Ctrl+P finds a command by its words")
             with Horizontal():
                 for part in _halves(sections) if wide else [sections]:
                     yield Static(self._table(part))
@@ -83,5 +85,9 @@ class TooSmall(Static):
     def show_size(self, width: int, height: int) -> None:
         """Show the needed size and the current one."""
         self.update(
-            f"tftrace needs a terminal of {SMALLEST[0]}×{SMALLEST[1]}; this one has {width}×{height}: enlarge it."
+            tr(
+                "tftrace needs a terminal of {least}; this one has {size}: enlarge it.",
+                least="×".join(map(str, SMALLEST)),
+                size=f"{width}×{height}",
+            )
         )

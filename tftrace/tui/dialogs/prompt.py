@@ -12,6 +12,8 @@ from rich.text import Text
 from textual import events
 from textual.widgets import Static
 
+from ...language import tr
+from ...language.retell import retold
 from ...text import visible
 from ..paint.palette import DARK, PALETTES, style
 
@@ -124,17 +126,20 @@ class Prompt(Static):
         if question is None:
             return
         palette = PALETTES.get(self.app.theme, DARK)
-        hint = f"{visible(self._remark)}   Enter keeps  Esc leaves ".lstrip()
+        remark, sign = retold(visible(self._remark)), retold(question.sign)
+        hint = (remark + tr("   Enter keeps  Esc leaves ")).lstrip()
         if cell_len(hint) > width // 2:
-            hint = f"{visible(self._remark)} "
-        room = max(10, width - cell_len(question.sign) - cell_len(hint) - 4)
+            hint = f"{remark} "
+        room = max(10, width - cell_len(sign) - cell_len(hint) - 4)
         before, after = visible(self.typed[: self._cursor]), visible(self.typed[self._cursor :])
         while cell_len(before) >= room:
             before = before[1:]
-        out = Text(f" {question.sign}", style(palette.warm, bold=True), no_wrap=True)
+        out = Text(f" {sign}", style(palette.warm, bold=True), no_wrap=True)
         out.append(before, style(palette.text))
         out.append("▏", style(palette.warm))
-        out.append(after, style(palette.text)) if self.typed else out.append(question.hint, style(palette.faint))
+        out.append(after, style(palette.text)) if self.typed else out.append(
+            retold(question.hint), style(palette.faint)
+        )
         out.truncate(max(10, width - cell_len(hint) - 1), overflow="ellipsis")
         out.append(" " * max(1, width - out.cell_len - cell_len(hint)) + hint, style(palette.soft))
         self.update(out)

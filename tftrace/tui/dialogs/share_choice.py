@@ -15,6 +15,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from ...language import tr
+from ...language.retell import retold
 from ..paint.palette import DARK, PALETTES, style
 from .linelist import LineList
 
@@ -68,7 +69,10 @@ class ShareChoice(ModalScreen[tuple[Share, str] | None]):
         options = []
         for one, ending in self._choices:
             line = Text(
-                " " + set_cell_size(one.what, 24), style(palette.text, bold=True), no_wrap=True, overflow="ellipsis"
+                " " + set_cell_size(retold(one.what), 24),
+                style(palette.text, bold=True),
+                no_wrap=True,
+                overflow="ellipsis",
             )
             line.append(f"{ending.upper():<6}", style(palette.warm))
             options.append(Option(line.append(f"{one.name}.{ending}", style(palette.soft))))

@@ -12,6 +12,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from ... import describe
+from ...language import tr
+from ...language.retell import retold
 from ...trace.trace import Trace
 from ..paint.palette import DARK, PALETTES, style
 from .linelist import LineList
@@ -47,8 +49,8 @@ class StepChoice(ModalScreen[int | None]):
             line.append(f"  {row.detail}  {row.place}", style(palette.soft))
             options.append(Option(line))
         choices = LineList(*options)
-        choices.border_title = Text(self._title)
-        choices.border_subtitle = "↑↓ Enter · Esc leaves"
+        choices.border_title = Text(retold(self._title))
+        choices.border_subtitle = tr("↑↓ Enter · Esc leaves")
         yield choices
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

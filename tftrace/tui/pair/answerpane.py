@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ...compare import Comparison, prerequisite
 from ...compare.difference_map import MARKS, mark
+from ...language.retell import retold
 from ...text import visible
 from ..paint.palette import style
 from ..panes.pane import Pane
@@ -23,7 +24,7 @@ class AnswerPane(Pane):
         """Draw an answer; `said` is what the runs themselves answered, `progress` what is shown until it is there."""
         palette = self.palette
         if found is None:
-            return self.draw([Text(f" {progress}", style(palette.soft))])
+            return self.draw([Text(f" {retold(progress)}", style(palette.soft))])
         good = found.verdict in ("equal", "rounding")
         look = palette.good if good else palette.bad if found.verdict == "differs" else palette.warm
         self.headline(f"Answer ─ {found.verdict}", _counts(found))
@@ -34,7 +35,7 @@ class AnswerPane(Pane):
         self.draw(lines)
 
     def _wrapped(self, said: str, look: str, bold: bool = False) -> list[Text]:
-        text = Text(visible(said), style(look, bold=bold))
+        text = Text(retold(visible(said)), style(look, bold=bold))
         return [Text(" ").append_text(one) for one in text.wrap(self.app.console, max(8, self.space.width - 2))]
 
 

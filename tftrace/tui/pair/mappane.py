@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -13,6 +14,8 @@ from textual.geometry import Size
 from textual.message import Message
 
 from ...compare.difference_map import SHADES, DifferenceMap, levels
+from ...language import tr
+from ...language.retell import retold
 from ...text import number, visible
 from ..paint.heatmap import ink
 from ..paint.palette import style
@@ -67,21 +70,27 @@ class MapPane(Pane, inherit_bindings=False):
         if not found.values.size:
             return self.clear("Differences by token are not known: no numbers by token could be compared.")
         palette = self.palette
-        names = min(max(map(len, found.labels)), max(8, width // 3))
+        names = min(max(cell_len(retold(label)) for label in found.labels), max(8, width // 3))
         room = max(1, (width - names - 2) // _CELL)
         first = max(0, min(self.cell[1] - room // 2, found.values.shape[1] - room))
         self.headline("Layers × tokens", "· rounding  ░▒▓█ from there to 1  ⏎ list")
         value = found.values[self.cell]
         token = self._labels[self.cell[1]] if self.cell[1] < len(self._labels) else ""
-        size = number(float(value)) if value == value else "not known"
-        lines = [Text(f"  token {self.cell[1]} “{visible(token)}”: {size}", style(palette.accent), no_wrap=True)]
+        size = number(float(value)) if value == value else tr("not known")
+        lines = [
+            Text(
+                tr("  token {at} “{token}”: {size}", at=self.cell[1], token=visible(token), size=size),
+                style(palette.accent),
+                no_wrap=True,
+            )
+        ]
         marks = [f"{at:<{_CELL * 5}}" for at in range(first, min(first + room, found.values.shape[1]), 5)]
         lines.append(Text(" " * (names + 2) + "".join(marks)[: room * _CELL], style(palette.faint), no_wrap=True))
         shades = levels(found.values, self._bound)
         for at, label in enumerate(found.labels):
             here = at == self.cell[0]
             line = Text("▶" if here else " ", style(palette.warm, bold=True), no_wrap=True)
-            line.append(fit(label, names) + " ", style(palette.text if here else palette.soft, bold=here))
+            line.append(fit(retold(label), names) + " ", style(palette.text if here else palette.soft, bold=here))
             for column in range(first, min(first + room, found.values.shape[1])):
                 known = found.values[at, column] == found.values[at, column]
                 level = int(shades[at, column])
@@ -113,7 +122,7 @@ class MapPane(Pane, inherit_bindings=False):
         if offset is None or not self._map.values.size:
             return
         width = self.space.width
-        names = min(max(map(len, self._map.labels)), max(8, width // 3))
+        names = min(max(cell_len(retold(label)) for label in self._map.labels), max(8, width // 3))
         room = max(1, (width - names - 2) // _CELL)
         first = max(0, min(self.cell[1] - room // 2, self._map.values.shape[1] - room))
         if offset.x >= names + 2:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -18,6 +19,8 @@ from ... import describe
 from ...compare import Comparison, Difference, Side, compare_runs, differences
 from ...compare.difference_map import difference_map, token_labels
 from ...errors import TraceError
+from ...language import LANGUAGES, later, speak, spoken, tr
+from ...language.retell import retold
 from ...navigate.breakpoints import Breakpoint
 from ...text import visible
 from ..dialogs.overlays import HelpScreen
@@ -34,8 +37,8 @@ from .pair_rows import REAL, PairRow, halting, opening, role_rows, tensor_rows
 from .rowspane import RowsPane
 from .tokenpane import TokenPane
 
-_KEYS = ("j k move  n N real difference  l map  r roles  1 2 step through left, right  ? help",
-         "n N real difference  l map  1 2 step through  ? help", "n N l 1 2 ? help")  # fmt: skip
+_KEYS = (later("j k move  n N real difference  l map  r roles  1 2 step through left, right  ? help"),
+         later("n N real difference  l map  1 2 step through  ? help"), later("n N l 1 2 ? help"))  # fmt: skip
 _NARROW = 130
 
 
@@ -48,7 +51,7 @@ class PairApp(SharingApp[tuple[int, int] | None]):
         left: The first run.
         right: The second run; either may be a dump, which has no steps.
         names: The two runs as the user named them.
-        language: Language of the notes on equations.
+        language: Language of the screen, one of `tftrace.language.LANGUAGES`.
         breakpoints: Breakpoints, whose rows `c` goes to.
         found: The comparison, if it is known already.
         row: The row to open at; by default that of the first real difference.
@@ -108,7 +111,7 @@ class PairApp(SharingApp[tuple[int, int] | None]):
                 raise TraceError(f"{side.trace.path} has no steps to walk through: record it again.")
         self.sides = (left, right)
         self.names = (visible(names[0]), visible(names[1]))
-        self.language = language
+        speak(language)
         self.breakpoints = breakpoints
         self.found = found
         self.failure: TraceError | None = None
@@ -133,7 +136,7 @@ class PairApp(SharingApp[tuple[int, int] | None]):
                                 yield Pane("Source", id="source")
                             else:
                                 yield SourcePane(side.trace)
-                                yield EquationPane(side.trace, self.language)
+                                yield EquationPane(side.trace)
                 yield TokenPane()
         yield Static(id="status", markup=False)
 
@@ -241,10 +244,11 @@ class PairApp(SharingApp[tuple[int, int] | None]):
         palette = PALETTES.get(self.theme, DARK)
         line = Text(f" {self.names[0]} ◁ ▷ {self.names[1]}", style(palette.warm, bold=True), no_wrap=True)
         if self._message:
-            line.append(f" · {self._message}", style(palette.bad))
+            line.append(f" · {retold(self._message)}", style(palette.bad))
         room = self.size.width - line.cell_len - 2
-        keys = first_fitting(room, *_KEYS) if room > len(_KEYS[-1]) else ""
-        line.append(" " * max(1, room - len(keys) + 1) + keys, style(palette.faint))
+        ways = [tr(keys) for keys in _KEYS]
+        keys = first_fitting(room, *ways) if room > cell_len(ways[-1]) else ""
+        line.append(" " * max(1, room - cell_len(keys) + 1) + keys, style(palette.faint))
         self.query_one("#status", Static).update(line)
         self._message = ""
 
@@ -294,9 +298,7 @@ class PairApp(SharingApp[tuple[int, int] | None]):
             self._list(not self.by_role)
 
     def action_language(self) -> None:
-        self.language = "zh" if self.language == "en" else "en"
-        for pane in self.query(EquationPane):
-            pane.language = self.language
+        speak(LANGUAGES[(LANGUAGES.index(spoken()) + 1) % len(LANGUAGES)])
         self.show()
 
     def repaint(self) -> None:
@@ -343,8 +345,8 @@ def run_pair(
         at, position = chosen
         trace = app.sides[at].trace
         if trace is not None:
-            TraceApp(trace, app.language, start=position, breakpoints=breakpoints).run()
+            TraceApp(trace, spoken(), start=position, breakpoints=breakpoints).run()
         row = None if app.by_role else app.row
-        app = PairApp(left, right, names, app.language, breakpoints, found=app.found, row=row)
+        app = PairApp(left, right, names, spoken(), breakpoints, found=app.found, row=row)
     if app.failure is not None:
         raise app.failure

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from ...compare import COMPARED, Comparison, Difference
 from ...compare.difference_map import SHADES, explained, levels
+from ...language import tr
+from ...language.retell import retold
 from ...text import visible
 from ..paint.heatmap import ink
 from ..paint.palette import style
@@ -57,13 +59,13 @@ class TokenPane(Pane):
             cell = f"{SHADES[level]}{short(said, _LONGEST)} "
             number = int(found.left_tokens[slot, 1])
             if number != row or not lines or lines[-1].cell_len + cell_len(cell) > width:
-                head = f" row {number} " if number != row else " " * 7
+                head = tr(" row {n} ", n=number) if number != row else " " * 7
                 lines.append(Text(head, style(palette.faint), no_wrap=True))
                 row = number
             look = ink(level / (len(SHADES) - 1), palette.name)
             lines[-1].append(cell, look + style(bold=True, underline=True) if n == worst else look)
         if len(at) > _MOST:
-            lines.append(Text(f" and {len(at) - _MOST} more tokens", style(palette.faint)))
+            lines.append(Text(" " + tr("and {n} more tokens", n=len(at) - _MOST), style(palette.faint)))
         return lines
 
     def show_roles(self, row: PairRow, names: tuple[str, str], found: list[Difference] | None) -> None:
@@ -76,9 +78,11 @@ class TokenPane(Pane):
         head = " " * (_ASPECT + 2) + fit(names[0], half) + "  " + fit(names[1], half)
         lines = [Text(head, style(palette.faint), no_wrap=True)]
         for one in found:
-            texts = [Text(side, style(palette.text)).wrap(self.app.console, half) for side in (one.left, one.right)]
+            texts = [
+                Text(retold(side), style(palette.text)).wrap(self.app.console, half) for side in (one.left, one.right)
+            ]
             for at in range(max(map(len, texts))):
-                line = Text(f"  {'' if at else fit(one.aspect, _ASPECT):<{_ASPECT}}", style(palette.warm), no_wrap=True)
+                line = Text("  " + fit("" if at else retold(one.aspect), _ASPECT), style(palette.warm), no_wrap=True)
                 for text in texts:
                     part = text[at] if at < len(text) else Text("")
                     line.append_text(part).append(" " * (half + 2 - part.cell_len))
@@ -86,5 +90,5 @@ class TokenPane(Pane):
         self.draw(lines)
 
     def _wrapped(self, said: str, look: str = "") -> list[Text]:
-        text = Text(visible(said), style(look or self.palette.soft))
+        text = Text(retold(visible(said)), style(look or self.palette.soft))
         return [Text(" ").append_text(one) for one in text.wrap(self.app.console, max(8, self.space.width - 2))]

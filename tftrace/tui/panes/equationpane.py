@@ -6,7 +6,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from ... import describe
-from ...language import tr
+from ...language import spoken, tr
+from ...language.retell import retold
+from ...terminal import padded
 from ...trace import schema
 from ...trace.trace import Trace
 from ..paint.palette import style
@@ -19,9 +21,8 @@ _TIGHT = 13  # below this height in rows, empty rows are left out
 class EquationPane(SubStepPane):
     """The equations of the call that contains a step, and the sub-steps of attention."""
 
-    def __init__(self, trace: Trace, language: str = "en") -> None:
+    def __init__(self, trace: Trace) -> None:
         super().__init__(trace, "Equation", id="equation")
-        self.language = language
 
     def on_resize(self) -> None:
         self.show(self._position)
@@ -29,7 +30,7 @@ class EquationPane(SubStepPane):
     def show(self, position: int) -> None:
         """Show the equations of the step at `position`."""
         self._position = position
-        found = describe.equations(self._trace, position, self.language)
+        found = describe.equations(self._trace, position, spoken())
         self._symbols = describe.symbols_of_tensors(self._trace, position)
         lines = self._about() if self._trace.parent(position) is None else []
         if lines:
@@ -42,7 +43,7 @@ class EquationPane(SubStepPane):
                 lines = self._wrapped(found[0].cite, style(self.palette.soft, bold=True))
         else:
             self.headline("Equation")
-            lines = [Text(""), Text("  No equation is known for this call.", style(self.palette.faint))]
+            lines = [Text(""), Text("  " + tr("No equation is known for this call."), style(self.palette.faint))]
         self._begin(position)
         for at, equation in enumerate(found):
             if at or self._trace.parent(position) is None:
@@ -57,12 +58,12 @@ class EquationPane(SubStepPane):
         """Facts about the run, shown on the first step of a forward pass."""
         out = [] if self._tight else [Text("")]
         for name, fact in describe.about(self._trace):
-            for at, line in enumerate(self._wrapped(fact, style(self.palette.text), indent=9)):
-                head = Text(f"  {'' if at else name:<8} ", style(self.palette.faint))
+            for at, line in enumerate(self._wrapped(retold(fact), style(self.palette.text), indent=9)):
+                head = Text(f"  {padded('' if at else tr(name), 8)} ", style(self.palette.faint))
                 out.append(Text().append_text(head).append_text(line[11:]))
-        start = Text(f"  {'start':<8} ", style(self.palette.faint))
-        for key, does in (("w", "walk  "), ("a", "attention  "), ("s", "step  "), ("?", "keys")):
-            start.append(f"{key} ", style(self.palette.warm, bold=True)).append(does, style(self.palette.soft))
+        start = Text(f"  {padded(tr('start'), 8)} ", style(self.palette.faint))
+        for key, does in (("w", tr("walk")), ("a", tr("attention")), ("s", tr("step")), ("?", tr("keys"))):
+            start.append(f"{key} ", style(self.palette.warm, bold=True)).append(f"{does}  ", style(self.palette.soft))
         return [*out, start]
 
     @property
@@ -74,10 +75,10 @@ class EquationPane(SubStepPane):
         palette, width = self.palette, self.space.width
         out: list[Text] = []
         if equation.within:
-            out += self._wrapped(f"in {equation.within}", style(palette.faint, italic=True))
+            out += self._wrapped(tr("in {call}", call=equation.within), style(palette.faint, italic=True))
         color = palette.verdicts.get(equation.verdict, palette.bad)
         judged = style(color, bold=equation.verdict != schema.UNCHECKED)
-        judgement = self._wrapped(equation.judgement, judged, hang=2)
+        judgement = self._wrapped(retold(equation.judgement), judged, hang=2)
         gap = [] if self._tight else [Text("")]
         out += judgement if self._tight else gap  # in a low pane the verdict comes first, so that it stays visible
         out += self._drawing(equation, max(8, width - 3))

@@ -13,6 +13,7 @@ from textual.timer import Timer
 
 from ... import describe
 from ...explain import attention_weights
+from ...language import tr
 from ...trace.trace import Trace
 from ..paint.heatmap import digits, half_blocks, shade
 from ..paint.palette import PALETTES, style
@@ -42,7 +43,7 @@ def head_map(weights: np.ndarray, side: int) -> np.ndarray:
 def tile(small: np.ndarray, head: int, chosen: bool, width: int, palette_name: str, text: str) -> list[Text]:
     """One head as lines of `width` columns: its number, its map, and the text below."""
     palette = PALETTES[palette_name]
-    title = f"▸head {head}" if chosen else f" head {head}"
+    title = ("▸" if chosen else " ") + tr("head {n}", n=head)
     out = [Text(fit(title, width), style(palette.warm if chosen else palette.soft, bold=chosen), no_wrap=True)]
     for line in half_blocks(small, palette_name):
         out.append(Text(" ").append_text(line).append(" " * max(0, width - 1 - line.cell_len)))

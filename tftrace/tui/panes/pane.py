@@ -12,6 +12,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from ...language.retell import retold
 from ..paint.palette import DARK, PALETTES, Palette, style
 from ..paint.pictures import Picture
 
@@ -52,9 +53,10 @@ class Pane(ScrollView, can_focus=True):
         return self.scrollable_content_region.size
 
     def headline(self, title: str, subtitle: str = "") -> None:
-        """Set title and subtitle; they may come from a trace, so they are never parsed as markup."""
-        self.border_title = Text(title)
-        self.border_subtitle = Text(subtitle) if subtitle else ""
+        """Set title and subtitle, in the language spoken; they may come from a trace, so they are never parsed as
+        markup."""
+        self.border_title = Text(retold(title))
+        self.border_subtitle = Text(retold(subtitle)) if subtitle else ""
 
     def draw(self, lines: Sequence[Text], pictures: Sequence[Picture] = ()) -> None:
         """Show these lines from the top, with pictures over them."""
@@ -66,7 +68,7 @@ class Pane(ScrollView, can_focus=True):
     def clear(self, sentence: str) -> None:
         """Show nothing but a sentence."""
         self.headline("")
-        lines = Text(sentence, style(self.palette.faint)).wrap(self.app.console, max(8, self.space.width - 4))
+        lines = Text(retold(sentence), style(self.palette.faint)).wrap(self.app.console, max(8, self.space.width - 4))
         self.draw([Text(""), *(Text("  ").append_text(line) for line in lines)])
 
     def jump(self, y: int) -> None:

@@ -12,6 +12,7 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 from ... import describe
+from ...language.retell import retold
 from ...navigate import breakpoints as stops
 from ...text import visible
 from ...trace.trace import Trace
@@ -67,7 +68,7 @@ class SourcePane(Pane):
             text = (
                 f"The trace has no copy of the source of {place}." if place else "The place of this step is not known."
             )
-            self.draw([Text(""), Text(f"  {text}", style(self.palette.faint))])
+            self.draw([Text(""), Text(f"  {retold(text)}", style(self.palette.faint))])
             return
         self._line = code.first if moved else self._line
         spans = [(*describe.span(self._trace, at), at) for at in code.done.values()]

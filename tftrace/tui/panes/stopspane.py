@@ -12,6 +12,8 @@ from textual.geometry import Size
 from textual.message import Message
 
 from ... import describe
+from ...language import spoken, tr
+from ...language.retell import retold
 from ...navigate import findings
 from ...navigate.breakpoints import Breakpoints
 from ...text import visible
@@ -53,7 +55,7 @@ class StopsPane(Pane, inherit_bindings=False):
         self._rows: list[tuple[str, int, bool]] = []
         self._halting = (True, False)  # at problems, at differences by design
         self._steps = 0
-        self._note = ""
+        self._note, self._spoken = "", spoken()
         self.chosen = 0
 
     @property
@@ -76,8 +78,8 @@ class StopsPane(Pane, inherit_bindings=False):
         now = [(str(one), len(breakpoints.positions(one)), one.on) for one in breakpoints.all]
         size = len(self._trace)
         halting = breakpoints.wrong, breakpoints.designed
-        if (now, halting, size, note) != (self._rows, self._halting, self._steps, self._note):
-            self._rows, self._halting, self._steps, self._note = now, halting, size, note
+        if (now, halting, size, note, spoken()) != (self._rows, self._halting, self._steps, self._note, self._spoken):
+            self._rows, self._halting, self._steps, self._note, self._spoken = now, halting, size, note, spoken()
             self.chosen = min(self.chosen, len(self._kinds()) - 1)
             self._draw()
 
@@ -92,10 +94,12 @@ class StopsPane(Pane, inherit_bindings=False):
         text = describe.first_wrong(self._trace)
         wrong, designed = self._halting
         look = style(palette.bad if bad and wrong else palette.faint, bold=bool(bad))
-        rows = [("✗" if bad else "✓", text or "nothing went wrong", str(bad) if bad > 1 else "", look, wrong)]
+        rows = [
+            ("✗" if bad else "✓", retold(text) or tr("nothing went wrong"), str(bad) if bad > 1 else "", look, wrong)
+        ]
         if by_design := len(findings.designed(self._trace)):
             look = style(palette.warm if designed else palette.soft)
-            text = "by design; c stops there" if designed else "by design; c goes past"
+            text = tr("by design; c stops there" if designed else "by design; c goes past")
             rows.append(("△", text, str(by_design), look, True))
         for typed, steps, on in self._rows:
             rows.append(("●", visible(typed), str(steps), style(palette.text if on else palette.faint), on))
@@ -112,7 +116,7 @@ class StopsPane(Pane, inherit_bindings=False):
                 out.stylize(style(ground=palette.raised))
             lines.append(out)
         if not self._rows:
-            text = first_fitting(width - 2, "b sets a breakpoint, B a condition", "b sets a breakpoint")
+            text = first_fitting(width - 2, tr("b sets a breakpoint, B a condition"), tr("b sets a breakpoint"))
             lines.append(Text(f"  {text}", style(palette.faint)))
         text = f"✎ {visible(self._note)}" if self._note else ""
         lines += Text(text, style(palette.violet)).wrap(self.app.console, max(8, width - 2))[:_NOTE] if text else []

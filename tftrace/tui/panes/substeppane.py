@@ -15,7 +15,8 @@ from textual.message import Message
 
 from ... import describe
 from ...explain import attention_weights
-from ...language import tr
+from ...language import spoken, tr
+from ...language.retell import retold
 from ...recipes.typeset import symbol_places
 from ...trace.trace import Trace
 from ..paint.palette import style
@@ -57,7 +58,6 @@ class SubStepPane(Pane):
         super().__init__(title, id=id)
         self._trace = trace
         self._position = 0
-        self.language = describe.LANGUAGES[0]
         self._symbols: dict[int, describe.TensorSymbol] = {}
         self._attention: int | None = None
         self._steps: list[describe.SubStep] = []
@@ -125,10 +125,10 @@ class SubStepPane(Pane):
         if self._attention is None:
             self._steps = []
             return
-        key = (self._attention, self.language)
-        self._steps = self._known.get(key) or describe.substeps(self._trace, self._attention, self.language)
+        key = (self._attention, spoken())
+        self._steps = self._known.get(key) or describe.substeps(self._trace, self._attention, spoken())
         if self._open and key not in self._known:
-            work = partial(self._rebuild, self._attention, self.language)
+            work = partial(self._rebuild, self._attention, spoken())
             self.run_worker(work, thread=True, exclusive=True, group="substeps", exit_on_error=False)
 
     def _rebuild(self, attention: int, language: str) -> None:
@@ -182,9 +182,9 @@ class SubStepPane(Pane):
             line = Text("    ", no_wrap=True)
             said = "O" if tensor.symbol == "out" else tensor.symbol  # as the formula writes it
             line.append(f"{said} ", style(hues.get(tensor.symbol, palette.warm), bold=True))
-            line.append(tensor.name, style(palette.text))
-            line.append("  rebuilt" if tensor.rebuilt else "", style(palette.violet, italic=True))
-            text = f"  {tensor.text}"
+            line.append(retold(tensor.name), style(palette.text))
+            line.append(tr("  rebuilt") if tensor.rebuilt else "", style(palette.violet, italic=True))
+            text = f"  {retold(tensor.text)}"
             if line.cell_len + cell_len(text) <= width + 4:
                 out.append(line.append(text, style(palette.soft)))
             else:

@@ -14,7 +14,10 @@ from textual.message import Message
 from textual.timer import Timer
 
 from ... import describe
+from ...language import later, tr
+from ...language.retell import retold
 from ...navigate.value_advice import advice
+from ...terminal import padded
 from ...text import number
 from ...trace.trace import Trace
 from ..paint.palette import style
@@ -68,9 +71,10 @@ class DetailPane(Pane):
         return [Text(""), title, *self._histogram(one, room), *self._series(one, room), *self._keys(one)]
 
     def _keys(self, one: describe.TensorLine) -> list[Text]:
-        keys = "  v values  x explain" if one.row.value else f"  not kept whole: {advice(self._trace, one.row)}"
-        heads = "  a attention" if describe.attention_of(self._trace, self._position) is not None else ""
-        flow = "  p from  o to"
+        why = retold(advice(self._trace, one.row))
+        keys = tr("  v values  x explain") if one.row.value else tr("  not kept whole: {why}", why=why)
+        heads = tr("  a attention") if describe.attention_of(self._trace, self._position) is not None else ""
+        flow = tr("  p from  o to")
         text = first_fitting(self.space.width, keys + heads + flow, keys + heads, keys)
         return [Text(text, style(self.palette.faint), no_wrap=True)]
 
@@ -100,8 +104,8 @@ class DetailPane(Pane):
     def _series(self, one: describe.TensorLine, room: int) -> list[Text]:
         out = []
         for title, found in (
-            ("layers", describe.along_layers(self._trace, one.at, one.row, _STATISTIC)),
-            ("forwards", describe.along_forwards(self._trace, one.at, one.row, _STATISTIC)),
+            (later("layers"), describe.along_layers(self._trace, one.at, one.row, _STATISTIC)),
+            (later("forwards"), describe.along_forwards(self._trace, one.at, one.row, _STATISTIC)),
         ):
             if found is None:
                 continue
@@ -109,16 +113,16 @@ class DetailPane(Pane):
             left = max(0, min(found.here - width // 2, len(found.values) - width))
             shown = slice(left, left + width)
             values = [value for value in found.values if value is not None]
-            line = Text(f"  {title:<9} ", style(self.palette.faint), no_wrap=True)
+            line = Text(f"  {padded(tr(title), 9)} ", style(self.palette.faint), no_wrap=True)
             drawn = Text(describe.bars(found.values[shown], 0.0), style(self.palette.blue))
             if found.here >= left:
                 drawn.stylize(style(self.palette.warm, underline=True), found.here - left, found.here - left + 1)
             line.append_text(drawn)
             if values:
-                label = f"{found.labels[found.here]}: " if found.here >= 0 else ""
+                label = f"{retold(found.labels[found.here])}: " if found.here >= 0 else ""
                 here = number(one.row.l2)
                 brief = f" ‖·‖ {label}{here}"
-                full = f"{brief}, {number(min(values))} to {number(max(values))}"
+                full = tr("{said}, {low} to {high}", said=brief, low=number(min(values)), high=number(max(values)))
                 line.append(first_fitting(self.space.width - line.cell_len, full, brief), style(self.palette.soft))
             out.append(line)
         return out

@@ -11,13 +11,15 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from ... import describe
+from ...language import later, tr
+from ...terminal import padded
 from ...trace.trace import Trace
 from ..paint.heatmap import short_number
 from ..paint.palette import style
 from .headtiles import PreviewPane
 from .pane import fit, fit_end, short
 
-_NUMBERS = (("μ", "mean", 7), ("σ", "std", 6), ("min", "min", 7), ("max", "max", 7))  # with their widths
+_NUMBERS = (("μ", "mean", 7), ("σ", "std", 6), (later("min"), "min", 7), (later("max"), "max", 7))  # with their widths
 _LIKELIEST = (("min", "max"), ("mean", "std"))  # numbers that a narrow pane shows, the first pair longest
 _DTYPE = 10
 _SHORTEST, _SHAPE, _LONG_SHAPE = 13, 11, 15  # columns of a name with its letter, and of a shape
@@ -84,7 +86,7 @@ class TensorPane(PreviewPane):
         self.headline("Tensors", f"{len(found)}" if found else "")
         if not found:
             self._rows = []
-            self.draw([Text(""), Text("  No tensors here.", style(self.palette.faint))])
+            self.draw([Text(""), Text("  " + tr("No tensors here."), style(self.palette.faint))])
             return
         room = self.space.width - 4
         sizes = _widths(room)
@@ -102,8 +104,8 @@ class TensorPane(PreviewPane):
             self.jump(max(0, self._rows.index(at) + 1 - self.space.height))
 
     def _head(self, sizes: dict[str, int]) -> Text:
-        head = "    " + fit("name", sizes["name"]) + "  " + fit("shape", sizes["shape"])
-        head += "".join(f"{title:>{sizes[key]}}" for title, key, _ in _NUMBERS if sizes[key])
+        head = "    " + fit(tr("name"), sizes["name"]) + "  " + fit(tr("shape"), sizes["shape"])
+        head += "".join(padded(tr(title), -sizes[key]) for title, key, _ in _NUMBERS if sizes[key])
         head += f"  {'dtype':<{sizes['dtype'] - 2}}" if sizes["dtype"] else ""
         return Text(head, style(self.palette.faint), no_wrap=True)
 

@@ -319,8 +319,11 @@ class AttentionScreen(CellScreen):
         """The module, and the line that computes its scores."""
         at, width = self._scores_at, self.app.size.width - 4
         line = describe.numbered_line(self._trace, at).partition(" ")[2] if at != self._at else ""
-        text = f"scores: {describe.place(self._trace, at)}  {line}"
-        return short(f"{text}   in {name}", width) if line else short(f"{name}  called at {text[8:]}", width)
+        place = describe.place(self._trace, at)
+        text = tr("scores: {place}  {line}", place=place, line=line)
+        if line:
+            return short(tr("{line}   in {call}", line=text, call=name), width)
+        return short(tr("{call}  called at {place}", call=name, place=place), width)
 
 
 def attention_share(trace: Trace, position: int, name: str, theme: str) -> Share:

@@ -11,6 +11,7 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 
+from ...language import tr
 from ..paint.heatmap import heat, ink, shade
 from ..paint.palette import style
 from ..panes.pane import Pane, fit, short
@@ -125,8 +126,8 @@ class CellMap(Pane):
         for level in range(-_SCALE if low < 0 else 0, _SCALE + 1, 2 if low < 0 else 1):
             line.append(" ", style(ground=heat(level / _SCALE, palette.name)))
         line.append(f" {digits(top, 9)}", style(palette.faint))
-        text = "   colours by square root"
-        return line.append(text if line.cell_len + len(text) <= self.space.width else "", style(palette.faint))
+        text = tr("   colours by square root")
+        return line.append(text if line.cell_len + cell_len(text) <= self.space.width else "", style(palette.faint))
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)

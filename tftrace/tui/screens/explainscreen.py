@@ -18,6 +18,8 @@ from textual.widgets.option_list import Option
 
 from ... import describe
 from ...errors import TraceError
+from ...language import tr
+from ...language.retell import retold
 from ..dialogs.linelist import LineList
 from ..paint.palette import DARK, PALETTES, style
 
@@ -51,9 +53,9 @@ class ExplainScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = Text(self._title)
-            box.border_subtitle = "↑↓ Enter: to where the term came from · Esc leaves"
-            yield Static("Deriving … what was not kept is computed again.", id="head", markup=False)
+            box.border_title = Text(retold(self._title))
+            box.border_subtitle = tr("↑↓ Enter: to where the term came from · Esc leaves")
+            yield Static(tr("Deriving … what was not kept is computed again."), id="head", markup=False)
             yield LineList()
             yield Static(id="foot", markup=False)
 
@@ -73,9 +75,9 @@ class ExplainScreen(ModalScreen[int | None]):
             head.update(Text(found, style(palette.warm)))
             return
         out = Text(found.title, style(palette.soft, bold=True))
-        out.append("".join(f"\n  {line}" for line in found.formula), style(palette.text, bold=True))
-        out.append(f"\n{found.value}", style(palette.warm, bold=True))
-        out.append(f"  {found.how}\n", style(palette.faint))
+        out.append("".join(f"\n  {line}" for line in map(retold, found.formula)), style(palette.text, bold=True))
+        out.append(f"\n{retold(found.value)}", style(palette.warm, bold=True))
+        out.append(f"  {retold(found.how)}\n", style(palette.faint))
         head.update(out)
         self._steps = [term.step for term in found.terms]
         options = []
@@ -85,14 +87,14 @@ class ExplainScreen(ModalScreen[int | None]):
             line.append(f"{term.bar:<8} ", style(palette.accent))
             line.append(f"{term.token:<{widest}}  " if found.tokens else "", style(palette.warm, bold=True))
             line.append(term.product, style(palette.text))
-            line.append(f"  {term.origin}", style(palette.faint))
+            line.append(f"  {retold(term.origin)}", style(palette.faint))
             options.append(Option(line))
         terms = self.query_one(LineList)
         terms.add_options(options)
         terms.highlighted = 0
         terms.focus()
         judged = palette.good if found.matches else palette.bad
-        foot.update(Text(f"\n{found.sum}", style(judged, bold=True)))
+        foot.update(Text(f"\n{retold(found.sum)}", style(judged, bold=True)))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         if (step := self._steps[event.option_index]) is not None:

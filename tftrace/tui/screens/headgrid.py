@@ -11,6 +11,9 @@ from textual import events
 from textual.message import Message
 
 from ... import describe
+from ...language import tr
+from ...language.retell import retold
+from ...terminal import padded
 from ..paint import pictures
 from ..paint.heatmap import digits, ink, shade
 from ..paint.palette import style
@@ -83,7 +86,12 @@ class HeadGrid(Pane):
             lines += tile_row(tiles, width, rows)
         lines += self._table(layers, key, token, batch, position, head)
         if not layers:
-            lines += [Text(f" most to {token}: head {best} ({means[best]:.2f})", style(palette.soft))]
+            lines += [
+                Text(
+                    tr(" most to {token}: head {head} ({mean:.2f})", token=token, head=best, mean=means[best]),
+                    style(palette.soft),
+                )
+            ]
         self.draw(lines, drawn)
         top = head // columns * rows
         self.jump(max(0, min(top, top + rows - self.space.height)))
@@ -109,22 +117,22 @@ class HeadGrid(Pane):
         palette, room = self.palette, self.space.width - 2
         means = [one.means[batch, :, key] for one in layers]
         top = max(float(row.max()) for row in means)
-        label = max(cell_len(one.label) for one in layers) + 1
+        label = max(cell_len(retold(one.label)) for one in layers) + 1
         cell = _CELL if len(means[0]) * _CELL <= room - label else _CELL - 1
         across = max(1, (room - label) // cell)
         left = max(0, min(head - across // 2, len(means[0]) - across))
         shown = range(left, min(left + across, len(means[0])))
         token = short(token, 16)
-        title = Text(no_wrap=True).append(" mean weight on ", style(palette.soft))
+        title = Text(no_wrap=True).append(tr(" mean weight on "), style(palette.soft))
         title.append(token, style(palette.warm, bold=True))
-        after = first_fitting(room + 1 - title.cell_len, ", by layer and head", ", by head")
+        after = first_fitting(room + 1 - title.cell_len, tr(", by layer and head"), tr(", by head"))
         title.append(after, style(palette.soft))
         head_row = " " * (label + 1) + "".join(f"{n:^{cell}}" for n in shown)
         out = [title, Text(head_row, style(palette.faint), no_wrap=True)]
         for one, row in zip(layers, means, strict=True):
             here = one.position == position
             line = Text("▸" if here else " ", style(palette.warm, bold=True), no_wrap=True)
-            line.append(f"{one.label:<{label}}", style(palette.text if here else palette.soft, bold=here))
+            line.append(padded(retold(one.label), label), style(palette.text if here else palette.soft, bold=here))
             for at in shown:
                 mean = float(row[at])
                 text = digits(mean, 3) + ("★" if mean == top else "")
@@ -132,8 +140,12 @@ class HeadGrid(Pane):
                 line.append(f"{text:^{cell}}", look + style(bold=here and at == head, underline=here and at == head))
             out.append(line)
         best, row = max(zip(layers, means, strict=True), key=lambda pair: float(pair[1].max()))
-        head_text = f"★ {best.label}, head {int(row.argmax())}"
-        ways = f"{head_text} looks most at {token}: {row.max():.2f}", f"{head_text}: {row.max():.2f} on {token}"
+        head_text = tr("★ {layer}, head {head}", layer=retold(best.label), head=int(row.argmax()))
+        said = {"head": head_text, "token": token, "weight": row.max()}
+        ways = (
+            tr("{head} looks most at {token}: {weight:.2f}", **said),
+            tr("{head}: {weight:.2f} on {token}", **said),
+        )
         self.border_subtitle = Text(first_fitting(room - 2, *ways, head_text))  # the table may be out of view
         return out
 

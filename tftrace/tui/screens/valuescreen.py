@@ -16,6 +16,8 @@ from textual.widgets import Input, Static
 
 from ... import describe
 from ...errors import TraceError
+from ...language import later, tr
+from ...language.retell import retold
 from ...text import number
 from ...trace.trace import Trace
 from ..paint.heatmap import half_blocks, shade, short_number
@@ -25,7 +27,7 @@ from ..panes.pane import Pane
 from .cellscreen import CellScreen
 from .celltable import CellMap, Cells
 
-_KEYS = "↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose (H=3)   x explain   Esc back"
+_KEYS = later("↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose (H=3)   x explain   Esc back")
 _BINS = 32
 
 
@@ -180,7 +182,7 @@ class ValueScreen(CellScreen):
         cells, overview, about = self.query_one(CellMap), self.query_one(Overview), self.query_one("#about", Static)
         if self._values is None or not self._values.size:
             cells.clear(self._message or ("Reading …" if self._values is None else "The tensor has no elements."))
-            about.update(Text(f" {_KEYS}", style(palette.faint)))
+            about.update(Text(f" {tr(_KEYS)}", style(palette.faint)))
             return
         plane, one = self._plane, self._line
         seen = describe.take_plane(self._values, plane.index, plane.rows, plane.columns)
@@ -203,7 +205,7 @@ class ValueScreen(CellScreen):
         out.append(f"   {one.name}[{', '.join(map(str, self.cell))}] = ", style(palette.soft))
         out.append(number(float(value)) if not np.iscomplexobj(value) else str(value), style(palette.text, bold=True))
         out.append(self._token_text(labels), style(palette.warm))
-        out.append(f"\n {self._message or _KEYS}", style(palette.bad if self._message else palette.faint))
+        out.append(f"\n {retold(self._message) or tr(_KEYS)}", style(palette.bad if self._message else palette.faint))
         about.update(out)
 
     def _token_text(self, labels: list[list[str]]) -> str:

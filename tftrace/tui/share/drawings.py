@@ -35,11 +35,11 @@ def screen_html(app: ScreenedApp[Any]) -> str:
     return console.export_html(inline_styles=True, code_format=_PAGE.replace("{background}", background))
 
 
-def card_svg(trace: Trace, position: int, language: str, title: str) -> str:
+def card_svg(trace: Trace, position: int, title: str) -> str:
     """All about a step as text, as `tftrace show --step` has it, as SVG."""
     from ...show import step_lines  # not before it is asked for: the first screen is not to wait for it
 
-    lines = [Text.assemble(*parts) for parts in step_lines(trace, position, _CARD, language)]
+    lines = [Text.assemble(*parts) for parts in step_lines(trace, position, _CARD)]
     return _drawn(Text("\n").join(lines), title)
 
 

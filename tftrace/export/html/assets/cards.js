@@ -21,7 +21,7 @@ function equationCard(at) {
       h("p.cite", {}, recipe.cite),
       formula(recipe.math, legend, recipe.drawn),
       W[dims] ? h("p.dims", {}, W[dims]) : "",
-      h(`p.verdict.${VERDICTS[verdict] || "none"}`, {}, W[judgement]),
+      h(`p.verdict.${VERDICTS[verdict] || "none"}`, {}, told(W[judgement])),
       note ? h("p.note", { lang: language }, note) : "",
       recipe.papers.map(paper => h("p.paper", {}, paper)),
       legend.length ? h("dl.legend", {}, legend.map(([symbol, , said, tensor], place) => [
@@ -116,7 +116,7 @@ function stepPage(at) {
   return [
     h("header.step", {}, h("nav.around", {}, around.slice(1)), h(`h1${S.kind[at] > 1 ? ".code" : ""}`, {}, W[S.label[at]], S.verdict[at] ? badge(S.verdict[at]) : ""),
       h("p.soft", {}, facts.join(" · "))),
-    DATA.made[at] !== undefined ? h("section.card", {}, h("p.differs", {}, DATA.made[at])) : "",
+    DATA.made[at] !== undefined ? h("section.card", {}, h("p.differs", {}, told(DATA.made[at]))) : "",
     DATA.notes[at] !== undefined ? h("section.card.mine", {}, h("h2", {}, "✎ ", say("notes")), h("p", {}, DATA.notes[at])) : "",
     h("div.pair", {}, sourceCard(at), h("div.stack", {}, equationCard(at))),
     answerCard(at), tensorsCard(at), attentionCard(attentionOf(at)), substepsCard(attentionOf(at)),

@@ -38,13 +38,13 @@ function flowCard() {
 function overviewPage() {
   const judgedSo = (verdict) => [...S.verdict.keys()].filter((at) => S.verdict[at] === verdict);
   const reason = (verdict) => (at) =>
-    (DATA.judged[at] || []).filter((one) => one[2] === verdict).map((one) => W[one[3]]).join(" · ");
+    (DATA.judged[at] || []).filter((one) => one[2] === verdict).map((one) => told(W[one[3]])).join(" · ");
   return [
     h("header.step", {}, h("h1", {}, DATA.title)),
-    h("dl.about", {}, DATA.about.map(([name, value]) => [h("dt", {}, say(name)), h("dd", {}, value)])),
+    h("dl.about", {}, DATA.about.map(([name, value]) => [h("dt", {}, say(name)), h("dd", {}, told(value))])),
     DATA.count < DATA.all ? h("p.card.mine", {}, say("cut", DATA.count.toLocaleString(), DATA.all.toLocaleString())) : "",
     generationCard(),
-    stepList(say("made"), Object.keys(DATA.made).map(Number), (at) => DATA.made[at]),
+    stepList(say("made"), Object.keys(DATA.made).map(Number), (at) => told(DATA.made[at])),
     stepList(say("differs"), judgedSo(DIFFERS), reason(DIFFERS)),
     stepList(say("byDesign"), judgedSo(DESIGN), reason(DESIGN)),
     stepList(say("notes"), Object.keys(DATA.notes).map(Number), (at) => DATA.notes[at]),

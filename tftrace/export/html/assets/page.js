@@ -4,9 +4,11 @@ const { steps: S, tensors: T, words: W } = DATA;
 const MARKS = ["", "✓", "✗", "·", "△"], VERDICTS = ["", "holds", "differs", "unchecked", "design"];
 const DIFFERS = 2, DESIGN = 4;
 const ROLE_MARKS = ["→", "θ", "=", "←", "∂"], LINE = 2, CALLS = new Set([0, 1]);
-let language = remembered("language") === "zh" ? "zh" : "en";
+let language = (remembered("language") ?? document.documentElement.lang) === "zh" ? "zh" : "en";
 const say = (name, ...given) =>
   given.reduce((said, value, at) => said.replace(`{${at}}`, value), SAID[language][name] ?? name);
+
+const told = (sentence) => (language === "zh" && DATA.told[sentence]) || sentence;  // what the data say
 
 function h(tag, given = {}, ...children) {
   const [name, ...classes] = tag.split(".");

@@ -106,7 +106,7 @@ let redrawMaps = () => {};
 function attentionCard(at) {
   const found = DATA.attention[at];
   if (!found) return "";
-  if (found.reason) return h("section.card", {}, h("h2", {}, say("attention")), h("p.soft", {}, found.reason));
+  if (found.reason) return h("section.card", {}, h("h2", {}, say("attention")), h("p.soft", {}, told(found.reason)));
   const [heads, queries, keys] = found.shape;
   const chosen = h("div.chosen");
   const maps = Array.from({ length: heads }, (_, head) => h("figure", {},
