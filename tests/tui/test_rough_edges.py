@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from textual.pilot import Pilot
@@ -18,9 +19,11 @@ from tftrace.explain.attention_weights import attention
 from tftrace.navigate import findings
 from tftrace.tui import TraceApp, editor
 from tftrace.tui.dialogs.prompt import Prompt
+from tftrace.tui.paint.heatmap import digits
 from tftrace.tui.panes.barpane import BarPane
 from tftrace.tui.panes.tensorpane import TensorPane
 from tftrace.tui.panes.treepane import StepsPane
+from tftrace.tui.screens.celltable import CellMap, Cells
 
 from ..support.builders import attention_trace
 from .test_app import play, press, screen
@@ -229,3 +232,28 @@ def test_what_the_lines_of_an_attention_bound_is_not_rebuilt(causal: Trace) -> N
     assert "scores" in [tensor.name for tensor in found["score"].tensors]
     assert not any(tensor.rebuilt for one in found.values() for tensor in one.tensors)
     assert not found["softmax"].fused
+
+
+def test_a_map_uses_the_room_that_it_has(toy: Trace) -> None:
+    def shown(columns: int) -> tuple[int, int, int]:
+        """How many columns are seen, and the width and height of a cell."""
+        found: list[tuple[int, int, int]] = []
+
+        async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+            pane = CellMap(id="map")
+            await app.mount(pane)
+            pane.styles.width, pane.styles.height = 112, 40
+            await press(pilot)
+            tokens = [str(at) for at in range(columns)]
+            square = Cells(np.eye(columns), tokens, tokens, digits, narrow=5, wide=24, tight=4)
+            pane.show(square, 0, 0)
+            *_, width, high = pane._origin
+            header = pane.lines[0].plain if columns < 100 else ""
+            found.append((sum(token in header.split() for token in tokens), width, high))
+
+        play(toy, script)
+        return found[0]
+
+    assert shown(25)[:2] == (25, 4)  # all of them, in narrower cells
+    seen, width, high = shown(5)  # few tokens have large cells, about as high as they are wide
+    assert seen == 5 and width > 11 and high == min(width // 2, 36 // 5)
