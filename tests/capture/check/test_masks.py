@@ -221,3 +221,15 @@ def test_tokens_of_a_picture_see_each_other(implementation: str) -> None:
     assert not [row for row in rows if row["verdict"] != "holds"]
     text = [row["reason"] for row in rows if row["equation"] == "gemma-attention"]
     assert len(text) == 2 and all("queries see later keys (6 pairs)" in reason for reason in text)
+
+
+def test_a_state_that_goes_on_from_tokens_before_is_not_checked_as_if_it_began() -> None:
+    sizes = {"vocab_size": 99, "hidden_size": 16, "state_size": 4, "num_hidden_layers": 2}
+    model = transformers.MambaForCausalLM(transformers.MambaConfig(**sizes)).eval()
+    tokens = torch.randint(0, 99, (1, 6))
+    with tftrace.record(model) as trace:
+        cache = model(tokens, use_cache=True).cache
+        model(tokens[:, :1], cache=cache, use_cache=True)
+    rows = [row for row in trace.checks.to_pylist() if row["equation"] == "mamba-mixer"]
+    assert [row["verdict"] for row in rows] == ["holds"] * 2 + ["unchecked"] * 2
+    assert rows[-1]["reason"] == "the state goes on from the tokens that were read before"

@@ -303,6 +303,8 @@ def _fitting(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
 
 def _item(value: Any, key: str | int) -> Any:
     if isinstance(key, int):
+        if type(value) is dict:
+            return value.get(key)
         rows = isinstance(value, torch.Tensor) and value.dim() > 0 and address(value)  # a wrapper would run code
         indexable = isinstance(value, (list, tuple)) or rows
         return value[key] if indexable and -len(value) <= key < len(value) else None
