@@ -239,6 +239,118 @@ class Student(nn.Module):
         return (y * self.scale) @ self.w["lm_head_weight"].T
 
 
+# -- Llama by complex numbers, one function for all of it -----------------------------------------------------------
+
+
+class Turning(nn.Module):
+    """Llama with rotary positions as complex numbers: pairs of channels lie side by side."""
+
+    def __init__(self, model: Any, **faults: Any) -> None:
+        super().__init__()
+        c, self.faults = model.config, faults
+        self.size, self.eps = c.hidden_size // c.num_attention_heads, faults.get("eps", c.rms_norm_eps)
+        self.base = faults.get("base", c.rope_parameters["rope_theta"])
+        state = {name.replace(".", "_"): one.clone() for name, one in model.state_dict().items()}
+        order = torch.arange(self.size).view(2, -1).T.flatten()  # halves side by side
+        for name in [name for name in state if name.endswith(("q_proj_weight", "k_proj_weight"))]:
+            if not (faults.get("unpermuted") and "layers_1_" in name and "k_proj" in name):
+                state[name] = state[name].view(-1, self.size, state[name].shape[1])[:, order].reshape(state[name].shape)
+        if faults.get("heavier"):
+            state["model_layers_1_self_attn_o_proj_weight"] *= 1.01
+        self.w, self.depth = parameters(**state), c.num_hidden_layers
+
+    def even(self, x: Tensor, name: str) -> Tensor:
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.eps) * self.w[name]
+
+    def turn(self, x: Tensor, turns: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+        return torch.view_as_real(pairs * turns).flatten(-2)
+
+    def shared(self, x: Tensor, heads: int) -> Tensor:
+        groups = heads // x.shape[1]
+        return x.repeat(1, groups, 1, 1) if self.faults.get("groups") else x.repeat_interleave(groups, 1)
+
+    def part(self, x: Tensor, name: str, turns: Tensor | None = None) -> Tensor:
+        found = F.linear(x, self.w[name]).unflatten(-1, (-1, self.size)).transpose(1, 2)
+        return found if turns is None else self.turn(found, turns)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = F.embedding(ids, self.w["model_embed_tokens_weight"])
+        n = ids.shape[1]
+        angles = torch.outer(
+            torch.arange(n) + self.faults.get("shift", 0) * (torch.arange(n) > 4),
+            self.base ** (-torch.arange(0, self.size, 2) / self.size),
+        )
+        turns = torch.polar(torch.ones_like(angles), angles)
+        hidden = torch.full((n, n), float("-inf")).triu(2 if self.faults.get("later") else 1)
+        for layer in range(self.depth):
+            name = f"model_layers_{layer}"
+            h = self.even(x, f"{name}_input_layernorm_weight")
+            q, k = (self.part(h, f"{name}_self_attn_{one}_proj_weight", turns) for one in "qk")
+            v = self.part(h, f"{name}_self_attn_v_proj_weight")
+            k, v = self.shared(k, q.shape[1]), self.shared(v, q.shape[1])
+            seen = torch.softmax(q @ k.mT * self.size**-0.5 + hidden, -1) @ v
+            x = x + F.linear(seen.transpose(1, 2).flatten(2), self.w[f"{name}_self_attn_o_proj_weight"])
+            h = self.even(x, f"{name}_post_attention_layernorm_weight")
+            gate, up = (F.linear(h, self.w[f"{name}_mlp_{one}_proj_weight"]) for one in ("gate", "up"))
+            gate, up = (up, gate) if self.faults.get("crossed") else (gate, up)
+            inner = F.silu(gate) * up
+            x = x + F.linear(inner, self.w[f"{name}_mlp_down_proj_weight"])
+        return F.linear(self.even(x, "model_norm_weight"), self.w["lm_head_weight"])
+
+
+# -- BERT with an axis of heads, as it is written in JAX ------------------------------------------------------------
+
+
+class ByAxis(nn.Module):
+    """BERT whose weights have an axis of heads, tokens first."""
+
+    def __init__(self, model: Any, **faults: Any) -> None:
+        super().__init__()
+        c, self.faults = model.config, faults
+        self.heads, self.eps, self.depth = c.num_attention_heads, c.layer_norm_eps, c.num_hidden_layers
+        state = {name.replace(".", "_"): one.clone() for name, one in model.state_dict().items()}
+        if faults.get("bias"):
+            state["bert_encoder_layer_1_attention_self_value_bias"].zero_()
+        if faults.get("transposed"):
+            state["bert_encoder_layer_2_attention_output_dense_weight"].t_()
+        state = {name: one for name, one in state.items() if one.is_floating_point()}
+        self.w = parameters(**state)
+
+    def norm(self, x: Tensor, name: str) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.w[f"{name}_weight"], self.w[f"{name}_bias"], self.eps)
+
+    def heads_of(self, x: Tensor, name: str) -> Tensor:
+        weight = self.w[f"{name}_weight"].T.unflatten(-1, (self.heads, -1))
+        return torch.einsum("tbd,dhk->tbhk", x, weight) + self.w[f"{name}_bias"].view(self.heads, -1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        e = "bert_embeddings"
+        t = ids.T
+        places = torch.arange(len(t)) + (1 if self.faults.get("places") else 0)
+        x = self.w[f"{e}_word_embeddings_weight"][t] + self.w[f"{e}_position_embeddings_weight"][places][:, None]
+        if not self.faults.get("types"):
+            x = x + self.w[f"{e}_token_type_embeddings_weight"][0]
+        x = self.norm(x, f"{e}_LayerNorm")
+        for layer in range(self.depth):
+            name = f"bert_encoder_layer_{layer}"
+            q, k, v = (self.heads_of(x, f"{name}_attention_self_{one}") for one in ("query", "key", "value"))
+            q, k = (k, q) if self.faults.get("exchanged") else (q, k)
+            scores = torch.einsum("tbhk,sbhk->bhts", q, k) / q.shape[-1] ** (0.25 if self.faults.get("scale") else 0.5)
+            mixed = torch.einsum("bhts,sbhk->tbhk", scores.softmax(-1), v)
+            weight = self.w[f"{name}_attention_output_dense_weight"].T.unflatten(0, (self.heads, -1))
+            mixed = torch.einsum("tbhk,hkd->tbd", mixed, weight) + self.w[f"{name}_attention_output_dense_bias"]
+            mixed = mixed if self.faults.get("residual") and layer == 1 else mixed + x
+            x = self.norm(mixed, f"{name}_attention_output_LayerNorm")
+            inner = F.linear(x, self.w[f"{name}_intermediate_dense_weight"], self.w[f"{name}_intermediate_dense_bias"])
+            inner = F.relu(inner) if self.faults.get("relu") else F.gelu(inner)
+            inner = F.linear(inner, self.w[f"{name}_output_dense_weight"], self.w[f"{name}_output_dense_bias"])
+            x = self.norm(inner + x, f"{name}_output_LayerNorm")
+        first = torch.tanh(F.linear(x[0], self.w["bert_pooler_dense_weight"], self.w["bert_pooler_dense_bias"]))
+        return F.linear(first, self.w["classifier_weight"], self.w["classifier_bias"])
+
+
 PORTS: dict[str, Callable[..., nn.Module]] = {
     "scripted": Scripted, "by_torch": ByTorch, "by_head": ByHead, "student": Student,
+    "turning": Turning, "by_axis": ByAxis,
 }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers as hf
 
-from .ports import ByHead, ByTorch, Scripted, Student
+from .ports import ByAxis, ByHead, ByTorch, Scripted, Student, Turning
 from .runs import answer, bert, first_place, ids, is_sound, llama, recorded, spread
 
 
@@ -26,7 +26,7 @@ def _t5() -> Any:
 
 
 MODELS: dict[Callable[..., Any], Callable[[], Any]] = {
-    Scripted: _llama, ByTorch: bert, ByHead: bert, Student: _t5,
+    Scripted: _llama, ByTorch: bert, ByHead: bert, Student: _t5, Turning: _llama, ByAxis: bert,
 }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_a_right_port_is_rounding(tmp_path: Path, port: Callable[..., Any]) -> N
     assert is_sound(found) and found.pairs.compared > 10, found.sentence
 
 
-FAULTS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+FAULTS: list[Any] = [
     (Scripted, {"base": 1e4}, "spin|q_embed|k_embed|phase"),
     (Scripted, {"eps": 1e-6}, "layers.0.input_layernorm"),
     (Scripted, {"swap": True}, "x1|x2|q_embed"),
@@ -63,6 +63,25 @@ FAULTS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (Student, {"both": True}, "decoder.block.0.layer.0.SelfAttention"),
     (Student, {"later": True}, "decoder.block.0.layer.0.SelfAttention"),
 ]
+MORE: list[Any] = [
+    (Turning, {"base": 1e4}, "turns = |angles = |q_embed|k_embed|turn("),
+    (Turning, {"eps": 1e-6}, "layers.0.input_layernorm"),
+    (Turning, {"unpermuted": True}, "k_proj|k_embed|layers.1.self_attn"),
+    (Turning, {"heavier": True}, "layers.1.self_attn.o_proj|layers.1 "),
+    (Turning, {"shift": 1}, "turns = |angles = |q_embed|k_embed|turn("),
+    (Turning, {"later": True}, "layers.0.self_attn"),
+    (Turning, {"groups": True}, "layers.0.self_attn"),
+    (Turning, {"crossed": True}, "layers.0.mlp"),
+    (ByAxis, {"bias": True}, "layer.1.attention.self"),
+    (ByAxis, {"transposed": True}, "layer.2.attention.output"),
+    (ByAxis, {"places": True}, "embeddings"),
+    (ByAxis, {"types": True}, "embeddings"),
+    (ByAxis, {"exchanged": True}, "layer.0.attention.self"),
+    (ByAxis, {"scale": True}, "layer.0.attention.self"),
+    (ByAxis, {"residual": True}, "layer.1.attention.output"),
+    (ByAxis, {"relu": True}, "layer.0.intermediate"),
+]
+FAULTS += [pytest.param(*one, marks=pytest.mark.slow) for one in MORE]
 
 
 @pytest.mark.parametrize(("port", "faults", "place"), FAULTS, ids=lambda one: getattr(one, "__name__", str(one)))

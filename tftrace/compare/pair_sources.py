@@ -8,8 +8,9 @@ import numpy as np
 
 from ..flow import MadeFrom
 from ..trace import schema
+from .alignment.by_numbers import Content, same_numbers
 from .alignment.meeting import Meeting
-from .alignment.paths import places
+from .alignment.paths import CACHED, places
 from .alignment.side import Made, TraceSide
 from .judged_pair import DIFFERING, Judged
 
@@ -21,8 +22,9 @@ class PairSources:
 
     def __init__(self, meeting: Meeting, pairs: Sequence[Judged], prefixes: tuple[str, str] | None) -> None:
         self._meeting, self._pairs = meeting, pairs
-        self.index = [self._indices(side) for side in (0, 1)]
+        self._prefixes = prefixes
         self._pairs_of = [self._all(side) for side in (0, 1)]
+        self.index = [self._indices(side) for side in (0, 1)]
         self._made_from = [MadeFrom(side.trace) if isinstance(side, TraceSide) else None for side in meeting.sides]
         self._chosen = self._other_choices(prefixes)
 
@@ -101,15 +103,23 @@ class PairSources:
         for at, pair in enumerate(self._pairs):
             for made in (pair.left, pair.right)[side].made.values():
                 found.setdefault(made.number, []).append(at)
+        if self._prefixes is None:
+            self._add_copies(side, found)
         return found
+
+    def _add_copies(self, side: int, found: dict[int, list[int]]) -> None:
+        """Let what has the same numbers as a tensor in a pair, in another shape, be in that pair, too."""
+        known: dict[object, int] = {}
+        for made in self._meeting.sides[side].tensors:
+            key = same_numbers(Content(made.numel, made.statistics))
+            if made.number in found:
+                known[key] = made.number
+            elif key in known:
+                found[made.number] = found[known[key]]
 
     def _indices(self, side: int) -> dict[int, int]:
         """For each tensor's number the first pair that it is in."""
-        found: dict[int, int] = {}
-        for at, pair in enumerate(self._pairs):
-            for made in (pair.left, pair.right)[side].made.values():
-                found.setdefault(made.number, at)
-        return found
+        return {number: pairs[0] for number, pairs in self._pairs_of[side].items()}
 
     def _given(self, side: int, made: Made) -> Iterable[int]:
         """The pairs that the call around a line was given."""
@@ -125,6 +135,14 @@ class PairSources:
         found = (index[source] for source, _ in self._steps_back(side, number, step) if source in index)
         return list(dict.fromkeys(found))
 
+    def _is_cached(self, side: int, number: int, where: int) -> bool:
+        """Whether a step saw a tensor in a cache only, which has the keys of all layers in it."""
+        run = self._meeting.sides[side]
+        if self._prefixes is not None or not isinstance(run, TraceSide):
+            return False
+        names = [row.name for row in run.trace.tensors_of(where) if row.tensor == number]
+        return bool(names) and all(CACHED.search(name) for name in names)
+
     def _steps_back(self, side: int, number: int, step: int | None) -> list[tuple[int, int]]:
         """The tensors that a tensor was made from, back to those that are in pairs."""
         made_from = self._made_from[side]
@@ -137,7 +155,7 @@ class PairSources:
             if not waiting:
                 break
             for source, where in made_from.of(*waiting.pop(0)):
-                if source in seen:
+                if source in seen or self._is_cached(side, source, where):
                     continue
                 seen.add(source)
                 found.append((source, where))

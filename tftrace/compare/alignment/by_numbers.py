@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _DIGITS = 8  # to which statistics agree where only the layout differs
+_REPEATED = 6  # to which they do where the same numbers stand there several times
 _ALIKE = 0.03  # statistics that are closer are taken for those of the same tensor in any order
 _WEAK = 0.7  # statistics that are further apart tell nothing
 _SAME_LENGTH = 1e-4  # relative difference of l2 that leaves the possibility of a rotation
@@ -42,13 +43,25 @@ def align(left: Sequence[Content], right: Sequence[Content], unit: float) -> lis
 
 
 def _distinct(contents: Sequence[Content]) -> list[int]:
-    """The first tensor of each content: the same numbers in another shape are no second one."""
+    """The first tensor of each content: the same numbers in another shape, or several times, are no second one."""
     first: dict[object, int] = {}
+    sizes: dict[object, int] = {}
     for at, one in enumerate(contents):
-        scale = max(map(abs, one.statistics[:4])) or 1.0
-        rounded = tuple(round(x / scale, _DIGITS) if np.isfinite(x) else str(x) for x in one.statistics[:4])
-        first.setdefault((one.numel, *rounded, f"{one.statistics[4]:.7e}"), at)
+        once = sizes.setdefault(_rounded(one, _REPEATED), one.numel)
+        if one.numel > once and one.numel % once == 0:  # keys and values that are repeated for groups of queries
+            continue
+        first.setdefault(same_numbers(one), at)
     return list(first.values())
+
+
+def same_numbers(one: Content) -> tuple[object, ...]:
+    """What the same numbers in another shape have in common."""
+    return (one.numel, *_rounded(one, _DIGITS), f"{one.statistics[4]:.7e}")
+
+
+def _rounded(one: Content, digits: int) -> tuple[object, ...]:
+    scale = max(map(abs, one.statistics[:4])) or 1.0
+    return tuple(round(x / scale, digits) if np.isfinite(x) else str(x) for x in one.statistics[:4])
 
 
 class _Table:

@@ -13,7 +13,7 @@ from ...trace.trace import Trace
 from .side import Made, TraceSide
 
 Code = tuple[object, ...]
-_CACHED = re.compile(r"(^|\.)(cache|past_key_values?|mems)\b")  # what is in a cache is known from where it was made
+CACHED = re.compile(r"(^|\.)(cache|past_key_values?|mems)\b")  # what is in a cache is known from where it was made
 _ENOUGH = 0.5  # share of the smaller run's modules that have to be in the other for the code to be the same
 
 
@@ -55,7 +55,7 @@ def places(side: TraceSide, prefix: str, whole: bool = False) -> dict[Code, Plac
     known = {made.number: made for made in side.whole_numbers} if whole else side.by_number
     for row in side.whole_rows if whole else side.rows:
         made = known.get(row.number)
-        if made is not None and not _CACHED.search(row.name):
+        if made is not None and not CACHED.search(row.name):
             code = (codes.of(row.step), row.role, row.name)
             place = found.setdefault(code, Place(made.order))
             place.made.setdefault(int(forwards[row.step]), made)
