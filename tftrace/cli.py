@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 from . import commands
 from .commands._help import EPILOGUE, Formatter
 from .commands._mistake import mistake
+from .commands._start import start
 from .errors import TraceError
 from .language import LANGUAGES, later, preferred, speak, tr
 from .language.retell import retold
@@ -43,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     speak(preferred())
     try:
         arguments = _without_language(arguments)
+        if not arguments:
+            return start(main)
         app.help_epilogue = tr(EPILOGUE)
-        if not arguments or arguments[0] in app.help_flags:
+        if arguments[0] in app.help_flags:
             for name in _names:
                 app[name.replace("_", "-")]  # imports the command, whose docstring the overview shows
         if arguments[:1] == ["run"]:

@@ -30,6 +30,7 @@ FLOORS = [
     ["explain"],
     ["describe"],
     ["compare"],
+    ["learn"],
     ["export"],
     ["maintain", "card"],
     ["show", "answers"],
@@ -55,6 +56,7 @@ INNER = {
     "capture.check": {"capture", "capture.measure", "capture.seen", "capture.check.constructors"},
     "capture.watch": {"capture", "capture.measure", "capture.seen"},
     "compare.alignment": set(),
+    "learn.questions": {"learn"},
     "models.source": {"models"},
     "models.weights": {"models", "models.source"},
     "models.inputs": {"models", "models.source"},
@@ -67,6 +69,8 @@ INNER = {
     "tui.panes": {"tui", "tui.paint"},
     "tui.screens": {"tui", "tui.paint", "tui.dialogs", "tui.panes", "tui.share"},
     "tui.pair": {"tui", "tui.paint", "tui.dialogs", "tui.panes"},
+    "tui.start": {"tui", "tui.paint", "tui.dialogs"},
+    "tui.learn": {"tui", "tui.paint", "tui.dialogs", "tui.panes", "tui.screens", "tui.pair"},
 }
 TORCH = ("capture", "models")  # the only rooms that name torch or transformers
 MOST = {"": 10, "commands": 40}  # modules on one level; elsewhere 18

@@ -17,6 +17,7 @@ from ..language import spoken, tr
 from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..terminal import on_screen, say
 from ..trace.trace import Trace
+from ..tui.start.recent_traces import remember
 from ._shared import Patterns, Switch, show_pair, show_trace
 
 _PATIENCE = 0.3  # seconds between attempts to open a trace that does not exist yet
@@ -73,6 +74,7 @@ def view(
     if on_screen() and not len(found):  # the head does not even contain the first forward pass
         found = Trace(trace)
     at = _start_position(found, trace, step, halts)
+    remember(trace, found.meta)
     show_trace(found, start=at, breakpoints=halts, follow=follow, remember=True)
 
 

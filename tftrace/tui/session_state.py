@@ -18,7 +18,8 @@ import numpy as np
 from ..errors import TraceError
 from ..navigate.breakpoints import Breakpoint, parse_breakpoint
 from ..trace.trace import Trace
-from .paint.palette import DARK, PALETTES
+from .paint.chosen_theme import load_theme as load_theme
+from .paint.chosen_theme import save_theme as save_theme
 
 _MOST = 5000  # folds saved at most
 _STEP_BITS = 44
@@ -93,28 +94,6 @@ def save(trace: Trace, state: SessionState) -> None:
         part = file.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps(data), encoding="utf-8")
         part.replace(file)
-
-
-def load_theme() -> str:
-    """The theme that the user chose last; dark by default."""
-    try:
-        with _theme_file().open(encoding="utf-8") as file:
-            name = file.read(64).strip()
-    except (OSError, ValueError):
-        return DARK.name
-    return name if name in PALETTES else DARK.name
-
-
-def save_theme(name: str) -> None:
-    """Save the chosen theme; ignored if the user's folder cannot be written."""
-    with suppress(OSError):
-        file = _theme_file()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(name + "\n", encoding="utf-8")
-
-
-def _theme_file() -> Path:
-    return _folder() / "theme"
 
 
 def _file(trace: Trace) -> Path:

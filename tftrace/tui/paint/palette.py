@@ -8,9 +8,6 @@ from functools import lru_cache
 from rich.style import Style
 from textual.theme import Theme
 
-from ...navigate.difference_kinds import BY_DESIGN
-from ...trace import schema
-
 
 @dataclass(frozen=True)
 class Palette:
@@ -42,12 +39,17 @@ class Palette:
     @property
     def verdicts(self) -> dict[str | None, str]:
         """The colour of each verdict."""
+        from ...navigate.difference_kinds import BY_DESIGN  # not before a trace is shown: the start screen shows none
+        from ...trace import schema
+
         return {schema.HOLDS: self.good, BY_DESIGN: self.warm, schema.DIFFERS: self.bad,
                 schema.UNCHECKED: self.faint, None: self.faint}  # fmt: skip
 
     @property
     def roles(self) -> dict[str, str]:
         """The colour of each role of a tensor."""
+        from ...trace import schema
+
         return {
             schema.INPUT: self.blue,
             schema.OUTPUT: self.good,

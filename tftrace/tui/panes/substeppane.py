@@ -87,6 +87,11 @@ class SubStepPane(Pane):
         places = next((one.places for one in self._steps if one.key == key), [])
         self.post_message(self.Look(place if place >= 0 else places[0] if places else self._position))
 
+    def open_substep(self, key: str) -> None:
+        """Open a sub-step by its name, here and at the next attention."""
+        self._open, self._at = key, (key, -1)
+        self.show(self._position)
+
     def action_substep_or_scroll(self, by: int) -> None:
         """Move the cursor over the names and the lines of the sub-steps; beyond them, scroll."""
         rows = [self._rows[row] for row in sorted(self._rows)]

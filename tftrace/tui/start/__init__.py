@@ -1,0 +1,1 @@
+"""What `tftrace` alone opens: where to begin, and what was opened lately."""
