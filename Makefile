@@ -1,11 +1,11 @@
 # make demo: set everything up and step through a small model.   make test: set everything up and run the tests.
-# make bench: set everything up and measure what recording costs.
+# make bench: set everything up and measure what recording costs.   make docs: set everything up and build the site.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs docs-links clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/tftrace demo
@@ -24,6 +24,13 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks --markdown docs/performance.md
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "The site is in docs/_build/index.html"
+
+docs-links: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
+
 clean:
 	rm -rf $(VENV)
 
@@ -37,6 +44,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt hatch_build.py 
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed

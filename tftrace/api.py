@@ -57,7 +57,8 @@ class Step(trace.Step):
         Raises:
             TraceError: the step has no equation, the equation does not fit, or there is no such cell.
 
-        Example:
+        Example::
+
             `trace[57].explain(0, 3, 7)` explains cell [0, 3, 7] of what step 57 returned.
         """
         from .explain.explain import explain
@@ -86,7 +87,8 @@ class Trace(trace.Trace):
     Raises:
         TraceError: the folder does not exist or is not a trace.
 
-    Example:
+    Example::
+
         trace = tftrace.load("run.tftrace")
         trace[57].name, trace[57].tensors, trace[57].checks
     """
@@ -153,7 +155,8 @@ class Trace(trace.Trace):
         Raises:
             TraceError: the format or an option is unknown, or the file exists or cannot be written.
 
-        Example:
+        Example::
+
             `trace.export("layer.svg", under="encoder.layer.0")`
         """
         from .export import export
@@ -177,7 +180,8 @@ class Trace(trace.Trace):
         Raises:
             TraceError: there is no such row or token, or a run has no tensors.
 
-        Example:
+        Example::
+
             `print(trace.compare(tftrace.load("other.tftrace")).sentence)`
         """
         from .compare import Chosen, TraceSide, compare_runs
@@ -257,7 +261,8 @@ def record(
         TraceError: `path` exists or cannot be written, `model` is not a module, `level`, `values` or `check` is
             invalid, a recipe contains a mistake, or a pattern or layer matches nothing.
 
-    Example:
+    Example::
+
         with tftrace.record(model, path="run.tftrace") as trace:
             model(**inputs)
         trace.to_csv("run.csv")
@@ -336,7 +341,8 @@ def traced(
     Raises:
         TraceError: the target cannot be traced, or an option is invalid.
 
-    Example:
+    Example::
+
         @tftrace.traced
         def step(model, batch):
             loss = model(**batch).loss
