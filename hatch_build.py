@@ -1,8 +1,9 @@
-"""Compiles the package's files of C into the wheel, if there is a compiler; without one tftrace does the same in
-Python, and recording costs a little more."""
+"""Compiles the package's files of C into the wheel, each by itself. Where one cannot be compiled tftrace does the same in
+Python, and recording costs a little more; with TFTRACE_REQUIRE_COMPILED=1 in the environment the build fails instead."""
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import tempfile
@@ -30,16 +31,20 @@ class CustomBuildHook(BuildHookInterface):
             for beside in compiled.values():
                 Path(self.root, beside).unlink(missing_ok=True)
         if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+            self._without("its compiled parts", "they are for CPython with its global lock")
             return
         self._temporary = tempfile.TemporaryDirectory()
-        try:
-            made = {beside: self._made(source, Path(self._temporary.name)) for source, beside in compiled.items()}
-        except Exception as error:  # no compiler, no headers of Python, …
-            self.app.display_warning(f"tftrace goes without its compiled parts: {error}")
-            return
+        made = {}
+        for source, beside in compiled.items():
+            try:
+                made[beside] = self._made(source, Path(self._temporary.name))
+            except (Exception, SystemExit) as error:  # no compiler, no headers of Python, …
+                self._without(Path(source).name, error)
         if version == "editable":
             for beside, library in made.items():
                 Path(self.root, beside).write_bytes(library.read_bytes())
+            return
+        if not made:
             return
         build_data["force_include"].update({str(library): beside for beside, library in made.items()})
         build_data["pure_python"], build_data["infer_tag"] = False, True
@@ -48,6 +53,12 @@ class CustomBuildHook(BuildHookInterface):
         """Remove what was compiled."""
         if temporary := getattr(self, "_temporary", None):
             temporary.cleanup()
+
+    def _without(self, part: str, why: object) -> None:
+        said = f"tftrace goes without {part}: {why}"
+        if os.environ.get("TFTRACE_REQUIRE_COMPILED", "0") not in ("", "0"):
+            raise RuntimeError(f"{said} (TFTRACE_REQUIRE_COMPILED is set)")
+        self.app.display_warning(said)
 
     def _made(self, source: str, folder: Path) -> Path:
         name = Path(source).stem

@@ -219,6 +219,7 @@ def record(
     recipes: Recipes = None,
     backward: bool = False,
     prints: bool = True,
+    engine: str | None = None,
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder[Trace]:
@@ -251,6 +252,9 @@ def record(
             and parameters: rows of the tensors table with the role `gradient`.
         prints: keep a print of each token (eight projections of its vector) of tensors that are not kept whole, so
             that two runs can be compared token by token; up to 64 MB.
+        engine: how calls of modules are seen: `"hooks"` (torch's forward hooks on every submodule) or `"calls"` (all
+            calls are intercepted, and the modules left untouched). By default hooks, unless these would change the
+            run or miss calls; meta.json says which and why.
         overwrite: replace an existing trace at `path`.
         meta: additional entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -283,6 +287,7 @@ def record(
         recipes=recipes,
         backward=backward,
         prints=prints,
+        engine=engine,
         open=Trace,
     )
 

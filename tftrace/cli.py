@@ -12,6 +12,7 @@ from . import commands
 from .commands._help import EPILOGUE, Formatter
 from .commands._mistake import mistake
 from .commands._start import start
+from .commands._version import version
 from .errors import TraceError
 from .language import LANGUAGES, later, preferred, speak, tr
 from .language.retell import retold
@@ -22,6 +23,7 @@ app = App(
     help=later("Step through a transformer's forward pass beside its source and its paper's equations, checked."),
     help_epilogue=EPILOGUE,
     help_formatter=Formatter(),
+    version=version,
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",

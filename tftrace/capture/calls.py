@@ -59,6 +59,7 @@ class Call:
     noted: tuple[tuple[int, str], ...] = ()  # equations that it was seen to compute, after the order of their checks
     told: tuple[str, ...] = ()  # those of them whose tensors were written
     before: Call | None = None  # the previous call of the same class, if a recipe needs it
+    hooked: Any = None  # what the engine of hooks knows of a call that it has begun
 
     def __init__(self, place: Place) -> None:
         self.place = place

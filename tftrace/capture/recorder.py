@@ -45,15 +45,18 @@ from .watch.bad_weights import BadWeights
 from .watch.checkpoints import Checkpoints
 from .watch.collectives import Collectives
 from .watch.compiled import UNSEEN, Eagerly, has_compiled, is_compiled
+from .watch.engine import HOOKS, choose
+from .watch.forward_hooks import ForwardHooks
 from .watch.frames import source_of_frames
 from .watch.generate_calls import GenerateCalls
 from .watch.gradients import Gradients
-from .watch.hooks import ModuleHooks
+from .watch.intercepted_calls import InterceptedCalls
 from .watch.lines import LineTracer
 from .watch.ops import OpMode
 from .watch.program import ProgramHooks
 from .watch.tape_mode import TapeMode, any_own
 from .watch.traced_functions import Functions
+from .watch.watched_modules import WatchedModules
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 
@@ -100,10 +103,12 @@ class Recorder(Generic[Opened]):
         backward: bool = False,
         prints: bool = True,
         tokenizer: Any = None,
+        engine: str | None = None,
         open: Callable[..., Opened],
     ) -> None:
         INTERNALS.require()
         self._models = {} if model is None else named_models(model)
+        self._engine = choose(self._models, engine)
         if model is None and (include or exclude or layers):
             raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
         self._choice, self._backward, self._open = choice or Choice(), backward, open
@@ -161,10 +166,7 @@ class Recorder(Generic[Opened]):
             keeper(self._values, self._prints),
         )
         recording.on_failure = lambda: writer.fail(recording.failure or "")
-        if self._models:
-            self._hooks = ModuleHooks(recording, writer, self._models, self._selected, self._advance)
-        else:
-            self._hooks = self._of_program(recording, writer)
+        self._hooks = self._watching(recording, writer)
         when = self._choice.when
         if when is not None:
             self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._drop, self._drop_forward)
@@ -189,7 +191,6 @@ class Recorder(Generic[Opened]):
         # Whatever is compiled meanwhile would also compile our watching of ops.
         everything = not self._models or self._level == "ops"
         self._eagerly = Eagerly(self._hooks.is_watched, everything)
-        self._hooks.on_compiled = self._eagerly.called
         self._process = os.getpid()
         self._rest.steps = (
             self._hooks.detach,
@@ -241,8 +242,17 @@ class Recorder(Generic[Opened]):
         self._writer.write_meta()
         self._writer.meta["complete"] = False
 
-    def _of_program(self, recording: Recording, writer: TraceWriter) -> ModuleHooks:
-        """Make the hooks for models that are not known yet."""
+    def _watching(self, recording: Recording, writer: TraceWriter) -> WatchedModules:
+        """Make the engine that sees the calls of the models."""
+        name, reason = self._engine
+        writer.meta |= {"engine": name, "engine_reason": reason}
+        if not self._models:
+            return self._of_program(recording, writer)
+        kind = ForwardHooks if name == HOOKS else InterceptedCalls
+        return kind(recording, writer, self._models, self._selected, self._advance)
+
+    def _of_program(self, recording: Recording, writer: TraceWriter) -> ProgramHooks:
+        """Make the engine for models that are not known yet."""
         kinds: list[str] = []
         said = self._meta
 
@@ -318,6 +328,7 @@ class Recorder(Generic[Opened]):
                 warnings.warn(UNSEEN, stacklevel=3)
         if recording.full:
             self._lost.append(FULL)
+        self._lost += self._hooks.missed
         self._lost += [one for one in INTERNALS.losses(self._level) if one not in self._lost]
         if self._lost:
             self._writer.meta["lost"] = self._lost

@@ -55,6 +55,7 @@ class Recording(Guard):
         sieve: Keeps only some forwards, if there is one.
         on_failure: Called when a failure has ended the recording.
         on_root: Called when an outermost step begins (True) and ends (False).
+        on_abandoned: Called with each call that a hook has begun and none has ended, when it is closed.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Recording(Guard):
         self.sieve: Sieve | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self.on_root: Callable[[bool], None] = lambda entering: None
+        self.on_abandoned: Callable[[Call], None] = lambda call: None
         self._forwards = itertools.count()
         self._running: dict[int, State] = {}  # the states of threads that are in a forward
         self._written = self._start
@@ -161,7 +163,7 @@ class Recording(Guard):
         if state.stack[-1] is not call:
             now = state.began - self._start
             while state.stack and state.stack[-1] is not call:
-                self._close(state, None, now, schema.OPEN)
+                self._close(state, None, now, self._left(state.stack[-1]))
         took = state.began - self._start - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, schema.RETURNED, None)
         call.step = _WRITTEN
@@ -218,7 +220,7 @@ class Recording(Guard):
             if call not in stack:
                 return
             while stack[-1] is not call:
-                self._close(state, None, now, failed if raised else schema.OPEN)
+                self._close(state, None, now, failed if raised else self._left(stack[-1]))
         if not raised and not call.muted:
             self.see_one(call, schema.OUTPUT, "", result, call.returned)
         self._close(state, result, now, failed if raised else schema.RETURNED)
@@ -227,8 +229,15 @@ class Recording(Guard):
         """Whether this thread is about to stop its steps on purpose: by an exception that is no failure."""
         self._local.state.stopping = on
 
+    @staticmethod
+    def _left(call: Call) -> str:
+        """The status of a call that has not ended though the one above it has."""
+        return schema.OPEN if call.hooked is None else schema.RAISED  # hooks learn of all else
+
     def _close(self, state: State, result: Any, now: int, status: str) -> None:
         call = state.stack.pop()
+        if call.hooked is not None:
+            self.on_abandoned(call)
         if call.muted:
             return
         if state.entered is call:

@@ -24,24 +24,21 @@ _NOTHING = "Recording cannot start"
 
 # -- calls of modules, and what stands in one -----------------------------------------------------------
 
-CALL_IMPL = _name(
-    "torch.nn:Module._call_impl", "the one place that each call of a module goes through", _NOTHING, _STOPS
-)
+_CALLS = "Only hooks on modules see calls: not those of fused layers, nor of models that record() is not given"
+CALL_IMPL = _name("torch.nn:Module._call_impl", "the one place that each call of a module goes through", _CALLS, _ELSE)
 FORWARD_HOOKS = _name(
     "torch.nn:Module._forward_hooks",
     "the dict that shallow copies share, such as those of DataParallel, by which they are known",
-    *(_NOTHING, _STOPS),
+    *(_CALLS, _ELSE),
     made=torch.nn.Module,
 )
-forward_hooks = attrgetter(FORWARD_HOOKS)
-forward_pre_hooks = attrgetter(
-    _name(
-        "torch.nn:Module._forward_pre_hooks",
-        "whether a hook may change what the forward gets",
-        *(_NOTHING, _STOPS),
-        made=torch.nn.Module,
-    )
+FORWARD_PRE_HOOKS = _name(
+    "torch.nn:Module._forward_pre_hooks",
+    "whether a hook may change what the forward gets, and whether ours is the last",
+    *(_CALLS, _ELSE),
+    made=torch.nn.Module,
 )
+forward_pre_hooks = attrgetter(FORWARD_PRE_HOOKS)
 MODULES = _name("torch.nn:Module._modules", "the modules in a module", _NOTHING, _STOPS, made=torch.nn.Module)
 PARAMETERS = _name("torch.nn:Module._parameters", "its own parameters", _NOTHING, _STOPS, made=torch.nn.Module)
 BUFFERS = _name("torch.nn:Module._buffers", "its own buffers", _NOTHING, _STOPS, made=torch.nn.Module)
@@ -201,3 +198,8 @@ def sees_ops() -> bool:
 def knows_storages() -> bool:
     """Whether tensors can be identified by their memory."""
     return not any(one.without == _OBJECTS for one in INTERNALS.gone)
+
+
+def sees_all_calls() -> bool:
+    """Whether the calls of all modules can be intercepted."""
+    return not any(one.without == _CALLS for one in INTERNALS.gone)

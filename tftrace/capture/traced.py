@@ -18,7 +18,7 @@ from ..trace.trace import Trace
 from .forward_choice import Choice
 from .recorder import Recorder
 from .watch import traced_functions
-from .watch.hooks import BETWEEN
+from .watch.watched_modules import BETWEEN
 
 BETWEEN.add(__file__)
 

@@ -31,6 +31,7 @@ def record(
     values: Patterns = None,
     check: Checks = None,
     recipes: Recipes = None,
+    engine: str | None = None,
     force: Force = False,
     model: ModelOptions = _MODEL,
     given: InputOptions = _INPUT,
@@ -61,6 +62,9 @@ def record(
         --no-check for none. By default yes at every level except modules.
     recipes
         File or folder of your own equations, which take precedence over ours; may be repeated.
+    engine
+        How calls of modules are seen: hooks (forward hooks on every submodule) or calls (all calls are intercepted). By
+        default hooks, unless these would change the run or miss calls.
     force
         Replace an existing trace.
     """
@@ -70,7 +74,7 @@ def record(
     name = source or str(model.config)
     request = Request(source=name, model=model, input=given, generation=generation)
     options: dict[str, Any] = {"level": level, "include": include, "exclude": exclude}
-    options["check"] = parse_check(check)
+    options |= {"check": parse_check(check), "engine": engine}
     options |= {
         "recipes": recipes,
         "layers": None if layers is None else _layers(layers),

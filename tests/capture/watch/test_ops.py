@@ -193,11 +193,11 @@ def test_the_modes_are_restored_after_an_exception() -> None:
     with pytest.raises(KeyboardInterrupt), tftrace.record(model, level="ops") as trace:
         model(torch.ones(3))
     assert surroundings() == before and short(trace) == ["linear"]
-    with tftrace.record(model, level="ops"):
+    with tftrace.record(model, level="ops", engine="calls"):
         with pytest.raises(KeyboardInterrupt):
             model(torch.ones(3))
         assert surroundings()["function modes"] == 0
-    with Counts() as counts, tftrace.record(model, level="ops"):
+    with Counts() as counts, tftrace.record(model, level="ops", engine="calls"):
         with pytest.raises(KeyboardInterrupt):
             model(torch.ones(3))
         assert torch._C._get_function_stack_at(0) is counts and torch._C._len_torch_function_stack() == 1

@@ -15,7 +15,7 @@ from ..measure.identity import SUMMARY, Identities
 from ..measure.summaries import Owed, Summaries
 from ..measure.summary import Summary
 from ..torch_internals import BUFFERS
-from .hooks import own_parameters
+from .watched_modules import own_parameters
 
 _LARGEST = 1 << 22  # elements; a larger buffer is a cache, and is not examined
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..patches import Layer, Patch
-from ..torch_internals import COMPILED_CALL, COMPILED_FRAMES, COMPILER, FORCE_EAGER, ORIGINAL, STANCE
+from ..torch_internals import COMPILED_CALL, COMPILED_FRAMES, COMPILER, FORCE_EAGER, ORIGINAL, STANCE, children_of
 
 SAID = "tftrace runs the compiled model eagerly while it records."
 UNSEEN = (
@@ -116,15 +116,19 @@ def _compiling(layer: Layer) -> Callable[..., Any]:
 
 
 class _Call:
-    """Replaces the attribute with a module's compiled call, and hides that call while the module is recorded."""
+    """Replaces the attribute with a module's compiled call, which torch asks for at each call of a module.
+
+    While the module is recorded it hides that call, and the wrapper that torch.compile made of it runs eagerly."""
 
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
 
     def __get__(self, module: torch.nn.Module | None, kind: type) -> Any:
         compiled = None if module is None else vars(module).get(COMPILED_CALL)
-        if compiled is None or torch.compiler.is_dynamo_compiling():
+        if module is None or torch.compiler.is_dynamo_compiling():
             return compiled
+        if compiled is None and ORIGINAL not in children_of(module):
+            return None
         return None if any(recording.called(module) for recording in self._layer.watching()) else compiled
 
     def __set__(self, module: torch.nn.Module, compiled: Any) -> None:

@@ -16,7 +16,7 @@ import torch
 from ..calls import Call
 from ..measure.structure import leaves
 from ..recording import Recording
-from .hooks import own_parameters
+from .watched_modules import own_parameters
 
 _Where = tuple[int, str]  # a step and its name
 

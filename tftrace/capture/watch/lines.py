@@ -18,7 +18,7 @@ from ...trace.writer import TraceWriter
 from ..calls import Call, Place, place
 from ..code_site import NOWHERE, Site, Statement, call_site, qualified_name, statements
 from ..recording import Recording
-from .hooks import ModuleHooks
+from .watched_modules import WatchedModules
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _INTEGRATIONS = os.path.join("transformers", "integrations", "")
@@ -47,7 +47,7 @@ class LineTracer:
         again: Called when more code may be wanted than before.
     """
 
-    def __init__(self, recording: Recording, hooks: ModuleHooks, writer: TraceWriter, *, lines: bool) -> None:
+    def __init__(self, recording: Recording, hooks: WatchedModules, writer: TraceWriter, *, lines: bool) -> None:
         self._recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
         self._files: set[str] = set()
         self._forwards: set[CodeType] = set()  # code of torch's own forwards

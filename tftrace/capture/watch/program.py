@@ -15,7 +15,8 @@ from ...trace.writer import TraceWriter
 from ..forward_choice import Choice, is_model
 from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, getframe
-from .hooks import BETWEEN, ModuleHooks, Watched
+from .intercepted_calls import InterceptedCalls
+from .watched_modules import BETWEEN, Watched
 
 BETWEEN.add(__file__)
 
@@ -26,7 +27,7 @@ class _Thread(threading.local):
     away = False
 
 
-class ProgramHooks(ModuleHooks):
+class ProgramHooks(InterceptedCalls):
     """Adopts the models of a program as it calls them, and forgets those that are gone.
 
     A model is named after its class, and the second of the same class gets a number: `Linear`, `Linear-2`.

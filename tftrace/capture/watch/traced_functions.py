@@ -17,8 +17,8 @@ from ..code_site import NOWHERE, call_site, code_of
 from ..depth import back_to, take, taken
 from ..recording import Recording
 from ..torch_internals import getframe
-from .hooks import ModuleHooks, defined
 from .program import ProgramHooks
+from .watched_modules import WatchedModules, defined
 
 _OURS = str(Path(__file__).parents[2]) + os.sep
 _FRAMES = 2  # Python frames of a call of a traced function, besides one for each recording
@@ -32,7 +32,7 @@ class Functions:
         follow: Begins to follow the lines of a function.
     """
 
-    def __init__(self, recording: Recording, writer: TraceWriter, hooks: ModuleHooks) -> None:
+    def __init__(self, recording: Recording, writer: TraceWriter, hooks: WatchedModules) -> None:
         self._recording, self._writer = recording, writer
         self._program = hooks if isinstance(hooks, ProgramHooks) else None
         self._places: dict[Any, Place] = {}

@@ -1,14 +1,10 @@
-"""Records where each module call begins and ends.
+"""The modules of the models that a recording watches, and what is done when one of them is called.
 
-During a recording, `torch.nn.Module._call_impl` is replaced: every call goes through it, with all hooks of the module.
-Hooks registered on each module would be less reliable and have side effects. As soon as a module has a hook, torch's
-fused encoder layers take another path, which rounds differently; modules that are made later would have no hooks, and
-copies would keep ours; and hooks do not learn of a KeyboardInterrupt. The modules themselves stay untouched."""
+How it is learned that one is called is the matter of an engine: `forward_hooks` or `intercepted_calls`."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,23 +18,11 @@ from ...trace import schema
 from ...trace.writer import TraceWriter
 from ..calls import Call, Place, bind_arguments, parameters, place
 from ..code_site import NOWHERE, Site, call_site, code_of
-from ..depth import back_to, take, taken
-from ..patches import Layer, Patch, take_all
 from ..recording import Recording
-from ..torch_internals import (
-    CALL_IMPL,
-    COPIES,
-    FORWARD_HOOKS,
-    ORIGINAL,
-    children_of,
-    forward_hooks,
-    forward_pre_hooks,
-    getframe,
-    parameters_of,
-)
+from ..torch_internals import FORWARD_HOOKS, children_of, parameters_of
 
 _OURS = str(Path(__file__).parents[2]) + os.sep
-BETWEEN = {torch_module.__file__, __file__}  # files of the frames between a call and the forward
+BETWEEN = {torch_module.__file__, __file__}  # files of the frames between a call and the forward; engines add theirs
 
 
 class Watched:
@@ -54,6 +38,7 @@ class Watched:
         self.definition, self.body = defined(self.forward), code_of(self.forward)
         self.parameters, _ = parameters(self.forward)
         self.places: dict[tuple[CodeType | None, int, str], Place] = {}
+        self.children: tuple[torch.nn.Module | None, ...] = ()  # when they were last looked at
         self.described: int | None = None  # the forward in which its parameters were recorded
 
 
@@ -64,8 +49,8 @@ class Forwards(Protocol):
     def end(self, call: Call, result: Any, raised: bool) -> None: ...
 
 
-class ModuleHooks:
-    """Watches the calls of models, and of all modules below them, during one recording.
+class WatchedModules:
+    """The models of one recording with all modules below them; an engine derives from it and tells it of their calls.
 
     Args:
         recording: Receives the steps.
@@ -75,15 +60,14 @@ class ModuleHooks:
         advance: Called after each module call, to show progress.
 
     Attributes:
-        unseen: Paths of modules inside code compiled by torch.jit, of which only calls from outside are seen.
+        unseen: Paths of modules of which some calls could not be seen: those inside code compiled by torch.jit, and
+            those that appeared while the module that they are part of ran.
+        missed: What could not be seen of calls, in sentences.
         on_left: Called with each call that returned, and its result.
         on_module: Called when a module's call begins (True) and ends (False).
-        on_compiled: Called when a wrapper made by torch.compile is called.
         on_described: Called with each module, and its path, when it is first called.
         forwards: Told where each forward begins and ends.
     """
-
-    _run_frames = 1  # Python frames that `run` takes
 
     def __init__(
         self,
@@ -99,11 +83,10 @@ class ModuleHooks:
         self._roots = {id(model) for model in models.values()}
         self.watched: dict[int, Watched] = {}
         self._by_hooks: dict[int, Watched] = {}  # by the dict of hooks, which shallow copies (DataParallel) share
-        self.frames = self._run_frames  # Python frames that each call takes beyond those without a recording
         self.unseen: list[str] = []
+        self.missed: list[str] = []
         self.on_left: Callable[[Call, Any], None] | None = None
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None
-        self.on_compiled: Callable[[torch.nn.Module], object] = lambda module: None
         self.on_described: Callable[[str, torch.nn.Module], None] | None = None
         self.forwards: Forwards | None = None
 
@@ -111,12 +94,10 @@ class ModuleHooks:
         """Begin to watch the models."""
         for name, model in self._models.items():
             self.adopt(name, model)
-        self.frames = self._run_frames + (self.on_module is not None)
-        _CALLS.put(self)
 
     def detach(self) -> None:
-        """Stop watching; torch is left as it was."""
-        _CALLS.take(self)
+        """Stop watching; the models and torch are left as they were."""
+        raise NotImplementedError
 
     def forget(self) -> None:
         """Forget all modules."""
@@ -134,7 +115,7 @@ class ModuleHooks:
     def adopt(self, name: str, module: torch.nn.Module) -> None:
         """Watch a module and all modules below it; a model may get new ones while it runs."""
         compiled: set[str] = set()
-        for path, below in _walk(name, module, ()):
+        for path, below in walk(name, module, ()):
             watched = self.watched.get(id(below))
             if watched is None:
                 watched = self.watch(below, path)
@@ -143,7 +124,7 @@ class ModuleHooks:
                     if path.rpartition(".")[0] in compiled:
                         self.unseen.append(path)
                 else:
-                    self._by_hooks[id(forward_hooks(below))] = watched
+                    self._by_hooks[id(below.__dict__.get(FORWARD_HOOKS))] = watched
             elif path not in watched.names:
                 watched.names.append(path)
                 watched.muted = watched.muted and not self._selected(path)
@@ -153,20 +134,6 @@ class ModuleHooks:
         muted = id(module) not in self._roots and not self._selected(path)
         watched = self.watched[id(module)] = Watched(module, path, muted)
         return watched
-
-    def find(self, module: torch.nn.Module) -> Watched | None:
-        """Find the record of a called module; None if it belongs to no recorded model."""
-        watched = self._by_hooks.get(id(module.__dict__.get(FORWARD_HOOKS)))
-        if watched is not None:
-            return watched
-        stack = self._recording.stack
-        running = stack[-1].owner if stack else None
-        for path, below in _walk("", running, ()) if isinstance(running, torch.nn.Module) else ():
-            if below is module:
-                above = self.watched.get(id(running))
-                for name in above.names if above is not None else ():
-                    self.adopt(f"{name}.{path}".lstrip("."), module)
-        return self.watched.get(id(module))
 
     def dropped(self, forward: int) -> None:
         """Note that a forward is not kept; parameters that belong to it are recorded with a later one."""
@@ -229,121 +196,6 @@ class ModuleHooks:
         watched.places[key] = where
         return where
 
-    def run(
-        self, inner: Callable[..., Any], module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Run `inner`, which calls the module, as a step of the recording."""
-        recording = self._recording
-        if recording.over or recording.busy:
-            return inner(module, *args, **kwargs)
-        watched = self.watched.get(id(module)) or recording.hook(self.find, module)
-        if watched is None:
-            if ORIGINAL in children_of(module):
-                self.on_compiled(module)
-            return inner(module, *args, **kwargs)
-        if forward_pre_hooks(module):
-            return self._after_pre_hooks(watched, inner, module, args, kwargs)
-        call = recording.hook(self.enter, watched, module, args, kwargs, getframe(1))
-        if call is None:
-            return inner(module, *args, **kwargs)
-        if self.on_module is not None:
-            return self._told(call, inner, module, args, kwargs)
-        try:
-            result = inner(module, *args, **kwargs)
-        except BaseException:
-            recording.hook(self.leave, call, None, True)
-            raise
-        recording.hook(self.leave, call, result, False)
-        return result
-
-    def _after_pre_hooks(
-        self, watched: Watched, inner: Callable[..., Any], module: torch.nn.Module, args: Any, kwargs: Any
-    ) -> Any:
-        """Run a module with pre-hooks, which may change its arguments; our hook, the last, sees the final ones."""
-        calls: list[Call | None] = []
-        frame, thread = getframe(2), threading.get_ident()
-        told = self.on_module or (lambda module, entering: None)
-
-        # Another thread may have fetched this hook and call it after its removal, then without kwargs.
-        def last(hooked: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-            if hooked is module and not calls and threading.get_ident() == thread:
-                calls.append(self._recording.hook(self.enter, watched, module, args, kwargs or {}, frame))
-                told(module, True)
-
-        def left(result: Any, raised: bool) -> None:
-            if calls:
-                told(module, False)
-                if calls[0] is not None:
-                    self._recording.hook(self.leave, calls[0], result, raised)
-
-        handle = module.register_forward_pre_hook(last, with_kwargs=True)
-        try:
-            result = inner(module, *args, **kwargs)
-        except BaseException:
-            left(None, True)
-            raise
-        finally:
-            handle.remove()
-        left(result, False)
-        return result
-
-    def _told(self, call: Call, inner: Callable[..., Any], module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
-        assert self.on_module is not None
-        self.on_module(module, True)
-        try:
-            result = inner(module, *args, **kwargs)
-        except BaseException:
-            self.on_module(module, False)
-            self._recording.hook(self.leave, call, None, True)
-            raise
-        self.on_module(module, False)
-        self._recording.hook(self.leave, call, result, False)
-        return result
-
-
-def _forked() -> None:
-    """End all recordings in a forked process: the files are the parent's, and other threads may have held locks."""
-    for hooks in _CALLS.holders:
-        hooks.end()
-    take_all()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
-def _calls(layer: Layer) -> Callable[..., Any]:
-    """Make the replacement of `_call_impl`: it runs the original as a step of each recording."""
-    original = layer.original
-
-    def _call_impl(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling():
-            return original(module, *args, **kwargs)
-        watching = layer.watching()
-        frames, more = 1, bool(forward_pre_hooks(module)) + (len(watching) > 1)
-        for hooks in watching:
-            frames += hooks.frames + more
-        before = taken()
-        try:
-            take(frames)
-            if len(watching) == 1:
-                return watching[0].run(original, module, args, kwargs)
-            inner = original
-            for hooks in watching:
-                inner = _nested(hooks, inner)
-            return inner(module, *args, **kwargs)
-        finally:
-            back_to(before)
-
-    return _call_impl
-
-
-_CALLS = Patch(torch.nn.Module, CALL_IMPL, _calls, copies=[(copy.module, copy.name) for copy in COPIES])
-
-
-def _nested(hooks: ModuleHooks, inner: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda module, *args, **kwargs: hooks.run(inner, module, args, kwargs)
-
 
 def _name(names: list[str], caller: Call | None) -> str:
     """Choose among several paths of a module the one below the module that calls it."""
@@ -367,7 +219,7 @@ def _forward(self: Any, *args: Any) -> None:
     """Takes the place of a forward that is not written in Python."""
 
 
-def _walk(
+def walk(
     name: str, module: torch.nn.Module, above: tuple[torch.nn.Module, ...]
 ) -> Iterator[tuple[str, torch.nn.Module]]:
     """Yield every path to every module below one; a module may have several paths, and even be below itself."""

@@ -1,0 +1,284 @@
+"""The engine `hooks`: sees each call of a module by torch's public forward hooks, put on every submodule.
+
+The first hook of a call runs after the module's own pre-hooks and the second after its own hooks, so that both see what
+the forward really gets and what the caller really gets. Neither learns of an exception that is no `Exception`, such as
+a KeyboardInterrupt; what it left open is closed when the next call begins or the recording ends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import OrderedDict
+from itertools import count
+from typing import Any, NamedTuple
+
+import torch
+
+from ..calls import Call
+from ..depth import back_to, take, taken
+from ..torch_internals import FORWARD_HOOKS, FORWARD_PRE_HOOKS, children_of, getframe
+from .watched_modules import BETWEEN, Watched, WatchedModules, walk
+
+BETWEEN.add(__file__)
+
+_NUMBERS = count()  # of recordings, in the order in which they began
+
+
+class Hooked(NamedTuple):
+    """What is known of a call that a hook has begun.
+
+    Attributes:
+        frame: A frame of torch's that lasts as long as the call.
+        error: The exception that was being handled when it began.
+        room: For how many frames it took room, if it is the outermost.
+    """
+
+    frame: Any
+    error: BaseException | None
+    room: int
+
+
+class _Hook:
+    """A hook on one module. A copy of the model, or a file that it is pickled to, gets one that does nothing instead,
+    which needs no tftrace."""
+
+    __slots__ = ("order", "watched", "watching")
+
+    def __init__(self, watching: ForwardHooks, watched: Watched, order: int) -> None:
+        self.watching, self.watched, self.order = watching, watched, order
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext(), "__exit__")  # which takes anything and returns None
+
+
+class _Entering(_Hook):
+    """Begins the step of a call."""
+
+    __slots__ = ()
+
+    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not torch.compiler.is_dynamo_compiling():
+            self.watching.begin(self.watched, module, args, kwargs, getframe(1))
+
+
+class _Leaving(_Hook):
+    """Ends the step of a call."""
+
+    __slots__ = ()
+
+    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if not torch.compiler.is_dynamo_compiling():
+            self.watching.finish(module, result)
+
+
+class ForwardHooks(WatchedModules):
+    """Watches the calls of models by a pre-hook and a hook on each of their modules."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._recording.on_abandoned = self._abandoned
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._number = next(_NUMBERS)
+        self._attached = False
+        self._nesting = 1  # how deep modules lie in one another
+
+    def attach(self) -> None:
+        """Begin to watch the models."""
+        self._attached = True
+        super().attach()
+        for watched in list(self.watched.values()):
+            if watched.module is not None:
+                self._put(watched, watched.module)
+
+    def detach(self) -> None:
+        """Stop watching; the models are left as they were."""
+        self._attached = False
+        self._recording.hook(self._close_left, getframe(1))
+        for call in self._recording.stack:
+            if call.hooked is not None:  # it runs still
+                self._let_go(call)
+        while self._handles:
+            self._handles[-1].remove()
+            self._handles.pop()
+        for watched in list(self.watched.values()):  # an interruption may have come before a handle was kept
+            for name in (FORWARD_HOOKS, FORWARD_PRE_HOOKS):
+                hooks = _hooks(watched.module, name)
+                for key in [key for key, hook in hooks.items() if self._is_mine(hook)]:
+                    hooks.pop(key, None)
+
+    def watch(self, module: torch.nn.Module, path: str) -> Watched:
+        """Watch one module, at this path."""
+        watched = super().watch(module, path)
+        watched.children = tuple(children_of(module).values())
+        self._nesting = max(self._nesting, path.count(".") + 2)
+        if self._attached:
+            self._put(watched, module)
+        return watched
+
+    def _put(self, watched: Watched, module: torch.nn.Module) -> None:
+        """Put our hooks on a module, unless it shares them with a shallow copy of it."""
+        if not any(map(self._is_mine, _hooks(module, FORWARD_PRE_HOOKS).values())):
+            entering = _Entering(self, watched, self._number)
+            self._handles.append(module.register_forward_pre_hook(entering, with_kwargs=True))
+        if not any(map(self._is_mine, _hooks(module, FORWARD_HOOKS).values())):
+            leaving = _Leaving(self, watched, -self._number)
+            self._handles.append(module.register_forward_hook(leaving, with_kwargs=True, always_call=True))
+
+    def _is_mine(self, hook: Any) -> bool:
+        return isinstance(hook, _Hook) and hook.watching is self
+
+    # -- a call begins ----------------------------------------------------------------------------------
+
+    def begin(self, watched: Watched, module: torch.nn.Module, args: Any, kwargs: dict[str, Any], frame: Any) -> None:
+        """A module is called; `frame` is torch's frame of the call."""
+        recording = self._recording
+        if recording.over or recording.busy:
+            return
+        error = sys.exc_info()[1]
+        call = recording.hook(self._begin, watched, module, args, kwargs, frame, error)
+        if call is not None and self.on_module is not None:
+            self.on_module(module, True)
+
+    def _begin(
+        self,
+        watched: Watched,
+        module: torch.nn.Module,
+        args: Any,
+        kwargs: dict[str, Any],
+        frame: Any,
+        error: BaseException | None,
+    ) -> Call | None:
+        watched = self.watched.get(id(module), watched)
+        stack = self._recording.stack
+        if stack and not self._goes_on(stack, frame):
+            self._close_left(frame)
+        self._look_for_new(watched, module)
+        if len(hooks := _hooks(module, FORWARD_PRE_HOOKS)) != 1 and self._move_last(hooks):
+            name = watched.names[0] or "The model"
+            said = (
+                f"{name} got a pre-hook while it was recorded: the inputs of its next call are those before that hook."
+            )
+            self.missed += [said] if said not in self.missed else []
+        if len(hooks := _hooks(module, FORWARD_HOOKS)) != 1:
+            self._move_last(hooks)
+        room = 0
+        if not stack:
+            self._put_last()
+            take(room := self._nesting)
+        call = self.enter(watched, module, args, kwargs, frame)
+        if call is not None:
+            call.hooked = Hooked(frame, error, room)
+        elif room:
+            back_to(max(taken() - room, 0))
+        return call
+
+    def _goes_on(self, stack: list[Call], frame: Any) -> bool:
+        """Whether the innermost call that a hook began still runs: an interruption may have left it."""
+        above = _innermost(stack)
+        if above is None:
+            return True
+        caller = frame
+        while caller is not None and caller.f_code.co_filename in BETWEEN:
+            caller = caller.f_back
+        owner = self.watched.get(id(above.owner))
+        if caller is not None and owner is not None and caller.f_code is owner.body:
+            return True  # its own forward calls: as good as always the case, and known at once
+        return _runs(above, frame)
+
+    def _close_left(self, frame: Any) -> None:
+        """Close the calls that an interruption left open: those that do not run below this frame."""
+        while (above := _innermost(self._recording.stack)) is not None and not _runs(above, frame):
+            self.leave(above, None, True)
+
+    def _abandoned(self, call: Call) -> None:
+        """A call that an interruption left open was closed."""
+        if self.on_module is not None:
+            self.on_module(call.owner, False)
+        self._let_go(call)
+
+    def _let_go(self, call: Call) -> None:
+        """Forget what was noted of a call; the outermost gives back the room that all need."""
+        hooked, call.hooked = call.hooked, None
+        if hooked.room:
+            back_to(max(taken() - hooked.room, 0))
+
+    # -- a call ends ------------------------------------------------------------------------------------
+
+    def finish(self, module: torch.nn.Module, result: Any) -> None:
+        """A call of a module ends: with a result, or because of the exception that is being handled."""
+        recording = self._recording
+        stack = recording.stack
+        if not any(call.owner is module and call.hooked is not None for call in reversed(stack)):
+            return  # a pre-hook before ours raised, or nothing is recorded any more
+        while (call := _innermost(stack)) is not None and call.owner is not module:
+            self._finish(call, None, True)  # left by an exception that hooks do not learn of, and caught in this module
+        if call is not None:
+            error = sys.exc_info()[1]
+            raised = error is not None and error is not call.hooked.error
+            if not raised:
+                recording.hook(self._look_for_new, self.watched.get(id(module)), module, True)
+            self._finish(call, result, raised)
+
+    def _finish(self, call: Call, result: Any, raised: bool) -> None:
+        if self.on_module is not None:
+            self.on_module(call.owner, False)
+        self._let_go(call)
+        self._recording.hook(self.leave, call, result, raised)
+
+    # -- modules and hooks that come later --------------------------------------------------------------
+
+    def _look_for_new(self, watched: Watched | None, module: torch.nn.Module, running: bool = False) -> None:
+        """Put hooks on modules that a module got since its last call; what it got while it ran may have been called."""
+        children = children_of(module)
+        if watched is None:
+            return
+        if len(children) == len(watched.children) and (not children or tuple(children.values()) == watched.children):
+            return
+        watched.children = tuple(children.values())
+        for name in watched.names:
+            if running:
+                self.unseen += [
+                    path
+                    for path, below in walk(name, module, ())
+                    if id(below) not in self.watched and path not in self.unseen
+                ]
+            self.adopt(name, module)
+
+    def _put_last(self) -> None:
+        """Let our pre-hooks run after those that modules got since the last forward."""
+        for watched in list(self.watched.values()):
+            hooks = _hooks(watched.module, FORWARD_PRE_HOOKS)
+            if len(hooks) != 1:
+                self._move_last(hooks)
+
+    def _move_last(self, hooks: OrderedDict[int, Any]) -> bool:
+        """Let our hooks, and those of other recordings, run after those that were added since; whether there were any.
+
+        The first recording to begin a call is the last to end it.
+        """
+        ours = [(hook.order, key) for key, hook in hooks.items() if isinstance(hook, _Hook)]
+        last = list(hooks)[-len(ours) :]
+        if last == (ordered := [key for _, key in sorted(ours)]):
+            return False
+        late = {*last} != {*ordered}
+        for key in ordered:
+            hooks.move_to_end(key)
+        return late
+
+
+def _innermost(stack: list[Call]) -> Call | None:
+    """The innermost call that a hook has begun."""
+    return next((call for call in reversed(stack) if call.hooked is not None), None)
+
+
+def _runs(call: Call, frame: Any) -> bool:
+    """Whether a call runs below, or in, this frame's callers."""
+    at = frame
+    while at is not None and at is not call.hooked.frame:
+        at = at.f_back
+    return at is not None
+
+
+def _hooks(module: torch.nn.Module | None, name: str) -> OrderedDict[int, Any]:
+    """The hooks of a kind that a module has, in the order in which they run."""
+    return OrderedDict() if module is None else module.__dict__.get(name) or OrderedDict()
