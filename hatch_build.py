@@ -1,5 +1,5 @@
-"""Compiles the package's files of C into the wheel, each by itself. Where one cannot be compiled tftrace does the same in
-Python, and recording costs a little more; with TFTRACE_REQUIRE_COMPILED=1 in the environment the build fails instead."""
+"""Compiles the package's files of C into the wheel, each by itself. Where one cannot be compiled, tftrace does the same
+in Python, and recording costs a little more; with TFTRACE_REQUIRE_COMPILED=1 in the environment the build fails."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Hooked(NamedTuple):
 
 class _Hook:
     """A hook on one module. A copy of the model, or a file that it is pickled to, gets one that does nothing instead,
-    which needs no tftrace."""
+    which needs no tftrace. A thread that has fetched a hook may call it after its removal, and then without kwargs."""
 
     __slots__ = ("order", "watched", "watching")
 
@@ -56,9 +56,9 @@ class _Entering(_Hook):
 
     __slots__ = ()
 
-    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not torch.compiler.is_dynamo_compiling():
-            self.watching.begin(self.watched, module, args, kwargs, getframe(1))
+    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs: dict[str, Any]) -> None:
+        if kwargs and not torch.compiler.is_dynamo_compiling():
+            self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
 
 
 class _Leaving(_Hook):
@@ -66,9 +66,9 @@ class _Leaving(_Hook):
 
     __slots__ = ()
 
-    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs_and_result: Any) -> None:
         if not torch.compiler.is_dynamo_compiling():
-            self.watching.finish(module, result)
+            self.watching.finish(module, kwargs_and_result[-1])
 
 
 class ForwardHooks(WatchedModules):
@@ -118,11 +118,14 @@ class ForwardHooks(WatchedModules):
     def _put(self, watched: Watched, module: torch.nn.Module) -> None:
         """Put our hooks on a module, unless it shares them with a shallow copy of it."""
         if not any(map(self._is_mine, _hooks(module, FORWARD_PRE_HOOKS).values())):
-            entering = _Entering(self, watched, self._number)
+            entering = _Entering(self, watched, -self._number)
             self._handles.append(module.register_forward_pre_hook(entering, with_kwargs=True))
         if not any(map(self._is_mine, _hooks(module, FORWARD_HOOKS).values())):
-            leaving = _Leaving(self, watched, -self._number)
+            leaving = _Leaving(self, watched, self._number)
             self._handles.append(module.register_forward_hook(leaving, with_kwargs=True, always_call=True))
+        for name in (FORWARD_PRE_HOOKS, FORWARD_HOOKS):
+            if len(hooks := _hooks(module, name)) > 1:
+                self._move_last(hooks)
 
     def _is_mine(self, hook: Any) -> bool:
         return isinstance(hook, _Hook) and hook.watching is self
@@ -167,6 +170,8 @@ class ForwardHooks(WatchedModules):
             take(room := self._nesting)
         call = self.enter(watched, module, args, kwargs, frame)
         if call is not None:
+            if not room and call.depth >= self._nesting:  # a module that calls itself
+                take(room := 1)
             call.hooked = Hooked(frame, error, room)
         elif room:
             back_to(max(taken() - room, 0))
@@ -229,9 +234,9 @@ class ForwardHooks(WatchedModules):
 
     def _look_for_new(self, watched: Watched | None, module: torch.nn.Module, running: bool = False) -> None:
         """Put hooks on modules that a module got since its last call; what it got while it ran may have been called."""
-        children = children_of(module)
         if watched is None:
             return
+        children = children_of(module)
         if len(children) == len(watched.children) and (not children or tuple(children.values()) == watched.children):
             return
         watched.children = tuple(children.values())
@@ -254,7 +259,7 @@ class ForwardHooks(WatchedModules):
     def _move_last(self, hooks: OrderedDict[int, Any]) -> bool:
         """Let our hooks, and those of other recordings, run after those that were added since; whether there were any.
 
-        The first recording to begin a call is the last to end it.
+        The recording that began last is the outermost, as with the other engine.
         """
         ours = [(hook.order, key) for key, hook in hooks.items() if isinstance(hook, _Hook)]
         last = list(hooks)[-len(ours) :]
