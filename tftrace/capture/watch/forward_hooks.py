@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections import OrderedDict
 from itertools import count
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -28,14 +30,22 @@ class Hooked(NamedTuple):
     """What is known of a call that a hook has begun.
 
     Attributes:
-        frame: A frame of torch's that lasts as long as the call.
+        frame: The frame that runs the hooks of the call and its forward.
+        caller: The frame above, which runs our second hook if there is an exception.
         error: The exception that was being handled when it began.
         room: For how many frames it took room, if it is the outermost.
     """
 
-    frame: Any
+    frame: FrameType
+    caller: FrameType | None
     error: BaseException | None
-    room: int
+    room: int = 0
+
+
+class _Owed(threading.local):
+    """The frames that calls of this thread no longer need room for."""
+
+    frames = 0
 
 
 class _Hook:
@@ -68,7 +78,7 @@ class _Leaving(_Hook):
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs_and_result: Any) -> None:
         if not torch.compiler.is_dynamo_compiling():
-            self.watching.finish(module, kwargs_and_result[-1])
+            self.watching.finish(module, kwargs_and_result[-1], getframe(1))
 
 
 class ForwardHooks(WatchedModules):
@@ -78,7 +88,7 @@ class ForwardHooks(WatchedModules):
         super().__init__(*args)
         self._recording.on_abandoned = self._abandoned
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._number = next(_NUMBERS)
+        self._number, self._owed = next(_NUMBERS), _Owed()
         self._attached = False
         self._nesting = 1  # how deep modules lie in one another
 
@@ -97,6 +107,7 @@ class ForwardHooks(WatchedModules):
         for call in self._recording.stack:
             if call.hooked is not None:  # it runs still
                 self._let_go(call)
+        self._pay_back()
         while self._handles:
             self._handles[-1].remove()
             self._handles.pop()
@@ -132,14 +143,23 @@ class ForwardHooks(WatchedModules):
 
     # -- a call begins ----------------------------------------------------------------------------------
 
-    def begin(self, watched: Watched, module: torch.nn.Module, args: Any, kwargs: dict[str, Any], frame: Any) -> None:
+    def begin(
+        self, watched: Watched, module: torch.nn.Module, args: Any, kwargs: dict[str, Any], frame: FrameType
+    ) -> None:
         """A module is called; `frame` is torch's frame of the call."""
         recording = self._recording
         if recording.over or recording.busy:
             return
         error = sys.exc_info()[1]
         call = recording.hook(self._begin, watched, module, args, kwargs, frame, error)
-        if call is not None and self.on_module is not None:
+        if call is None:
+            return
+        if call.parent is None or call.depth >= self._nesting:  # the outermost, or a module that calls itself
+            self._pay_back()
+            room = self._nesting if call.parent is None else 1
+            take(room)
+            call.hooked = call.hooked._replace(room=room)
+        if self.on_module is not None:
             self.on_module(module, True)
 
     def _begin(
@@ -148,7 +168,7 @@ class ForwardHooks(WatchedModules):
         module: torch.nn.Module,
         args: Any,
         kwargs: dict[str, Any],
-        frame: Any,
+        frame: FrameType,
         error: BaseException | None,
     ) -> Call | None:
         watched = self.watched.get(id(module), watched)
@@ -164,25 +184,19 @@ class ForwardHooks(WatchedModules):
             self.missed += [said] if said not in self.missed else []
         if len(hooks := _hooks(module, FORWARD_HOOKS)) != 1:
             self._move_last(hooks)
-        room = 0
         if not stack:
             self._put_last()
-            take(room := self._nesting)
         call = self.enter(watched, module, args, kwargs, frame)
         if call is not None:
-            if not room and call.depth >= self._nesting:  # a module that calls itself
-                take(room := 1)
-            call.hooked = Hooked(frame, error, room)
-        elif room:
-            back_to(max(taken() - room, 0))
+            call.hooked = Hooked(frame, frame.f_back, error)
         return call
 
-    def _goes_on(self, stack: list[Call], frame: Any) -> bool:
+    def _goes_on(self, stack: list[Call], frame: FrameType) -> bool:
         """Whether the innermost call that a hook began still runs: an interruption may have left it."""
         above = _innermost(stack)
         if above is None:
             return True
-        caller = frame
+        caller: FrameType | None = frame
         while caller is not None and caller.f_code.co_filename in BETWEEN:
             caller = caller.f_back
         owner = self.watched.get(id(above.owner))
@@ -190,7 +204,7 @@ class ForwardHooks(WatchedModules):
             return True  # its own forward calls: as good as always the case, and known at once
         return _runs(above, frame)
 
-    def _close_left(self, frame: Any) -> None:
+    def _close_left(self, frame: FrameType) -> None:
         """Close the calls that an interruption left open: those that do not run below this frame."""
         while (above := _innermost(self._recording.stack)) is not None and not _runs(above, frame):
             self.leave(above, None, True)
@@ -202,20 +216,25 @@ class ForwardHooks(WatchedModules):
         self._let_go(call)
 
     def _let_go(self, call: Call) -> None:
-        """Forget what was noted of a call; the outermost gives back the room that all need."""
-        hooked, call.hooked = call.hooked, None
-        if hooked.room:
-            back_to(max(taken() - hooked.room, 0))
+        """Forget what was noted of a call."""
+        self._owed.frames += call.hooked.room
+        call.hooked = None
+
+    def _pay_back(self) -> None:
+        """Give back the room of calls that have ended; never within a piece of the recording, which has its own."""
+        if self._owed.frames:
+            owed, self._owed.frames = self._owed.frames, 0
+            back_to(max(taken() - owed, 0))
 
     # -- a call ends ------------------------------------------------------------------------------------
 
-    def finish(self, module: torch.nn.Module, result: Any) -> None:
+    def finish(self, module: torch.nn.Module, result: Any, frame: FrameType) -> None:
         """A call of a module ends: with a result, or because of the exception that is being handled."""
         recording = self._recording
         stack = recording.stack
-        if not any(call.owner is module and call.hooked is not None for call in reversed(stack)):
+        if not any(_is_run_by(call, frame) for call in reversed(stack)):
             return  # a pre-hook before ours raised, or nothing is recorded any more
-        while (call := _innermost(stack)) is not None and call.owner is not module:
+        while (call := _innermost(stack)) is not None and not _is_run_by(call, frame):
             self._finish(call, None, True)  # left by an exception that hooks do not learn of, and caught in this module
         if call is not None:
             error = sys.exc_info()[1]
@@ -229,6 +248,7 @@ class ForwardHooks(WatchedModules):
             self.on_module(call.owner, False)
         self._let_go(call)
         self._recording.hook(self.leave, call, result, raised)
+        self._pay_back()
 
     # -- modules and hooks that come later --------------------------------------------------------------
 
@@ -276,9 +296,14 @@ def _innermost(stack: list[Call]) -> Call | None:
     return next((call for call in reversed(stack) if call.hooked is not None), None)
 
 
-def _runs(call: Call, frame: Any) -> bool:
+def _is_run_by(call: Call, frame: FrameType) -> bool:
+    """Whether this frame runs the hooks of a call."""
+    return call.hooked is not None and (call.hooked.frame is frame or call.hooked.caller is frame)
+
+
+def _runs(call: Call, frame: FrameType) -> bool:
     """Whether a call runs below, or in, this frame's callers."""
-    at = frame
+    at: FrameType | None = frame
     while at is not None and at is not call.hooked.frame:
         at = at.f_back
     return at is not None
