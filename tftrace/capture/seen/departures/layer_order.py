@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ...calls import Call
+from ...torch_internals import children_of
 from ..proposal import Proposal
 from ..tape import Made
 
@@ -66,7 +67,7 @@ def _place(call: Call) -> tuple[int, int] | None:
     around: Any = None if above is None else above.owner
     inside = path[len(above.name) :].lstrip(".") if above is not None and path.startswith(above.name) else ""
     for name in inside.split(".") if inside else ():
-        around = around._modules.get(name) if isinstance(around, torch.nn.Module) else None
-    if not isinstance(around, _LISTS) or around._modules.get(last) is not call.owner:
+        around = children_of(around).get(name) if isinstance(around, torch.nn.Module) else None
+    if not isinstance(around, _LISTS) or children_of(around).get(last) is not call.owner:
         return None
-    return id(around), list(around._modules).index(last)
+    return id(around), list(children_of(around)).index(last)
