@@ -58,7 +58,7 @@ class SharingApp(ScreenedApp[Result], Generic[Result]):
     def action_share(self) -> None:
         """Let the user choose what is written into the current folder."""
         name = f"{self.share_name}-screen"
-        ways = {"svg": partial(drawings.screen_svg, self, name), "html": partial(drawings.screen_html, self)}
+        ways = {"svg": partial(drawings.screen_svg, self, name), "html": partial(drawings.screen_html, self, name)}
         self.push_screen(
             ShareChoice([*self.shares(), Share(tr("this screen"), name, ways, now=True)]), self._chosen_share
         )

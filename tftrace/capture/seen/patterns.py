@@ -10,6 +10,7 @@ import torch
 from ...trace import schema
 from ..calls import Call
 from ..recording import Recording
+from ..torch_internals import children_of
 from .activation import gelu_written
 from .attention import attention
 from .embeddings import scaled_embedding, sinusoids, tied_head
@@ -78,9 +79,9 @@ class Patterns:
 def _epsilon(call: Call) -> float | None:
     """The one epsilon that a norm of one's own holds as a number, or that its function was given."""
     if call.kind == schema.MODULE:
-        own = call.owner.__dict__ if isinstance(call.owner, torch.nn.Module) else {}
-        if own.get("_modules"):  # the epsilon may be another norm's
+        if not isinstance(call.owner, torch.nn.Module) or children_of(call.owner):  # it may be another norm's epsilon
             return None
+        own = call.owner.__dict__
     else:
         own = dict(call.arguments)
     found = [value for name in _EPSILONS if type(value := own.get(name)) is float and value > 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from rich.terminal_theme import MONOKAI
@@ -15,9 +16,8 @@ from .picture_files import page
 
 _CARD = 100  # columns of a card
 _PAGE = (
-    '<!doctype html><html><head><meta charset="utf-8"></head><body style="background:{background}">'
-    "<pre style=\"font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace;line-height:1.15\"><code>{code}</code></pre>"
-    "</body></html>\n"
+    '<!doctype html><html><head><meta charset="utf-8"><title>{title}</title></head>'
+    '<body style="margin:0;background:{background}">{drawing}</body></html>\n'
 )
 
 
@@ -26,13 +26,10 @@ def screen_svg(app: ScreenedApp[Any], title: str) -> str:
     return app.export_screenshot(title=visible(title))
 
 
-def screen_html(app: ScreenedApp[Any]) -> str:
+def screen_html(app: ScreenedApp[Any], title: str) -> str:
     """What the terminal shows now, as HTML."""
-    console = recorder(app.size.width)
-    for strip in app.screen._compositor.render_strips():
-        console.print(Text.assemble(*((one.text, one.style or "") for one in strip if not one.control)), end="\n")
     background = app.theme_variables.get("background", "#000000")
-    return console.export_html(inline_styles=True, code_format=_PAGE.replace("{background}", background))
+    return _PAGE.format(title=escape(visible(title)), background=background, drawing=screen_svg(app, title))
 
 
 def card_svg(trace: Trace, position: int, title: str) -> str:
