@@ -284,3 +284,22 @@ def test_of_exchanged_layers_the_pair_that_both_runs_go_through_counts(tmp_path:
 
 def _name(side: TraceSide, place: Place) -> str:
     return str(side.trace.column("name")[place.first.step or 0])
+
+
+class Scaled(nn.Module):
+    """Multiplies by a number that it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(8, 8)
+
+    def forward(self, given: Tensor) -> Tensor:
+        scale = given.square().mean().sqrt()
+        return self.dense(given) / scale
+
+
+def test_a_single_number_that_was_not_kept_is_told_by_statistics(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, given = Scaled(), torch.randn(2, 5, 8)
+    found = compared(tmp_path, (model, lambda: model(given)), (model, lambda: model(given)), values="none")
+    assert is_sound(found), found.sentence

@@ -93,7 +93,7 @@ def printed(
 ) -> Vectors | None:
     """The prints of the tensor's vectors at each pair of tokens; None if neither prints nor numbers were kept."""
     axis = next((at for at, label in enumerate(layout) if label in (TOKENS, BOTH, LAST)), None)
-    if axis is None and layout[0] == ROWS and len(layout) == 2:
+    if axis is None and layout[:1] == (ROWS,) and len(layout) == 2:
         axis = 0
     if axis is None or ROWS in layout[1:]:
         return None
