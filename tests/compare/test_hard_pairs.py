@@ -293,7 +293,7 @@ class Scaled(nn.Module):
         super().__init__()
         self.dense = nn.Linear(8, 8)
 
-    def forward(self, given: Tensor) -> Tensor:
+    def forward(self, given: Tensor) -> Any:
         scale = given.square().mean().sqrt()
         return self.dense(given) / scale
 
@@ -303,3 +303,23 @@ def test_a_single_number_that_was_not_kept_is_told_by_statistics(tmp_path: Path)
     model, given = Scaled(), torch.randn(2, 5, 8)
     found = compared(tmp_path, (model, lambda: model(given)), (model, lambda: model(given)), values="none")
     assert is_sound(found), found.sentence
+
+
+class Fine(nn.Module):
+    """Adds numbers of float32 that come from no tensor, inside of half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(8, 8)
+
+    def forward(self, given: Tensor) -> Any:
+        states = self.dense(given)
+        steps = torch.arange(8).float() / 8
+        return states + torch.cos(steps).to(states.dtype)
+
+
+def test_numbers_from_no_tensor_inside_of_half_precision(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, given = Fine().to(torch.bfloat16), torch.randn(2, 5, 8).to(torch.bfloat16)
+    found = compared(tmp_path, (model, lambda: model(given)), (model, lambda: model(given)))
+    assert found.verdict == "equal", found.sentence

@@ -126,7 +126,7 @@ class Judgement:
             return pair.unit
         if self._sources.counted(at):
             return own
-        own = max(own, *(made.unit for one in inputs for made in (one.left.first, one.right.first)))
+        own = max([own, *(made.unit for one in inputs for made in (one.left.first, one.right.first))])
         finer = all(one.distance.equal or one.unit <= own for one in inputs)
         return own if inputs and finer else pair.unit
 
