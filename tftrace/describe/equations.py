@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
-from ..language import tr
 from ..navigate.difference_kinds import shown_verdict
 from ..recipes.evaluate.bindings import Bindings, bindings_of
 from ..recipes.format.covers import COVERS
@@ -205,7 +204,7 @@ def judgement(check: CheckRow | None, verdict: str, covers: str = "", language: 
     holds = check.verdict == schema.HOLDS
     exact = holds and not check.residual and not check.bound  # nothing was computed that could round
     rounded = f"{_short(check.residual)} {'≤' if holds else '>'} {_short(check.bound)}"
-    alike = tr("equal") if covers in COVERS else tr("equal, and nothing rounds")
+    alike = "equal" if covers in COVERS else "equal, and nothing rounds"
     compared = alike if exact else rounded
     measured = f"{compared} ({check.cells} cells)"
     if holds and covers in COVERS:
