@@ -11,6 +11,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
+from ...language.retell import retold
 from ..paint.palette import Palette, style
 from ..panes.pane import Pane, fit, fit_end, strip
 from .pair_rows import PairRow
@@ -51,7 +52,9 @@ class RowsPane(Pane, inherit_bindings=False):
         line.append(f"{sign} ", style(color(sign, palette), bold=True))
         sized = _SIZE if one.size and self.space.width > 2 * _SIZE + 4 else 0
         room = max(1, self.space.width - 4 - sized)
-        label = fit(one.label, room) if one.role is not None else fit_end(one.label, room)
+        role = one.label.lstrip()
+        role = one.label[: len(one.label) - len(role)] + retold(role)
+        label = fit(role, room) if one.role is not None else fit_end(one.label, room)
         line.append(label, style(palette.text if sign not in "=·" else palette.soft, bold=here or one.bold))
         line.append(f"{one.size:>{_SIZE}}" if sized else "", style(palette.faint))
         if here:

@@ -38,7 +38,7 @@ class TokenPane(Pane):
             return self.draw(self._wrapped("only one run has this tensor, or nothing that can be compared with it"))
         pair, sign = found.tensors[row.pair], row.mark
         self.headline(f"Difference by token ─ {row.label}", "· rounding  ░▒▓█ from there to 1")
-        lines = self._wrapped(f"{sign} {explained(found, row.pair)}", color(sign, self.palette))
+        lines = self._wrapped(f"{sign} {retold(explained(found, row.pair))}", color(sign, self.palette))
         if pair.tokens is not None and pair.by_token is not None:
             lines += self._map(found, pair.tokens, pair.by_token, pair.bound, labels)
         elif sign != "=":
