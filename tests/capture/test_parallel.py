@@ -39,6 +39,7 @@ def recorded(way: str, folder: Path) -> list[Trace]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun are used otherwise there")
 def test_tensor_parallel_layers_of_torch(tmp_path: Path) -> None:
     for trace in recorded("torch", tmp_path):

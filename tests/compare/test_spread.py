@@ -80,6 +80,7 @@ def test_two_processes_are_as_one(way: str, single: Callable[[Path], Single], tm
         }
 
 
+@pytest.mark.slow
 def test_a_weight_that_differs_in_one_shard_is_named(tmp_path: Path) -> None:
     spread = recorded_by_two("torch", tmp_path)[0]
     model, given = of_torch(tmp_path)

@@ -37,6 +37,7 @@ def test_results_are_written_between_their_markers(tmp_path: Path) -> None:
     assert "## Title\n\n<!-- results: overhead -->\n| a | b |" in (tmp_path / "new.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_block_that_waits_twice_as_long_costs_two(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])

@@ -191,6 +191,7 @@ def test_what_reads_a_trace_imports_neither_torch_nor_transformers() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_each_room_can_be_imported_first_from_its_last_module_on() -> None:
     """Whatever the order of imports: that nothing runs in a circle is proved above, of each module the slow test."""
     rooms: dict[str, list[str]] = {}

@@ -22,12 +22,17 @@ def test_a_recording_is_a_command_that_a_learner_could_type() -> None:
     assert exercise_recording(Path("my.py")).words[-1] == "my.py"
 
 
-def test_a_run_is_recorded_once_and_a_failure_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_recorded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     kept = record_lesson_run(Recording(("record", "demo:bert", "--level", "modules")))
     before = (kept / "meta.json").stat().st_mtime_ns
     assert kept.is_relative_to(tmp_path) and not list(kept.parent.glob("part-*"))
     again = record_lesson_run(Recording(("record", "demo:bert", "--level", "modules")))
     assert again == kept and (kept / "meta.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(TraceError, match="There is no demo"):
         record_lesson_run(Recording(("record", "demo:nothing")))

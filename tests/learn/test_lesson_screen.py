@@ -27,7 +27,7 @@ from ..tui.test_app import press, screen, settle
 from .recorded import Recorded
 from .test_exercises import ATTENTION, MULTI_HEAD
 
-QUICK = {("attention", "en"), ("notes", "zh")}
+QUICK = {("notes", "zh")}
 BODIES = {"attention": ATTENTION, "multi-head": MULTI_HEAD}
 WALKS = [
     pytest.param(lesson, language, id=f"{lesson.id}-{language}",

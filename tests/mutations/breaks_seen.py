@@ -173,7 +173,8 @@ def positions(base: float = 10000.0, less: int = 0) -> torch.Tensor:
     return torch.cat((found.sin(), found.cos()), -1)
 
 
-given("sinusoidal-positions-seen", lambda s, x: x + positions(1000.0).unflatten(-1, (2, 4)).mT.flatten(-2))
+given("sinusoidal-positions-seen", lambda s, x: x + positions(1000.0).unflatten(-1, (2, 4)).mT.flatten(-2),
+      "another base than 10000")  # fmt: skip
 given("sinusoidal-positions-seen", lambda s, x: x + positions(),
       "all sines first, then all cosines (not alternating)")  # fmt: skip
 given("sinusoidal-positions-seen", lambda s, x: x + positions(less=1),

@@ -218,7 +218,9 @@ def test_weights_and_heads_that_are_done_otherwise(ways: dict[str, Any], variant
 
 @pytest.mark.parametrize("tokens", [4, 5])
 @pytest.mark.parametrize(
-    "ways", [{"join": lambda y: y.reshape(2, -1, W)}, {"split": lambda y: y.reshape(2, 2, -1, 4)}], ids=["join", "split"]
+    "ways",
+    [{"join": lambda y: y.reshape(2, -1, W)}, {"split": lambda y: y.reshape(2, 2, -1, 4)}],
+    ids=["join", "split"],
 )
 def test_heads_that_are_reshaped_without_being_moved(ways: dict[str, Any], tokens: int) -> None:
     torch.manual_seed(0)

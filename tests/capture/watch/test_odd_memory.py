@@ -126,6 +126,7 @@ def test_an_exception_that_the_model_catches(level: str, error: BaseException) -
     assert [next(a.name for a in parents(step) if a.kind == "module") for step in after] == ["", ""]
 
 
+@pytest.mark.slow
 def test_the_layers_of_a_stack_are_not_kept_for_its_equation() -> None:
     """Of `return of layers.[0-9]#-1` only the last call is asked for: the others may go, with what they were given."""
     model, inputs = tiny("bert")

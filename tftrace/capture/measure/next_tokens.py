@@ -299,7 +299,8 @@ def _likeliest(logits: torch.Tensor, ids: torch.Tensor | None, last: torch.Tenso
         at_last = logits[:, -1] if logits.dim() == 3 else logits
         whole = ids is not None and logits.dim() == 3 and logits.shape[1] == ids.shape[1]
         if whole and last is not None:
-            at_last = logits[torch.arange(len(logits), device=logits.device), last.to(logits.device)]
+            last = last if last.device == logits.device else last.to(logits.device)
+            at_last = logits[torch.arange(len(logits), device=logits.device), last]
         wide = at_last.float()
         shares = wide.softmax(-1)  # a second pass is far cheaper than exponentials of the logarithms
         top = shares.topk(min(LIKELIEST, shares.shape[-1]))
