@@ -12,9 +12,10 @@ import threading
 from collections import OrderedDict
 from itertools import count
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from ..calls import Call
 from ..depth import back_to, take, taken
@@ -26,7 +27,7 @@ BETWEEN.add(__file__)
 _NUMBERS = count()  # of recordings, in the order in which they began
 
 
-class Hooked(NamedTuple):
+class Hooked:
     """What is known of a call that a hook has begun.
 
     Attributes:
@@ -36,10 +37,10 @@ class Hooked(NamedTuple):
         room: For how many frames it took room, if it is the outermost.
     """
 
-    frame: FrameType
-    caller: FrameType | None
-    error: BaseException | None
-    room: int = 0
+    __slots__ = ("caller", "error", "frame", "room")
+
+    def __init__(self, frame: FrameType, error: BaseException | None) -> None:
+        self.frame, self.caller, self.error, self.room = frame, frame.f_back, error, 0
 
 
 class _Owed(threading.local):
@@ -67,7 +68,7 @@ class _Entering(_Hook):
     __slots__ = ()
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs: dict[str, Any]) -> None:
-        if kwargs and not torch.compiler.is_dynamo_compiling():
+        if kwargs and not is_dynamo_compiling():
             self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
 
 
@@ -77,7 +78,7 @@ class _Leaving(_Hook):
     __slots__ = ()
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs_and_result: Any) -> None:
-        if not torch.compiler.is_dynamo_compiling():
+        if not is_dynamo_compiling():
             self.watching.finish(module, kwargs_and_result[-1], getframe(1))
 
 
@@ -158,7 +159,7 @@ class ForwardHooks(WatchedModules):
             self._pay_back()
             room = self._nesting if call.parent is None else 1
             take(room)
-            call.hooked = call.hooked._replace(room=room)
+            call.hooked.room = room
         if self.on_module is not None:
             self.on_module(module, True)
 
@@ -173,32 +174,31 @@ class ForwardHooks(WatchedModules):
     ) -> Call | None:
         watched = self.watched.get(id(module), watched)
         stack = self._recording.stack
-        if stack and not self._goes_on(stack, frame):
+        caller = _caller(frame)
+        by_itself = stack and caller is not None and caller.f_code is stack[-1].body  # as in nearly every call
+        if stack and not by_itself and not self._goes_on(stack, caller, frame):
             self._close_left(frame)
-        self._look_for_new(watched, module)
-        if len(hooks := _hooks(module, FORWARD_PRE_HOOKS)) != 1 and self._move_last(hooks):
+        own = module.__dict__
+        if watched.children or children_of(module):
+            self._look_for_new(watched, module)
+        if (hooks := own.get(FORWARD_PRE_HOOKS)) is not None and len(hooks) != 1 and self._move_last(hooks):
             name = watched.names[0] or "The model"
-            said = (
-                f"{name} got a pre-hook while it was recorded: the inputs of its next call are those before that hook."
-            )
+            said = f"{name} got a pre-hook while it was recorded: the inputs of its next call are those before it."
             self.missed += [said] if said not in self.missed else []
-        if len(hooks := _hooks(module, FORWARD_HOOKS)) != 1:
+        if (hooks := own.get(FORWARD_HOOKS)) is not None and len(hooks) != 1:
             self._move_last(hooks)
         if not stack:
             self._put_last()
-        call = self.enter(watched, module, args, kwargs, frame)
+        call = self.enter(watched, module, args, kwargs, caller or frame)
         if call is not None:
-            call.hooked = Hooked(frame, frame.f_back, error)
+            call.hooked = Hooked(frame, error)
         return call
 
-    def _goes_on(self, stack: list[Call], frame: FrameType) -> bool:
+    def _goes_on(self, stack: list[Call], caller: FrameType | None, frame: FrameType) -> bool:
         """Whether the innermost call that a hook began still runs: an interruption may have left it."""
         above = _innermost(stack)
         if above is None:
             return True
-        caller: FrameType | None = frame
-        while caller is not None and caller.f_code.co_filename in BETWEEN:
-            caller = caller.f_back
         owner = self.watched.get(id(above.owner))
         if caller is not None and owner is not None and caller.f_code is owner.body:
             return True  # its own forward calls: as good as always the case, and known at once
@@ -230,25 +230,33 @@ class ForwardHooks(WatchedModules):
 
     def finish(self, module: torch.nn.Module, result: Any, frame: FrameType) -> None:
         """A call of a module ends: with a result, or because of the exception that is being handled."""
-        recording = self._recording
-        stack = recording.stack
-        if not any(_is_run_by(call, frame) for call in reversed(stack)):
-            return  # a pre-hook before ours raised, or nothing is recorded any more
-        while (call := _innermost(stack)) is not None and not _is_run_by(call, frame):
-            self._finish(call, None, True)  # left by an exception that hooks do not learn of, and caught in this module
+        stack = self._recording.stack
+        if not stack:
+            return
+        call: Call | None = stack[-1]
+        if call is None or not _is_run_by(call, frame):
+            if not any(_is_run_by(one, frame) for one in stack):
+                return  # a pre-hook before ours raised, or nothing is recorded any more
+            while (call := _innermost(stack)) is not None and not _is_run_by(call, frame):
+                self._finish(call, None, True)  # left by an exception that hooks do not learn of, and caught here
         if call is not None:
             error = sys.exc_info()[1]
-            raised = error is not None and error is not call.hooked.error
-            if not raised:
-                recording.hook(self._look_for_new, self.watched.get(id(module)), module, True)
-            self._finish(call, result, raised)
+            self._finish(call, result, error is not None and error is not call.hooked.error)
 
     def _finish(self, call: Call, result: Any, raised: bool) -> None:
         if self.on_module is not None:
             self.on_module(call.owner, False)
-        self._let_go(call)
-        self._recording.hook(self.leave, call, result, raised)
-        self._pay_back()
+        room, call.hooked = call.hooked.room, None
+        self._recording.hook(self._leave, call, result, raised)
+        if room:
+            self._owed.frames += room
+            self._pay_back()
+
+    def _leave(self, call: Call, result: Any, raised: bool) -> None:
+        module = call.owner
+        if not raised and children_of(module):
+            self._look_for_new(self.watched.get(id(module)), module, True)
+        self.leave(call, result, raised)
 
     # -- modules and hooks that come later --------------------------------------------------------------
 
@@ -291,9 +299,19 @@ class ForwardHooks(WatchedModules):
         return late
 
 
+def _caller(frame: FrameType | None) -> FrameType | None:
+    """The frame that calls a module, above those of torch and ours."""
+    while frame is not None and frame.f_code.co_filename in BETWEEN:
+        frame = frame.f_back
+    return frame
+
+
 def _innermost(stack: list[Call]) -> Call | None:
     """The innermost call that a hook has begun."""
-    return next((call for call in reversed(stack) if call.hooked is not None), None)
+    for call in reversed(stack):
+        if call.hooked is not None:
+            return call
+    return None
 
 
 def _is_run_by(call: Call, frame: FrameType) -> bool:
