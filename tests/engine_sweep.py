@@ -7,14 +7,12 @@ What a zoo is stands in `tests/sweep.py`."""
 from __future__ import annotations
 
 import argparse
-import importlib
-import sys
-import warnings
 from collections import Counter
 from functools import partial
 from typing import Any
 
 from tests.support.bits import same
+from tests.support.outside_zoo import opened
 from tests.sweep import forked
 
 
@@ -60,15 +58,7 @@ def main() -> None:
     parser.add_argument("--first-of-type", action="store_true")
     parser.add_argument("--level", default="lines")
     options = parser.parse_args()
-    import torch
-    import transformers
-
-    for kind in ("PreTrainedModel", "BertModel", "LlamaModel", "CLIPModel"):  # imported once, before the forks
-        getattr(transformers, kind)
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    sys.path.insert(0, options.zoo)
-    zoo: Any = importlib.import_module("zoo")
+    zoo = opened(options.zoo)
     names = list(zoo.cases())
     if options.first_of_type:
         names = list({name.split(":")[0]: name for name in reversed(names)}.values())[::-1]

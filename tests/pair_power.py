@@ -12,15 +12,14 @@ import argparse
 import importlib
 import json
 import re
-import sys
 import tempfile
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .support.outside_zoo import opened
 from .sweep import cast_all, forked
 
 _ATTENDS, _EMBEDS = r"at:attn|attention|mask|softmax|sdpa", r"at:embed|wte|word|token|shared"
@@ -246,16 +245,8 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if not options.report:
-        import torch
-        import transformers
-
-        for kind in ("PreTrainedModel", "BertModel", "LlamaModel", "CLIPModel"):  # imported once, before the forks
-            getattr(transformers, kind)
+        zoo = opened(options.paths[0])
         importlib.import_module("tftrace.compare")
-        torch.set_num_threads(1)
-        warnings.filterwarnings("ignore")
-        sys.path.insert(0, options.paths[0])
-        zoo: Any = importlib.import_module("zoo")
         names = list({name.split(":")[0]: name for name in reversed(list(zoo.cases()))}.values())[::-1]
         names = [name for name in names if fnmatchcase(name, options.only)]
         chosen = list(enumerate(names[:: max(1, len(names) // options.types)]))[: options.types]

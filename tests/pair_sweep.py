@@ -15,13 +15,13 @@ import json
 import re
 import sys
 import tempfile
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .support.outside_zoo import opened
 from .sweep import cast_all, forked
 
 _TEXT = {"input_ids", "attention_mask", "decoder_input_ids"}
@@ -233,16 +233,8 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if not options.report:
-        import torch
-        import transformers
-
-        for kind in ("PreTrainedModel", "BertModel", "LlamaModel", "CLIPModel"):  # imported once, before the forks
-            getattr(transformers, kind)
+        zoo = opened(options.paths[0])
         importlib.import_module("tftrace.compare")
-        torch.set_num_threads(1)
-        warnings.filterwarnings("ignore")
-        sys.path.insert(0, options.paths[0])
-        zoo: Any = importlib.import_module("zoo")
         names = [name for name in zoo.cases() if fnmatchcase(name, options.only)]
         names = list({name.split(":")[0]: name for name in reversed(names)}.values())[::-1]
         with Path(options.paths[1]).open("w") as out:

@@ -10,20 +10,18 @@ time and memory, one after the other, with one thread."""
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import resource
 import signal
-import sys
 import tempfile
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .support.outside_zoo import opened
 from .sweep_situations import generating, padded
 
 _SECONDS, _BYTES = 120, 9 << 30
@@ -185,15 +183,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=40)
     options = parser.parse_args()
     if not options.report:
-        import torch
-        import transformers
-
-        for kind in ("PreTrainedModel", "BertModel", "LlamaModel", "CLIPModel"):  # imported once, before the forks
-            getattr(transformers, kind)
-        torch.set_num_threads(1)
-        warnings.filterwarnings("ignore")
-        sys.path.insert(0, options.paths[0])
-        zoo: Any = importlib.import_module("zoo")
+        zoo = opened(options.paths[0])
         names = [n for n in zoo.cases() if fnmatchcase(n, options.only)]
         if options.first_of_type:
             names = list({n.split(":")[0]: n for n in reversed(names)}.values())[::-1]

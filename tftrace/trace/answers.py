@@ -7,7 +7,7 @@ text of a row of the forward before (`parent`, since beams change places), or is
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from .arrays import numpy_of
 from .disk.folder import rank_folder
 from .stream import Stream
 from .trace import Trace
-from .writer import TableFile
+from .writer import LateTable
 
 FILE = "answers.arrow"
 RETURNED = "returned"  # in the place of an argument's name: the tokens that `generate` returned in the end
@@ -46,30 +46,11 @@ ANSWERS = pa.schema(
 )
 
 
-class AnswersWriter:
+class AnswersWriter(LateTable):
     """Appends rows to the file of a rank, which is created with the first of them."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
-        self._table: TableFile | None = None
-
-    def write(self, rows: Iterable[Sequence[object]]) -> None:
-        """Append rows, whose values are in the order of `ANSWERS`, and hand them to the operating system."""
-        columns = list(zip(*rows, strict=True))
-        if columns:
-            self._table = self._table or TableFile(self._path, ANSWERS)
-            arrays = [pa.array(column, kind) for column, kind in zip(columns, ANSWERS.types, strict=True)]
-            self._table.write(pa.RecordBatch.from_arrays(arrays, schema=ANSWERS))
-
-    def close(self) -> None:
-        """End the stream."""
-        if self._table is not None:
-            self._table.close()
-
-    def abandon(self) -> None:
-        """Close the file as it is."""
-        if self._table is not None:
-            self._table.abandon()
+        super().__init__(folder / FILE, ANSWERS)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ A trace keeps them in `rank-*/prints.arrow`, one row for each tensor and axis.""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import pyarrow as pa
 from ..errors import TraceError
 from .disk.folder import rank_folder
 from .stream import Stream
-from .writer import TableFile
+from .writer import LateTable
 
 LANES = 8
 FILE = "prints.arrow"
@@ -81,30 +81,11 @@ def print_of(values: np.ndarray, axis: int) -> np.ndarray:
     return found
 
 
-class PrintsWriter:
-    """Appends prints to the file of a rank, which is created with the first of them."""
+class PrintsWriter(LateTable):
+    """Appends rows to the file of a rank, which is created with the first of them."""
 
     def __init__(self, rank_folder: Path) -> None:
-        self._path = rank_folder / FILE
-        self._table: TableFile | None = None
-
-    def write(self, rows: Iterable[tuple[int, int, int, int, bytes]]) -> None:
-        """Append rows, whose values are in the order of `PRINTS`, and hand them to the operating system."""
-        columns = list(zip(*rows, strict=True))
-        if columns:
-            self._table = self._table or TableFile(self._path, PRINTS, compress=False)
-            arrays = [pa.array(column, kind) for column, kind in zip(columns, PRINTS.types, strict=True)]
-            self._table.write(pa.RecordBatch.from_arrays(arrays, schema=PRINTS))
-
-    def close(self) -> None:
-        """End the stream."""
-        if self._table is not None:
-            self._table.close()
-
-    def abandon(self) -> None:
-        """Close the file as it is."""
-        if self._table is not None:
-            self._table.abandon()
+        super().__init__(rank_folder / FILE, PRINTS, compress=False)
 
 
 def read(folder: Path, rank: int) -> Mapping[tuple[int, int], np.ndarray]:

@@ -11,6 +11,7 @@ import io
 import linecache
 import os
 import re
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,38 @@ class TableFile:
             os.lseek(file, self._size, os.SEEK_SET)
             raise
         self._size += sent
+
+
+class LateTable:
+    """A table of a rank that not every trace has: its file is made with the first rows.
+
+    Args:
+        path: The file.
+        table: Its columns.
+        compress: As for `TableFile`.
+    """
+
+    def __init__(self, path: Path, table: pa.Schema, compress: bool = True) -> None:
+        self._path, self._schema, self._compress = path, table, compress
+        self._table: TableFile | None = None
+
+    def write(self, rows: Iterable[Sequence[object]]) -> None:
+        """Append rows, whose values are in the order of the columns, and hand them to the operating system."""
+        columns = list(zip(*rows, strict=True))
+        if columns:
+            self._table = self._table or TableFile(self._path, self._schema, self._compress)
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
+            self._table.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        """End the stream."""
+        if self._table is not None:
+            self._table.close()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        if self._table is not None:
+            self._table.abandon()
 
 
 class TraceWriter:
