@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -205,6 +207,7 @@ def hostile_call(choose: random.Random, box: Toolbox) -> tuple[str, dict[str, An
 def test_a_thousand_calls_of_a_stranger_get_a_sentence_each(box: Toolbox, folder: Path, opened: list[str]) -> None:
     before = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
     choose, answered = random.Random(7), 0
+    kept = [one for one in gc.get_objects() if type(one) is TemporaryDirectory]  # those of earlier tests stay meanwhile
     opened.clear()
     for _ in range(1000):
         name, arguments = hostile_call(choose, box)
@@ -217,7 +220,7 @@ def test_a_thousand_calls_of_a_stranger_get_a_sentence_each(box: Toolbox, folder
         answered += not found.failed
         if found.failed:
             assert "\n" not in found.text and len(found.text) <= 400 and "cannot be answered" not in found.text, found
-    assert opened == []
+    assert opened == [], kept
     assert 150 < answered < 850
     assert {path: path.lstat().st_mtime_ns for path in folder.rglob("*")} == before
     assert not list(Path("/tmp").glob("stolen*"))
