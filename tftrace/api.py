@@ -214,7 +214,7 @@ def record(
     include: Patterns = None,
     exclude: Patterns = None,
     layers: Iterable[int] | None = None,
-    values: str | Sequence[str] = "none",
+    values: str | Sequence[str] = "screen",
     check: bool | int | str | None = None,
     recipes: Recipes = None,
     backward: bool = False,
@@ -242,8 +242,9 @@ def record(
         exclude: glob pattern(s) of module paths that are left out, with everything below them.
         layers: numbers of the layers to record; negative ones count from the end. Modules outside of layers are
             still recorded.
-        values: which tensors to keep as a whole: `"none"`, `"all"`, `"auto"` (all but parameters, up to 256 MB), or
-            glob pattern(s) of step names.
+        values: which tensors to keep as a whole: `"screen"` (what the debugger draws: queries, keys, values, masks and
+            results of attention, what the model returns, and tensors of up to 64 KiB; of the first forward passes, up
+            to 32 MB), `"auto"` (all but parameters, up to 256 MB), `"all"`, `"none"`, or glob pattern(s) of step names.
         check: whether to check the papers' equations: True (on a few cells of each result), False, about how many
             cells per result, or `"all"` for every cell. By default True at every level except `"modules"`.
         recipes: file(s) or folder(s) with equations of your own, which take precedence over those of tftrace. So do
@@ -278,7 +279,7 @@ def record(
         path,
         level,
         overwrite,
-        meta or {},
+        {"face": "record"} | (meta or {}),
         include=include,
         exclude=exclude,
         layers=layers,
@@ -359,9 +360,9 @@ def traced(
     from .capture.forward_choice import Choice
     from .capture.traced import record_calls
 
-    options["open"] = Trace
+    options = {"values": "screen", "open": Trace, "level": level, "overwrite": overwrite} | options
+    options["meta"] = {"face": "traced"} | (meta or {})
     if target is None:
         choice = Choice(skip=skip, every=every, max_forwards=max_forwards, when=when)
-        options |= {"level": level, "overwrite": overwrite, "meta": meta or {}}
         return partial(record_calls, path=path, choice=choice, options=options)
-    return record_calls(target, None, Choice(), {"level": level, "overwrite": False, "meta": {}} | options)
+    return record_calls(target, None, Choice(), options)

@@ -16,8 +16,8 @@ from .terminal import tell
 
 USAGE = """\
 %%trace [-o FOLDER] [--level modules|functions|lines|ops] [--model-class PATTERN] [--skip N] [--every N]
-        [--max-forwards N] [--values auto|all|none|PATTERN]... [--check [yes|all|N] | --no-check] [--recipes FILE]...
-        [--when CONDITION] [--backward] [--force] [--into NAME]
+        [--max-forwards N] [--values screen|auto|all|none|PATTERN]... [--check [yes|all|N] | --no-check]
+        [--recipes FILE]... [--when CONDITION] [--backward] [--force] [--into NAME]
 
 Run the cell and record the models that it calls; each outermost call of a model is a forward pass. The trace is shown
 and assigned to the variable `trace`, or to the one that --into names. Without -o its folder is temporary and is deleted
@@ -85,4 +85,4 @@ def _recorder(*, options: Options | None = None, into: str = "trace") -> tuple[A
     if not into.isidentifier():
         raise TraceError(f"--into {into!r} is not the name of a variable: choose one such as trace.")
     options = options or Options()
-    return Recorder(None, options.output, open=Trace, **options.recorder()), into
+    return Recorder(None, options.output, open=Trace, **options.recorder() | {"meta": {"face": "notebook"}}), into

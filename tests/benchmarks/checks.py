@@ -50,7 +50,7 @@ def measure(model_name: str, seconds: float) -> Share:
         """Seconds of a forward after the first, with what comes at the end; of the first, with all, if it is alone."""
         began = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            with tftrace.record(model, Path(folder, "run.tftrace"), check=check):
+            with tftrace.record(model, Path(folder, "run.tftrace"), values="none", check=check):
                 model(ids)
                 if forwards > 1:
                     began = time.perf_counter()

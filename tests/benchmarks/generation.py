@@ -48,7 +48,7 @@ def measure(level: str, tokens: int, seconds: float) -> Cost:
         assert made.shape[1] == _PROMPT + tokens
 
     def traced(folder: str) -> None:
-        with tftrace.record(model, Path(folder, "run.tftrace"), level=level):
+        with tftrace.record(model, Path(folder, "run.tftrace"), level=level, values="none"):
             bare()
 
     bare()

@@ -70,7 +70,7 @@ def _follow(model: torch.nn.Module, level: str, work: Callable[[Callable[[], Non
         before = rss()
         recording: AbstractContextManager[object] = nullcontext()
         if level != "none":
-            recording = tftrace.record(model, Path(folder, "run.tftrace"), level=level)
+            recording = tftrace.record(model, Path(folder, "run.tftrace"), level=level, values="none")
         with recording:
             work(lambda: grown.append(rss() - before))
         return Course(grown, rss() - before, folder_size(Path(folder)))

@@ -88,7 +88,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 def _tftrace(model: Any, folder: Path, level: str, check: bool | None = None) -> Iterator[Forward]:
     import tftrace
 
-    with tftrace.record(model, folder / "run.tftrace", level=level, check=check):
+    with tftrace.record(model, folder / "run.tftrace", level=level, values="none", check=check):
         yield model
 
 

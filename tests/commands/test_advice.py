@@ -137,6 +137,13 @@ def test_what_is_advised_for_a_tensor_that_was_not_kept(tmp_path: Path) -> None:
         return advice(trace, trace.tensors_of(0)[1])
 
     assert advised("some") == "record with --values all"
+    assert advised("more", values="auto") == "record with --values all"
+    assert advised("few", values="screen") == "record with --values auto"
+    assert advised("cell", values="none", face="notebook") == "record with %%trace --values auto"
+    assert advised("python", values="screen", face="record") == "record with tftrace.record(model, values='auto')"
+    assert advised("again", values="auto", face="record") == "record with tftrace.record(model, values='all')"
+    assert advised("traced", values=["*"], face="traced") == "record with @tftrace.traced(values='all')"
+    assert advised("hostile", values=7, face=[1]) == "record with --values all"
     assert advised("all", kept=True).startswith("sparse and nested tensors cannot be")
     assert advised("complex", dtype="complex128") == "complex128 cannot be kept"
     assert advised("pruned", pruned=["Of the tensors kept whole 3 were pruned."]).startswith("kept tensors were pruned")

@@ -70,8 +70,8 @@ def returned(tensor: torch.Tensor, **options: Any) -> np.ndarray:
 # -- which --------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_kept_unless_asked_for() -> None:
-    trace, *_ = recorded()
+def test_nothing_is_kept_with_none() -> None:
+    trace, *_ = recorded(values="none")
     assert kept(trace) == set() and not (trace.path / "values").exists()
     with pytest.raises(TraceError, match=r"^The output '' of step 0 was not kept: record with values='auto'"):
         trace.value(0, "")
@@ -122,7 +122,7 @@ def test_patterns_of_names() -> None:
 
 @pytest.mark.parametrize("wanted", ["some", "la*", None, 3, [1]])
 def test_what_is_not_known_is_named(wanted: Any) -> None:
-    with pytest.raises(TraceError, match="is not known: choose 'auto', 'all', 'none' or a list of patterns"):
+    with pytest.raises(TraceError, match="is not known: choose 'screen', 'auto', 'all', 'none' or a list of patterns"):
         tftrace.record(Net(), values=wanted)
 
 
@@ -418,3 +418,82 @@ def test_another_step_of_the_call_that_saw_it_is_named() -> None:
         trace.value(len(trace) - 1, "doubled")
     with pytest.raises(TraceError, match=r"none of its own\.$"):
         trace.value(len(trace) - 1, "tripled")
+
+
+# -- what the screen needs ----------------------------------------------------------------------------
+
+
+class Attending(nn.Module):
+    """A layer whose attention takes tensors of 512 KiB, between linear maps of 2 MiB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.norm = nn.Linear(256, 2048), nn.LayerNorm(256)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = x.view(1, 512, 4, 64).transpose(1, 2)
+        mixed = attend(heads * 0.5, heads + 1, heads - 1, torch.zeros(512, 512))
+        made: torch.Tensor = self.wide(self.norm(mixed.transpose(1, 2).reshape(1, 512, 256))) * 2
+        return made
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(query @ key.mT / 8 + mask, -1) @ value
+
+
+@pytest.fixture(scope="module")
+def screened() -> Any:
+    torch.manual_seed(0)
+    model, x = Attending(), torch.randn(1, 512, 256)
+    with torch.no_grad(), tftrace.record(model) as trace:
+        for _ in range(2):
+            model(x)
+    assert trace.meta["values"] == "screen" and trace.meta["face"] == "record"
+    return trace
+
+
+def test_by_default_python_keeps_what_the_screen_needs(screened: tftrace.Trace) -> None:
+    # GIVEN a run recorded without options WHEN one looks at its attention THEN all that its map is made of is there
+    at = step(screened, "attend", "function")
+    assert {row.name for row in screened.tensors_of(at) if row.value} == {"query", "key", "value", "mask", ""}
+    # AND what the model returned, however large, and small parameters
+    assert screened.value(0, "").nbytes == 4 << 20 and screened.value(step(screened, "norm"), "weight").shape == (256,)
+    # BUT neither large parameters nor what large lines and layers passed on
+    large = {(s.name, row.name) for s in screened for row in s.tensors if row.nbytes > 64 << 10 and not row.value}
+    assert ("wide", "weight") in large and ("wide", "") in large and ("norm", "") in large
+
+
+def test_attention_leaves_room_for_what_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN room for one forward's attention only
+    monkeypatch.setattr(capture_values, "SCREEN_BYTES", (8 << 20) + (4 << 20))
+    model, x = Attending(), torch.randn(1, 512, 256)
+    with torch.no_grad(), tftrace.record(model) as trace:
+        for _ in range(3):
+            model(x)
+    held = {s.forward for s in trace for row in s.tensors if row.value and row.name == "query" and s.kind == "function"}
+    small = {s.forward for s in trace for row in s.tensors if row.value and row.nbytes <= 64 << 10}
+    assert held == {0} and 0 in small
+    kept_bytes = sum({row.tensor: row.nbytes for s in trace for row in s.tensors if row.value}.values())
+    assert kept_bytes <= 12 << 20
+
+
+def test_once_it_is_full_later_forwards_keep_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_values, "SCREEN_BYTES", 400)
+    model = Net()
+    with torch.no_grad(), tftrace.record(model, level="modules") as trace:
+        for _ in range(5):
+            model(torch.randn(2, 4))
+    forwards = [s.forward for s in trace for row in s.tensors if row.value and row.role != "parameter"]
+    assert forwards and set(forwards) == {0}
+
+
+def test_queries_that_a_layer_has_made_below_it_are_kept() -> None:
+    from transformers import MegatronBertConfig
+    from transformers.models.megatron_bert.modeling_megatron_bert import MegatronBertSelfAttention
+
+    config = MegatronBertConfig(hidden_size=128, num_attention_heads=2)
+    model = nn.Sequential(MegatronBertSelfAttention(config)).eval()
+    with torch.no_grad(), tftrace.record(model, level="functions") as trace:
+        model(torch.randn(1, 256, 128))
+    made = {s.name: s.tensors[-1].value is not None for s in trace if s.name.endswith(("query", "key", "value"))}
+    assert len(made) == 3 and all(made.values())

@@ -144,10 +144,10 @@ def test_a_trace_without_values_says_how_to_keep_them(tmp_path: Path) -> None:
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
         app.go(find(trace, "attention_forward"))
         await press(pilot, "v")
-        assert "[0] was not kept whole: record with --values all." in screen(app)
+        assert "[0] was not kept whole: record with --values auto." in screen(app)
         await press(pilot, "a")
         await ready(app, pilot)
-        assert "query and key not kept: record with --values all" in screen(app)
+        assert "query and key not kept: record with --values auto" in screen(app)
         await press(pilot, "escape")
         assert "Steps" in screen(app)
 

@@ -13,6 +13,8 @@ from ..trace import schema
 from .code_site import NOWHERE, Site
 from .measure.identity import View
 
+QUERY_KEY_VALUE = frozenset("QKV")  # the symbols by which an equation is known as one of attention
+
 
 class Place(NamedTuple):
     """The columns of a step that depend only on its call site; made once, and shared by all steps there."""
@@ -58,6 +60,7 @@ class Call:
     latest: Mapping[type, Call] = {}  # the last call below of each class of modules, if a recipe needs it
     noted: tuple[tuple[int, str], ...] = ()  # equations that it was seen to compute, after the order of their checks
     told: tuple[str, ...] = ()  # those of them whose tensors were written
+    attends: bool = False  # whether it takes queries, keys and values, or has them made below it
     before: Call | None = None  # the previous call of the same class, if a recipe needs it
     hooked: Any = None  # what the engine of hooks knows of a call that it has begun
 

@@ -25,7 +25,7 @@ from .forward_choice import Choice
 from .guard import FULL
 from .keep_when import Sieve
 from .measure.identity import Identities
-from .measure.kept_values import Values, check_wanted
+from .measure.kept_values import NONE, Values, check_wanted
 from .measure.next_tokens import FULL as NO_MORE_TOKENS
 from .measure.next_tokens import NextTokens
 from .measure.object_identity import ObjectIdentities
@@ -95,7 +95,7 @@ class Recorder(Generic[Opened]):
         include: Patterns = None,
         exclude: Patterns = None,
         layers: Iterable[int] | None = None,
-        values: str | Sequence[str] = "none",
+        values: str | Sequence[str] = NONE,
         check: bool | int | str | None = None,
         recipes: Recipes = None,
         advance: Callable[[], None] | None = None,
@@ -146,7 +146,7 @@ class Recorder(Generic[Opened]):
         ran = {} if launch is None else {"world": world, "launch": launch}
         writer, trace = begin(self._path, self._overwrite, self._describe() | ran, rank, launch, self._open)
         self._writer = writer
-        self._values = None if self._wanted == "none" else Values(trace.path, rank, self._wanted)
+        self._values = None if self._wanted == NONE else Values(trace.path, rank, self._wanted)
         if self._values is not None:
             self._values.before = writer.check_there
         kept = {} if self._values is None else self._values.places
@@ -393,7 +393,8 @@ class Recorder(Generic[Opened]):
         model = next(iter(self._models.values()), None)
         names = ", ".join(type(m).__name__ for m in self._models.values())
         found = about_run(self._level) | (about_model(model) if model is not None else {})
-        return found | {"model": names or None} | self._meta
+        wanted = self._wanted if isinstance(self._wanted, str) else list(self._wanted)
+        return found | {"model": names or None, "values": wanted} | self._meta
 
 
 def _tell(told: list[Callable[[torch.nn.Module, bool], None]], module: torch.nn.Module, entering: bool) -> None:

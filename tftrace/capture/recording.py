@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import torch
 
 from ..trace import schema
-from .calls import Call, Place, place
+from .calls import QUERY_KEY_VALUE, Call, Place, place
 from .guard import Guard, State
-from .measure.identity import Identities, Record, View
+from .measure.identity import Identities, View
+from .measure.kept_values import ATTENTION, RESULT
 from .measure.structure import leaves
+from .measure.token_prints import Keeper
 from .pending_rows import Rows
 
 _FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # that may wait in memory, once something has been written
@@ -49,7 +51,7 @@ class Recording(Guard):
         identities: Identifies tensors.
         equations: Checks equations, if they are checked.
         write: Writes everything that has been gathered, except rows.
-        keep: Called with each tensor that a step sees: its record, itself, the name of the step, and its role.
+        keep: Called with each tensor that a step sees, to keep it or its prints.
 
     Attributes:
         sieve: Keeps only some forwards, if there is one.
@@ -64,7 +66,7 @@ class Recording(Guard):
         identities: Identities,
         equations: Equations | None,
         write: Callable[[], None],
-        keep: Callable[[Record, torch.Tensor, str, str], None] | None = None,
+        keep: Keeper | None = None,
     ) -> None:
         super().__init__()
         self._rows, self._identities, self._equations, self._write = rows, identities, equations, write
@@ -121,6 +123,7 @@ class Recording(Guard):
         call.owner, call.direct = owner, direct
         if arguments is not None:
             call.arguments = arguments
+            call.attends = "query" in arguments and "key" in arguments and "value" in arguments
             if self._equations is None or where.kind is schema.OP:
                 self.see(call, schema.INPUT, arguments)
             else:
@@ -256,7 +259,7 @@ class Recording(Guard):
         took = now - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, status, equation)
         if state.collectors and status is schema.RETURNED and call.place.kind in schema.CALLS:
-            _collect(state.collectors, call, result)
+            self._collect(state.collectors, call, result)
         parent = call.parent
         if parent is None:
             self._running.pop(id(state), None)
@@ -327,7 +330,8 @@ class Recording(Guard):
         if isinstance(value, torch.Tensor):
             record = self._identities.of(value, seen)
             if self._keep is not None:
-                self._keep(record, value, call.place.name, role)
+                part = RESULT if call.parent is None and role is schema.OUTPUT else ATTENTION if call.attends else ""
+                self._keep(record, value, call.place.name, role, part)
             self._rows.tensors += (call.step, role, name, record)
         elif value is not None and not isinstance(value, _PLAIN):
             for path, tensor in leaves(value, name):
@@ -338,10 +342,11 @@ class Recording(Guard):
         if equation in call.told:
             return
         call.told = (*call.told, equation)
+        part = ATTENTION if tensors.keys() >= QUERY_KEY_VALUE else ""
         for symbol, tensor in tensors.items():
             record = self._identities.of(tensor)
             if self._keep is not None:
-                self._keep(record, tensor, call.place.name, schema.SEEN)
+                self._keep(record, tensor, call.place.name, schema.SEEN, part)
             self._rows.seen(call.step, equation, symbol, record)
 
     def see_gradient(self, step: int, of: str, name: str, gradient: torch.Tensor, parameter: bool) -> None:
@@ -356,17 +361,19 @@ class Recording(Guard):
         """
         record = self._identities.of(gradient)
         if self._keep is not None:
-            self._keep(record, gradient, of, schema.PARAMETER if parameter else schema.GRADIENT)
+            self._keep(record, gradient, of, schema.PARAMETER if parameter else schema.GRADIENT, "")
         self._rows.tensors += (step, schema.GRADIENT, name, record)
         if self._local.state.began - self._written > _NANOSECONDS:
             self.settle(waiting=True)
 
-
-def _collect(collectors: list[Call], call: Call, result: Any) -> None:
-    """Hand a finished call to those above whose recipes need it."""
-    name = call.place.name
-    for above in collectors:
-        relative = above.wanted[name]
-        if relative is not None and above.seen is not None:
-            call.result = result
-            above.wanted.collect(above.seen, relative, call)
+    def _collect(self, collectors: list[Call], call: Call, result: Any) -> None:
+        """Hand a finished call to those above whose recipes need it."""
+        name = call.place.name
+        for above in collectors:
+            relative = above.wanted[name]
+            if relative is not None and above.seen is not None:
+                call.result = result
+                above.wanted.collect(above.seen, relative, call)
+                if above.attends and self._keep is not None:  # queries, keys or values that were made below it
+                    for _, tensor in leaves(result, ""):
+                        self._keep(self._identities.of(tensor), tensor, name, schema.OUTPUT, ATTENTION)

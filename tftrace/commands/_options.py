@@ -34,8 +34,8 @@ class Options:
         Keep only forward passes with at least one step for which this holds, such as 'loss > 5', 'nan > 0' or
         'logits.max > 30'.
     values
-        Tensors to keep as a whole: auto (all but weights, up to 256 MB; the default), all, none, or a pattern of step
-        names. May be repeated.
+        Tensors to keep as a whole: screen (what the debugger draws, of the first forward passes, up to 32 MB; the
+        default), auto (all but weights, up to 256 MB), all, none, or a pattern of step names. May be repeated.
     check
         Check the papers' equations: yes (a few cells of each result), all (every cell), or about how many cells; 0 or
         --no-check for none. By default yes at every level except modules.
@@ -70,7 +70,7 @@ class Options:
             "level": self.level,
             "overwrite": self.force,
             "meta": {},
-            "values": parse_values(self.values),
+            "values": parse_values(self.values or ["screen"]),
             "check": parse_check(self.check),
             "recipes": self.recipes,
             "backward": self.backward,

@@ -36,10 +36,9 @@ def free_name(source: str, force: bool = False) -> Path:
     return next(name for name in names if force or not os.path.lexists(name))
 
 
-def parse_values(said: list[str] | None) -> str | list[str]:
-    """Parse `--values`: one of the words auto, all, none, or patterns."""
-    said = said or ["auto"]
-    words = [word for word in said if word in ("auto", "all", "none")]
+def parse_values(said: list[str]) -> str | list[str]:
+    """Parse `--values`: one of the words screen, auto, all, none, or patterns."""
+    words = [word for word in said if word in ("screen", "auto", "all", "none")]
     if words and len(said) > 1:
         raise TraceError(f"--values {words[0]} cannot be combined: leave it out to name patterns.")
     return words[0] if words else said

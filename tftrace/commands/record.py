@@ -55,8 +55,8 @@ def record(
     layers
         Record only these layers, such as 0,2,-1 or 0-3.
     values
-        Tensors to keep as a whole: auto (all but weights, up to 256 MB; the default), all, none, or a pattern of step
-        names. May be repeated.
+        Tensors to keep as a whole: auto (all but weights, up to 256 MB; the default), screen (only what the debugger
+        draws, up to 32 MB), all, none, or a pattern of step names. May be repeated.
     check
         Check the papers' equations: yes (a few cells of each result), all (every cell), or about how many cells; 0 or
         --no-check for none. By default yes at every level except modules.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import TraceError
 from ..flow import producer
+from ..navigate.value_advice import way_to_keep
 from ..recipes.evaluate import from_trace
 from ..recipes.evaluate.bindings import bindings_of
 from ..recipes.evaluate.mixture import mixture
@@ -140,8 +141,9 @@ def explain(
     try:
         return _explained(trace, call, tuple(cell), names, KEPT)
     except from_trace.NotKept as missing:
-        if replay is None:
-            return _unexplained(trace, call, names[0], tuple(cell), f"{missing}: record with --values all.")
+        if replay is None or not isinstance(trace.meta.get("source"), str):  # nothing says which model ran
+            reason = f"{missing}: record with {way_to_keep(trace)}."
+            return _unexplained(trace, call, names[0], tuple(cell), reason)
         reason = str(missing)
     try:
         with replay(trace, call) as (again, there):

@@ -22,7 +22,7 @@ _PARAMS = {
     "chat": Param("switch", "put each text into the model's chat template"),
     "generate": Param("number", "generate at most this many tokens"),
     "level": Param("text", "how much to record; lines by default", choices=("modules", "functions", "lines", "ops")),
-    "values": Param("texts", "tensors to keep whole: auto (default), all, none, or patterns of step names"),
+    "values": Param("texts", "tensors to keep whole: auto (default), screen, all, none, or patterns of step names"),
     "check": Param("text", "check equations: yes, no, all, or about how many cells"),
     "include": Param("texts", "only modules whose path matches, and what is below them"),
     "exclude": Param("texts", "without modules whose path matches"),

@@ -12,7 +12,7 @@ import torch
 from ...recipes.format.evidence import file_in_library
 from ...recipes.format.library import Inside, Level, Library, Match
 from ...trace import schema
-from ..calls import Call
+from ..calls import QUERY_KEY_VALUE, Call
 from ..torch_internals import children_of, parameters_of
 from .references import applies
 
@@ -33,6 +33,7 @@ class Known:
         levels: Its equations; see `Library.of_module`.
         overwrites: Whether it overwrites its input.
         chained: Whether an equation needs the previous call of the same class.
+        attends: Whether an equation is one of attention.
         routes: How the cells of each equation were last read, by id of the match.
         always: Its equations and what they need, if these are the same for every call.
     """
@@ -48,6 +49,7 @@ class Known:
         self.overwrites = owner is not None and owner.__dict__.get("inplace") is True
         self.chained = any(m.chained for level in levels for m in level)
         self.beside = any(m.bind.beside for level in levels for m in level)
+        self.attends = any(m.bind.symbols.keys() >= QUERY_KEY_VALUE for level in levels for m in level)
         self.routes: dict[int, Any] = {}
         self.always: Asking | None = None
         if not levels:
@@ -123,6 +125,7 @@ class Finder:
             call.before = above.latest.get(kind)
             above.latest = {**above.latest, kind: call}
         call.known = known
+        call.attends |= known.attends
         call.equations, asked = known.always or self._applying(known, call)
         if known.overwrites and call.equations:
             call.arguments = _copies(call.arguments)

@@ -17,7 +17,11 @@ from ..torch_internals import base_of
 from .identity import Record
 from .plain_memory import address
 
-AUTO_BYTES = 256 << 20
+NONE, SCREEN, AUTO, ALL = "none", "screen", "auto", "all"
+ATTENTION, RESULT = "attention", "result"  # what the screen needs whole, however large
+SCREEN_BYTES, AUTO_BYTES = 32 << 20, 256 << 20  # that a recording keeps
+_SMALL = 64 << 10  # bytes up to which `SCREEN` keeps any tensor
+_FOR_SMALL = 8 << 20  # bytes of its budget that attention leaves to smaller tensors
 _FILE_BYTES = 32 << 20  # tensors that may wait in memory, and the usual size of a file
 _DTYPES = frozenset(  # dtypes that every version of safetensors can store and `tftrace.trace.values` can read
     (
@@ -30,10 +34,12 @@ _DTYPES = frozenset(  # dtypes that every version of safetensors can store and `
 
 def check_wanted(wanted: str | Sequence[str]) -> None:
     """Raise TraceError if `wanted` is not one of the choices of `Values`."""
-    known = ("all", "auto", "none")
+    known = (NONE, SCREEN, AUTO, ALL)
     patterns = isinstance(wanted, Sequence) and all(isinstance(pattern, str) for pattern in wanted)
     if not patterns or (isinstance(wanted, str) and wanted not in known):
-        raise TraceError(f"values={wanted!r} is not known: choose 'auto', 'all', 'none' or a list of patterns.")
+        raise TraceError(
+            f"values={wanted!r} is not known: choose 'screen', 'auto', 'all', 'none' or a list of patterns."
+        )
 
 
 class Values:
@@ -42,8 +48,9 @@ class Values:
     Args:
         folder: The folder of the trace.
         rank: The number of this process.
-        wanted: What to keep: `"none"`; `"all"`; `"auto"`, which is all but parameters until 256 MiB are full; or a list
-            of glob patterns of the names of steps.
+        wanted: What to keep: `"none"`; `"all"`; `"auto"`, which is all but parameters until 256 MiB are full;
+            `"screen"`, which is what attention takes and gives, what forwards return, and tensors of up to 64 KiB,
+            until 32 MiB are full; or a list of glob patterns of the names of steps.
 
     Attributes:
         places: Where each tensor is kept, by its number.
@@ -53,7 +60,9 @@ class Values:
 
     def __init__(self, folder: Path, rank: int, wanted: str | Sequence[str]) -> None:
         self._folder, self._rank, self._wanted = folder, rank, wanted
-        self._left = AUTO_BYTES if wanted == "auto" else None
+        self._left = {SCREEN: SCREEN_BYTES, AUTO: AUTO_BYTES}.get(wanted) if isinstance(wanted, str) else None
+        self._fits = self._fits_screen if wanted == SCREEN else self._fits_auto
+        self._full = False
         self._file = 0
         self._waiting: dict[str, torch.Tensor] = {}
         self.places: dict[int, str] = {}
@@ -61,7 +70,7 @@ class Values:
         self.before: Callable[[], None] = lambda: None
         self.patient = False
 
-    def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
+    def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str, part: str = "") -> None:
         """Keep a tensor that a step saw, if it is wanted and fits.
 
         Args:
@@ -69,11 +78,12 @@ class Values:
             tensor: The tensor, which is copied.
             name: The name of the step.
             role: The role of the tensor in the step.
+            part: `ATTENTION` if an attention takes or gives it, `RESULT` if a forward returns it, else empty.
         """
         number, _, _, _, _, nbytes, _ = record
-        if number in self.places:
+        if self._full or number in self.places:
             return
-        if self._left is not None and (nbytes > self._left or role == schema.PARAMETER or is_weight(tensor)):
+        if self._left is not None and not self._fits(nbytes, self._left, tensor, role, part):
             return
         if not isinstance(self._wanted, str) and not any(fnmatchcase(name, pattern) for pattern in self._wanted):
             return
@@ -94,6 +104,17 @@ class Values:
             if self._bytes >= _FILE_BYTES and not self.patient:
                 self.write()
 
+    @staticmethod
+    def _fits_auto(nbytes: int, left: int, tensor: torch.Tensor, role: str, part: str) -> bool:
+        return nbytes <= left and role != schema.PARAMETER and not is_weight(tensor)
+
+    def _fits_screen(self, nbytes: int, left: int, tensor: torch.Tensor, role: str, part: str) -> bool:
+        if nbytes <= _SMALL:
+            self._full = nbytes > left  # later forwards would only be kept in patches
+            return not self._full
+        room = left if part == RESULT else left - _FOR_SMALL
+        return bool(part) and nbytes <= room and role != schema.PARAMETER and not is_weight(tensor)
+
     def drop(self, number: int) -> None:
         """Do not keep a tensor after all, if it has not been written yet."""
         tensor = self._waiting.pop(str(number), None)
@@ -102,6 +123,7 @@ class Values:
             self._bytes -= tensor.nbytes
             if self._left is not None:
                 self._left += tensor.nbytes
+                self._full = False
 
     def write(self) -> None:
         """Write the tensors that wait to a new file.

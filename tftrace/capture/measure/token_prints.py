@@ -29,7 +29,8 @@ except ImportError:  # as for `_stats`
 BUDGET = 64 << 20  # bytes of prints that a recording keeps
 FULL = "The room for token prints was full, so that tensors of later steps have none."
 _REAL = frozenset(("float16", "bfloat16", "float32", "float64"))  # as records name them
-Keeper = Callable[[Record, torch.Tensor, str, str], None]  # takes a record, its tensor, a step's name and a role
+# Takes a record, its tensor, a step's name, a role, and which part of what the screen shows it is.
+Keeper = Callable[[Record, torch.Tensor, str, str, str], None]
 _Way = tuple[int, int, int, int, np.ndarray]  # axis, rows, tokens, bytes of the print, weights
 
 
@@ -53,8 +54,8 @@ class TokenPrints:
         self.full = False
         self.before: Callable[[], None] = lambda: None
 
-    def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
-        """Take the prints of a tensor, unless it has none or they were taken before; `name` does not matter."""
+    def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str, part: str = "") -> None:
+        """Take the prints of a tensor, unless it has none or has them; `name` and `part` do not matter."""
         number, shape, dtype, *_ = record
         if number in self._seen or self.full or role == schema.PARAMETER:
             return
@@ -118,8 +119,8 @@ def keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
     if values is None or prints is None:
         return values.keep if values is not None else prints.keep if prints is not None else None
 
-    def keep(record: Record, tensor: torch.Tensor, name: str, role: str) -> None:
-        values.keep(record, tensor, name, role)
+    def keep(record: Record, tensor: torch.Tensor, name: str, role: str, part: str) -> None:
+        values.keep(record, tensor, name, role, part)
         prints.keep(record, tensor, name, role)
 
     return keep
