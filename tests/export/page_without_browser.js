@@ -16,7 +16,7 @@ class Node {
   cloneNode(deep) { const made = new Node(this.localName); made.attributes = { ...this.attributes }; made.dataset = { ...this.dataset }; if (deep) made.children = this.children.map((one) => one instanceof Node ? one.cloneNode(true) : one); return made; }
   addEventListener(name, does) { this.listeners[name] = does; }
   dispatchEvent() {} remove() {} focus() {} scrollIntoView() {} scrollTo() {}
-  getBoundingClientRect() { return { left: 0, top: 0, width: 100, height: 100 }; }
+  getBoundingClientRect() { return { left: 0, top: 0, width: 100, height: 100, bottom: 100 }; }
   getContext() { return { putImageData() {} }; }
   matches(selector) { return selector.startsWith("[data-") ? selector.slice(1, -1) in this.attributes : selector.startsWith(".") ? this.classes.has(selector.slice(1)) : this.localName === selector; }
   *all() { for (const one of this.children) if (one instanceof Node) { yield one; yield* one.all(); } }

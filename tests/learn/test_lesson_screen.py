@@ -17,11 +17,13 @@ from tftrace.language import speaking, spoken, tr
 from tftrace.language.retell import retold
 from tftrace.learn import Lesson, lessons
 from tftrace.learn.exercises import write_start
+from tftrace.learn.lesson_runs import Recording
 from tftrace.learn.session import LessonSession
 from tftrace.tui.learn.lesson_keys import LESSON_KEYMAP
-from tftrace.tui.learn.lesson_layout import broken, marked
+from tftrace.tui.learn.lesson_layout import marked
 from tftrace.tui.learn.lesson_loop import own_run, pair_of
 from tftrace.tui.learn.lessonapp import LessonApp
+from tftrace.tui.paint.broken_lines import broken
 from tftrace.tui.paint.palette import style
 
 from ..tui.test_app import press, screen, settle
@@ -191,6 +193,71 @@ def test_hints_then_the_answer_and_keys_that_have_nothing_to_do(recorded: Record
     asyncio.run(script())
 
 
+def test_a_station_begins_without_what_the_one_before_left(recorded: Recorded) -> None:
+    async def script() -> None:
+        session = LessonSession(lessons()[3], recorded)
+        session.at = 3
+        app = LessonApp(session, session.trace("main"))
+        async with app.run_test(size=(160, 48)) as pilot:
+            await settle(pilot)
+            assert "▾ 4 softmax" in screen(app)
+            await press(pilot, "slash", *"linear", "enter")
+            await settle(pilot)
+            assert "/linear" in screen(app)
+            await press(pilot, "w")
+            await settle(pilot)
+            assert "/linear" not in screen(app) and "▾ 4 softmax" not in screen(app)
+            assert "Attention(Q, K, V) = softmax" in screen(app)
+            await press(pilot, "g")
+            assert "w next station" in screen(app) and "w walk" not in screen(app)
+
+    asyncio.run(script())
+
+
+def test_what_runs_belongs_to_the_station_where_it_began(recorded: Recorded) -> None:
+    session = LessonSession(lessons()[11], recorded)
+
+    def goes_on(recording: Recording) -> Path:
+        session.at = 1
+        return recorded(recording)
+
+    session.trace("main")
+    session._record = goes_on
+    session.run_experiment()
+    assert set(session.outcomes) == {0}
+
+    async def script() -> None:
+        app = LessonApp(session, session.trace("main"))
+        async with app.run_test(size=(160, 48)) as pilot:
+            app._busy = (0, "Recording, and comparing: this …")
+            app.show_lesson()
+            await settle(pilot)
+            assert "Recording, and comparing" not in screen(app)
+            await press(pilot, "X")
+            assert "Something else is still running" in screen(app)
+            await press(pilot, "W")
+            await settle(pilot)
+            assert "Recording, and comparing" in screen(app)
+
+    asyncio.run(script())
+
+
+def test_after_the_last_lesson_no_other_is_offered(recorded: Recorded) -> None:
+    async def script(number: int, offered: bool) -> None:
+        session = LessonSession(lessons()[number - 1], recorded)
+        session.at = len(session.lesson.stations) - 1
+        app = LessonApp(session, session.trace(session.station.run))
+        async with app.run_test(size=(160, 48)) as pilot:
+            await settle(pilot)
+            await press(pilot, "w")
+            assert ("next lesson" in screen(app)) == offered
+            await press(pilot, "w")
+            assert app.wanted == ("next" if offered else "")
+
+    asyncio.run(script(16, False))
+    asyncio.run(script(15, True))
+
+
 def test_what_came_of_it_is_seen_side_by_side_or_in_the_run_of_the_file(recorded: Recorded, tmp_path: Path) -> None:
     four = LessonSession(lessons()[3], recorded)
     four.at = 5
@@ -214,6 +281,7 @@ def test_a_pair_opens_by_role_at_the_step_of_the_station(recorded: Recorded) -> 
             await settle(pilot)
             assert app.by_role and app.row is not None and app.rows[app.row].left == eight.position()
             assert "BertAttention" in screen(app) and "GPT2Attention" in screen(app)
+            assert "The first difference is born" not in screen(app) and "q comes back" in screen(app)
 
     asyncio.run(script())
 

@@ -13,6 +13,7 @@ from tftrace.cli import main
 from tftrace.tui import TraceApp
 from tftrace.tui.paint.heatmap import digits
 from tftrace.tui.panes.sourcepane import SourcePane
+from tftrace.tui.panes.tensorpane import TensorPane
 from tftrace.tui.screens.attentionscreen import AttentionScreen
 
 from .test_app import play, press, screen, settle
@@ -46,6 +47,24 @@ def test_a_symbol_and_its_tensor_have_one_colour_and_one_letter(film: Trace) -> 
         assert len({found[0] for found in seen}) == 3
 
     play(film, script)
+
+
+def test_columns_keep_their_names_and_a_module_its_class(film: Trace) -> None:
+    async def script(app: TraceApp, pilot: Pilot[None]) -> None:
+        app.go(next(step.position for step in film if step.type == "BertForSequenceClassification"))
+        await press(pilot, "4")
+        pane = app.query_one(TensorPane)
+        pane.styles.height = 6
+        await settle(pilot)
+        pane.jump(2)
+        await settle(pilot)
+        assert "shape" in pane.render_line(0).text and "input_ids" not in pane.render_line(0).text
+        app.go(find(film, "GELUActivation"))
+        await settle(pilot)
+        assert "iate_act_fn  GELUActivation" in screen(app).splitlines()[-1]
+
+    play(film, script)
+    play(film, script, (100, 30))
 
 
 def test_the_chosen_tensor_has_its_axes_histogram_and_layers_below(film: Trace) -> None:

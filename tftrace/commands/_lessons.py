@@ -82,7 +82,7 @@ def take_lesson(lesson: Lesson, on: Trace | None = None, file: Path | None = Non
 
     def told(recording: Recording) -> Path:
         if not _whole(recording.folder):
-            say(tr("Recording for the lesson: {command}", command=recording.command))
+            say(tr("Recording for the lesson, once; it takes some seconds: {command}", command=recording.command))
         return record_lesson_run(recording)
 
     current: Lesson | None = lesson

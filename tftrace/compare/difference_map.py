@@ -110,7 +110,7 @@ def explained(found: Comparison, at: int) -> str:
     explains = f"rounding explains {number(pair.bound)}"
     causes = {(one.left, one.right): one.cause for one in (*found.born, *found.healed)}
     cause = causes.get((pair.left, pair.right)) or pair.note
-    why = f": {cause}" if cause else ""
+    why = f" ({cause})" if cause else ""
     said = {
         "=": "every number is equal",
         "≈": f"rounding: {size}, {explains}",

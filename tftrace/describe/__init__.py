@@ -36,7 +36,7 @@ from .phrases import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .plane import Plane, default_plane, parse_plane
 from .run_summary import about, answers, first_wrong, forward_count, missing, mode, totals
 from .series import Series, along_forwards, along_layers
-from .step_row import Row, path, place, row, span, statement, verdict
+from .step_row import Row, class_of_module, path, place, row, span, statement, verdict
 from .tensor_rows import TensorLine, tensors
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "bars",
     "bound_values",
     "brief_formula",
+    "class_of_module",
     "code",
     "default_plane",
     "derive",

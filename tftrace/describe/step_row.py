@@ -79,6 +79,12 @@ def path(trace: Trace, position: int) -> str:
     return visible(trace.column("name")[position] or trace.column("type")[position] or "")
 
 
+def class_of_module(trace: Trace, position: int) -> str:
+    """The class of the module that a step calls; empty for other steps, and for a model whose `path` is its class."""
+    called = trace.column("kind")[position] == schema.MODULE and trace.column("name")[position]
+    return visible(trace.column("type")[position] or "") if called else ""
+
+
 def statement(trace: Trace, position: int) -> str:
     """The source text of a line step, joined to one line; `file:line` if the trace has no copy of the file."""
     return _statement(trace, len(trace), trace.column("file")[position], *span(trace, position))

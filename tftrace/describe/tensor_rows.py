@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..language import tr
 from ..text import number, shape, visible
 from ..trace import schema
 from ..trace.rows import TensorRow
@@ -63,7 +64,7 @@ def tensor_line(tensor: TensorRow, at: int = -1, fresh: bool = True) -> TensorLi
     odd = [f"{count} {name}" for count, name in ((tensor.nan, "NaN"), (tensor.inf, "Inf")) if count]
     if tensor.zero and tensor.numel and tensor.dtype.startswith(("float", "bfloat")):
         share = tensor.zero / tensor.numel
-        odd += [f"{share:.0%} zero"] if share >= 0.01 else []
+        odd += [tr("{share} zero", share=f"{share:.0%}")] if share >= 0.01 else []
     return TensorLine(
         role=visible(tensor.role),
         name=visible(tensor.name) or ("result" if tensor.role in (schema.OUTPUT, schema.GRADIENT) else tensor.role),

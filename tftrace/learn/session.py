@@ -95,11 +95,11 @@ class LessonSession:
 
     def run_experiment(self) -> Outcome:
         """Record the other run of the station, and compare."""
-        name = self.station.experiment.run if self.station.experiment else self.station.pair
-        other = self.trace(name)
-        here = self.trace(self.station.run)
-        self.outcomes[self.at] = Outcome(other, compare_runs(TraceSide(here), TraceSide(other)))
-        return self.outcomes[self.at]
+        at, station = self.at, self.station  # the learner may go on meanwhile
+        other = self.trace(station.experiment.run if station.experiment else station.pair)
+        here = self.trace(station.run)
+        self.outcomes[at] = Outcome(other, compare_runs(TraceSide(here), TraceSide(other)))
+        return self.outcomes[at]
 
     @property
     def file(self) -> Path:
@@ -109,14 +109,14 @@ class LessonSession:
 
     def check_exercise(self) -> list[str]:
         """Run the learner's file, and judge it; the sentences on it."""
-        exercise = self.station.exercise
+        at, exercise = self.at, self.station.exercise
         if exercise is None:
             return []
         trace = Trace(self._record(exercise_recording(self.file)))
         judged = judge_exercise(exercise.kind, trace)
-        self.judged[self.at] = (judged, trace)
+        self.judged[at] = (judged, trace)
         if judged.earned:
-            self.mark()
+            self.mark(at)
         return told(judged)
 
     # -- questions ---------------------------------------------------------------------------------------------
@@ -146,9 +146,9 @@ class LessonSession:
         self.mark()
         return True
 
-    def mark(self) -> None:
-        """Remember that the station is done."""
-        progress.mark_done(self.lesson, self.at)
+    def mark(self, at: int | None = None) -> None:
+        """Remember that a station is done: this one, or another."""
+        progress.mark_done(self.lesson, self.at if at is None else at)
 
     @property
     def done(self) -> set[int]:

@@ -17,7 +17,7 @@ from .panes.pane import short
 
 
 class StatusLine(Static):
-    """The line below the panes: `step 175/1058 · forward 1/1 · encoder.layer.0.attention.self · keys`."""
+    """The line below the panes: `step 175/1058 · forward 1/1 · layer.0.attention.self  BertSelfAttention · keys`."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(id="status", markup=False)
@@ -44,8 +44,10 @@ class StatusLine(Static):
         out.append(f" · {retold(self.reading)}" if self.reading else "", style(palette.accent))
         out.append(f" · {search}" if search else "", style(palette.accent))
         hints = [(tr(text), action) for text, action in (MATCH_HINTS if search else HINTS)]
-        path = describe.path(trace, position)
-        while hints and width - out.cell_len - min(cell_len(path), 24) < _width(hints) + 4:
+        path, named = describe.path(trace, position), describe.class_of_module(trace, position)
+        wanted = 24 if not named else min(40, 12 + cell_len(named))
+        path = f"{path}  {named}" if named else path
+        while hints and width - out.cell_len - min(cell_len(path), wanted) < _width(hints) + 4:
             del hints[-2 if len(hints) > 1 else 0]  # help is dropped last
         room = width - out.cell_len - _width(hints) - 5
         out.append(f" · {path if cell_len(path) <= room else '…' + path[-max(1, room - 1) :]}", style(palette.text))

@@ -13,6 +13,7 @@ from textual import events
 from .. import describe
 from ..errors import TraceError
 from ..language import tr
+from ..language.retell import retold
 from ..navigate import breakpoints, findings, siblings, stepping
 from ..navigate.breakpoints import Breakpoint, Breakpoints
 from ..navigate.nonfinite import origins
@@ -171,6 +172,10 @@ class NavigatingApp(InspectingApp):
             Question("/", "name, class, equation, source text, or a condition such as nan > 0", done, typed, cancelled)
         )
 
+    def forget_search(self) -> None:
+        """Search for nothing any more."""
+        self._searched, self.matches = "", []
+
     def search_again(self) -> None:
         """Repeat search and filter after the trace has grown."""
         for text in filter(None, (self._searched.strip(), self._filtered)):
@@ -194,7 +199,7 @@ class NavigatingApp(InspectingApp):
     @property
     def search_text(self) -> str:
         """The search and its current match: `/linear  2 of 4`; empty without a search."""
-        return f"/{visible(self._searched)}  {self.match_count()}" if self._searched else ""
+        return f"/{visible(self._searched)}  {retold(self.match_count())}" if self._searched else ""
 
     def match_count(self) -> str:
         """The place of the current step among the matches: `2 of 4`."""

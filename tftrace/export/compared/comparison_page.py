@@ -95,7 +95,9 @@ class _Page:
         cut = _more(found.values.shape[1], _MOST_TOKENS, later("and {n} more tokens"))
         cut += _more(len(found.values), _MOST_ROWS, later("and {n} more rows"))
         legend = tr("· rounding, ░▒▓█ from there to 1, by relative l2 of the token.")
-        yield f'<p class="soft">{legend} {cut}</p>\n'
+        for level in range(2, len(SHADES)):
+            legend = legend.replace(SHADES[level], f'<span class="c l{level}">{SHADES[level]}</span>')
+        yield f'<p class="soft map">{legend} {cut}</p>\n'
 
     @property
     def _bound(self) -> float:
@@ -135,7 +137,7 @@ class _Page:
             most = " most" if n == worst else ""
             said = escape(ours if ours == theirs else f"{ours}→{theirs}")
             size = _size(float(pair.by_token[n]))
-            yield f'<span class="l{shades[n]}{most}" title="{size}">{SHADES[shades[n]]}{said}</span> '
+            yield f'<span class="l{shades[n]}{most}" title="{size}">{said}</span> '
         yield f"</div>\n<p class='soft'>{_more(len(pair.tokens), _MOST_TOKENS, later('and {n} more tokens'))}</p>\n"
 
     def _pairs(self) -> Iterator[str]:

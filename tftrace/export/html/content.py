@@ -153,7 +153,8 @@ class Content:
         for at in range(self._count):
             rows = sorted(trace.tensors_of(at), key=lambda row: _role_code(row.role))
             for row in rows:
-                line = tensor_line(row)
+                with speaking("en"):  # the page itself says it in Chinese
+                    line = tensor_line(row)
                 maker = producer(trace, at, row.tensor)
                 columns["role"].append(_role_code(row.role))
                 columns["name"].append(words(line.name))

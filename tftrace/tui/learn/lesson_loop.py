@@ -28,9 +28,22 @@ def run_lesson(session: LessonSession) -> bool:
         if app.wanted in ("", "next"):
             return app.wanted == "next"
         if app.wanted == "pair":
-            pair_of(session).run()
+            see_pair(session)
         elif app.wanted == "own":
             own_run(session).run()
+
+
+def see_pair(session: LessonSession) -> None:
+    """Show both runs side by side until the user comes back; in between, a step of either may be opened."""
+    app = pair_of(session)
+    while (chosen := app.run()) is not None:
+        side, position = chosen
+        trace = app.sides[side].trace
+        if trace is not None:
+            TraceApp(trace, spoken(), start=position).run()
+        app = pair_of(session)
+    if app.failure is not None:
+        raise app.failure
 
 
 def pair_of(session: LessonSession) -> PairApp:

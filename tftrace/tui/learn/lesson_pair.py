@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...language import later, tr
+from ..pair.answerpane import AnswerPane
 from ..pair.pairapp import PairApp
+
+_BY_ROLE = later(
+    "What does the same work stands side by side, whatever it is called; below it, what differs. "
+    "j and k go through the parts, q comes back to the lesson."
+)
 
 
 class RolePairApp(PairApp):
@@ -30,3 +37,9 @@ class RolePairApp(PairApp):
             self.action_roles()
         self.row = next((at for at, row in enumerate(self.rows) if row.left == self._at), self.row)
         self.call_after_refresh(self.show)
+
+    def show(self) -> None:
+        """Draw the chosen pair; that two models give other numbers is no answer to anything."""
+        super().show()
+        if self.by_role:
+            self.query_one(AnswerPane).tell(tr("Two models"), tr(_BY_ROLE))

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from rich.text import Text
-from textual.app import ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.message import Message
 
 from ... import describe
 from ...errors import TraceError
-from ...language import LANGUAGES, speak, spoken, tr
+from ...language import LANGUAGES, later, speak, spoken, tr
 from ...language.retell import retold
+from ...learn import lessons
 from ...learn.exercise_words import told
-from ...learn.exercises import write_start
 from ...learn.questions import Answer, choice_text
 from ...learn.session import LessonSession
 from ...trace.trace import Trace
-from .. import editor
-from ..app import TraceApp
 from ..dialogs.overlays import HelpScreen
 from ..dialogs.prompt import Prompt, Question
 from ..keymap import bindings
@@ -31,22 +25,19 @@ from ..panes.equationpane import EquationPane
 from ..statusline import StatusLine
 from .lesson_keys import LESSON_KEYMAP
 from .lesson_layout import marked
+from .lesson_work import WorkingApp
 from .lessonattention import LessonAttentionScreen
 from .lessonpane import Feedback, LessonPane
 
-Wanted = Literal["", "station", "pair", "own", "next"]
+_FIRST_KEYS = (("w", later("next station")), ("A", later("answer")), ("s", later("step")), ("?", later("keys")))
 
 
-class LessonApp(TraceApp):
+class LessonApp(WorkingApp):
     """The debugger on the run of a station.
 
     Args:
         session: the lesson.
         trace: the run of the station where the session is.
-
-    Attributes:
-        wanted: why the app ended: the station has another run, two runs are to be seen side by side, the run of the
-            learner's own file is to be seen, or the next lesson is wanted; empty if the user is done.
     """
 
     CSS_PATH = "../app.tcss"
@@ -56,19 +47,9 @@ class LessonApp(TraceApp):
     .-narrow #stops, .-narrow #bar, .-low #stops, .-low #bar { display: none; }
     """
 
-    @dataclass
-    class Done(Message):
-        """An experiment, or the check of an exercise, is done, or failed."""
-
-        failure: str = ""
-
     def __init__(self, session: LessonSession, trace: Trace) -> None:
-        super().__init__(trace, spoken())
-        self.session = session
-        self.wanted: Wanted = ""
-        self.feedback: list[Feedback] = []
+        super().__init__(session, trace)
         self._hints = 0
-        self._busy = ""
         self._ended = False
 
     def compose(self) -> ComposeResult:
@@ -80,6 +61,7 @@ class LessonApp(TraceApp):
     def begin(self) -> None:
         """Show the first screen, and the station."""
         super().begin()
+        self.query_one(EquationPane).first_keys = _FIRST_KEYS
         self.show_station()
 
     # -- stations ----------------------------------------------------------------------------------------------
@@ -88,6 +70,7 @@ class LessonApp(TraceApp):
         """Go to the place of the station, look where it says, and tell what it says."""
         session, station = self.session, self.session.station
         self.feedback, self._hints, self._ended = [], 0, False
+        self.forget_search()
         position = session.position()
         if position is None:
             self.feedback = [Feedback(session.unfit(), "bad")]
@@ -107,10 +90,15 @@ class LessonApp(TraceApp):
         if look.startswith("substep "):
             self.query_one(EquationPane).open_substep(look.removeprefix("substep "))
             self._focus("equation")
-        elif look in ("source", "equation", "tensors"):
+            return self._settle()
+        self.query_one(EquationPane).close_substep()
+        if look in ("source", "equation", "tensors"):
             self._focus(look)
         elif look != "grid":
             self._focus("steps")
+        self._settle()
+
+    def _settle(self) -> None:
         self.call_after_refresh(lambda: self.go(self.position))
 
     def show_lesson(self) -> None:
@@ -119,7 +107,8 @@ class LessonApp(TraceApp):
         lesson, language = session.lesson, spoken()
         number = f"{lesson.number} " if lesson.number else ""
         title = f"{number}{lesson.title[language]} ─ {session.at + 1}/{len(lesson.stations)} {station.title[language]}"
-        news = [*self.feedback, *([Feedback(self._busy)] if self._busy else []), *self._result()]
+        busy = [Feedback(self._busy[1])] if self._busy and self._busy[0] == session.at else []
+        news = [*self.feedback, *busy, *self._result()]
         self.query_one(LessonPane).show(station, title, tr("✓ done") if session.is_done else "", self._offers(), news)
         if isinstance(self.screen, LessonAttentionScreen):
             self.screen.tell(self._asked())
@@ -163,7 +152,7 @@ class LessonApp(TraceApp):
         if there < 0:
             return self._tell(tr("This is the first station."))
         if there >= len(session.lesson.stations):
-            if self._ended and session.lesson.number:
+            if self._ended and self._has_next:
                 self.wanted = "next"
                 return self.exit()
             self._ended = True
@@ -193,7 +182,13 @@ class LessonApp(TraceApp):
             said = tr("This was the last station; not answered yet: {stations}.", stations=", ".join(open_))
         else:
             said = tr("✓ The lesson is done.")
-        return f"{said} {tr('w goes on to the next lesson, q leaves.') if session.lesson.number else tr('q leaves.')}"
+        return f"{said} {tr('w goes on to the next lesson, q leaves.') if self._has_next else tr('q leaves.')}"
+
+    @property
+    def _has_next(self) -> bool:
+        """Whether a lesson follows."""
+        number = self.session.lesson.number
+        return number > 0 and any(one.number == number + 1 for one in lessons())
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -236,8 +231,8 @@ class LessonApp(TraceApp):
         assert question is not None
         if self.session.try_answer(typed):
             because = f" ({right.because})" if right.because else ""
-            said = tr("✓ Right: {answer}.", answer=right.shown) if right.shown else tr("✓ Done.")
-            return self._tell(f"{said.rstrip('.')}{because}. {tr('w goes on.')}", "good")
+            said = tr("✓ Right: {answer}{because}.", answer=right.shown, because=because)
+            return self._tell(f"{said if right.shown else tr('✓ Done.')} {tr('w goes on.')}", "good")
         wrong = tr("“{typed}” is not it.", typed=typed.strip()) if typed else tr("Not yet.")
         self._tell(f"{wrong} {question.hint[spoken()]}", "bad")
 
@@ -253,85 +248,6 @@ class LessonApp(TraceApp):
         if self._hints == 1:
             more = tr("H once more shows the answer.") if self.session.station.exercise is None else ""
             self._tell(f"{question.hint[spoken()]} {more}".strip())
-
-    # -- experiments, pairs, exercises -------------------------------------------------------------------------
-
-    def action_do(self) -> None:
-        station = self.session.station
-        if self._busy:
-            return
-        if station.pair:
-            self.wanted = "pair"
-            return self.exit()
-        if station.experiment is not None:
-            command = self.session.command(station.experiment.run) if station.experiment else ""
-            self._work(tr("Recording, and comparing: {command} …", command=command), self._experiment)
-        elif station.exercise is not None:
-            self._check()
-        else:
-            self._tell(tr("There is nothing to run at this station: w goes on."))
-
-    def _work(self, said: str, work: Callable[[], None]) -> None:
-        self._busy, self.feedback = said, []
-        self.session.judged.pop(self.session.at, None)
-        self.show_lesson()
-        self.run_worker(work, thread=True, group="lesson", exit_on_error=False)
-
-    def _experiment(self) -> None:
-        try:
-            self.session.run_experiment()
-            self.post_message(self.Done())
-        except TraceError as error:
-            self.post_message(self.Done(failure=str(error)))
-
-    def _check(self) -> None:
-        """Check the file of the exercise; where there is none yet, write the one to start from."""
-        exercise = self.session.station.exercise
-        assert exercise is not None
-        if not self.session.file.exists():
-            return self.action_write()
-        self._work(tr("Running {file} …", file=self.session.file.name), self._exercise)
-
-    def _exercise(self) -> None:
-        try:
-            self.session.check_exercise()
-            self.post_message(self.Done())
-        except TraceError as error:
-            self.post_message(self.Done(failure=str(error)))
-
-    def on_lesson_app_done(self, event: Done) -> None:
-        self._busy = ""
-        if event.failure:
-            return self._tell(event.failure, "bad")
-        self.show_lesson()
-
-    def action_see(self) -> None:
-        if self.session.at in self.session.outcomes:
-            self.wanted = "pair"
-        elif self.session.at in self.session.judged:
-            self.wanted = "own"
-        else:
-            return self._tell(tr("There is nothing to see yet: press X first."))
-        self.exit()
-
-    def action_write(self) -> None:
-        """Open the learner's file in an editor; where there is none yet, write the one to start from."""
-        exercise = self.session.station.exercise
-        if exercise is None:
-            return self._tell(tr("There is nothing to write at this station: w goes on."))
-        file = self.session.file
-        try:
-            written = write_start(exercise.kind, file, spoken())
-            said = tr("Wrote {file} into this folder.", file=file.name) + " " if written else ""
-            program = editor.editor()
-            with self.suspend():
-                subprocess.run(editor.command(program, file, 1), check=False)
-        except TraceError as error:
-            return self._tell(str(error), "bad")
-        except (SuspendNotSupported, OSError):
-            return self._tell(said + tr("Open {file} in an editor of yours, then press X.", file=file.name))
-        self.refresh(layout=True)
-        self._tell(said + tr("X checks it."))
 
     # -- the rest ----------------------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ from textual import events
 from ...language import spoken, tr
 from ...learn import Station
 from ...text import visible
+from ..paint.broken_lines import broken
 from ..paint.palette import style
 from ..panes.pane import Pane
-from .lesson_layout import broken, marked
+from .lesson_layout import marked
 
 _TWO_COLUMNS = 96  # from this width in columns, what is asked stands beside what is said
 _MOST = 0.45  # of the screen's height

@@ -10,6 +10,7 @@ from ...compare import Comparison, prerequisite
 from ...compare.difference_map import MARKS, mark
 from ...language.retell import retold
 from ...text import visible
+from ..paint.broken_lines import broken
 from ..paint.palette import style
 from ..panes.pane import Pane
 
@@ -34,9 +35,14 @@ class AnswerPane(Pane):
             lines += self._wrapped(prerequisite(one), palette.soft)
         self.draw(lines)
 
+    def tell(self, title: str, said: str) -> None:
+        """Draw a sentence in the place of an answer."""
+        self.headline(title)
+        self.draw(self._wrapped(said, self.palette.text))
+
     def _wrapped(self, said: str, look: str, bold: bool = False) -> list[Text]:
         text = Text(retold(visible(said)), style(look, bold=bold))
-        return [Text(" ").append_text(one) for one in text.wrap(self.app.console, max(8, self.space.width - 2))]
+        return [Text(" ").append_text(one) for one in broken(text, max(8, self.space.width - 2))]
 
 
 def _counts(found: Comparison) -> str:

@@ -37,8 +37,9 @@ from .pair_rows import REAL, PairRow, halting, opening, role_rows, tensor_rows
 from .rowspane import RowsPane
 from .tokenpane import TokenPane
 
-_KEYS = (later("j k move  n N real difference  l map  r roles  1 2 step through left, right  ? help"),
-         later("n N real difference  l map  1 2 step through  ? help"), later("n N l 1 2 ? help"))  # fmt: skip
+_KEYS = (later("j k move  n N real difference  l map  r roles  1 2 step through left, right  q leave  ? help"),
+         later("n N real difference  l map  1 2 step through  q leave  ? help"),
+         later("n N l 1 2 q ? help"))  # fmt: skip
 _NARROW = 130
 
 

@@ -13,6 +13,7 @@ from ...compare.difference_map import SHADES, explained, levels
 from ...language import tr
 from ...language.retell import retold
 from ...text import visible
+from ..paint.broken_lines import broken
 from ..paint.heatmap import ink
 from ..paint.palette import style
 from ..panes.pane import Pane, fit, short
@@ -78,9 +79,7 @@ class TokenPane(Pane):
         head = " " * (_ASPECT + 2) + fit(names[0], half) + "  " + fit(names[1], half)
         lines = [Text(head, style(palette.faint), no_wrap=True)]
         for one in found:
-            texts = [
-                Text(retold(side), style(palette.text)).wrap(self.app.console, half) for side in (one.left, one.right)
-            ]
+            texts = [broken(Text(retold(side), style(palette.text)), half) for side in (one.left, one.right)]
             for at in range(max(map(len, texts))):
                 line = Text("  " + fit("" if at else retold(one.aspect), _ASPECT), style(palette.warm), no_wrap=True)
                 for text in texts:
@@ -91,4 +90,4 @@ class TokenPane(Pane):
 
     def _wrapped(self, said: str, look: str = "") -> list[Text]:
         text = Text(retold(visible(said)), style(look or self.palette.soft))
-        return [Text(" ").append_text(one) for one in text.wrap(self.app.console, max(8, self.space.width - 2))]
+        return [Text(" ").append_text(one) for one in broken(text, max(8, self.space.width - 2))]

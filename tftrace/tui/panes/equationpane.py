@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from ... import describe
-from ...language import spoken, tr
+from ...language import later, spoken, tr
 from ...language.retell import retold
 from ...terminal import padded
 from ...trace import schema
@@ -19,7 +19,15 @@ _TIGHT = 13  # below this height in rows, empty rows are left out
 
 
 class EquationPane(SubStepPane):
-    """The equations of the call that contains a step, and the sub-steps of attention."""
+    """The equations of the call that contains a step, and the sub-steps of attention.
+
+    Attributes:
+        first_keys: the keys to begin with, and what they do, for the first step of a run.
+    """
+
+    first_keys: tuple[tuple[str, str], ...] = (
+        ("w", later("walk")), ("a", later("attention")), ("s", later("step")), ("?", later("keys"))
+    )  # fmt: skip
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace, "Equation", id="equation")
@@ -62,8 +70,12 @@ class EquationPane(SubStepPane):
                 head = Text(f"  {padded('' if at else tr(name), 8)} ", style(self.palette.faint))
                 out.append(Text().append_text(head).append_text(line[11:]))
         start = Text(f"  {padded(tr('start'), 8)} ", style(self.palette.faint))
-        for key, does in (("w", tr("walk")), ("a", tr("attention")), ("s", tr("step")), ("?", tr("keys"))):
-            start.append(f"{key} ", style(self.palette.warm, bold=True)).append(f"{does}  ", style(self.palette.soft))
+        for key, does in self.first_keys:
+            said = tr(does)
+            if start.cell_len + cell_len(f"{key} {said}") < self.space.width:
+                start.append(f"{key} ", style(self.palette.warm, bold=True)).append(
+                    f"{said}  ", style(self.palette.soft)
+                )
         return [*out, start]
 
     @property

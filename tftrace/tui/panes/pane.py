@@ -13,6 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ...language.retell import retold
+from ..paint.broken_lines import broken
 from ..paint.palette import DARK, PALETTES, Palette, style
 from ..paint.pictures import Picture
 
@@ -68,7 +69,7 @@ class Pane(ScrollView, can_focus=True):
     def clear(self, sentence: str) -> None:
         """Show nothing but a sentence."""
         self.headline("")
-        lines = Text(retold(sentence), style(self.palette.faint)).wrap(self.app.console, max(8, self.space.width - 4))
+        lines = broken(Text(retold(sentence), style(self.palette.faint)), max(8, self.space.width - 4))
         self.draw([Text(""), *(Text("  ").append_text(line) for line in lines)])
 
     def jump(self, y: int) -> None:

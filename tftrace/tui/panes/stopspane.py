@@ -18,6 +18,7 @@ from ...navigate import findings
 from ...navigate.breakpoints import Breakpoints
 from ...text import visible
 from ...trace.trace import Trace
+from ..paint.broken_lines import broken
 from ..paint.palette import style
 from .pane import Pane, first_fitting, short, short_end
 
@@ -119,7 +120,7 @@ class StopsPane(Pane, inherit_bindings=False):
             text = first_fitting(width - 2, tr("b sets a breakpoint, B a condition"), tr("b sets a breakpoint"))
             lines.append(Text(f"  {text}", style(palette.faint)))
         text = f"✎ {visible(self._note)}" if self._note else ""
-        lines += Text(text, style(palette.violet)).wrap(self.app.console, max(8, width - 2))[:_NOTE] if text else []
+        lines += broken(Text(text, style(palette.violet)), max(8, width - 2))[:_NOTE] if text else []
         self.lines = lines
         self.virtual_size = Size(0, len(lines))
         self.headline("Stops", "⏎ next  ␣ on/off  ⌦ remove  B edit" if self.has_focus else "")

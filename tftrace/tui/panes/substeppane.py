@@ -19,8 +19,9 @@ from ...language import spoken, tr
 from ...language.retell import retold
 from ...recipes.typeset import symbol_places
 from ...trace.trace import Trace
+from ..paint.broken_lines import broken
 from ..paint.palette import style
-from .pane import Pane, short
+from .pane import Pane, first_fitting, short
 
 _KEPT = 8  # attentions in the cache
 
@@ -91,6 +92,12 @@ class SubStepPane(Pane):
         """Open a sub-step by its name, here and at the next attention."""
         self._open, self._at = key, (key, -1)
         self.show(self._position)
+
+    def close_substep(self) -> None:
+        """Show the equation from its beginning, with no sub-step open."""
+        self._open, self._at = "", None
+        self.show(self._position)
+        self.jump(0)
 
     def action_substep_or_scroll(self, by: int) -> None:
         """Move the cursor over the names and the lines of the sub-steps; beyond them, scroll."""
@@ -193,7 +200,9 @@ class SubStepPane(Pane):
             if line.cell_len + cell_len(text) <= width + 4:
                 out.append(line.append(text, style(palette.soft)))
             else:
-                out += [line, Text("     " + short(text, width - 1), style(palette.soft), no_wrap=True)]
+                ways = (text.strip(), " ".join(text.split()), " ".join(text.partition("[")[0].split()))
+                text = short(first_fitting(width, *ways), width)  # rather without the range than with half of it
+                out += [line, Text(f"      {text}", style(palette.soft), no_wrap=True)]
         return [*out, *self._wrapped(one.note, style(palette.soft, italic=True), indent=2)]
 
     def _under_cursor(self, line: Text, row: tuple[str, int]) -> Text:
@@ -232,5 +241,5 @@ class SubStepPane(Pane):
     def _wrapped(self, text: str, look: Style, hang: int = 0, indent: int = 0) -> list[Text]:
         """The text wrapped to the pane; `hang` indents all lines but the first."""
         width = max(8, self.space.width - 4 - hang - indent)
-        lines = Text(text, look).wrap(self.app.console, width)
+        lines = broken(Text(text, look, no_wrap=True), width)
         return [Text(" " * (2 + indent + (hang if at else 0))).append_text(line) for at, line in enumerate(lines)]

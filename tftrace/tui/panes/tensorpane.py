@@ -9,6 +9,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.strip import Strip
 
 from ... import describe
 from ...language import later, tr
@@ -23,6 +24,7 @@ _NUMBERS = (("μ", "mean", 7), ("σ", "std", 6), (later("min"), "min", 7), (late
 _LIKELIEST = (("min", "max"), ("mean", "std"))  # numbers that a narrow pane shows, the first pair longest
 _DTYPE = 10
 _SHORTEST, _SHAPE, _LONG_SHAPE = 13, 11, 15  # columns of a name with its letter, and of a shape
+_HEAD_STAYS = 4  # from this height in rows
 _SPARE = 22  # from this width of a name on, a shape is given more room
 
 
@@ -72,6 +74,8 @@ class TensorPane(PreviewPane):
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         at = offset.y + self.scroll_offset.y if offset is not None else -1
+        if offset is not None and offset.y == 0 and self._head_stays:
+            return
         if 0 <= at < len(self._rows) and self._rows[at] >= 0:
             self.action_choose(self._rows[at] - self._chosen_at)
 
@@ -102,6 +106,15 @@ class TensorPane(PreviewPane):
         """Scroll just far enough to show the chosen tensor."""
         if (at := self._chosen_at) in self._rows:
             self.jump(max(0, self._rows.index(at) + 1 - self.space.height))
+
+    @property
+    def _head_stays(self) -> bool:
+        """Whether the names of the columns stay while the table is scrolled: not where there is hardly room."""
+        return self.space.height >= _HEAD_STAYS
+
+    def line(self, y: int) -> Strip:
+        """Line `y` of the table, whose first line stays in view."""
+        return super().line(0 if self._head_stays and y == int(self.scroll_offset.y) else y)
 
     def _head(self, sizes: dict[str, int]) -> Text:
         head = "    " + fit(tr("name"), sizes["name"]) + "  " + fit(tr("shape"), sizes["shape"])

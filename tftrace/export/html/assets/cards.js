@@ -2,6 +2,8 @@
 const link = (at, said) => h("a", { href: `#${at}` }, said ?? `${at}`);
 const HUES = 8;
 
+const odd = (tensor) => W[T.odd[tensor]].replace(/zero$/, say("zero"));
+
 function colourMaths(math, legend) {  // a symbol of one letter has the colour of its tensor
   const hue = new Map(legend.map((one, at) => [W[one[1]], at % HUES]).filter(([spelled]) => spelled.length === 1));
   for (const letter of math.querySelectorAll("mi")) {
@@ -72,7 +74,7 @@ function bound(at, file) {  // what the lines of the same call bound until now, 
     for (let tensor = T.start[step]; tensor < T.start[step + 1]; tensor++)
       values.push(h("a.value", { href: `#${step}` }, "⇒ ", h("b", {}, W[T.name[tensor]]), ` ${W[T.shape[tensor]]}`,
         T.mean[tensor] === null ? "" : `  μ ${number(T.mean[tensor])}  σ ${number(T.std[tensor])}  [${number(T.min[tensor])}, ${number(T.max[tensor])}]`,
-        W[T.odd[tensor]] ? h("em", {}, `  ${W[T.odd[tensor]]}`) : ""));
+        W[T.odd[tensor]] ? h("em", {}, `  ${odd(tensor)}`) : ""));
     if (values.length) found.set(S.code[step][3], values);
   }
   return found;
@@ -92,7 +94,7 @@ function tensorsCard(at) {
         made >= 0 ? h("a.from", { href: `#${made}`, title: say("from", made) }, ` ↖ ${made}`) : ""),
       h("td.shape", {}, W[T.shape[tensor]]), h("td.soft", {}, W[T.dtype[tensor]]),
       ["mean", "std", "min", "max"].map((name) => h("td.figure", {}, number(T[name][tensor]))),
-      h("td", {}, histogram(T.histogram[tensor]), W[T.odd[tensor]] ? h("em", {}, W[T.odd[tensor]]) : "")));
+      h("td", {}, histogram(T.histogram[tensor]), W[T.odd[tensor]] ? h("em", {}, odd(tensor)) : "")));
   }
   const heads = ["role", "name", "shape", "dtype", "mean", "std", "min", "max", "histogram"];
   return h("section.card", {}, h("h2", {}, say("tensors")), h("div.scroll", {}, h("table", {},

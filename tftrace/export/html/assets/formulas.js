@@ -34,3 +34,15 @@ function fit(box) {
 }
 
 const fitAll = () => { for (const box of document.querySelectorAll(".math, .drawn")) fit(box); };
+
+function lookForMathsFont() {  // a browser whose fonts know nothing of mathematics does not lower every index
+  const [made, both, one, other] = ["math", "msub", "mi", "mi"].map((tag) => document.createElementNS("http://www.w3.org/1998/Math/MathML", tag));
+  one.append("h");
+  other.append("n");
+  both.append(one, other);
+  made.append(both);
+  document.body.append(made);
+  const [base, index] = [one, other].map((letter) => letter.getBoundingClientRect());
+  if (index.bottom - base.bottom < base.height / 20) document.documentElement.dataset.maths = "none";
+  made.remove();
+}

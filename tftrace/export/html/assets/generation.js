@@ -28,7 +28,7 @@ function generationCard() {
   const values = norms ? G.norm : G.time, known = values.flat().filter((value) => value !== null);
   const top = Math.max(...known, 1e-30), colors = ramp(), place = Math.min(column < 0 ? G.roots.length - 1 : column, G.roots.length - 1);
   const answers = G.texts[Math.min(text, G.texts.length - 1)] ?? [];
-  const detail = h("div.detail");
+  const detail = h("div.told");
   const tell = (at) => {
     column = at;
     detail.replaceChildren(h("p", {}, h("a", { href: `#${G.roots[at]}` }, say("pass", G.forwards[at])), G.titles[text] ? ` · ${W[G.titles[text]]}` : ""),

@@ -94,6 +94,7 @@ document.documentElement.dataset.theme = remembered("theme") ?? (matchMedia("(pr
 shell.append(
   h("aside", {}, h("div.bar", {}, home, h("span.push"), speak, shine, ask), search, h("div.bar", {}, toggles.map((one) => one.made)), list), main);
 document.body.append(shell, pointer);
+lookForMathsFont();
 refresh();
 arrange();
 go(addressed(), true);

@@ -8,7 +8,7 @@ function substepsCard(at) {
       h("h3", {}, `${place + 1} · ${W[name[zh]]}`, fused ? h("span.soft", {}, ` ${say("fused")}`) : ""),
       formula(math, []),
       h("p.note", { lang: language }, W[note[zh]]),
-      places.length ? h("p.soft", {}, places.map((step) => [link(step, `${step} · ${W[S.label[step]]}`), " "])) : "",
+      places.length ? h("p.soft", {}, places.map((step, nth) => [nth ? ",  " : "", link(step, `${step} · ${W[S.label[step]]}`)])) : "",
       tensors.length ? h("dl.legend", {}, tensors.map(([symbol, named, said, rebuilt]) => [
         h("dt", {}, W[symbol] || "·"), h("dd", {}, `${W[named]}  `, h("span.soft", {}, `${W[said]}${rebuilt ? ` (${say("rebuiltOne")})` : ""}`))])) : ""))));
 }
