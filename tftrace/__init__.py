@@ -12,19 +12,34 @@ from typing import TYPE_CHECKING
 
 from .errors import TraceError
 
-__all__ = ["Trace", "TraceError", "load", "record", "traced"]
+__all__ = [
+    "Trace",
+    "TraceError",
+    "call",
+    "from_trace",
+    "load",
+    "mean",
+    "noise",
+    "record",
+    "scale",
+    "set_to",
+    "traced",
+    "zero",
+]
+_EDITS = ("call", "from_trace", "mean", "noise", "scale", "set_to", "zero")
 
 if TYPE_CHECKING:
     from .api import Trace, load, record, traced
+    from .edits import call, from_trace, mean, noise, scale, set_to, zero
 else:
 
     def __getattr__(name: str) -> object:
         """What reads and records traces is loaded as it is used: every run of pytest imports this file."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import api
+        from . import api, edits
 
-        globals()[name] = found = getattr(api, name)
+        globals()[name] = found = getattr(edits if name in _EDITS else api, name)
         return found
 
     def __dir__() -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .capture.module_choice import Models, Patterns
     from .capture.recorder import Recipes, Recorder
     from .compare import Comparison
+    from .edits import Edits
     from .explain.explain import Explanation
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -40,6 +41,13 @@ class Step(trace.Step):
         def children(self) -> list[Step]: ...
         @property
         def call(self) -> Step: ...
+
+    @property
+    def edited(self) -> str:
+        """What was done to the step's result on purpose, such as `zero: head 1`; empty if nothing was."""
+        from .navigate.edited_steps import edits_of
+
+        return edits_of(self.trace, self.position)
 
     def explain(self, *cell: int, equation: str | None = None, replay: bool = True) -> Explanation:
         """Derive one number that the step returned, as the terms of its equation, largest first.
@@ -220,6 +228,7 @@ def record(
     backward: bool = False,
     prints: bool = True,
     engine: str | None = None,
+    edits: Edits | None = None,
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
 ) -> Recorder[Trace]:
@@ -256,6 +265,10 @@ def record(
         engine: how calls of modules are seen: `"hooks"` (torch's forward hooks on every submodule) or `"calls"` (all
             calls are intercepted, and the modules left untouched). By default hooks, unless these would change the
             run or miss calls; meta.json says which and why.
+        edits: changes of what steps return, by glob pattern of the names of modules, or of functions that they call, or
+            of the ends of such names: `{"layer.0.attention.self": tftrace.zero(head=1)}`. See `tftrace.zero`, `mean`,
+            `scale`, `noise`, `set_to`, `from_trace` and `call`. `step.edited` says what was done to a step, whose
+            equations are not checked.
         overwrite: replace an existing trace at `path`.
         meta: additional entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -264,7 +277,8 @@ def record(
 
     Raises:
         TraceError: `path` exists or cannot be written, `model` is not a module, `level`, `values` or `check` is
-            invalid, a recipe contains a mistake, or a pattern or layer matches nothing.
+            invalid, a recipe contains a mistake, or a pattern, layer or edit matches nothing. While the model runs: the
+            part that an edit names is not there.
 
     Example::
 
@@ -289,6 +303,7 @@ def record(
         backward=backward,
         prints=prints,
         engine=engine,
+        edits=edits,
         open=Trace,
     )
 

@@ -59,6 +59,8 @@ class Call:
     wanted: Any = None  # which calls those are, if there is `seen` (`finder.Wanted`)
     latest: Mapping[type, Call] = {}  # the last call below of each class of modules, if a recipe needs it
     noted: tuple[tuple[int, str], ...] = ()  # equations that it was seen to compute, after the order of their checks
+    held = False  # whether it ends after its frame: what the frame returns is changed on purpose
+    edited = ""  # what was changed in its result on purpose
     told: tuple[str, ...] = ()  # those of them whose tensors were written
     attends: bool = False  # whether it takes queries, keys and values, or has them made below it
     before: Call | None = None  # the previous call of the same class, if a recipe needs it

@@ -37,6 +37,7 @@ class Rows:
         self._writer, self._rank, self._summaries, self._kept = writer, rank, summaries, kept
         self._steps: list[Any] = []
         self.tensors: list[Any] = []  # step, role, name and record of each tensor, one after the other
+        self.edited: list[tuple[int, str]] = []  # steps whose result was changed on purpose, and how
         self._any_seen = False  # whether some of them are those of an equation that was seen
 
     def step(self, call: Call, duration_ns: int | None, status: str, equation: str | None) -> None:
@@ -75,6 +76,12 @@ class Rows:
         steps, self._steps = self._steps, []
         tensors, self.tensors = self.tensors, []
         self.write(self._writer, steps, tensors)
+        edited, self.edited = self.edited, []
+        if edited:
+            columns = zip(*edited, strict=True)
+            self._writer.write(
+                "edited", [pa.array(c, kind) for c, kind in zip(columns, schema.EDITED.types, strict=True)]
+            )
 
     def take(self, forward: int) -> tuple[list[Any], list[Any], set[int]]:
         """Remove the rows of a forward from the queues.

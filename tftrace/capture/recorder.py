@@ -13,14 +13,17 @@ from typing import Any, Generic, Protocol
 
 import torch
 
+from ..edits import Edits
 from ..errors import TraceError
-from ..recipes.format.library import with_own
+from ..recipes.format.library import Library, with_own
 from ..trace import schema
 from ..trace.disk.write_errors import why
 from ..trace.writer import TraceWriter
 from .begin import Opened, begin
 from .check.cells import ALL
 from .check.checker import Checker
+from .edit.edit_hooks import EditHooks, edited_step
+from .edit.edit_targets import Target
 from .forward_choice import Choice
 from .guard import FULL
 from .keep_when import Sieve
@@ -104,6 +107,7 @@ class Recorder(Generic[Opened]):
         prints: bool = True,
         tokenizer: Any = None,
         engine: str | None = None,
+        edits: Edits | None = None,
         open: Callable[..., Opened],
     ) -> None:
         INTERNALS.require()
@@ -111,6 +115,8 @@ class Recorder(Generic[Opened]):
         self._engine = choose(self._models, engine)
         if model is None and (include or exclude or layers):
             raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
+        if model is None and edits:
+            raise TraceError("edits name steps of a model: pass the model itself to record().")
         self._choice, self._backward, self._open = choice or Choice(), backward, open
         if level not in schema.LEVELS:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
@@ -124,6 +130,7 @@ class Recorder(Generic[Opened]):
         self._library = with_own(recipes) if checked else None  # before anything runs, as a recipe may have a mistake
         self._cells = None if isinstance(checked, bool) else checked
         check_wanted(values)
+        self._edits = EditHooks(self._models, edits, self._equations, self._note_edit) if edits else None
         self._recording: Recording | None = None
         self._sieve: Sieve | None = None
         self.unwritten: str | None = None
@@ -192,7 +199,10 @@ class Recorder(Generic[Opened]):
         everything = not self._models or self._level == "ops"
         self._eagerly = Eagerly(self._hooks.is_watched, everything)
         self._process = os.getpid()
+        if self._edits is not None:
+            self._edits.functions.around = self._functions.around
         self._rest.steps = (
+            *((self._edits.detach,) if self._edits is not None else ()),
             self._hooks.detach,
             self._functions.detach,
             self._gradients.close,
@@ -216,6 +226,8 @@ class Recorder(Generic[Opened]):
         assert self._recording is not None
         self._recording.over |= os.getpid() != self._process
         try:
+            if self._edits is not None:  # first, so that the recording sees what they make
+                self._edits.attach()
             self._hooks.attach()
             self._functions.attach()
             self._checkpoints.attach()
@@ -241,6 +253,15 @@ class Recorder(Generic[Opened]):
         self._writer.meta["complete"] = True
         self._writer.write_meta()
         self._writer.meta["complete"] = False
+
+    def _equations(self) -> Library:
+        """The equations, which name the dimensions of results."""
+        return self._library or with_own()
+
+    def _note_edit(self, target: Target, module: torch.nn.Module, what: str) -> None:
+        """Note that a running step was edited."""
+        if self._recording is not None:
+            self._recording.hook(edited_step, self._recording, target, module, what)
 
     def _watching(self, recording: Recording, writer: TraceWriter) -> WatchedModules:
         """Make the engine that sees the calls of the models."""
@@ -288,7 +309,7 @@ class Recorder(Generic[Opened]):
         if told:
             self._hooks.on_module = told[0] if len(told) == 1 else partial(_tell, told)
         recording.tracing = getattr(frames, "function", None)
-        self._functions.follow = tracer.follow
+        self._functions.follow, self._functions.wants = tracer.follow, tracer.wants
         if frames is not None:
             tracer.again = frames.again
             if isinstance(self._hooks, ProgramHooks):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import Any, Protocol
 
@@ -33,6 +33,7 @@ class Equations(Protocol):
 
     def begin(self, call: Call) -> None: ...
     def finish(self, call: Call) -> None: ...
+    def edited(self, step: int, above: Sequence[int]) -> None: ...
     def verdicts(self, ended: bool) -> None: ...
 
 
@@ -348,6 +349,18 @@ class Recording(Guard):
             if self._keep is not None:
                 self._keep(record, tensor, call.place.name, schema.SEEN, part)
             self._rows.seen(call.step, equation, symbol, record)
+
+    def see_edit(self, call: Call, what: str) -> None:
+        """Note that the result of a running call was changed on purpose: it is not checked, nor held against those that
+        it is part of."""
+        call.edited = f"{call.edited}; {what}".removeprefix("; ")
+        self._rows.edited.append((call.step, what))
+        if self._equations is not None:
+            above, at = [], call.parent
+            while at is not None:
+                above.append(at.step)
+                at = at.parent
+            self._equations.edited(call.step, above)
 
     def see_gradient(self, step: int, of: str, name: str, gradient: torch.Tensor, parameter: bool) -> None:
         """Queue a row for a gradient.

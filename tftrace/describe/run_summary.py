@@ -7,6 +7,7 @@ import numpy as np
 from ..language import later
 from ..navigate import findings
 from ..navigate.difference_kinds import BY_DESIGN, by_design
+from ..navigate.edited_steps import edited_steps
 from ..navigate.nonfinite import origins
 from ..text import visible
 from ..trace import schema
@@ -33,6 +34,7 @@ def about(trace: Trace, made: bool = True) -> list[tuple[str, str]]:
         (later("mode"), mode(trace)),
         (later("source"), text(meta.get("source"))),
         (later("text"), " | ".join(filter(None, map(text, texts)))),
+        (later("edited"), edited(trace)),
         (later("result"), text(meta.get("result"))),
         (later("error"), text(meta.get("error"))),
     ]
@@ -44,6 +46,12 @@ def about(trace: Trace, made: bool = True) -> list[tuple[str, str]]:
     found += [(later("made"), sentence) for sentence in (nan_lines(trace) if made else ())]
     found += [(later("missing"), sentence) for sentence in missing(trace)]
     return [(name, value) for name, value in found if value]
+
+
+def edited(trace: Trace) -> str:
+    """Which steps were changed on purpose, and how: `layer.0.attention (zero: head 1)`; empty if none was."""
+    said = list(dict.fromkeys(f"{path(trace, at)} ({visible(what)})" for at, what in edited_steps(trace).items()))
+    return ", ".join(said[:_NAMED]) + (f", and {len(said) - _NAMED} more" if len(said) > _NAMED else "")
 
 
 def mode(trace: Trace) -> str:

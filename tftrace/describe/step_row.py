@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..navigate import findings
+from ..navigate.edited_steps import edits_of
 from ..text import visible
 from ..trace import schema
 from ..trace.trace import Trace
 from .phrases import base_name, integer
 
+EDITED = "✎"  # before what was changed on purpose
 _DEEPEST = 60  # levels of indentation at most; a stranger's trace may have any depth
 
 
@@ -41,6 +43,8 @@ def row(trace: Trace, position: int) -> Row:
     else:
         label, detail = relative_name(trace, position) or kind_name, ""
         label = f"{label}()" if kind == schema.FUNCTION else label
+    if edit := edits_of(trace, position):
+        detail = f"{detail} {EDITED} {edit}".strip()
     return Row(
         position,
         indent(trace, position),

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from .. import describe
 from ..navigate.difference_kinds import kind_of
+from ..navigate.edited_steps import edited_steps
 from ..trace import notes, schema
 from ..trace.trace import Trace
 
@@ -38,12 +39,13 @@ def write_document(trace: Trace, stream: BinaryIO) -> None:
 def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield steps `start` to `stop` (exclusive) as plain data.
 
-    Each is a row of the steps table with `source`, `tensors` and `checks`, and `note` if the step has one. A check
+    Each is a row of the steps table with `source`, `tensors` and `checks`, `note` if the step has one, and `edited` if
+    its result was changed on purpose. A check
     has `covers` if it checks less than its equation shows, and `kind` (design or mistake) if it differs. A forward that
     took in tokens has `answers`: for each text what it took in, and the likeliest next tokens.
     """
     stop = len(trace) if stop is None else min(stop, len(trace))
-    noted = notes.read(trace)
+    noted, edits = notes.read(trace), edited_steps(trace)
     for first in range(start, stop, _AT_ONCE):
         last = min(first + _AT_ONCE, stop)
         rows = trace.part("steps", first, last).to_pylist()
@@ -52,6 +54,8 @@ def objects(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[d
             row |= {"source": _source(trace, row), "tensors": seen, "checks": [_explained(trace, c) for c in judged]}
             if row["parent"] is None and (said := describe.forward_answers(trace, at)):
                 row["answers"] = [describe.answer_as_data(one) for one in said]
+            if at in edits:
+                row["edited"] = edits[at]
             if at in noted:
                 row["note"] = noted[at]
             yield row

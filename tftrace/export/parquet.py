@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..trace.trace import Trace
-from .table import SCHEMA, batches
+from .table import EDITED, SCHEMA, batches, schema_of
 
 _KEPT = SCHEMA.remove(SCHEMA.get_field_index("rank"))  # which is the name of the folder
 _OURS = re.compile(r"rank=-?\d+(/part-\d+\.parquet)?")  # all that a folder holds which an export wrote
@@ -23,18 +23,19 @@ _OURS = re.compile(r"rank=-?\d+(/part-\d+\.parquet)?")  # all that a folder hold
 
 def write(trace: Trace, stream: BinaryIO) -> None:
     """Write one file with all ranks; the stream need not be seekable."""
-    _write(stream, SCHEMA, batches(trace))
+    _write(stream, schema_of(trace), batches(trace))
 
 
 def write_folder(trace: Trace, path: Path) -> None:
     """Write `rank=N/part-M.parquet` for each rank; the rank is in the folder name, not a column of the files."""
-    ranks = trace.column("rank")
+    ranks, columns = trace.column("rank"), schema_of(trace)
+    kept = columns.remove(columns.get_field_index("rank"))
     edges = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]
     for number, (start, stop) in enumerate(pairwise(edges)):
         folder = path / f"rank={int(ranks[start]) if len(ranks) else 0}"
         folder.mkdir(exist_ok=True)
         with open(folder / f"part-{number}.parquet", "xb") as stream:
-            _write(stream, _KEPT, batches(trace, start, stop))
+            _write(stream, kept, batches(trace, start, stop))
 
 
 def wrote(folder: Path) -> bool:
@@ -51,7 +52,7 @@ def wrote(folder: Path) -> bool:
 
 def _is_part(file: Path) -> bool:
     try:
-        return file.is_file() and pq.read_schema(file).names == _KEPT.names
+        return file.is_file() and pq.read_schema(file).names in (_KEPT.names, [*_KEPT.names, EDITED])
     except (pa.ArrowException, OSError):
         return False
 

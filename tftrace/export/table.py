@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..navigate.edited_steps import edited_steps
 from ..trace import schema
 from ..trace.trace import Trace
 
@@ -25,12 +26,20 @@ _COLUMN = {"tensor_name": "name"}  # names in their own table, where they differ
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "")
 _AT_ONCE = 16_384  # steps that are joined at once
 
+EDITED = "edited"  # what was changed on purpose: a column of runs in which something was
 COLUMNS = (*_STEP, *_TENSOR, *_CHECK)  # fixed: other programs rely on this header
 
 
 def joined(trace: Trace) -> pa.Table:
-    """Join every step with its tensors and the verdict on its equation; a step without tensors has one row."""
-    return pa.concat_tables([SCHEMA.empty_table(), *batches(trace)])
+    """Join every step with its tensors and the verdict on its equation; a step without tensors has one row.
+
+    Of a run in which steps were edited there is one more column, `edited`."""
+    return pa.concat_tables([schema_of(trace).empty_table(), *batches(trace)])
+
+
+def schema_of(trace: Trace) -> pa.Schema:
+    """The columns of `joined` for a trace."""
+    return SCHEMA.append(pa.field(EDITED, pa.string())) if edited_steps(trace) else SCHEMA
 
 
 def batches(trace: Trace, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
@@ -56,7 +65,11 @@ def _joined(trace: Trace, first: int, last: int) -> pa.Table:
     for table, places in ((steps, pa.array(owner)), (tensors, seen), (checks, principal)):
         columns |= {name: table[name].take(places) for name in table.column_names}
     columns["shape"] = _shapes(columns["shape"])
-    return pa.table({name: columns[name] for name in COLUMNS}, schema=SCHEMA)
+    if edits := edited_steps(trace):
+        said = pa.array([edits.get(at) for at in range(first, last)], pa.string())
+        columns[EDITED] = pa.chunked_array([said.take(pa.array(owner))])
+    table = schema_of(trace)
+    return pa.table({name: columns[name] for name in table.names}, schema=table)
 
 
 def _shapes(column: pa.ChunkedArray) -> pa.Array:
@@ -91,7 +104,7 @@ def to_frame(table: pa.Table) -> pandas.DataFrame:
 
 def write(trace: Trace, stream: BinaryIO) -> None:
     """Write the joined table as CSV. A missing value is an empty cell, an empty text (a scalar's shape) is `""`."""
-    stream.write((",".join(COLUMNS) + "\n").encode())
+    stream.write((",".join(schema_of(trace).names) + "\n").encode())
     for part in batches(trace):
         if len(part):
             rows = pc.binary_join_element_wise(*(_cells(column) for column in part.columns), ",")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import TraceError
+from ..navigate.edited_steps import FILE as EDITED
 from ..trace import answers, notes, prints, scalars, schema, seen_tensors, values
 from ..trace.disk.folder import META, check_folder, rank_folder, write_bytes, write_json
 from ..trace.disk.replace import hidden, replaced
@@ -78,7 +79,7 @@ def _add(trace: Trace, aside: Path) -> None:
         folder.mkdir()
         there = [
             name
-            for name in (scalars.FILE, prints.FILE, seen_tensors.FILE, answers.FILE)
+            for name in (scalars.FILE, prints.FILE, seen_tensors.FILE, EDITED, answers.FILE)
             if (trace.path / folder.name / name).exists()
         ]
         for name in (*(f"{table}.arrow" for table in schema.TABLES), *there):

@@ -75,7 +75,7 @@ def _prune(trace: Trace, keep: str | Sequence[str], budget: int | None) -> tuple
     moved = _copy_kept(folder, wanted, there)
     _describe(trace, gone)
     for rank in trace.ranks:
-        for name, table in {"tensors": schema.TENSORS, **schema.MORE_TABLES}.items():
+        for name, table in {"tensors": schema.TENSORS, "seen": schema.SEEN_TENSORS}.items():
             if (rank_folder(folder, rank) / f"{name}.arrow").exists():
                 _replace_table(rank_folder(folder, rank), name, table, moved)
     for name in old:

@@ -117,7 +117,15 @@ SEEN_TENSORS = pa.schema(
     [_column("equation", _text, "id of the recipe's equation") if field.name == "role" else field for field in TENSORS]
 )
 
+# Steps whose result was changed on purpose while the model ran (`record(edits=)`); a step may have several rows.
+EDITED = pa.schema(
+    [
+        _column("step", _int, "the step whose result was changed"),
+        _column("edit", _text, "what was done to which part of it"),
+    ]
+)
+
 TABLES = {"steps": STEPS, "tensors": TENSORS, "checks": CHECKS}
-MORE_TABLES = {"seen": SEEN_TENSORS}  # made when there is something to write to them
+MORE_TABLES = {"seen": SEEN_TENSORS, "edited": EDITED}  # made when there is something to write to them
 
 STATISTICS = ("mean", "std", "min", "max", "l2", "nan", "inf", "zero")

@@ -5,7 +5,7 @@ at a time (see `verdicts`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -40,7 +40,7 @@ from .references import Asked, Unbound, getter, proposed, resolve, tensor_of
 from .route import Route
 from .stated_epsilon import other_epsilons
 from .stated_variants import StatedVariants
-from .verdicts import Verdicts, failure, fits
+from .verdicts import EDITED, Verdicts, failure, fits
 
 _MOST_FITS = 512  # readings that are remembered, of about 18 KB each; each token of a generation has its own shapes
 _MOST_PRODUCTS = 1 << 21  # products for the cells of a step that its recipe calls costly
@@ -78,6 +78,10 @@ class Checker:
 
     def finish(self, call: Call) -> None:
         """Read the cells for the equations of a call that has returned; `verdicts` gives the verdicts."""
+        if call.edited:
+            for order, match in enumerate(call.equations):
+                self._verdicts.unchecked(call.step, order, match, EDITED)
+            return
         if call.equations and (why := _inexact(call.owner)):
             self._verdicts.inexact(call.step, why)
         for order, match in enumerate(call.equations):
@@ -125,6 +129,10 @@ class Checker:
         else:
             self._draw(match, call.step, order, reading, units, tensors, evidence)
         return tensors
+
+    def edited(self, step: int, above: Sequence[int]) -> None:
+        """Note that a step's result was changed on purpose; `above` are the steps that it is part of."""
+        self._verdicts.edited(step, above)
 
     def verdicts(self, ended: bool) -> None:
         """Queue rows of what has been judged; if a forward has ended, judge everything first."""

@@ -29,6 +29,7 @@ _MOST_HELD = 1 << 22  # cells that may wait to be judged; 16 to 32 MB
 _SECONDS = 5.0  # how long verdicts may wait; judging takes 10 to 20 ms, however few steps there are
 
 _MOST_SEEN = 1 << 16  # steps that are remembered because something was seen in them
+EDITED, EDITED_BELOW = "edited", "a step below was edited"
 LOOKS_LIKE = "looks like {} by its names, computes something else"
 
 _Apart = tuple[Plan, Group]
@@ -48,6 +49,7 @@ class Verdicts:
         self._alone: list[tuple[Group, dict[int, _Apart | str]]] = []
         self._held = 0
         self._inexact: dict[int, str] = {}  # steps that may differ for a reason
+        self._edited: dict[int, bool] = {}  # steps whose result was changed on purpose, and (False) those above them
         self._seen: set[int] = set()  # steps that were seen to compute something
         self._beside: dict[tuple[int, int], list[Callable[[], str | None]]] = {}  # by step and order
         self._judged = time.monotonic()
@@ -67,6 +69,12 @@ class Verdicts:
     def inexact(self, step: int, why: str) -> None:
         """Note why a step may differ without being wrong, such as active dropout."""
         self._inexact[step] = why
+
+    def edited(self, step: int, above: Iterable[int]) -> None:
+        """Note that a step's result was changed on purpose; `above` are the steps that it is part of."""
+        for one in above:
+            self._edited.setdefault(one, False)
+        self._edited[step] = True
 
     def beside(self, step: int, order: int, tell: Callable[[], str | None]) -> None:
         """Note what to say beside the verdict if the equation holds; `tell` is called when it has been judged."""
@@ -119,6 +127,9 @@ class Verdicts:
 
     def _row(self, step: int, order: int, match: Match, *verdict: object) -> None:
         self._beside.pop((step, order), None)
+        edited = self._edited.get(step)
+        if edited or (edited is False and verdict[0] == schema.DIFFERS):
+            verdict = (schema.UNCHECKED, None, None, 0, None, EDITED if edited else EDITED_BELOW)
         self._rows.append((step, order, (step, match.equation.id, *verdict)))
 
     # -- verdicts that come later -------------------------------------------------------------------------

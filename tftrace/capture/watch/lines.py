@@ -193,7 +193,7 @@ class _Body:
         call = self._call
         if call.equations and any(match.locals for match in call.equations):
             call.values = dict(frame.f_locals)
-        if call.place.kind is schema.FUNCTION:
+        if call.place.kind is schema.FUNCTION and not call.held:
             self._recording.leave(call, value, raised)
 
     def _new(self, frame: FrameType) -> _Line:

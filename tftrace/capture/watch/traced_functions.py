@@ -30,6 +30,7 @@ class Functions:
 
     Attributes:
         follow: Begins to follow the lines of a function.
+        wants: Whether calls of this code are steps.
     """
 
     def __init__(self, recording: Recording, writer: TraceWriter, hooks: WatchedModules) -> None:
@@ -37,6 +38,7 @@ class Functions:
         self._program = hooks if isinstance(hooks, ProgramHooks) else None
         self._places: dict[Any, Place] = {}
         self.follow: Callable[[CodeType], None] = lambda code: None
+        self.wants: Callable[[CodeType], bool] = lambda code: False
 
     def attach(self) -> None:
         """Begin to record calls."""
@@ -77,6 +79,16 @@ class Functions:
         recording.hook(recording.leave, call, result)
         return result
 
+    def around(
+        self, inner: Callable[..., Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call `inner`, which runs a function and changes its result, as the step of the function, if it is one; its
+        call site is three frames up."""
+        code = code_of(function)
+        if code is None or not self.wants(code):
+            return inner(*args, **kwargs)
+        return self.run(partial(_held, self._recording, inner), function, code, getframe(3), *args, **kwargs)
+
     def _enter(
         self, function: Callable[..., Any], code: CodeType, frame: FrameType, args: Any, kwargs: Any
     ) -> Call | None:
@@ -87,7 +99,8 @@ class Functions:
         key = (name, code, frame.f_code, frame.f_lasti)
         where = self._places.get(key)
         if where is None:
-            self.follow(code)
+            if not self.wants(code):
+                self.follow(code)
             site = NOWHERE if frame.f_code.co_filename.startswith(_OURS) else call_site(frame)
             for file in (site.file, code.co_filename):
                 self._writer.keep_source(file)
@@ -97,6 +110,13 @@ class Functions:
         call = self._recording.enter(where, stack[-1].owner if stack else None, arguments)
         call.body = code
         return call
+
+
+def _held(recording: Recording, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `inner`; the running step ends after it, and not with the frame of the function."""
+    if recording.stack:
+        recording.stack[-1].held = True
+    return inner(*args, **kwargs)
 
 
 def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 // What the page says, in English and in Chinese; what comes from the trace stands in the data.
 const SAID = {
   en: {
-    model: "model", source: "source", text: "text", result: "result", error: "error", steps: "steps", checks: "checks", mode: "mode",
+    model: "model", source: "source", text: "text", result: "result", error: "error", steps: "steps", checks: "checks", mode: "mode", edited: "edited",
     note: "note", missing: "missing", overview: "Overview", flow: "Flow of the computation", equations: "Equations of this run",
     differs: "Where code and paper differ", byDesign: "Where they differ by design", made: "Where NaN and Inf were made", notes: "Notes", search: "Search: path, class, line, equation", calls: "Calls",
     lines: "Lines", wrong: "✗ △ only", noted: "Notes", language: "中文", theme: "Light / dark", help: "Keys",
@@ -22,7 +22,7 @@ const SAID = {
     roles: ["takes", "weight", "binds", "returns", "gradient"], show: "click a box to see its step",
   },
   zh: {
-    model: "模型", source: "来源", text: "文本", result: "结果", error: "错误", steps: "步骤", checks: "检查", mode: "模式",
+    model: "模型", source: "来源", text: "文本", result: "结果", error: "错误", steps: "步骤", checks: "检查", mode: "模式", edited: "改动",
     note: "说明", missing: "缺失", overview: "总览", flow: "计算流程", equations: "本次运行中的公式",
     differs: "代码与论文不一致之处", byDesign: "有意的不同之处", made: "NaN 与 Inf 的来源", notes: "备注", search: "搜索：路径、类、代码行、公式", calls: "调用",
     lines: "代码行", wrong: "仅 ✗ △", noted: "备注", language: "English", theme: "浅色 / 深色", help: "按键",
