@@ -15,10 +15,12 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from . import faces
 from .corpus import seeds
 from .look import LOOKS, look
 from .mutate import mutate
@@ -26,34 +28,55 @@ from .mutate import mutate
 MEMORY, SECONDS = 2 << 30, 20  # that a child may take beyond what it starts with; that an input may take
 PEAK = 1 << 30  # bytes beyond the start that no input may have needed
 _AT_ONCE = 500  # inputs a child
+_COMMANDS, _SCREENS = 2, 0.01  # commands that are asked of an input, and how often a screen is
 
 
-def prepare(folder: Path) -> list[tuple[Path, list[str], dict[str, bytes]]]:
+@dataclass(frozen=True)
+class Seed:
+    """A copy of a trace of the corpus to damage, its files and their contents, and one that stays whole."""
+
+    folder: Path
+    files: list[str]
+    contents: dict[str, bytes]
+    whole: Path
+
+
+def prepare(folder: Path) -> list[Seed]:
     """A copy of each trace of the corpus, with its files and their contents."""
     found = []
     for seed in seeds():
-        copy = folder / seed.name
+        copy, whole = folder / seed.name, folder / "whole" / seed.name
         shutil.copytree(seed, copy)
+        shutil.copytree(seed, whole)
         contents = {str(p.relative_to(copy)): p.read_bytes() for p in sorted(copy.rglob("*")) if p.is_file()}
-        found.append((copy, list(contents), contents))
+        found.append(Seed(copy, list(contents), contents, whole))
     return found
 
 
-def attempt(case: int, traces: list[tuple[Path, list[str], dict[str, bytes]]], keep: Path | None = None) -> int:
+def attempt(case: int, traces: list[Seed], keep: Path | None = None) -> int:
     """Make the input of this number, look at it, and put the trace in order again; the number of answers."""
     draw = Random(case)
-    folder, files, contents = traces[draw.randrange(len(traces))]
+    seed = traces[draw.randrange(len(traces))]
     try:
-        mutate(draw, folder, files, contents)
+        mutate(draw, seed.folder, seed.files, seed.contents)
         if keep:
-            shutil.copytree(folder, keep, symlinks=True, dirs_exist_ok=True)
-        return look(folder)
+            shutil.copytree(seed.folder, keep, symlinks=True, dirs_exist_ok=True)
+        answered = look(seed.folder)
+        asked = draw.sample(sorted(faces.COMMANDS), _COMMANDS)
+        asked += [draw.choice(sorted(faces.SCREENS))] if draw.random() < _SCREENS else []
+        for name in asked:
+            try:
+                (faces.COMMANDS | faces.SCREENS)[name](draw, seed.folder, seed.whole)
+            except Exception as error:
+                raise AssertionError(f"{seed.folder.name}: {name}") from error
+        return answered
     finally:
-        for name, data in contents.items():
-            path = folder / name
+        for name, data in seed.contents.items():
+            path = seed.folder / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             path.unlink(missing_ok=True)  # a new file: the old one may be mapped
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
 
 
@@ -64,6 +87,7 @@ def child(first: int, end: int, report: int, keep: Path | None) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
     with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        os.environ["XDG_STATE_HOME"] = f"{folder}/state"
         traces = prepare(Path(folder))
         for case in range(first, end):
             os.write(report, case.to_bytes(8, "little"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,11 +59,22 @@ def _ranks(folder: Path) -> Path:
     return path
 
 
+def _recorded(folder: Path) -> Path:
+    """A recording with all tables: answers, numbers, prints, seen, and values of some steps; one result has NaN."""
+    from .recorded import record_tiny
+
+    return record_tiny(folder / "recorded")
+
+
 def main() -> None:
-    """Make the corpus anew."""
-    shutil.rmtree(CORPUS, ignore_errors=True)
+    """Make the corpus anew, or the traces of it that are named."""
+    wanted = sys.argv[1:]
     makers = {"attention": _attention, "hostile": lambda folder: hostile_trace(folder).path, "ranks": _ranks}
+    makers |= {"recorded": _recorded}
     for name, make in makers.items():
+        if wanted and name not in wanted:
+            continue
+        shutil.rmtree(CORPUS / name, ignore_errors=True)
         with TemporaryDirectory() as folder:
             shutil.copytree(make(Path(folder)), CORPUS / name)
 

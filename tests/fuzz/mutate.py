@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from .cells import recell
+
 _LENGTHS = [0, 1, 7, 8, 255, 1 << 16, 1 << 20, (1 << 28) + 8, (1 << 31) - 1, 1 << 31, 1 << 40, (1 << 62), (1 << 63) - 1]
 _LENGTHS += [-1, -2, -8, -(1 << 31), -(1 << 63)]
 _WORDS = [b"null", b"[]", b"{}", b"-1", b"1e999", b"NaN", b"true", b'""', b"9" * 400, b"9223372036854775808"]
@@ -83,6 +85,9 @@ def mutate(draw: Random, folder: Path, files: list[str], contents: dict[str, byt
             _replace(path, draw.randrange(4))
             continue
         for _ in range(draw.choice((1, 1, 1, 2, 3))):
+            if name.endswith(".arrow") and draw.random() < 0.5:
+                data = recell(draw, data, data)
+                continue
             textual = name.endswith(".json") or (name.endswith(".safetensors") and draw.random() < 0.5)
             chosen = reword if textual and draw.random() < 0.5 else draw.choice(MUTATORS)
             data = chosen(draw, data, contents[draw.choice(files)])

@@ -18,13 +18,13 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc").exi
 
 
 def test_nothing_but_refusals_comes_of_damaged_traces() -> None:
-    at, answers, wrong = fuzz.run(0, 120, None)
-    assert (at, wrong) == (120, "") and sum(answers.values()) == 120
-    assert answers[0] > 20 and answers[len(look.LOOKS)] > 20  # some are refused, some are read
+    at, answers, wrong = fuzz.run(0, 40, None)
+    assert (at, wrong) == (40, "") and sum(answers.values()) == 40
+    assert answers[0] > 5 and answers[len(look.LOOKS)] > 10  # some are refused, some are read
 
 
 def test_the_corpus_itself_is_read_in_full() -> None:
-    assert [look.look(seed) for seed in seeds()] == [len(look.LOOKS)] * 3
+    assert [look.look(seed) for seed in seeds()] == [len(look.LOOKS)] * 4
 
 
 def _raise() -> None:

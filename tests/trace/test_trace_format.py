@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 import tftrace
 from tftrace import Trace, load
+from tftrace.cli import main
+from tftrace.export.formats import FORMATS
+from tftrace.show import show
 from tftrace.trace import schema
 
 from ..fuzz.corpus import CORPUS
-from ..support.builders import attention_trace, tree_trace
+from ..support.builders import Builder, attention_trace, tree_trace
 
 DOCUMENT = Path(tftrace.__file__).parents[1] / "docs" / "trace-format.md"
 STREAMS = schema.TABLES | {"numbers": schema.NUMBERS}
@@ -45,13 +49,24 @@ def test_the_document_names_the_version_and_the_keys(tmp_path: Path) -> None:
 # -- another program: it imports nothing of tftrace ------------------------------------------------------
 
 
+TEXTS = ("kind", "name", "type", "role", "dtype", "device")
+NUMBERS = ("forward", "occurrence", "start_ns", "numel", "nbytes", "cells")
+
+
+def filled(row: dict[str, Any], at: int) -> dict[str, Any]:
+    """A row as it is read if it has nulls that no recording writes."""
+    stands = dict.fromkeys(TEXTS, "") | dict.fromkeys(NUMBERS, 0) | {"status": "open", "verdict": "unchecked"}
+    stands |= {"tensor": -1 - at}
+    return {name: stands[name] if cell is None and name in stands else cell for name, cell in row.items()}
+
+
 def batches(file: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if file.exists():
         try:
             with pa.ipc.open_stream(file.read_bytes()) as reader:
                 for batch in reader:
-                    rows += batch.to_pylist()
+                    rows += [filled(row, len(rows) + at) for at, row in enumerate(batch.to_pylist())]
         except (pa.ArrowInvalid, OSError):
             pass  # cut off
     return rows
@@ -82,9 +97,31 @@ def ours(trace: Trace) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["attention", "hostile", "ranks"])
+@pytest.mark.parametrize("name", ["attention", "hostile", "ranks", "recorded"])
 def test_another_program_reads_the_same(name: str) -> None:
     assert read(CORPUS / name) == ours(load(CORPUS / name))
+
+
+def test_no_reader_meets_a_null_that_no_recording_writes(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "nulls.tftrace")
+    plain: dict[str, Any] = dict.fromkeys(("kind", "name", "type", "occurrence", "start_ns", "status", "forward"))
+    step = builder.step(0, **plain)
+    for _ in range(2):
+        builder.tensor(step, None, None, tensor=None, dtype=None, device=None, numel=None, nbytes=None)  # type: ignore[arg-type]
+    builder.tensor(step, schema.INPUT, "x", tensor=None, shape=None)  # type: ignore[arg-type]
+    builder.check(step, None, None, cells=None)  # type: ignore[arg-type]
+    trace = builder.done()
+    found = trace[0]
+    assert (found.kind, found.name, found.status, found.forward) == ("", "", schema.OPEN, 0)
+    one = found.tensors[0]
+    assert (one.role, one.name, one.dtype, one.numel, one.nbytes) == ("", "", "", 0, 0)
+    assert [row.tensor for row in found.tensors] == [-1, -2, -3]  # no two are known to be the same
+    assert (found.checks[0].equation, found.checks[0].verdict, found.checks[0].cells) == ("", schema.UNCHECKED, 0)
+    out = io.StringIO()
+    show(trace, out=out)
+    for name in FORMATS:
+        trace.export(tmp_path / f"made.{name}", format=name)
+    assert main(["explain", str(trace.path), "0", "--cell", "0"]) == 2
 
 
 def test_it_reads_the_same_of_what_was_cut(tmp_path: Path) -> None:

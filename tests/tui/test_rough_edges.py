@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 
 import tftrace
 from tftrace import Trace, flow
+from tftrace.errors import TraceError
 from tftrace.explain.attention_weights import attention
 from tftrace.navigate import findings
 from tftrace.tui import TraceApp, editor
@@ -257,3 +258,24 @@ def test_a_map_uses_the_room_that_it_has(toy: Trace) -> None:
     assert shown(25)[:2] == (25, 4)  # all of them, in narrower cells
     seen, width, high = shown(5)  # few tokens have large cells, about as high as they are wide
     assert seen == 5 and width > 11 and high == min(width // 2, 36 // 5)
+
+
+@pytest.mark.parametrize("problem", [TraceError("It is damaged: record it again."), KeyError("a secret")])
+def test_a_screen_that_fails_says_so_in_one_sentence(
+    problem: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        secret = "a local variable"
+        assert secret
+        raise problem
+
+    app = TraceApp(attention_trace(tmp_path))
+    monkeypatch.setattr(TensorPane, "show", fail)
+    with pytest.raises(TraceError) as raised:
+        app.run(headless=True, size=(120, 40))
+    said = str(raised.value)
+    if isinstance(problem, TraceError):
+        assert raised.value is problem
+    else:
+        assert said.startswith("The screen had to close (KeyError: 'a secret'): ") and "tftrace show" in said
+    assert capfd.readouterr() == ("", "")  # no page of locals

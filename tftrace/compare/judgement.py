@@ -247,5 +247,6 @@ def _returned(side: TraceSide, step: int) -> str:
 
 def _text(side: TraceSide, step: int) -> str:
     line, file = side.trace.column("line")[step], side.trace.column("file")[step]
-    lines = side.trace.source(file) if line == line and line is not None else []
-    return lines[int(line) - 1].strip() if 0 < int(line or 0) <= len(lines) else ""
+    if not line >= 1:  # NaN, too, which stands for a line that is not known
+        return ""
+    return "".join(side.trace.source(file)[int(line) - 1 : int(line)]).strip()

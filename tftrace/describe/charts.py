@@ -46,7 +46,9 @@ def histogram(values: np.ndarray, bins: int) -> Histogram | None:
     low, high = float(cells.min()), float(cells.max())
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return Histogram(np.histogram(cells, bins=bins, range=(low, high))[0], low, high)
+    half = high / 2 - low / 2  # not the whole width, which float64 may not hold
+    place = ((cells / 2 - low / 2) / half * bins).astype(np.int64) if half else np.zeros(len(cells), np.int64)
+    return Histogram(np.bincount(np.minimum(place, bins - 1), minlength=bins), low, high)
 
 
 def bars(values: Sequence[float | None] | np.ndarray, low: float | None = None) -> str:

@@ -128,4 +128,14 @@ EDITED = pa.schema(
 TABLES = {"steps": STEPS, "tensors": TENSORS, "checks": CHECKS}
 MORE_TABLES = {"seen": SEEN_TENSORS, "edited": EDITED}  # made when there is something to write to them
 
+# What a null is read as, so that nobody who reads a trace meets one where none of our recordings writes it. The number
+# of a tensor is not among these: unknown ones get numbers of their own, since no two are known to be the same.
+NULLS: dict[str, dict[str, str | int]] = {
+    "steps": {"forward": 0, "kind": "", "name": "", "type": "", "occurrence": 0, "start_ns": 0, "status": OPEN},
+    "tensors": {"role": "", "name": "", "dtype": "", "device": "", "numel": 0, "nbytes": 0},
+    "checks": {"equation": "", "verdict": UNCHECKED, "cells": 0},
+    "numbers": {"name": "", "equation": "", "symbol": ""},
+}
+NULLS["seen"] = NULLS["tensors"] | {"equation": ""}
+
 STATISTICS = ("mean", "std", "min", "max", "l2", "nan", "inf", "zero")

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import TraceError
+from . import schema
 from .arrays import indices, numpy_of
 from .disk.safe_files import regular
 from .ipc import Batch, scan, start
@@ -37,7 +38,7 @@ class Stream:
     """
 
     def __init__(self, folder: Path, name: str, table: pa.Schema, most: int | None = None) -> None:
-        self._table, self.file = table, f"{name}.arrow"
+        self._table, self.file, self._nulls = table, f"{name}.arrow", schema.NULLS.get(name, {})
         self._what = str(folder / self.file)
         self._batches: list[Batch] = []
         self.lost = 0
@@ -118,12 +119,31 @@ class Stream:
                 for at in range(first, end):
                     batch = reader.read_next_batch()
                     batch.validate(full=True)  # the file may be a stranger's
-                    nulls = any(batch.column(name).null_count for name in _NEVER_NULL if name in batch.schema.names)
+                    nulls = any(batch.column(name).null_count for name in names if self._needed(name))
                     if nulls or batch.num_rows != self._batches[at].rows:
                         raise pa.ArrowInvalid("a value is missing")
-                    yield batch.select(list(names))
+                    yield self._filled(batch.select(list(names)), self._batches[at].row)
         except (StopIteration, pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
             raise self._damaged() from error
+
+    def _needed(self, name: str) -> bool:
+        return name in _NEVER_NULL or not self._table.field(name).nullable
+
+    def _filled(self, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
+        """The batch, which begins with the row `first`, without the nulls that stand for something."""
+        for at, name in enumerate(batch.schema.names):
+            column = batch.column(at)
+            if column.null_count and name in self._nulls:
+                filled = column.fill_null(self._nulls[name])
+            elif column.null_count and name == "tensor":  # -1, -2, …: a number for each row
+                own = range(-1 - first, -1 - first - len(column), -1)
+                filled = pa.array(
+                    [new if known is None else known for known, new in zip(column.to_pylist(), own, strict=True)]
+                )
+            else:
+                continue
+            batch = batch.set_column(at, batch.schema.field(at), filled)
+        return batch
 
     def _damaged(self) -> TraceError:
         return TraceError(f"{self._what} cannot be read as part of a trace: check the folder, or record it again.")

@@ -7,7 +7,7 @@ Every app derives from `ScreenedApp`; `tests/commands/test_terminal.py` sees to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -15,7 +15,9 @@ from textual.app import App
 from textual.color import Color
 from textual.command import CommandPalette
 from textual.filter import LineFilter
+from textual.worker import WorkerFailed
 
+from ..errors import TraceError
 from ..language import tr
 from ..text import visible
 
@@ -39,7 +41,39 @@ _SCREEN = _Screen()
 
 
 class ScreenedApp(App[Result], Generic[Result]):
-    """An app of which nothing reaches the terminal but what can be seen."""
+    """An app of which nothing reaches the terminal but what can be seen, and which ends in one sentence if it fails."""
+
+    _broken: Exception | None = None  # what ended it
+
+    def run(self, *arguments: Any, **options: Any) -> Result | None:
+        """Run until the user leaves.
+
+        Raises:
+            TraceError: What was to be shown is damaged, or the screen has a mistake.
+        """
+        found = super().run(*arguments, **options)
+        if isinstance(self._broken, TraceError):
+            raise self._broken
+        if self._broken is not None:
+            why = f"{type(self._broken).__name__}: {next(iter(str(self._broken).splitlines()), '')}".rstrip(": .")
+            raise TraceError(
+                f"The screen had to close ({why}): 'tftrace info' tells whether the trace is whole, "
+                "'tftrace show' prints it."
+            ) from self._broken
+        return found
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's own; here the first exception is kept, that of a thread in the place of its wrapping."""
+        if self._broken is None:
+            self._broken = error.error if isinstance(error, WorkerFailed) else error  # type: ignore[assignment]
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Leave out Textual's page of local variables, which may be a stranger's; `TEXTUAL=debug` shows it."""
+        if "debug" in self.features:
+            super()._fatal_error()
+        else:
+            self._close_messages_no_wait()
 
     def action_command_palette(self) -> None:
         """Open the palette, which asks in the language spoken."""

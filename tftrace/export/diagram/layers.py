@@ -46,6 +46,7 @@ def place(
     """
     found = [wire for wire in wires if wire[0] != wire[1]]
     row = _rows(list(items), found, first, last)
+    found = [wire for wire in found if row[wire[0]] < row[wire[1]]]  # in a damaged trace a tensor may come from below
     widths = dict(items)
     links: list[tuple[Key, Key, Key]] = []
     reach: dict[tuple[Key, Key], list[Wire]] = defaultdict(list)
