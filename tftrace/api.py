@@ -53,7 +53,8 @@ class Step(trace.Step):
         """Derive one number that the step returned, as the terms of its equation, largest first.
 
         Args:
-            cell: the position along each axis of the returned tensor, from 0; negative ones count from the end.
+            cell: the position along each axis of the returned tensor, from 0; negative ones count from the end. By
+                default the number that is largest in magnitude.
             equation: id of the equation, if the step has several; by default its principal one.
             replay: whether to run the forward pass again (which needs torch) if the trace has not kept a tensor that
                 the equation needs.
@@ -72,7 +73,7 @@ class Step(trace.Step):
         from .explain.explain import explain
         from .explain.replay import replayed
 
-        return explain(self.trace, self.position, cell, equation=equation, replay=replayed if replay else None)
+        return explain(self.trace, self.position, cell or None, equation=equation, replay=replayed if replay else None)
 
     def _repr_html_(self) -> str:
         from .card import step_card

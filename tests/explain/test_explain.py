@@ -130,6 +130,15 @@ def test_the_command_prints_terms_and_their_sum(demo: Trace, capsys: pytest.Capt
     assert "the other 12 terms" in out[7] and "what rounding explains" in out[9]
 
 
+def test_without_a_cell_it_is_the_largest_number(demo: Trace, capsys: pytest.CaptureFixture[str]) -> None:
+    step = next(s for s in demo if s.type.endswith("attention_forward"))
+    row = next(row for row in step.tensors if row.role == "output" and row.name == "[0]")
+    assert main(["explain", str(demo.path), str(step.position), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert abs(told["value"]) == max(abs(row.min or 0), abs(row.max or 0)) and told["matches"]
+    assert step.explain().cell == tuple(told["cell"])
+
+
 def test_mistakes_are_sentences(demo: Trace, capsys: pytest.CaptureFixture[str]) -> None:
     step = next(s for s in demo if s.type.endswith("attention_forward")).position
     for arguments, sentence in (

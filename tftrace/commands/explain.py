@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..explain.explain import Explanation
 
 _MOST = 1000  # terms in JSON
-Cell = Annotated[str, Parameter(allow_leading_hyphen=True)]
+Cell = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Replay = Annotated[bool, Parameter(negative="--no-replay")]
 
 
@@ -26,7 +26,7 @@ def explain(
     trace: Path,
     step: int,
     *,
-    cell: Cell,
+    cell: Cell = None,
     equation: str | None = None,
     top: int = 12,
     replay: Replay = True,
@@ -42,7 +42,7 @@ def explain(
         Number of the step, as 'tftrace show' prints it.
     cell
         The position of the number along each axis of the returned tensor, such as 0,3,7; negative ones count from the
-        end.
+        end. By default the number that is largest in magnitude.
     equation
         Use this equation if the step has several.
     top
@@ -60,7 +60,7 @@ def explain(
     if not 0 <= step < len(opened):
         raise TraceError(f"There is no step {step} in {trace}: its steps are 0 to {len(opened) - 1}.")
     try:
-        at = [int(part) for part in cell.split(",")] if cell.strip() else []
+        at = None if cell is None else [int(part) for part in cell.split(",")] if cell.strip() else []
     except ValueError as error:
         raise TraceError(f"There is no cell {cell!r}: name a position along each axis, such as 0,3,7.") from error
     found = derive(opened, step, at, equation=equation, replay=replayed if replay else None)

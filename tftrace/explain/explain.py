@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import TraceError
 from ..flow import producer
 from ..navigate.value_advice import way_to_keep
@@ -114,14 +116,20 @@ class Explanation:
 
 
 def explain(
-    trace: Trace, position: int, cell: Sequence[int], *, equation: str | None = None, replay: Replay | None = None
+    trace: Trace,
+    position: int,
+    cell: Sequence[int] | None = None,
+    *,
+    equation: str | None = None,
+    replay: Replay | None = None,
 ) -> Explanation:
     """Explain one cell of the result of a call by the terms of its equation.
 
     Args:
         trace: The trace.
         position: A step; the call that contains it is explained.
-        cell: The index of the cell along each axis; negative indices count from the end.
+        cell: The index of the cell along each axis; negative indices count from the end. By default that of the number
+            largest in magnitude.
         equation: The id of one of the call's equations; by default the one that gives its result.
         replay: Runs the forward pass again if values were not kept (`replay.replayed`); None to use kept values only.
 
@@ -138,21 +146,20 @@ def explain(
     if not names:
         which = f"has no equation {equation!r}" if equation else "has no equation"
         raise TraceError(f"Step {position} {which}, so its numbers cannot be explained.")
+    wanted = None if cell is None else tuple(cell)
     try:
-        return _explained(trace, call, tuple(cell), names, KEPT)
+        return _explained(trace, call, wanted, names, KEPT)
     except from_trace.NotKept as missing:
         if replay is None or not isinstance(trace.meta.get("source"), str):  # nothing says which model ran
             reason = f"{missing}: record with {way_to_keep(trace)}."
-            return _unexplained(trace, call, names[0], tuple(cell), reason)
+            return _unexplained(trace, call, names[0], wanted, reason)
         reason = str(missing)
     try:
         with replay(trace, call) as (again, there):
-            found = _explained(again, there, tuple(cell), names, REPLAYED)
+            found = _explained(again, there, wanted, names, REPLAYED)
             return found if _same(trace, call, found) else replace(found, how=f"{REPLAYED}, and gave other numbers")
     except TraceError as error:
-        return _unexplained(
-            trace, call, names[0], tuple(cell), f"{reason}, and the forward cannot be run again: {error}"
-        )
+        return _unexplained(trace, call, names[0], wanted, f"{reason}, and the forward cannot be run again: {error}")
 
 
 def _same(trace: Trace, position: int, found: Explanation) -> bool:
@@ -164,7 +171,9 @@ def _same(trace: Trace, position: int, found: Explanation) -> bool:
     return all(a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-5)) for a, b in pairs)
 
 
-def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequence[str], how: str) -> Explanation:
+def _explained(
+    trace: Trace, position: int, cell: tuple[int, ...] | None, names: Sequence[str], how: str
+) -> Explanation:
     """Explain by the first equation that gives the result of the call, else by the first that fits."""
     failed: TraceError | None = None
     found: list[tuple[FittedEquation, Statement]] = []
@@ -190,10 +199,12 @@ def _explained(trace: Trace, position: int, cell: tuple[int, ...], names: Sequen
 
 
 def _cell(
-    trace: Trace, position: int, fit: FittedEquation, statement: Statement, cell: tuple[int, ...], how: str
+    trace: Trace, position: int, fit: FittedEquation, statement: Statement, cell: tuple[int, ...] | None, how: str
 ) -> Explanation:
     """Explain one cell of the result of a fitted statement."""
     row = fit.tensors[statement.symbol]
+    if cell is None:
+        cell = _largest(from_trace.KeptTensors(trace, fit, {}).array(statement.symbol))
     if len(cell) != len(row.shape) or not all(-n <= at < n for at, n in zip(cell, row.shape, strict=True)):
         shape = "×".join(map(str, row.shape)) or "a scalar"
         problem = f"There is no cell {','.join(map(str, cell))}" if cell else "No cell is named"
@@ -231,6 +242,14 @@ def _cell(
     )
 
 
+def _largest(numbers: np.ndarray) -> tuple[int, ...]:
+    """The cell of the number that is largest in magnitude; of a tensor without finite numbers the first."""
+    if not numbers.size:
+        raise TraceError("The result is empty, so it has no number that could be explained.")
+    size = np.where(np.isfinite(numbers), np.abs(numbers), -1)
+    return tuple(int(at) for at in np.unravel_index(int(size.argmax()), size.shape))
+
+
 def _sum(values: list[float]) -> float:
     """The exactly rounded sum; plain if a value is NaN or infinite, which `fsum` does not take."""
     return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
@@ -250,11 +269,13 @@ def _positions(fit: FittedEquation, symbol: str, cell: tuple[int, ...]) -> dict[
     return found
 
 
-def _unexplained(trace: Trace, position: int, name: str, cell: tuple[int, ...], reason: str) -> Explanation:
+def _unexplained(trace: Trace, position: int, name: str, cell: tuple[int, ...] | None, reason: str) -> Explanation:
     recipe = trace.equation(name) or {}
     cite, formula = (str(recipe.get(key) or "") for key in ("cite", "formula"))
     unknown = math.nan
-    return Explanation(name, cite, formula, None, "out", None, cell, None, unknown, unknown, unknown, (), "", reason)
+    return Explanation(
+        name, cite, formula, None, "out", None, cell or (), None, unknown, unknown, unknown, (), "", reason
+    )
 
 
 class _Describer:

@@ -62,7 +62,8 @@ def reading_tools(fence: Fence) -> list[Tool]:
           "names": Param("names", "paths of modules of the first run and what the second calls them"),
           "depth": Param("number", detail.format("differences", "layers too", "all pairs of tensors"))}, ask.compare),
         ("explain", "One number that a step returned, as the terms of its equation, largest first.",
-         {"step": _STEP, "cell": Param("numbers", "its position along each axis, such as [0, 3, 7]", True),
+         {"step": _STEP,
+          "cell": Param("numbers", "its position along each axis, such as [0, 3, 7]; by default the largest number"),
           "equation": Param("text", "use this equation if the step has several")}, ask.explain),
         ("query", "SQL on the tables steps, tensors, checks and trace; read-only.",
          {"sql": Param("text", "one SELECT; DESCRIBE steps shows the columns", required=True)}, ask.query),
@@ -112,7 +113,7 @@ class _Questions:
         """One number; no model is run again for it."""
         trace = self._trace(given)
         at = check_step(trace, given["step"])
-        return _page(derivation_answer(explain(trace, at, given["cell"], equation=given.get("equation"))), given)
+        return _page(derivation_answer(explain(trace, at, given.get("cell"), equation=given.get("equation"))), given)
 
     def query(self, given: Arguments) -> Page:
         """Rows."""
