@@ -56,6 +56,7 @@ INNER = {
     "capture.check": {"capture", "capture.measure", "capture.seen", "capture.check.constructors"},
     "capture.watch": {"capture", "capture.measure", "capture.seen"},
     "capture.edit": {"capture", "capture.watch"},
+    "capture.setup": {"capture", "capture.watch"},
     "compare.alignment": set(),
     "learn.questions": {"learn"},
     "models.source": {"models"},

@@ -19,6 +19,7 @@ from torch import nn
 import tftrace
 from tftrace import load
 from tftrace.cli import main
+from tftrace.trace.disk.folder import add_in_place, write_json
 from tftrace.trace.scalars import NumbersWriter, numbers
 from tftrace.trace.writer import TraceWriter
 
@@ -327,6 +328,19 @@ def test_there_is_room_in_meta_json_for_what_ended_the_recording(disk: Disk, tmp
     writer.fail("and again")
     assert (tmp_path / "meta.json").read_bytes() == content
     writer.abandon()
+
+
+@pytest.mark.parametrize("content", [{}, {"a": {"b": [1, "é\n"]}, "c": float("inf"), 7: None, "path": Path("x")}])
+def test_a_file_has_an_entry_a_line_and_room_for_one_more(content: dict[Any, Any], tmp_path: Path) -> None:
+    file, same = tmp_path / "meta.json", json.loads(json.dumps(content, default=str))
+    write_json(file, content, room=100)
+    lines = file.read_text(encoding="utf-8").rstrip().splitlines()
+    assert lines[0] == "{" and lines[-1] == "}" and len(lines) == max(len(content), 1) + 2
+    assert json.loads(file.read_bytes()) == same
+    add_in_place(file, "failure", "it was full")
+    assert json.loads(file.read_bytes()) == same | {"failure": "it was full"}
+    with pytest.raises(OSError, match="No space left"):
+        add_in_place(file, "failure", "again")
 
 
 def test_the_command_says_that_the_disk_was_full(

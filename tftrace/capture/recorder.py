@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Protocol
+from typing import Any, Generic
 
 import torch
 
@@ -43,18 +43,16 @@ from .recording import Recording
 from .run_facts import about_model, about_run
 from .seen.departures.remarks import Remarks
 from .seen.patterns import Patterns as Seen
+from .setup.code_watchers import CodeWatchers, Watcher
+from .setup.module_engine import engine_of_models, engine_of_program
 from .torch_internals import INTERNALS, knows_storages, sees_ops
 from .watch.bad_weights import BadWeights
 from .watch.checkpoints import Checkpoints
 from .watch.collectives import Collectives
 from .watch.compiled import UNSEEN, Eagerly, has_compiled, is_compiled
-from .watch.engine import HOOKS, choose
-from .watch.forward_hooks import ForwardHooks
-from .watch.frames import source_of_frames
+from .watch.engine import choose
 from .watch.generate_calls import GenerateCalls
 from .watch.gradients import Gradients
-from .watch.intercepted_calls import InterceptedCalls
-from .watch.lines import LineTracer
 from .watch.ops import OpMode
 from .watch.program import ProgramHooks
 from .watch.tape_mode import TapeMode, any_own
@@ -62,16 +60,6 @@ from .watch.traced_functions import Functions
 from .watch.watched_modules import WatchedModules
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
-
-TAKEN = "A tool took the interpreter's trace function while the model ran: steps are missing."
-
-
-class Watcher(Protocol):
-    """Something that starts and stops with the forwards of a thread."""
-
-    def start(self) -> bool: ...
-    def stop(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class Recorder(Generic[Opened]):
@@ -268,63 +256,23 @@ class Recorder(Generic[Opened]):
         name, reason = self._engine
         writer.meta |= {"engine": name, "engine_reason": reason}
         if not self._models:
-            return self._of_program(recording, writer)
-        kind = ForwardHooks if name == HOOKS else InterceptedCalls
-        return kind(recording, writer, self._models, self._selected, self._advance)
-
-    def _of_program(self, recording: Recording, writer: TraceWriter) -> ProgramHooks:
-        """Make the engine for models that are not known yet."""
-        kinds: list[str] = []
-        said = self._meta
-
-        def describe(model: torch.nn.Module) -> None:
-            if not kinds:
-                writer.meta.update(about_model(model) | said)
-            if next(model.parameters(), None) is not None:  # a loss without parameters is no model
-                kinds.append(type(model).__name__)
-                writer.meta["model"] = ", ".join(dict.fromkeys(kinds))
-
-        return ProgramHooks(recording, writer, self._choice, describe)
+            return engine_of_program(recording, writer, self._choice, self._meta)
+        return engine_of_models(name, recording, writer, self._models, self._selected, self._advance)
 
     def _watch(self, recording: Recording) -> list[Watcher]:
-        """Make the watchers of code and ops between module calls, and let them start and stop with forwards."""
+        """Make the watchers of code and ops between module calls."""
         if self._level == "modules":
             return []
-        tracer = LineTracer(recording, self._hooks, self._writer, lines=self._level != "functions")
-        frames, missing = source_of_frames(tracer)
         lost = self._writer.meta["lost"] = self._lost
-        lost += missing
-        watchers: list[Watcher] = [frames] if frames is not None else []
-        told: list[Callable[[torch.nn.Module, bool], None]] = []
+        lines = self._level != "functions"
+        code = CodeWatchers(recording, self._hooks, self._functions, self._writer, lines, lost)
         modules = (module for model in self._models.values() for module in model.modules())
         if self._checker is not None and sees_ops() and (not self._models or any_own(modules)):
             remarks = Remarks(recording, Seen(recording, self._checker.seen))
-            tape = TapeMode(recording, remarks.tape, remarks)
-            told.append(tape.on_module)
-            watchers.append(tape)
+            code.add(TapeMode(recording, remarks.tape, remarks))
         if self._level == "ops" and sees_ops():
-            ops = OpMode(recording, self._writer, lost)
-            told.append(ops.on_module)
-            watchers.append(ops)
-        if told:
-            self._hooks.on_module = told[0] if len(told) == 1 else partial(_tell, told)
-        recording.tracing = getattr(frames, "function", None)
-        self._functions.follow, self._functions.wants = tracer.follow, tracer.wants
-        if frames is not None:
-            tracer.again = frames.again
-            if isinstance(self._hooks, ProgramHooks):
-                self._hooks.on_adopted = frames.again
-
-        def switch(entering: bool) -> None:
-            for watcher in watchers:
-                if entering and not watcher.start() and not missing:
-                    missing.append(TAKEN)
-                    lost.append(TAKEN)
-                elif not entering:
-                    watcher.stop()
-
-        recording.on_root = switch
-        return watchers
+            code.add(OpMode(recording, self._writer, lost))
+        return code.every
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:
@@ -416,12 +364,6 @@ class Recorder(Generic[Opened]):
         found = about_run(self._level) | (about_model(model) if model is not None else {})
         wanted = self._wanted if isinstance(self._wanted, str) else list(self._wanted)
         return found | {"model": names or None, "values": wanted} | self._meta
-
-
-def _tell(told: list[Callable[[torch.nn.Module, bool], None]], module: torch.nn.Module, entering: bool) -> None:
-    """Tell each of a module's begin or end."""
-    for one in told:
-        one(module, entering)
 
 
 def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | None, answers: NextTokens) -> None:

@@ -53,7 +53,8 @@ def _joined(trace: Trace, first: int, last: int) -> pa.Table:
     """The joined rows of steps `first` to `last` (exclusive)."""
     steps = trace.part("steps", first, last, [*_STEP, "equation"])
     tensor, check = (trace.bounds(table)[first : last + 1] for table in ("tensors", "checks"))
-    tensors = trace.part("tensors", tensor[0], tensor[-1], [_COLUMN.get(n, n) for n in _TENSOR]).rename_columns(_TENSOR)
+    tensors = trace.part("tensors", tensor[0], tensor[-1], [_COLUMN.get(n, n) for n in _TENSOR])
+    tensors = tensors.rename_columns(list(_TENSOR))  # older pyarrow takes no tuple
     checks = trace.part("checks", check[0], check[-1], [n for n in _CHECK if n != "equation"])
     sizes = np.diff(tensor)
     rows = np.maximum(sizes, 1)

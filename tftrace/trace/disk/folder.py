@@ -145,15 +145,18 @@ def rank_folder(folder: Path, rank: int) -> Path:
 
 
 def write_json(path: Path, content: dict[str, Any], room: int = 0) -> None:
-    """Write a JSON file in one move: a reader never sees half of it, and a full disk leaves the old file.
+    """Write a JSON file, one entry a line, in one move: a reader never sees half of it, and a full disk leaves the old
+    file.
 
     Args:
         path: The file.
         content: What to write.
         room: How many bytes to leave free at its end for `add_in_place`.
     """
-    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
-    write_bytes(path, text.encode("utf-8", "replace") + b" " * room)
+    # Indentation would take the encoder that is written in Python, which is ten times slower than that in C.
+    lines = (json.dumps({key: value}, ensure_ascii=False, default=str)[1:-1] for key, value in content.items())
+    text = ",\n ".join(lines)
+    write_bytes(path, f"{{\n {text}\n}}".encode("utf-8", "replace") + b" " * room)
 
 
 def add_in_place(path: Path, key: str, said: str) -> None:
@@ -164,9 +167,10 @@ def add_in_place(path: Path, key: str, said: str) -> None:
     """
     content = path.read_bytes()
     whole = content.rstrip()
-    added = f",\n {json.dumps(key)}: {json.dumps(said)}\n}}".encode()
+    there = json.loads(content)
+    added = f"{',' if there else ''}\n {json.dumps(key)}: {json.dumps(said)}\n}}".encode()
     end = len(whole.removesuffix(b"}").rstrip())
-    if not whole.endswith(b"}") or key in json.loads(content) or end + len(added) > len(content):
+    if not whole.endswith(b"}") or key in there or end + len(added) > len(content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with open(path, "r+b", buffering=0) as file:
         file.seek(end)
