@@ -1,11 +1,14 @@
 # make demo: set everything up and step through a small model.   make test: set everything up and run the tests.
 # make bench: set everything up and measure what recording costs.   make docs: set everything up and build the site.
+# make test-oldest, make test-newest: the tests with the lowest versions that pyproject.toml declares, and with the newest.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-all lint bench docs docs-links clean
+SETTLED := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-all test-oldest test-newest lint bench docs docs-links clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/tftrace demo
@@ -15,6 +18,16 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 -m ""
+
+test-oldest:
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python $(SETTLED) -c constraints-oldest.txt -e '.[dev]'
+	.venv-oldest/bin/python -m pytest -n 2
+
+test-newest: # but for torch, whose newest may be a build of gigabytes
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python $(SETTLED) $(shell grep ^torch constraints.txt) -e '.[dev]'
+	.venv-newest/bin/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -32,7 +45,7 @@ docs-links: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-oldest .venv-newest
 
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
