@@ -22,7 +22,7 @@ def trace_card(trace: Trace) -> str:
     calls = [at for at in range(min(len(trace), 50 * _TOP)) if describe.row(trace, at).kind == "module"][:_TOP]
     said = escape(tr("… of {n} steps:", n=len(trace)))
     more = f'<p>{said} <code>trace[i]</code>, <code>trace.find("*.attention")</code></p>'
-    facts = [(tr(name), retold(value)) for name, value in describe.about(trace)]
+    facts = [(tr(name), describe.told_fact(name, value)) for name, value in describe.about(trace)]
     return _table((), facts) + _steps(trace, calls) + (more if len(calls) < len(trace) else "")
 
 

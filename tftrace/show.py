@@ -82,7 +82,7 @@ def show(
 
 def _trace_lines(trace: Trace, limit: int | None, width: int) -> Iterator[list[Part]]:
     for name, said in describe.about(trace):
-        said = retold(said)
+        said = describe.told_fact(name, said)
         for at, line in enumerate(wrapped(said, width - 8) if name == "made" else [said]):
             yield [(padded("" if at else tr(name), 8), "dim"), (line, _ABOUT.get(name, ""))]
     yield []

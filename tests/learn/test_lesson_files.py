@@ -12,6 +12,7 @@ from tftrace.learn import LANGUAGES, Lesson, lessons, read_lesson
 from tftrace.learn.exercise_words import told_words
 from tftrace.learn.lesson_file import FOLDER
 from tftrace.learn.lesson_lint import lint_lesson
+from tftrace.learn.places import ROLES
 from tftrace.learn.questions import KINDS
 from tftrace.learn.usual_mistakes import USUAL
 
@@ -44,6 +45,20 @@ def texts(lesson: Lesson) -> list[dict[str, str]]:
         found += [station.title, station.say, *([station.attempt] if station.attempt else [])]
         found += [station.question.ask, station.question.hint] if station.question else []
     return [dict(one) for one in found]
+
+
+def test_roles_are_those_of_the_documentation_and_a_slip_is_named(tmp_path: Path) -> None:
+    said = " ".join((Path(__file__).parents[2] / "docs" / "lessons.md").read_text(encoding="utf-8").split())
+    assert all(f"`{role}`" in said for role in ROLES if not role.startswith(("key pro", "value pro")))
+    file = tmp_path / "mine.toml"
+    slips = SMALL.replace('role = "attention"', 'role = "atention"')
+    attempt = 'try.en = "Press `a`."\ntry.zh = "按 `a`。"\nkeys = ["b"]\n[station.question]'
+    file.write_text(slips.replace("[station.question]", attempt), encoding="utf-8")
+    assert [(one.line, one.message) for one in lint_lesson(file)] == [
+        (13, "there is no role 'atention': is it 'attention'?"),
+        (16, "'b' is named here, so try.en has to show it between backticks."),
+        (16, "'b' is named here, so try.zh has to show it between backticks."),
+    ]
 
 
 def test_the_lessons_that_ship_are_whole() -> None:

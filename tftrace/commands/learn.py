@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ..errors import TraceError
 from ..language import tr
+from ..language.retell import retold
 from ..learn import Lesson, lessons, read_lesson
 from ..terminal import on_screen, say, tell
+from ..text import visible
 from ..trace.trace import Trace
 from ._shared import Switch
 
@@ -58,7 +60,7 @@ def learn(
     if on_screen():
         take_lesson(chosen, own, file)
     else:
-        tell(*lesson_text(chosen))
+        tell(*lesson_text(chosen, visible(lesson)))
     return 0
 
 
@@ -87,7 +89,7 @@ def _lint(said: str | None) -> int:
     if said is None:
         raise TraceError(tr("Name the file to check: 'tftrace learn --lint my.toml'."))
     found = lint_lesson(Path(said))
-    tell(*(f"{said}:{one.line}:{one.column}: {one.message}" for one in found))
+    tell(*(f"{said}:{one.line}:{one.column}: {retold(one.message)}" for one in found))
     if not found:
         say(tr("No mistake in {file}.", file=said))
     else:

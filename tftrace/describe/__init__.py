@@ -34,7 +34,7 @@ from .forward_answers import (
 from .nan_sentences import nan_cause, nan_lines, nan_sentence, nan_title, nan_word
 from .phrases import LANGUAGES, MARKS, ROLE_MARKS, integer, wrapped
 from .plane import Plane, default_plane, parse_plane
-from .run_summary import about, answers, first_wrong, forward_count, missing, mode, totals
+from .run_summary import about, answers, first_wrong, forward_count, missing, mode, told_fact, totals
 from .series import Series, along_forwards, along_layers
 from .step_row import Row, class_of_module, path, place, row, span, statement, verdict
 from .tensor_rows import TensorLine, tensors
@@ -115,6 +115,7 @@ __all__ = [
     "text_count",
     "text_title",
     "tokens_along",
+    "told_fact",
     "totals",
     "values",
     "verdict",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..language import later
+from ..language.retell import retold
 from ..navigate import findings
 from ..navigate.difference_kinds import BY_DESIGN, by_design
 from ..navigate.edited_steps import edited_steps
@@ -16,6 +17,7 @@ from .nan_sentences import nan_cause, nan_lines, nan_word
 from .phrases import MARKS, text
 from .step_row import path, verdict
 
+_AS_IT_IS = ("model", "source", "text", "error")
 _NAMED = 3  # modules that drop something out
 _COUNTED = {schema.HOLDS: "hold", BY_DESIGN: "by design", schema.DIFFERS: "differ", schema.UNCHECKED: "unchecked"}
 
@@ -52,6 +54,11 @@ def edited(trace: Trace) -> str:
     """Which steps were changed on purpose, and how: `layer.0.attention (zero: head 1)`; empty if none was."""
     said = list(dict.fromkeys(f"{path(trace, at)} ({visible(what)})" for at, what in edited_steps(trace).items()))
     return ", ".join(said[:_NAMED]) + (f", and {len(said) - _NAMED} more" if len(said) > _NAMED else "")
+
+
+def told_fact(name: str, fact: str) -> str:
+    """A fact about a run in the language spoken; what the user named or wrote stays as it is."""
+    return fact if name in _AS_IT_IS else retold(fact)
 
 
 def mode(trace: Trace) -> str:

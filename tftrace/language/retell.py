@@ -27,6 +27,8 @@ def retold(sentence: str) -> str:
 @lru_cache(maxsize=4096)
 def _retold(sentence: str, language: str) -> str:
     exact, templates = _known(language)
+    if sentence[:1] == "“" and sentence.find("”") == len(sentence) - 1:
+        return sentence  # what somebody, or a model, said in these words
     if sentence in exact:
         return exact[sentence]
     for simple in (True, False):

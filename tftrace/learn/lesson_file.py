@@ -141,6 +141,10 @@ def _station(table: Table, runs: dict[str, Run]) -> Station:
     run = table.text("run") or MAIN
     _known(table, "run", run, runs)
     attempt, keys = table.words("try"), table.texts("keys")
+    for at, key in enumerate(keys):
+        for language in (one for one, said in attempt.items() if f"`{key}`" not in said):
+            text = f"try.{language}"
+            table.wrong(f"{key!r} is named here, so {text} has to show it between backticks.", "keys", at)
     pair = table.text("pair")
     _known(table, "pair", pair, runs)
     other = table.text("experiment")

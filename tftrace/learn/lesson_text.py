@@ -31,8 +31,8 @@ def list_text(known: Sequence[Lesson]) -> Iterator[str]:
         yield f"{mark} {lesson.number:>2}  {lesson.title[language]} ─ {lesson.about[language]}{far}"
 
 
-def lesson_text(lesson: Lesson) -> Iterator[str]:
-    """A lesson: what each station says, where it goes, and what it asks."""
+def lesson_text(lesson: Lesson, called: str = "") -> Iterator[str]:
+    """A lesson: what each station says, where it goes, and what it asks; `called` is what a command line called it."""
     language, done = spoken(), progress.done(lesson)
     yield f"{lesson.number}  {lesson.title[language]}" if lesson.number else lesson.title[language]
     yield lesson.about[language]
@@ -44,7 +44,7 @@ def lesson_text(lesson: Lesson) -> Iterator[str]:
         yield from (f"   {line}" for line in station.say[language].split("\n"))
         yield from (f"   {said}: {what}" for said, what in _parts(lesson, station))
     yield ""
-    yield tr("In a terminal, 'tftrace learn {label}' opens it: A answers, w goes on.", label=lesson.label)
+    yield tr("In a terminal, 'tftrace learn {label}' opens it: A answers, w goes on.", label=called or lesson.label)
 
 
 def _parts(lesson: Lesson, station: Station) -> Iterator[tuple[str, str]]:

@@ -16,19 +16,27 @@ from .lesson import Place
 from .reading import Table
 
 _STACKS = ("encoder", "decoder")
+ROLES = (
+    "model", "embeddings", "token embedding", "position embedding", "segment embedding", "embedding norm", "layer",
+    "query projection", "key projection", "value projection", "query, key and value projection",
+    "attention", "attention block", "attention output", "norm of attention",
+    "cross-attention", "cross-attention block", "cross-attention output", "norm of cross-attention",
+    "feed-forward in", "feed-forward gate", "activation", "feed-forward out", "norm of feed-forward",
+    "pooler", "final norm", "head",
+)  # fmt: skip
 
 
 def read_place(table: Table) -> Place:
     """The place that a table describes."""
     found = Place(
-        table.text("role"),
+        table.choice("role", ROLES),
         table.number("layer", -99, 999),
         table.choice("stack", _STACKS),
         table.text("step"),
         table.text("equation"),
         table.text("line"),
     )
-    if not (found.role or found.step or found.equation):
+    if not any(table.has(key) for key in ("role", "step", "equation")):
         table.wrong("a place needs a role, a step or an equation: go = { role = 'attention', layer = 0 }.")
     table.end()
     return found

@@ -66,7 +66,11 @@ class Table:
         """One of the known words; empty if it is not given."""
         said = self.text(key, need=need)
         if said and said not in known:
-            self.wrong(f"there is no {key} {said!r}: choose {', '.join(known)}.", key)
+            from difflib import get_close_matches
+
+            near = get_close_matches(said, known, 1)
+            wanted = f"is it {near[0]!r}?" if near else f"choose {', '.join(known)}."
+            self.wrong(f"there is no {key} {said!r}: {wanted}", key)
             return ""
         return said
 

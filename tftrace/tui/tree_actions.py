@@ -207,7 +207,7 @@ class NavigatingApp(InspectingApp):
             return "no match"
         at = bisect_left(self.matches, self.position)
         here = at < len(self.matches) and self.matches[at] == self.position
-        return f"{at + 1 if here else '–'} of {len(self.matches)}"
+        return tr("{at} of {all}", at=at + 1 if here else "–", all=len(self.matches))
 
     # -- filtering ------------------------------------------------------------------------------------
 

@@ -85,9 +85,10 @@ class Content:
         """The Chinese of each sentence that the page may show: `told` of page.js looks it up."""
         attention = [one.get("reason", "") for one in self.data["attention"].values()]
         judgements = {self._words.all[one[3]] for found in self.data["judged"].values() for one in found}
-        said = [value for _, value in self.data["about"]] + list(self.data["made"].values())
+        said = list(self.data["made"].values())
         with speaking("zh"):
             pairs = {one: retold(one) for one in {*said, *judgements, *attention}}
+            pairs |= {value: describe.told_fact(name, value) for name, value in self.data["about"]}
         return {english: chinese for english, chinese in sorted(pairs.items()) if chinese != english}
 
     def _math(self, tex: str) -> int:

@@ -10,6 +10,7 @@ from textual import events
 from textual.message import Message
 
 from ... import describe
+from ...language import spoken
 from ...navigate import findings, timeline
 from ...text import duration, number
 from ...trace.trace import Trace
@@ -57,7 +58,7 @@ class BarPane(Pane, inherit_bindings=False):
             return
         first = timeline.root(self._trace, position)
         end = int(self._trace.ends[first])
-        key = (first, end, width, self.measure, self.palette.name, len(self._trace))
+        key = (first, end, width, self.measure, self.palette.name, len(self._trace), spoken())
         if key != self._drawn:
             self._drawn, self._heights = key, [self._bars(first, end, width)]
         self.draw([*self._heights, self._marks_row(first, end, width)])

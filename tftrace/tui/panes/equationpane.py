@@ -66,7 +66,8 @@ class EquationPane(SubStepPane):
         """Facts about the run, shown on the first step of a forward pass."""
         out = [] if self._tight else [Text("")]
         for name, fact in describe.about(self._trace):
-            for at, line in enumerate(self._wrapped(retold(fact), style(self.palette.text), indent=9)):
+            said = describe.told_fact(name, fact)
+            for at, line in enumerate(self._wrapped(said, style(self.palette.text), indent=9)):
                 head = Text(f"  {padded('' if at else tr(name), 8)} ", style(self.palette.faint))
                 out.append(Text().append_text(head).append_text(line[11:]))
         start = Text(f"  {padded(tr('start'), 8)} ", style(self.palette.faint))
