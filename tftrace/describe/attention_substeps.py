@@ -140,7 +140,7 @@ def substeps(trace: Trace, attention: int, language: str = "en", rebuilt: Attent
     width = _width(trace, attention)
     known = rebuilt is not None and rebuilt.scores is not None and width
     if rebuilt is not None and known and not isclose(rebuilt.scale, 1 / sqrt(width), rel_tol=1e-6):
-        tex["scale and mask"] = rf"Z={number(rebuilt.scale)}S+M"
+        tex["scale and mask"] = rf"Z={'' if rebuilt.scale == 1 else number(rebuilt.scale)}S+M"
     chinese = language == "zh"
     return [
         SubStep(

@@ -19,6 +19,7 @@ from ... import describe
 from ...errors import TraceError
 from ...explain import attention_triangle, attention_weights
 from ...language import later, tr
+from ...language.retell import retold
 from ...text import visible
 from ...trace.trace import Trace
 from ..dialogs.share_choice import Share
@@ -255,7 +256,8 @@ class AttentionScreen(CellScreen):
         cross = describe.looks_across(self._trace, self.position)
         kind = tr("Attention to the source") if cross else tr("Attention")
         grid.headline(
-            f"{kind} ─ {describe.layer_label(self._trace, self.position)}", tr("{n} layers", n=len(self._layers))
+            f"{kind} ─ {retold(describe.layer_label(self._trace, self.position))}",
+            tr("{n} layers", n=len(self._layers)),
         )
         ways = (" · ".join(filter(None, (self._turn(), tr(keys)))) for keys in (_KEYS, _KEYS_BRIEF))
         keys_said = first_fitting(self.app.size.width - 3, *ways)
