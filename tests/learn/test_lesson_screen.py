@@ -268,7 +268,15 @@ def test_what_came_of_it_is_seen_side_by_side_or_in_the_run_of_the_file(recorded
     own = LessonSession(lessons()[12], recorded, file=file)
     own.at = 3
     assert own.check_exercise()[0].startswith("Nothing is written yet")
-    assert own_run(own).trace[0].type == "Attention"
+    seen = own_run(own)
+    assert seen.trace[0].type == "Attention"
+
+    async def script() -> None:
+        async with seen.run_test(size=(100, 30)) as pilot:
+            await settle(pilot)
+            assert "q comes back to the lesson" in screen(seen)
+
+    asyncio.run(script())
 
 
 def test_a_pair_opens_by_role_at_the_step_of_the_station(recorded: Recorded) -> None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from ...compare import TraceSide
-from ...language import spoken
+from ...language import spoken, tr
 from ...learn.session import LessonSession
 from ..app import TraceApp
 from ..pair.pairapp import PairApp
 from .lesson_pair import RolePairApp
 from .lessonapp import LessonApp
+
+
+class AsideApp(TraceApp):
+    """The debugger on a run that a lesson leads to, from which one comes back to it."""
+
+    CSS_PATH = "../app.tcss"
+
+    def begin(self) -> None:
+        """Show the first screen, and how to come back."""
+        super().begin()
+        self.say(tr("q comes back to the lesson."))
 
 
 def run_lesson(session: LessonSession) -> bool:
@@ -40,7 +51,7 @@ def see_pair(session: LessonSession) -> None:
         side, position = chosen
         trace = app.sides[side].trace
         if trace is not None:
-            TraceApp(trace, spoken(), start=position).run()
+            AsideApp(trace, spoken(), start=position).run()
         app = pair_of(session)
     if app.failure is not None:
         raise app.failure
@@ -61,4 +72,4 @@ def pair_of(session: LessonSession) -> PairApp:
 def own_run(session: LessonSession) -> TraceApp:
     """The run of the learner's own file, at the step that the sentences are about."""
     judged, trace = session.judged[session.at]
-    return TraceApp(trace, spoken(), start=judged.position)
+    return AsideApp(trace, spoken(), start=judged.position)
