@@ -108,6 +108,21 @@ def test_keys_that_a_static_cache_has_not_written_are_no_later_keys(name: str) -
     assert not [row for row in rows if row["verdict"] != "holds"]
 
 
+def test_how_much_of_a_static_cache_was_written_is_not_guessed_from_keys_that_are_zero() -> None:
+    model = _llama("sdpa")
+    for path, module in model.named_modules():
+        if path.endswith("k_proj"):
+            nn.init.zeros_(module.weight)
+    rows = attention(
+        model,
+        lambda model: model.generate(  # type: ignore[operator]
+            ids(1, 6), max_new_tokens=3, do_sample=False, cache_implementation="static", pad_token_id=0
+        ),
+    )
+    assert not [row for row in rows if row["verdict"] == "differs"]
+    assert any("K is zero everywhere" in row["reason"] for row in rows if row["verdict"] == "unchecked")
+
+
 @pytest.mark.parametrize("truth", [True, False])
 @pytest.mark.parametrize("name", ["llama", "gpt2", "mistral", "gemma3"])
 def test_a_mask_of_the_user_is_what_is_meant(name: str, truth: bool) -> None:

@@ -444,7 +444,9 @@ class Evaluator:
             return self._symbols.size(dim)
         others = tuple(axis for axis, name in enumerate(found.dims) if name != dim)
         there = np.flatnonzero((found.v != 0).any(others))
-        return int(there[-1]) + 1 if len(there) else self._symbols.size(dim)
+        if not len(there):
+            raise FormulaError(f"{keys} is zero everywhere, so how much of it was written cannot be told")
+        return int(there[-1]) + 1
 
     def _function(self, function: str, args: list[Value]) -> Value:
         x = args[0]
