@@ -254,6 +254,7 @@ def test_experts_that_are_chosen_otherwise_within_rounding_leave_it_open(tmp_pat
     assert {one.verdict for one in found} <= {"rounding", "undecided"}, [one.sentence for one in found]
     undecided = [one for one in found if one.verdict == "undecided"]
     assert undecided and all(one.first is not None and "fell otherwise" in one.first.cause for one in undecided)
+    assert all("record both in float64" in one.sentence for one in undecided)
 
 
 def test_a_wrong_last_token_of_a_cache_is_at_that_token(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .alignment.side import Made
+from .alignment.side import UNITS, Made
 
 _OWN = 4.0  # roundings of a step, in units: what two orders of the same sums, or a few operations, differ by
 _MIXED = 6.0  # the same where weights and inputs of one run were rounded to another dtype
@@ -45,6 +45,11 @@ def bound(unit: float, came_in: Sequence[float], what: str = "", largest: float 
     if _WAVES.search(what):
         growth = max(growth, largest)
     return (_MIXED if mixed else _OWN) * unit + growth * max(came_in, default=0.0)
+
+
+def finer(unit: float) -> str:
+    """The dtype to record both runs in where a difference cannot be told with this unit roundoff."""
+    return "float32" if unit > UNITS["float32"] else "float64"
 
 
 def grown(unit: float, came_in: Sequence[float], what: str = "", largest: float = 0.0) -> float:

@@ -16,6 +16,7 @@ from .alignment.meeting import Meeting
 from .alignment.side import TraceSide
 from .comparison import Prerequisite
 from .judged_pair import UNSURE, Judged
+from .noise import finer
 
 _POSITION = re.compile(r"wpe|position|rotary|rope", re.IGNORECASE)
 _ATTENTION = re.compile(r"attention|attn|attend|sdpa|softmax", re.IGNORECASE)
@@ -57,9 +58,9 @@ class Reasons:
         found = found or _formula(*here) or self._verdicts(pair) or self._mask(*here)
         found = found or self._classes(*here) or self._precision(pair)
         if pair.status == UNSURE and pair.distance.most > noise.FEW * pair.bound:
-            return "a choice between numbers that are equal within rounding fell otherwise: record both in float32"
+            return f"a choice between numbers that are equal within rounding fell otherwise: record both in {finer(pair.unit)}"
         if not found and pair.status == UNSURE:
-            return "it may yet be rounding: record both in float32"
+            return f"it may yet be rounding: record both in {finer(pair.unit)}"
         return found
 
     def _weights(self, trace: Trace, step: int, pair: Judged) -> str:

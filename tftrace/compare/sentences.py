@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..text import number, visible
 from .comparison import BornDifference, PairCounts, Place, Prerequisite
 from .judged_pair import Judged
+from .noise import finer
 
 _UNITS = {2.0**-53: "float64", 2.0**-24: "float32", 2.0**-11: "float16", 2.0**-8: "bfloat16"}
 
@@ -41,7 +42,7 @@ def undecided(first: BornDifference, unit: float) -> str:
     """A difference that may be rounding or not."""
     dtype = _UNITS.get(unit, "this precision")
     said = f"It cannot be told in {dtype}: {number(first.difference)} of a token's length at {_at(first)},"
-    advice = first.cause or "record both in float32"
+    advice = first.cause or f"record both in {finer(unit)}"
     return f"{said} where rounding explains {number(first.bound)} ({advice})."
 
 
@@ -52,7 +53,7 @@ def swallowed(first: BornDifference, unit: float) -> str:
     said = (
         f"It cannot be told in {dtype}: {number(first.difference)} of a token's length is born at {_at(first)}{cause}"
     )
-    return f"{said}, and lost in rounding before the answer: record both in float32."
+    return f"{said}, and lost in rounding before the answer: record both in {finer(unit)}."
 
 
 def incomparable(reason: str) -> str:
