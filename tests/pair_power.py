@@ -151,7 +151,7 @@ def look(build: Callable[[str | None], Subject], start: int, record_in: str | No
             wrong = answers(broken.run())
             if not right or not wrong or right[0].shape != wrong[0].shape:
                 continue
-            change = float((right[0].double() - wrong[0].double()).norm() / right[0].double().norm())
+            change = _change(right[0], wrong[0], whole.inputs.get("attention_mask"))
             if not change > _EFFECT[record_in]:
                 continue
         sides = []
@@ -169,6 +169,13 @@ def look(build: Callable[[str | None], Subject], start: int, record_in: str | No
             found = compare_runs(sides[0], sides[1]).to_dict()
         return {"fault": fault, "at": at, "change": change} | judged(found, at)
     return {"without": "no room for a fault"}
+
+
+def _change(right: Any, wrong: Any, mask: Any) -> float:
+    """The relative change of an answer, where it has tokens without those that are padding: nobody reads these."""
+    if mask is not None and mask.shape == right.shape[:2]:
+        right, wrong = right[mask.bool()], wrong[mask.bool()]
+    return float((right.double() - wrong.double()).norm() / right.double().norm())
 
 
 def judged(found: dict[str, Any], at: str) -> dict[str, Any]:

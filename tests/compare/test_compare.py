@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+import transformers as hf
 from torch import nn
 
 from tftrace.cli import main
 
-from .runs import answer, bert, compared, first_place, gpt2, ids, is_sound, llama, named, recorded
+from .runs import answer, bert, compared, first_place, gpt2, ids, is_sound, llama, named, recorded, spread
 
 
 def test_the_same_run_twice_is_equal(tmp_path: Path) -> None:
@@ -114,6 +115,32 @@ def test_other_weights_altogether_cannot_be_compared(tmp_path: Path) -> None:
         right = recorded(folder / "b", other, lambda: other(tokens), level=level, values=values)
         found = answer(left, right)
         assert (found.verdict, found.exit_code) == ("incomparable", 2) and "weights" in named(found)
+
+
+def test_layers_that_are_exchanged_can_be_compared(tmp_path: Path) -> None:
+    model, tokens = llama(), ids(1, 12)
+    other = copy.deepcopy(model)
+    other.model.layers = nn.ModuleList(list(other.model.layers)[::-1])
+    for at, layer in enumerate(other.model.layers):
+        layer.self_attn.layer_idx = at
+    found = compared(
+        tmp_path, (model, lambda: model(tokens, use_cache=False)), (other, lambda: other(tokens, use_cache=False))
+    )
+    assert found.verdict == "differs" and "layers.0" in first_place(found)
+    assert [one.right for one in found.before if one.what == "weights"] == ["the same at other places"]
+
+
+@pytest.mark.parametrize("level", ["lines", "modules"])
+def test_positions_that_count_from_one_are_no_choice(tmp_path: Path, level: str) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = spread(hf.CLIPVisionModel(hf.CLIPVisionConfig(**sizes, image_size=32, patch_size=8)))
+    other = copy.deepcopy(model)
+    table = next(one for path, one in other.named_modules() if path.endswith("position_embedding"))
+    table.register_forward_pre_hook(lambda module, args: ((args[0] + 1) % table.num_embeddings,))
+    image = torch.randn(2, 3, 32, 32)
+    found = compared(tmp_path, (model, lambda: model(image)), (other, lambda: other(image)), level=level)
+    assert found.verdict == "differs" and "position_embedding" in first_place(found), found.sentence
 
 
 def test_dropout_is_listed_even_if_both_runs_have_it(tmp_path: Path) -> None:

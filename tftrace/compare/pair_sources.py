@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..flow import MadeFrom
+from ..flow import MadeFrom, producer
 from ..trace import schema
 from .alignment.by_numbers import Content, same_numbers
 from .alignment.meeting import Meeting
@@ -14,6 +14,7 @@ from .alignment.paths import CACHED, places
 from .alignment.side import Made, TraceSide
 from .judged_pair import DIFFERING, Judged
 
+_FLIPPED = 0.5  # share of choices that rounding may turn at once
 _HOPS = 60  # unpaired tensors that are looked through for what a tensor was made from
 
 
@@ -93,8 +94,11 @@ class PairSources:
             arrays = [self._meeting.vectors(group.made, bool(n)) for n, group in enumerate((place, other))]
             if arrays[0] is None or arrays[1] is None or arrays[0].numbers.shape != arrays[1].numbers.shape:
                 continue
-            if not np.array_equal(arrays[0].numbers, arrays[1].numbers):
-                found |= {made.number: made.step for made in place.made.values() if made.step is not None}
+            others = float(np.mean(arrays[0].numbers != arrays[1].numbers))
+            for made in place.made.values() if others else ():
+                # what nobody is known to have made, and is another nearly everywhere, was not chosen within rounding
+                if made.step is not None and (others <= _FLIPPED or producer(left.trace, made.step, made.number) is not None):
+                    found[made.number] = made.step
         return found
 
     def _all(self, side: int) -> dict[int, list[int]]:

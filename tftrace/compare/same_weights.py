@@ -94,6 +94,9 @@ def differing(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | Non
         pairs = [(one, by_name[one.name]) for one in ours if one.name in by_name]
         names = [one.name for one, other in pairs if not same(one.made, other.made)]
         count = len(pairs)
+        moved = _Elsewhere([other for _, other in pairs])
+        if names and all(moved.has(one.made) for one, _ in pairs if one.name in set(names)):
+            return Prerequisite("weights", f"{len(names)} of {count} weights", "the same at other places", tuple(names))
     else:
         ours, theirs = weights_of(left), weights_of(right)
         names, count = _unmatched(ours, theirs), len(ours)
@@ -104,10 +107,11 @@ def differing(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | Non
 
 
 def incomparable(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | None) -> bool:
-    """Whether most weight matrices of the two runs are other ones."""
+    """Whether most weight matrices of the two runs are other ones; those of layers that were exchanged are not."""
     if prefixes is None:
         return False
-    theirs = {one.name: one.made for one in weights_of(right, prefixes[1])}
+    there = weights_of(right, prefixes[1])
+    theirs, moved = {one.name: one.made for one in there}, _Elsewhere(there)
     ours = [(one.made, theirs[one.name]) for one in weights_of(left, prefixes[0]) if one.name in theirs]
     matrices = [
         (a, b) for a, b in ours
@@ -115,7 +119,21 @@ def incomparable(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | 
     ]  # fmt: skip
     if len(matrices) < 3:
         return False
-    return bool(np.mean([_another(left, right, a, b) for a, b in matrices]) > _MOST_MATRICES)
+    others = [_another(left, right, a, b) and not moved.has(a) for a, b in matrices]
+    return bool(np.mean(others) > _MOST_MATRICES)
+
+
+class _Elsewhere:
+    """The weights of a run, to be found by their numbers."""
+
+    def __init__(self, weights: Sequence[Weight]) -> None:
+        self._by_shape: dict[tuple[int, ...], list[Made]] = defaultdict(list)
+        for one in weights:
+            self._by_shape[one.made.shape].append(one.made)
+
+    def has(self, made: Made) -> bool:
+        """Whether one of them has the numbers of `made`, at whatever place."""
+        return any(same(made, one) for one in self._by_shape[made.shape])
 
 
 def same(left: Made, right: Made) -> bool:
