@@ -126,12 +126,12 @@ class PairSources:
         return {number: pairs[0] for number, pairs in self._pairs_of[side].items()}
 
     def _given(self, side: int, made: Made) -> Iterable[int]:
-        """The pairs that the call around a line was given."""
+        """The pairs that a call, or the one around a line, was given."""
         run = self._meeting.sides[side]
         if not isinstance(run, TraceSide) or made.step is None:
             return []
         call = run.trace.call_of(made.step)
-        rows = [row for row in run.trace.tensors_of(call) if row.role == schema.INPUT] if call != made.step else []
+        rows = [row for row in run.trace.tensors_of(call) if row.role == schema.INPUT and row.tensor != made.number]
         return [self.index[side][row.tensor] for row in rows if row.tensor in self.index[side]]
 
     def _sources(self, side: int, number: int, step: int | None) -> list[int]:

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
 
 from ..trace import schema
 from ..trace.rows import TensorRow
 from ..trace.trace import Trace
 from .producers import producer
-from .reads import Reads, reads, rows_of_read, variable
+from .reads import Reads, reads, rows_of_read, text, variable
 
 Sight = tuple[int, int]  # number of a tensor, and the position of a step that saw it
 _MOST_LINES = 20_000  # lines of a call that are searched for the binding of a name
 _MOST_PUT = 40  # lines before the end of a call that may have put something into what it returned
+_WRITTEN = re.compile(r"\s*([A-Za-z_]\w*)(?:\[.*\]\s*[-+*/@]?=(?!=)|\.\w+_\()")  # a line that writes in place
 _MOST_CHILDREN = 400  # calls before a step that may have made what it took
 
 
@@ -27,6 +29,7 @@ class MadeFrom:
         self._trace = trace
         self._kinds = trace.column("kind")
         self._bound: dict[int, dict[str, list[tuple[int, TensorRow]]]] = {}
+        self._writes: dict[int, dict[str, list[int]]] = {}
 
     def of(self, number: int, step: int) -> list[Sight]:
         """The tensors that the tensor of this number was made from, as a step at this position saw it.
@@ -54,10 +57,10 @@ class MadeFrom:
         if not field.isidentifier():
             return None
         puts = re.compile(rf"\.{field}\s*=(?!=)")
-        numbers, text = self._trace.column("line"), self._trace.source(self._trace.column("file")[lines[-1]])
+        numbers, source = self._trace.column("line"), self._trace.source(self._trace.column("file")[lines[-1]])
         for at in reversed(lines[-_MOST_PUT:]):
             line = numbers[at]
-            if line == line and 0 < int(line) <= len(text) and puts.search(text[int(line) - 1]):
+            if line == line and 0 < int(line) <= len(source) and puts.search(source[int(line) - 1]):
                 return at
         return None
 
@@ -84,6 +87,24 @@ class MadeFrom:
             chosen = rows_of_read([row for _, row in rows], name)
             same = {id(row) for row in chosen}  # rows of a cache are many, and slow to compare
             found += [(row.tensor, at) for at, row in rows if id(row) in same]
+            found += self._written(call, variable(name), max((at for at, _ in rows), default=line), line)
+        return found
+
+    def _written(self, call: int, name: str, bound: int, before: int) -> list[Sight]:
+        """The tensors that lines wrote into a variable's tensor in place, after a line bound it: `x[i] = y`."""
+        if call not in self._writes:
+            known = self._writes[call] = defaultdict(list)
+            for at in self._trace.children(call)[:_MOST_LINES]:
+                if self._kinds[at] == schema.LINE and (written := _WRITTEN.match(text(self._trace, at))):
+                    known[written[1]].append(at)
+        lines = [at for at in self._writes[call].get(name, []) if bound < at < before][-_MOST_PUT:]
+        found: list[Sight] = []
+        for at in lines:
+            read = reads(self._trace, at)
+            found += [sight for one in read.calls for sight in self._returned(one)]
+            for other in read.names:
+                rows = self._bindings(call, variable(other), at) if variable(other) != name else []
+                found += [(row.tensor, where) for where, row in rows]
         return found
 
     def _bindings(self, call: int, name: str, before: int) -> list[tuple[int, TensorRow]]:
