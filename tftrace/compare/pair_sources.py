@@ -97,7 +97,9 @@ class PairSources:
             others = float(np.mean(arrays[0].numbers != arrays[1].numbers))
             for made in place.made.values() if others else ():
                 # what nobody is known to have made, and is another nearly everywhere, was not chosen within rounding
-                if made.step is not None and (others <= _FLIPPED or producer(left.trace, made.step, made.number) is not None):
+                if made.step is None:
+                    continue
+                if others <= _FLIPPED or producer(left.trace, made.step, made.number) is not None:
                     found[made.number] = made.step
         return found
 

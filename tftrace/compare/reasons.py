@@ -58,7 +58,8 @@ class Reasons:
         found = found or _formula(*here) or self._verdicts(pair) or self._mask(*here)
         found = found or self._classes(*here) or self._precision(pair)
         if pair.status == UNSURE and pair.distance.most > noise.FEW * pair.bound:
-            return f"a choice between numbers that are equal within rounding fell otherwise: record both in {finer(pair.unit)}"
+            said = "a choice between numbers that are equal within rounding fell otherwise"
+            return f"{said}: record both in {finer(pair.unit)}"
         if not found and pair.status == UNSURE:
             return f"it may yet be rounding: record both in {finer(pair.unit)}"
         return found
