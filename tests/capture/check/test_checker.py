@@ -381,6 +381,10 @@ def test_layers_between_which_a_picture_is_added_are_not_compared() -> None:
     pictured = {**plain, "visual_pos_masks": where, "deepstack_visual_embeds": [torch.randn(2, 32)]}
     found = verdicts(model, pictured, "layer-chain")
     assert [row["verdict"] for row in found] == ["unchecked"] * 2 and "DeepStack" in found[0]["reason"]
+    # AND what is written into a layer's result before the next one takes it does not end the recording
+    model.layers[1].register_forward_pre_hook(lambda _, args: (args[0].add_(1.0),))
+    found = verdicts(model, plain, "layer-chain")
+    assert [row["verdict"] for row in found] == ["unchecked", "holds"] and "changed in place" in found[0]["reason"]
 
 
 def test_logits_that_the_config_of_the_text_changes_are_named() -> None:

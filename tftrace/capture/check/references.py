@@ -31,10 +31,11 @@ class Unbound(Exception):
 
 
 def applies(match: Match, call: Call) -> bool:
-    """Whether the conditions of a bind hold for a call that has been entered."""
+    """Whether the conditions of a bind hold for a call that has been entered. They ask of a tensor only whether it is
+    there, so that what was written into it since does not matter."""
     bind = match.bind
-    return all(fits_condition(find(reference, call), wanted) for reference, wanted in bind.when) and not any(
-        fits_condition(find(reference, call), wanted) for reference, wanted in bind.unless
+    return all(fits_condition(_looked_up(reference, call), wanted) for reference, wanted in bind.when) and not any(
+        fits_condition(_looked_up(reference, call), wanted) for reference, wanted in bind.unless
     )
 
 
@@ -244,11 +245,21 @@ def _of_child(source: Reference, child: str) -> Getter:
 
 
 def find(reference: Reference, call: Call) -> Any:
-    """Find what a reference names in a call; None if it is not there."""
+    """Find what a reference names in a call; None if it is not there. Raises Unbound for a tensor that has changed."""
     at = _at(reference, call)
     if at is None:
         return None
-    kind, noted = reference.kind, at.returned or {} if reference.kind == "return" else at.given
+    found = _looked_up(reference, call)
+    _unchanged(reference, found, call.given)
+    return _unchanged(reference, found, at.returned or {} if reference.kind == "return" else at.given)
+
+
+def _looked_up(reference: Reference, call: Call) -> Any:
+    """What a reference names in a call, as it is now."""
+    at = _at(reference, call)
+    if at is None:
+        return None
+    kind = reference.kind
     if kind == "arg":
         start: Any = at.arguments
     elif kind == "return":
@@ -265,8 +276,7 @@ def find(reference: Reference, call: Call) -> Any:
         start = at.owner
     for key in reference.path:
         start = _item(start, key)
-    _unchanged(reference, start, call.given)
-    return _unchanged(reference, start, noted)
+    return start
 
 
 @lru_cache(maxsize=4096)
