@@ -208,7 +208,7 @@ class Judgement:
 
     def _reaching(self) -> set[int]:
         """The pairs that differ and from which a chain of differing pairs leads to an answer that differs."""
-        waiting = [at for at in self.answers if self.pairs[at].status in DIFFERING]
+        waiting = [at for at in self.answers if self.pairs[at].status in DIFFERING and not _is_rounded(self.pairs[at])]
         found = set(waiting)
         while waiting:
             for source in self.pairs[waiting.pop()].inputs:
@@ -216,6 +216,12 @@ class Judgement:
                     found.add(source)
                     waiting.append(source)
         return found
+
+
+def _is_rounded(pair: Judged) -> bool:
+    """Whether an answer differs by no more than its own roundings, whatever came in; in half precision these hide much."""
+    distance = pair.distance
+    return distance.measured and not noise.half_precision(pair.unit) and distance.most <= noise.bound(pair.unit, [])
 
 
 def _largest(made: Made) -> float:

@@ -77,7 +77,8 @@ def print_of(values: np.ndarray, axis: int) -> np.ndarray:
     width = flat.shape[2]
     padded = np.zeros((*flat.shape[:2], -(-width // LANES) * LANES))
     padded[..., :width] = flat * weights(width)
-    found: np.ndarray = padded.reshape(*flat.shape[:2], -1, LANES).sum(2).astype(np.float32)
+    with np.errstate(all="ignore"):  # infinities may meet
+        found: np.ndarray = padded.reshape(*flat.shape[:2], -1, LANES).sum(2).astype(np.float32)
     return found
 
 
