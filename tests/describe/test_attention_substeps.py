@@ -52,6 +52,20 @@ def test_a_fused_kernel_is_one_line_and_what_it_hides_is_rebuilt(tmp_path: Path,
     assert steps["score"].name == "打分"
 
 
+def test_scores_that_are_not_scaled_are_written_so_and_a_bias_of_positions_is_no_score(tmp_path: Path) -> None:
+    import torch
+    from transformers import T5Config, T5EncoderModel
+
+    model = T5EncoderModel(T5Config(vocab_size=20, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)).eval()
+    with torch.no_grad(), tftrace.record(model, tmp_path / "run", values="auto") as trace:
+        model(input_ids=torch.arange(1, 6)[None])
+    at = int(describe.attention_steps(trace)[0])
+    found = {one.key: one for one in describe.substeps(trace, at, "en", attention_weights.attention(trace, at))}
+    assert found["scale and mask"].tex == "Z=S+M"
+    symbols = {one.symbol: one.name for one in found["scale and mask"].tensors}
+    assert symbols["Z"] == "scores, scaled and masked" and "mask" in symbols["M"]
+
+
 def test_which_steps_are_taken_apart(tmp_path: Path) -> None:
     trace, at = recorded(tmp_path / "run", "sdpa")
     module = trace.call_of(int(trace.parents[at]))

@@ -173,3 +173,4 @@ def test_what_a_model_said_is_never_retold() -> None:
     with speaking("zh"):
         assert retold(said) == said and told_fact("text", "at least a film of mine") == "at least a film of mine"
         assert told_fact("steps", "200 in 1 forward pass") != "200 in 1 forward pass"
+        assert told_fact("checks", "✓ 77 hold  △ 2 by design") == "✓ 77 成立  △ 2 有意不同"

@@ -34,6 +34,7 @@ _LINES = {
     "softmax": re.compile(r"softmax\("),
     "weighted sum": re.compile(rf"^(?=.*{_PRODUCT})(?=.*value|.*\bv\b)", re.IGNORECASE),
 }
+_MASK = re.compile(r"(?:^|_)(?:mask|bias)$", re.IGNORECASE)
 _COMPOUND = (
     "if ",
     "elif ",
@@ -233,7 +234,7 @@ def _tensors(
         hidden = hidden if rebuilt.mask is None else hidden + rebuilt.mask
         if "score" not in recorded:
             found["score"].append(SubStepTensor("S", "scores", _measured(rebuilt.scores), True))
-        if "scale and mask" not in recorded:
+        if all(one.symbol != "Z" for one in recorded.values()):
             found["scale and mask"].append(SubStepTensor("Z", "scores, scaled and masked", _measured(hidden), True))
         if rebuilt.rebuilt and "softmax" not in recorded:
             found["softmax"].append(SubStepTensor("P", "weights", _measured(rebuilt.probabilities), True))
@@ -249,8 +250,10 @@ def _bound_in_lines(trace: Trace, places: dict[str, list[int]], fused: list[int]
         rows = [row for row in trace.tensors_of(at) if row.role == schema.LOCAL] if at >= 0 else []
         if not rows or kinds[at] != schema.LINE:
             continue
+        named = tensor_line(rows[-1]).name
         symbol = "S/√dₖ" if key == "score" and at in places["scale and mask"] else symbol  # the line scales at once
-        found[key] = SubStepTensor(symbol, tensor_line(rows[-1]).name, _statistics(rows[-1]))
+        symbol = "M" if key == "scale and mask" and _MASK.search(named) else symbol  # the line makes what is added
+        found[key] = SubStepTensor(symbol, named, _statistics(rows[-1]))
     return found
 
 

@@ -58,6 +58,8 @@ def edited(trace: Trace) -> str:
 
 def told_fact(name: str, fact: str) -> str:
     """A fact about a run in the language spoken; what the user named or wrote stays as it is."""
+    if name == "checks":
+        return "  ".join(map(retold, fact.split("  ")))
     return fact if name in _AS_IT_IS else retold(fact)
 
 
