@@ -21,6 +21,7 @@ from tftrace.learn.exercise_words import place_text
 from tftrace.learn.lesson_runs import recording_of
 from tftrace.learn.places import find_place
 from tftrace.tui.app import TraceApp
+from tftrace.tui.share.drawings import screen_svg
 
 SIZE = (140, 40)
 INDEX = {
@@ -120,6 +121,6 @@ def picture(path: Path, station: Station, language: str, target: Path) -> None:
             await pilot.pause(0.3)
             await app.workers.wait_for_complete()
             await pilot.pause(0.3)
-            target.write_text(app.export_screenshot(title=station.title[language]), encoding="utf-8")
+            target.write_text(screen_svg(app, station.title[language]), encoding="utf-8")
 
     asyncio.run(shown())

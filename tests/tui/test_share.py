@@ -18,9 +18,20 @@ from tftrace.tui import TraceApp
 from tftrace.tui.dialogs.share_choice import ShareChoice
 from tftrace.tui.share.attention_picture import attention_svg
 from tftrace.tui.share.picture_files import save, to_png
+from tftrace.tui.share.wide_letters import spread
 
 from ..support.builders import attention_trace
 from .test_app import play, press
+
+
+def test_chinese_is_as_wide_in_a_picture_as_on_the_screen() -> None:
+    run = '<text class="a" x="24.4" y="20" textLength="85.4" clip-path="url(#b)">头&#160;1的&lt;&#160;x</text>'
+    parts = re.findall(r'x="([\d.]+)" y="20" textLength="([\d.]+)" clip-path="url\(#b\)">([^<]*)</text>', spread(run))
+    assert parts == [
+        ("24.4", "24.4", "头"), ("48.8", "24.4", "&#160;1"), ("73.2", "24.4", "的"), ("97.6", "36.6", "&lt;&#160;x")
+    ]  # fmt: skip
+    plain = run.replace("头", "a").replace("的", "b")
+    assert spread(plain) == plain
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from ...text import visible
 from ...trace.trace import Trace
 from ..screened import ScreenedApp
 from .picture_files import page
+from .wide_letters import spread
 
 _CARD = 100  # columns of a card
 _PAGE = (
@@ -23,7 +24,7 @@ _PAGE = (
 
 def screen_svg(app: ScreenedApp[Any], title: str) -> str:
     """What the terminal shows now, as SVG."""
-    return app.export_screenshot(title=visible(title))
+    return spread(app.export_screenshot(title=visible(title)))
 
 
 def screen_html(app: ScreenedApp[Any], title: str) -> str:
@@ -50,4 +51,4 @@ def card_html(trace: Trace, position: int, title: str) -> str:
 def _drawn(content: Text, title: str) -> str:
     console = recorder(_CARD)
     console.print(content)
-    return console.export_svg(title=visible(title), theme=MONOKAI)
+    return spread(console.export_svg(title=visible(title), theme=MONOKAI))
