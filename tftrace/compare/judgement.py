@@ -219,7 +219,7 @@ class Judgement:
 
 
 def _is_rounded(pair: Judged) -> bool:
-    """Whether an answer differs by no more than its own roundings, whatever came in; in half precision these hide much."""
+    """Whether an answer differs by no more than its own roundings, whatever came in; half precision hides a lot."""
     distance = pair.distance
     return distance.measured and not noise.half_precision(pair.unit) and distance.most <= noise.bound(pair.unit, [])
 
