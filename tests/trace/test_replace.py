@@ -109,7 +109,7 @@ def test_whichever_way_it_is_asked_for(way: str, entry: str, tmp_path: Path) -> 
 def test_a_whole_trace_is_replaced_with_its_notes(way: str, tmp_path: Path) -> None:
     trace = attention_trace(tmp_path)
     notes.write(trace, 0, "mine")
-    kept = trace.path / "values" / "00000-00000.safetensors"
+    kept = trace.path / "values" / "00009-00000.safetensors"  # of a rank that the new one has not
     kept.parent.mkdir()
     kept.touch()
     WAYS[way](trace.path)

@@ -497,3 +497,20 @@ def test_queries_that_a_layer_has_made_below_it_are_kept() -> None:
         model(torch.randn(1, 256, 128))
     made = {s.name: s.tensors[-1].value is not None for s in trace if s.name.endswith(("query", "key", "value"))}
     assert len(made) == 3 and all(made.values())
+
+
+def test_what_is_kept_on_a_device_comes_to_the_host_in_one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes = (torch.bool, torch.uint8, torch.int64, torch.bfloat16, torch.float64, torch.complex64, torch.float8_e5m2)
+    tensors = {f"{n}": torch.randn(n, 3).to(dtype) for n, dtype in enumerate(dtypes)} | {"scalar": torch.tensor(2.5)}
+    copied: list[torch.Tensor] = []
+
+    def fetch(tensor: torch.Tensor) -> torch.Tensor:
+        copied.append(tensor)
+        return tensor
+
+    with monkeypatch.context() as there:
+        there.setattr(torch.Tensor, "is_cpu", False)
+        there.setattr(torch.Tensor, "cpu", fetch)
+        found = capture_values._on_host(tensors)
+    assert len(copied) == 1 and list(found) == list(tensors)
+    assert all(one.dtype == tensors[key].dtype and same_bits(one, tensors[key]) for key, one in found.items())

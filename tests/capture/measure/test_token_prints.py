@@ -108,7 +108,7 @@ class Net(nn.Module):
 def recorded(path: Path, **options: Any) -> tftrace.Trace:
     torch.manual_seed(0)
     model = Net()
-    with tftrace.record(model, path, level="modules", **options) as trace:
+    with tftrace.record(model, path, **{"level": "modules", "values": "none"} | options) as trace:
         model(torch.arange(6).view(2, 3))
     return trace
 

@@ -137,9 +137,20 @@ class Values:
         folder = self._folder / "values"
         folder.mkdir(exist_ok=True)
         waiting, self._waiting, self._bytes = self._waiting, {}, 0
-        tensors = {key: tensor.cpu() for key, tensor in waiting.items()}
-        write_bytes(folder / f"{self._rank:05d}-{self._file:05d}.safetensors", save(tensors))
+        write_bytes(folder / f"{self._rank:05d}-{self._file:05d}.safetensors", save(_on_host(waiting)))
         self._file += 1
+
+
+def _on_host(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy contiguous tensors to the host, with one copy from each device."""
+    found = dict(tensors)
+    for device in {tensor.device for tensor in tensors.values() if not tensor.is_cpu}:
+        there = {key: tensor for key, tensor in tensors.items() if tensor.device == device}
+        flat = torch.cat([tensor.view(-1).view(torch.uint8) for tensor in there.values()]).cpu()
+        parts = flat.split([tensor.nbytes for tensor in there.values()])
+        for (key, tensor), part in zip(there.items(), parts, strict=True):
+            found[key] = part.clone().view(tensor.dtype).view(tensor.shape)
+    return found
 
 
 def is_weight(tensor: torch.Tensor) -> bool:
