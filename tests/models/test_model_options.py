@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,13 @@ def test_a_sound_has_the_models_rate(tmp_path: Path) -> None:
         found = files.read_sound(str(tmp_path / "tone.wav"), rate)
         expected = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
         assert len(found) == rate and np.abs(found - expected).max() < 1e-3
+
+
+def test_without_soundfile_one_sentence_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tone.wav").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(TraceError, match=r"^Sounds need soundfile: install it with pip install 'tftrace\[audio\]'\.$"):
+        files.read_sound(str(tmp_path / "tone.wav"), 8000)
 
 
 @pytest.mark.parametrize("form", ["json", "npz", "safetensors"])

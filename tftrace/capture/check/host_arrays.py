@@ -8,24 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numkong import from_pointer
 
 from ...recipes.evaluate import named_slices
 from ...recipes.evaluate.value import Array
-from ..measure.plain_memory import address, is_spread
+from ..measure.plain_memory import address, is_spread, memory
 from .references import Unbound
 
-# dtypes that are read in place: their names for numkong, and for NumPy
-KINDS: dict[torch.dtype, tuple[str, np.dtype[Any]]] = {
-    torch.float64: ("float64", np.dtype(np.float64)),
-    torch.float32: ("float32", np.dtype(np.float32)),
-    torch.float16: ("float16", np.dtype(np.float16)),
-    torch.int64: ("int64", np.dtype(np.int64)),
-    torch.int32: ("int32", np.dtype(np.int32)),
-    torch.int16: ("int16", np.dtype(np.int16)),
-    torch.int8: ("int8", np.dtype(np.int8)),
-    torch.uint8: ("uint8", np.dtype(np.uint8)),
-    torch.bool: ("uint8", np.dtype(np.bool_)),
+KINDS: dict[torch.dtype, np.dtype[Any]] = {  # dtypes that are read in place
+    torch.float64: np.dtype(np.float64),
+    torch.float32: np.dtype(np.float32),
+    torch.float16: np.dtype(np.float16),
+    torch.int64: np.dtype(np.int64),
+    torch.int32: np.dtype(np.int32),
+    torch.int16: np.dtype(np.int16),
+    torch.int8: np.dtype(np.int8),
+    torch.uint8: np.dtype(np.uint8),
+    torch.bool: np.dtype(np.bool_),
 }
 
 SPREAD = "its tensors are spread over processes (DTensor), and this one holds a part of them"
@@ -33,7 +31,7 @@ SPREAD = "its tensors are spread over processes (DTensor), and this one holds a 
 
 def host_kind(dtype: Any) -> Any:
     """The dtype of what `host` returns for this dtype."""
-    return KINDS.get(dtype, (None, np.dtype(np.float64)))[1] if isinstance(dtype, torch.dtype) else dtype
+    return KINDS.get(dtype, np.dtype(np.float64)) if isinstance(dtype, torch.dtype) else dtype
 
 
 def host(found: Any) -> Array:
@@ -65,18 +63,15 @@ def numbers_of(tensor: torch.Tensor) -> Any:
         raise Unbound("there are shapes but no numbers (torch's meta device)")
     if tensor.layout is not torch.strided:
         raise Unbound(f"there are no numbers to read in a tensor of {tensor.device} and {tensor.layout}")
-    begin, form = address(tensor), KINDS.get(tensor.dtype)
+    begin, kind = address(tensor), KINDS.get(tensor.dtype)
     if not begin:
         raise Unbound(SPREAD if is_spread(tensor) else "there are no numbers to read in a wrapper or a freed storage")
-    if form is None or not on_host(tensor) or tensor.is_neg():
+    if kind is None or not on_host(tensor) or tensor.is_neg():
         return tensor.detach().resolve_neg()
-    name, kind = form
     shape = tensor.shape
     if tensor.is_contiguous():
-        return np.ndarray(shape, kind, from_pointer(begin, tensor.numel(), name))
-    stride = tensor.stride()
-    span = 1 + sum([(size - 1) * step for size, step in zip(shape, stride, strict=True)])
-    return np.ndarray(shape, kind, from_pointer(begin, span, name), 0, [step * kind.itemsize for step in stride])
+        return np.ndarray(shape, kind, memory(begin))
+    return np.ndarray(shape, kind, memory(begin), 0, [step * kind.itemsize for step in tensor.stride()])
 
 
 def along(found: Any, at: Array, axis: int) -> Any:

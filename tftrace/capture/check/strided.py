@@ -10,17 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numkong import from_pointer
 
 from ...recipes.evaluate.value import Array
 from ...recipes.formula.dims import Layout
-from ..measure.plain_memory import host_address
+from ..measure.plain_memory import host_address, memory
 from .host_arrays import KINDS
 
 # for each named dimension, an axis of the tensor, and how many positions of that axis make one step
 Steps = tuple[tuple[int, int], ...]
 
-_BFLOAT16 = "uint16", np.dtype(np.uint16)
+_BFLOAT16 = np.dtype(np.uint16)
 _MOST_FORMS = 64  # forms that are remembered for a tensor
 
 
@@ -62,7 +61,7 @@ class Form:
         dtype: The dtype of the tensor.
     """
 
-    __slots__ = ("_half", "_kind", "_span", "_starts", "_strides", "_width", "dtype", "shape")
+    __slots__ = ("_half", "_kind", "_starts", "_strides", "_width", "dtype", "shape")
 
     def __init__(
         self,
@@ -70,13 +69,12 @@ class Form:
         apart: Sequence[int],
         dtype: torch.dtype,
     ) -> None:
-        _, self._kind = KINDS.get(dtype, _BFLOAT16)
+        self._kind = KINDS.get(dtype, _BFLOAT16)
         self._half = dtype is torch.bfloat16
         self.dtype = np.dtype(np.float32) if self._half else self._kind
         self._width = width = self._kind.itemsize
         self.shape = tuple(d.cells for d, _ in drawn)
         self._strides = tuple(step * d.apart * width for (d, _), step in zip(drawn, apart, strict=True))
-        self._span = sum((n - 1) * step for n, step in zip(self.shape, self._strides, strict=True)) + width
         # index of the start, bytes from one position to the next
         self._starts = tuple(
             (place, step * width) for (_, place), step in zip(drawn, apart, strict=True) if place is not None
@@ -86,8 +84,7 @@ class Form:
         """The cells of a tensor at this address, from these first positions on, for immediate use."""
         for place, step in self._starts:
             address += starts[place] * step
-        memory = from_pointer(address, self._span, "uint8")
-        found: Array = np.ndarray(self.shape, self._kind, memory, 0, self._strides)
+        found: Array = np.ndarray(self.shape, self._kind, memory(address), 0, self._strides)
         if self._half:  # the upper half of a float32
             found = np.left_shift(found, 16, dtype=np.uint32).view(np.float32)
         return found

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numkong import from_pointer
 
-from .plain_memory import host_address
+from .plain_memory import host_address, memory
 
 _BLOCK = 1 << 15  # words of 8 bytes
 
@@ -35,7 +34,7 @@ def fingerprint(tensor: torch.Tensor) -> Hashable:
         return object()
     if not (address := host_address(dense)):  # (after `Tensor.numpy()` its owner could not resize the storage)
         return object() if size else 0
-    flat = np.asarray(from_pointer(address, size, "uint8"))
+    flat: np.ndarray = np.ndarray(size, np.uint8, memory(address))
     whole = len(flat) // 8 * 8
     words = flat[:whole].view(np.uint64)
     total = hash(flat[whole:].tobytes())

@@ -8,10 +8,18 @@ tensor) and a freed storage begin at 0; for a view of one, only the offset is le
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
 from typing import Any, cast
 
 import torch
+
+_Everything = ctypes.c_uint8 * sys.maxsize  # one type for all sizes: ctypes would make a class for each
+
+
+def memory(address: int) -> Any:
+    """The memory from an address on, as a buffer for `np.ndarray`, which must say how much of it there is."""
+    return _Everything.from_address(address)
 
 
 def address(tensor: torch.Tensor) -> int:

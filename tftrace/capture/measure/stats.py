@@ -5,7 +5,7 @@ forward pass, small tensors are read through their address: `Tensor.numpy()` tak
 owner could not resize the storage afterwards.
 
 For most tensors this is compiled by GCC (`_stats.c`), so that each element is read once rather than once for each sum.
-numkong does the rarer dtypes, and all of it where there is no compiler."""
+NumPy does the rarer dtypes, and all of it where there is no compiler."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numkong import astype, from_pointer, minmax, moments
-from numkong import sum as sum_of
 
-from .plain_memory import host_address
+from .plain_memory import host_address, memory
 from .summary import EMPTY, KINDS, NO_NUMBERS, REAL, Summary, flat_parts, in_memory_order
 
 try:
@@ -32,9 +30,6 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)  # these run nobody else's code, and 
 _BLOCK = 1 << 17  # elements: 512 KiB of float32 stay in a core's own cache from the first reduction to the last
 _CANCELLED = 1e-5  # variance / mean square below which the squares alone have lost too many digits
 _VANISHING = 1e-275  # below this, a sum of squares has lost some of them to underflow
-_ZERO = np.zeros((), np.float32)  # comparing with an array is quicker than with a Python number
-
-
 _make = Summary._make
 
 
@@ -52,24 +47,29 @@ def summarize(tensor: torch.Tensor) -> Summary:
             found = compiled.summary(tensor)
             if found is not None:
                 return _make(found)
-        kind = KINDS.get(tensor.dtype)
-        alone = kind and tensor.is_contiguous() and not tensor.is_neg() and not tensor.is_nested
-        if kind and alone and (address := host_address(tensor)):
-            size = tensor.numel()
-            if size <= _BLOCK:
-                numbers = _numbers(address, size, *kind)
-                total, squares = moments(numbers)
-                spread = squares - total * total / size
-                # One comparison finds everything that needs more care: NaN and Inf, cancellation, overflow, underflow.
-                if spread > _CANCELLED * squares > _VANISHING:
-                    low, _, high, _ = minmax(numbers)
-                    zero = _zeros(numbers) if low <= 0.0 <= high else 0
-                    std, l2 = math.sqrt(spread / size), math.sqrt(squares)
-                    return _make((total / size, std, low, high, l2, 0, 0, zero))
-            return _in_blocks(partial(_run, address, size, tensor.element_size(), kind), size)
-        return _of_another_kind(tensor)
+        kind = tensor.dtype
+        alone = kind in KINDS and tensor.is_contiguous() and not tensor.is_neg() and not tensor.is_nested
+        with np.errstate(all="ignore"):
+            if alone and (address := host_address(tensor)):
+                return _of_memory(address, tensor.numel(), tensor.element_size(), kind)
+            return _of_another_kind(tensor)
     except Exception:  # a subclass may raise anything, and no tensor is worth the forward pass that holds it
         return NO_NUMBERS
+
+
+def _of_memory(address: int, size: int, width: int, kind: torch.dtype) -> Summary:
+    """Summarize `size` numbers that lie side by side from an address on."""
+    if size <= _BLOCK:
+        numbers = _numbers(address, size, kind)
+        total, squares = _sums(numbers)
+        spread = squares - total * total / size
+        # One comparison finds everything that needs more care: NaN and Inf, cancellation, overflow, underflow.
+        if spread > _CANCELLED * squares > _VANISHING:
+            low, high = _ends(numbers)
+            zero = _zeros(numbers) if low <= 0.0 <= high else 0
+            std, l2 = math.sqrt(spread / size), math.sqrt(squares)
+            return _make((total / size, std, low, high, l2, 0, 0, zero))
+    return _in_blocks(partial(_run, address, size, width, kind), size)
 
 
 def _of_another_kind(tensor: torch.Tensor) -> Summary:
@@ -91,20 +91,19 @@ def _in_blocks(blocks: Callable[[], Iterable[Any]], size: int) -> Summary:
     nan = inf = zero = 0
     low, high, total, squares = math.inf, -math.inf, 0.0, 0.0
     for numbers in blocks():
-        part, square = moments(numbers)
+        part, square = _sums(numbers)
         if not square < math.inf:
-            every = np.asarray(numbers)
+            every = numbers
             numbers = every[np.isfinite(every)]
             unknown = int(np.isnan(every).sum())
             nan += unknown
             inf += every.size - numbers.size - unknown
             if numbers.size == 0:
                 continue
-            part, square = moments(numbers)
+            part, square = _sums(numbers)
         total += part
         squares += square
-        # numkong returns None if every element is the largest number of the dtype.
-        least, _, most, _ = minmax(numbers) or (float(np.asarray(numbers)[0]), 0) * 2
+        least, most = _ends(numbers)
         if least <= 0.0 <= most:
             zero += _zeros(numbers)
         low, high = least if least < low else low, most if most > high else high
@@ -134,20 +133,21 @@ def _moments(blocks: Callable[[], Iterable[Any]], scale: float, centre: float) -
     """
     total = squares = 0.0
     for numbers in blocks():
-        every = np.asarray(numbers)
-        finite = np.isfinite(every)
-        every = every if finite.all() else every[finite]
+        finite = np.isfinite(numbers)
+        every = numbers if finite.all() else numbers[finite]
+        if every.dtype.kind != "f" or every.dtype.itemsize == 2:
+            every = every.astype(np.float64)
         if every.size:
-            part, square = moments((every * scale if scale != 1.0 else every) - centre)
+            part, square = _sums((every * scale if scale != 1.0 else every) - centre)
             total += part
             squares += square
     return total, squares
 
 
-def _run(address: int, size: int, width: int, kind: tuple[str, str | None]) -> Iterator[Any]:
+def _run(address: int, size: int, width: int, kind: torch.dtype) -> Iterator[Any]:
     """Yield the numbers of a contiguous tensor in blocks."""
     for at in range(0, size, _BLOCK):
-        yield _numbers(address + at * width, min(_BLOCK, size - at), *kind)
+        yield _numbers(address + at * width, min(_BLOCK, size - at), kind)
 
 
 def _copies(tensor: torch.Tensor) -> Iterator[Any]:
@@ -156,29 +156,38 @@ def _copies(tensor: torch.Tensor) -> Iterator[Any]:
         block = (block if block.dtype in KINDS else block.to(torch.float32)).contiguous()
         if not (address := host_address(block)):
             raise ValueError("a subclass makes copies that are wrappers")
-        yield _numbers(address, block.numel(), *KINDS[block.dtype])
+        yield _numbers(address, block.numel(), block.dtype)
 
 
-def _numbers(address: int, size: int, name: str, wider: str | None) -> Any:
-    """Elements in memory as an array of a type that can hold all of them, valid only while their tensor lives."""
-    numbers = from_pointer(address, size, name)
-    if wider is None:
-        return numbers
-    if name in ("int64", "uint64"):  # NumPy takes a tenth of numkong's time
-        return np.asarray(numbers).astype(np.float64)
-    return astype(numbers, wider)
+def _numbers(address: int, size: int, dtype: torch.dtype) -> Any:
+    """Elements in memory as an array, valid only while their tensor lives."""
+    numbers: Any = np.ndarray(size, KINDS[dtype], memory(address))
+    if dtype is torch.bfloat16:  # the upper half of a float32
+        return np.left_shift(numbers, 16, dtype=np.uint32).view(np.float32)
+    return numbers
 
 
 class _Room(threading.local):
-    """An array that each thread reuses for comparisons: a new one each time would cost more than the comparison."""
+    """Arrays that each thread reuses: new ones each time would cost more than what is computed in them."""
 
     def __init__(self) -> None:
-        self.zero = np.empty(_BLOCK, np.bool_)
+        self.zero, self.wide, self.square = np.empty(_BLOCK, np.bool_), np.empty(_BLOCK), np.empty(_BLOCK)
 
 
 _room = _Room()
 
 
+def _sums(numbers: Any) -> tuple[float, float]:
+    """The sum and the sum of squares, in float64."""
+    wide, square = _room.wide[: len(numbers)], _room.square[: len(numbers)]
+    np.copyto(wide, numbers, "unsafe")
+    return float(np.add.reduce(wide)), float(np.add.reduce(np.multiply(wide, wide, square)))
+
+
+def _ends(numbers: Any) -> tuple[float, float]:
+    """The smallest and the largest."""
+    return float(np.minimum.reduce(numbers)), float(np.maximum.reduce(numbers))
+
+
 def _zeros(numbers: Any) -> int:
-    array = np.asarray(numbers)
-    return sum_of(np.equal(array, _ZERO, _room.zero[: len(array)]), dtype="uint8")  # type: ignore[no-any-return]
+    return int(np.count_nonzero(np.equal(numbers, 0, _room.zero[: len(numbers)])))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 
@@ -37,23 +38,20 @@ class Summary(NamedTuple):
 NO_NUMBERS = Summary()
 EMPTY = Summary(nan=0, inf=0, zero=0)
 
-# dtype -> its name in numkong; and a type that holds all of its numbers, if numkong would not add them up in float64
-KINDS: dict[torch.dtype, tuple[str, str | None]] = {
-    torch.float32: ("float32", None),
-    torch.float64: ("float64", None),
-    torch.float16: ("float16", "float32"),
-    torch.bfloat16: ("bf16", "float32"),
-    torch.float8_e4m3fn: ("e4m3", "float32"),
-    torch.float8_e5m2: ("e5m2", "float32"),
-    torch.bool: ("uint8", "float32"),
-    torch.uint8: ("uint8", "float32"),
-    torch.int8: ("int8", "float32"),
-    torch.uint16: ("uint16", "float32"),
-    torch.int16: ("int16", "float32"),
-    torch.uint32: ("uint32", "float64"),
-    torch.int32: ("int32", "float64"),
-    torch.uint64: ("uint64", "float64"),
-    torch.int64: ("int64", "float64"),
+KINDS: dict[torch.dtype, Any] = {  # dtypes that are read in place, and what NumPy reads; of bfloat16 it is the bits
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.float16: np.float16,
+    torch.bfloat16: np.uint16,
+    torch.bool: np.uint8,
+    torch.uint8: np.uint8,
+    torch.int8: np.int8,
+    torch.uint16: np.uint16,
+    torch.int16: np.int16,
+    torch.uint32: np.uint32,
+    torch.int32: np.int32,
+    torch.uint64: np.uint64,
+    torch.int64: np.int64,
 }
 _BY_TORCH = {
     dtype for name, dtype in vars(torch).items() if name.startswith("float8_") and isinstance(dtype, torch.dtype)

@@ -28,9 +28,11 @@ def read_picture(name: str) -> Any:
 
 def read_sound(name: str, rate: int) -> np.ndarray:
     """Read an audio file as one channel (T), float32, resampled to `rate` samples per second."""
-    import soundfile
-
     path = _existing(name, "--audio")
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # the second where its library is missing
+        raise TraceError("Sounds need soundfile: install it with pip install 'tftrace[audio]'.") from error
     try:
         samples, given = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError, ValueError) as error:
