@@ -9,6 +9,7 @@ import pytest
 from tftrace.errors import TraceError
 from tftrace.language import speaking
 from tftrace.learn import Lesson, lessons, read_lesson
+from tftrace.learn.questions.right_answer import about, choice, whole
 from tftrace.learn.session import LessonSession, must_fit
 from tftrace.trace import notes
 from tftrace.trace.trace import Trace
@@ -18,6 +19,25 @@ from .test_lesson_files import SMALL
 
 RIGHT = {"attention": "scores", "multi-head": "layer"}
 WRONG = ("-12345", "nonsense", "nein")
+
+
+def test_an_answer_is_right_however_one_says_it() -> None:
+    verdicts = ("holds", "by design", "mistake", "unchecked")
+    said = [
+        (
+            whole(4),
+            "4 · four · 四 · head 4 · 头 4 · √16 · sqrt(16) · 4.0",
+            "5 · 14 · 4 of 5 · fourty · √4 · the root √4",
+        ),
+        (about(-0.17), "-0.17 · -.17 · −0.1699 · min -0.17", "0.17 · -0.2"),
+        (about(1, 0.001), "1 · 1.0 · 100% · one · 一", "100 · 1%"),
+        (choice("holds", verdicts), "holds · ✓ · yes · it holds · 成立 · 是", "no · mistake · 错误"),
+        (choice("by design", verdicts), "by design · △ · differs by design · 有意不同", "yes · differs"),
+        (choice("before", ("before", "after")), "before · first · 之前 · 先", "after · 后"),
+    ]
+    for right, good, bad in said:
+        assert all(right.accepts(one) for one in good.split(" · ")), right
+        assert not any(right.accepts(one) for one in bad.split(" · ")), right
 
 
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.id)

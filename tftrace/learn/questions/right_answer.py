@@ -14,19 +14,24 @@ from ...text import number
 CHOICES = {  # what may be typed for each choice, in either language
     "yes": ("yes", "y", "是", "是的", "对"),
     "no": ("no", "n", "否", "不", "不是"),
-    "before": ("before", "之前", "前", "以前"),
-    "after": ("after", "之后", "后", "以后"),
-    "equal": ("equal", "相等"),
-    "rounding": ("rounding", "舍入", "舍入误差"),
-    "differs": ("differs", "differ", "different", "不同"),
+    "before": ("before", "first", "之前", "前", "以前", "先"),
+    "after": ("after", "later", "之后", "后", "以后"),
+    "equal": ("equal", "same", "the same", "相等", "相同", "一样"),
+    "rounding": ("rounding", "only rounding", "舍入", "舍入误差", "仅舍入"),
+    "differs": ("differs", "differ", "different", "they differ", "不同", "不一样"),
     "incomparable": ("incomparable", "不可比", "无法比较"),
     "undecided": ("undecided", "未定", "无法判定"),
-    "holds": ("holds", "✓", "hold", "成立"),
-    "by design": ("by design", "△", "design", "有意不同", "设计如此"),
-    "mistake": ("mistake", "✗", "错误"),
+    "holds": ("holds", "✓", "hold", "it holds", "yes", "y", "成立", "是", "是的", "对"),
+    "by design": ("by design", "△", "design", "differs by design", "有意不同", "设计如此"),
+    "mistake": ("mistake", "✗", "no", "错误", "不成立"),
     "unchecked": ("unchecked", "·", "未检查"),
 }
 _NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})(e[+-]?\d{1,3})?")
+_ROOT = re.compile(r"(?:√|sqrt ?\(? ?)(\d{1,9})\)?")
+_NUMERALS = (
+    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
+    ["零", "一", "二", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二"],
+)
 _AROUND = " \t'\"“”‘’`「」."
 
 
@@ -66,13 +71,23 @@ class Answer:
         """Whether something typed is right."""
         said = plain(typed)
         if self.value is not None:
-            found = _NUMBER.fullmatch(said.replace(",", "").replace("−", "-"))
-            if found is None:
+            value = _number(said)
+            if value is None:
                 return False
-            value = float(found[0])
             return math.isclose(value, self.value, rel_tol=self.slack, abs_tol=self.slack * 0.1)
         right = {plain(form) for word in self.words for form in (CHOICES.get(word, ()) if self.choices else (word,))}
         return said in right
+
+
+def _number(said: str) -> float | None:
+    """The number that is meant by `4`, `head 4`, `four`, `√16` or `400%`; None if there is none, or more than one."""
+    for numerals in _NUMERALS:
+        if said in numerals:
+            return float(numerals.index(said))
+    if root := _ROOT.search(said):
+        return math.sqrt(int(root[1])) if root[0] == said else None
+    found = [one[0] for one in _NUMBER.finditer(said.replace(",", "").replace("−", "-"))]
+    return float(found[0]) / (100 if said.endswith("%") else 1) if len(found) == 1 else None
 
 
 def choice_text(word: str) -> str:
