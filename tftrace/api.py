@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .compare import Comparison
     from .edits import Edits
     from .explain.explain import Explanation
+    from .extract.extraction import Extraction
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -74,6 +75,46 @@ class Step(trace.Step):
         from .explain.replay import replayed
 
         return explain(self.trace, self.position, cell or None, equation=equation, replay=replayed if replay else None)
+
+    def extract(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        model: Any = None,
+        run: Callable[[], Any] | None = None,
+        with_text: bool = False,
+        overwrite: bool = False,
+    ) -> Extraction:
+        """Write this step as a test that runs alone: its code, inputs, weights, result, and its answer in float64.
+
+        The folder gets `test_step.py`, `step.safetensors` and `README.md`; it needs torch (and transformers, where the
+        step is theirs), not tftrace. The test fails where the run failed, and says the same (docs/extract.md).
+
+        Args:
+            folder: folder to write.
+            model: the model that was recorded, if `run` is given.
+            run: runs the model as it ran in the trace. By default the values that the trace has kept are taken, or the
+                model is loaded again as 'tftrace record' loaded it.
+            with_text: let texts and tokens go along.
+            overwrite: replace a folder that this wrote before.
+
+        Returns:
+            What was written: `title`, `verdicts`, `fails`, `sizes` in bytes, `notes` on what could not be taken along.
+
+        Raises:
+            TraceError: the step is a line, cannot be built from what is there, or the folder cannot be written.
+
+        Example::
+
+            `trace[57].extract("step_57", model=model, run=lambda: model(**inputs))`
+        """
+        from pathlib import Path
+
+        from .extract.taking_out import extract
+        from .models.one_step.run_again import with_model
+
+        again = None if run is None else with_model(model, run)
+        return extract(self.trace, self.position, Path(folder), again=again, overwrite=overwrite, with_text=with_text)
 
     def _repr_html_(self) -> str:
         from .card import step_card

@@ -39,7 +39,7 @@ from .module_choice import Models, Patterns, named_models, selection
 from .patches import Undo
 from .pending_rows import Rows
 from .process import process
-from .recording import Recording
+from .recording import Recording, StepWatch
 from .run_facts import about_model, about_run
 from .seen.departures.remarks import Remarks
 from .seen.patterns import Patterns as Seen
@@ -69,6 +69,7 @@ class Recorder(Generic[Opened]):
         advance: Called after each module call, to show progress.
         tokenizer: Tells the tokens of ids, with transformers' `convert_ids_to_tokens`; by default one is looked for
             among the variables of those who call the model.
+        watch: Is told of each call as it begins and ends.
         open: Opens the folder of the trace, as the class of trace that entering returns.
 
     Attributes:
@@ -96,6 +97,7 @@ class Recorder(Generic[Opened]):
         tokenizer: Any = None,
         engine: str | None = None,
         edits: Edits | None = None,
+        watch: StepWatch | None = None,
         open: Callable[..., Opened],
     ) -> None:
         INTERNALS.require()
@@ -119,6 +121,7 @@ class Recorder(Generic[Opened]):
         self._cells = None if isinstance(checked, bool) else checked
         check_wanted(values)
         self._edits = EditHooks(self._models, edits, self._equations, self._note_edit) if edits else None
+        self._watch_step = watch
         self._recording: Recording | None = None
         self._sieve: Sieve | None = None
         self.unwritten: str | None = None
@@ -160,6 +163,7 @@ class Recorder(Generic[Opened]):
             partial(_write, writer, self._values, self._prints, answers),
             keeper(self._values, self._prints),
         )
+        recording.watch = self._watch_step
         recording.on_failure = lambda: writer.fail(recording.failure or "")
         self._hooks = self._watching(recording, writer)
         when = self._choice.when

@@ -44,6 +44,13 @@ class Sieve(Protocol):
     def flush(self, running: int) -> None: ...
 
 
+class StepWatch(Protocol):
+    """What is told of each step as it begins and ends, inside of `Recording.hook`."""
+
+    def entered(self, call: Call) -> None: ...
+    def left(self, call: Call, result: Any, raised: bool) -> None: ...
+
+
 class Recording(Guard):
     """The recording of one rank.
 
@@ -59,6 +66,7 @@ class Recording(Guard):
         on_failure: Called when a failure has ended the recording.
         on_root: Called when an outermost step begins (True) and ends (False).
         on_abandoned: Called with each call that a hook has begun and none has ended, when it is closed.
+        watch: Is told of each call with arguments as it begins and ends, if there is one.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class Recording(Guard):
         self.on_failure: Callable[[], None] = lambda: None
         self.on_root: Callable[[bool], None] = lambda entering: None
         self.on_abandoned: Callable[[Call], None] = lambda call: None
+        self.watch: StepWatch | None = None
         self._forwards = itertools.count()
         self._running: dict[int, State] = {}  # the states of threads that are in a forward
         self._written = self._start
@@ -134,6 +143,8 @@ class Recording(Guard):
                 self._equations.begin(call)
                 if call.seen is not None:
                     state.collectors.append(call)
+            if self.watch is not None:
+                self.watch.entered(call)
         if call.parent is None:
             self.on_root(True)
         return call
@@ -227,6 +238,8 @@ class Recording(Guard):
                 self._close(state, None, now, failed if raised else self._left(stack[-1]))
         if not raised and not call.muted:
             self.see_one(call, schema.OUTPUT, "", result, call.returned)
+        if self.watch is not None and not call.muted:
+            self.watch.left(call, result, raised)
         self._close(state, result, now, failed if raised else schema.RETURNED)
 
     def stopping(self, on: bool) -> None:

@@ -69,6 +69,35 @@ def record_program(
     sys.exit(code)
 
 
+def recorded_program(program: _runner.Program, path: Path, options: dict[str, Any]) -> Trace:
+    """Run a program to its end, recorded, whatever its exit code.
+
+    Args:
+        program: the program.
+        path: folder of the trace.
+        options: arguments for a Recorder.
+
+    Raises:
+        TraceError: the program raised an exception, or called no model.
+    """
+    recording = _Recording(program, path, options, lambda sentence: None)
+    when_imported("torch", recording.begin)
+    error: BaseException | None = None
+    try:
+        program.run()
+    except SystemExit:
+        pass
+    except Exception as raised:
+        error = raised
+    wait_for_threads()
+    recording.end(error)
+    if error is not None:
+        raise TraceError(f"{program.name} failed as it ran again ({type(error).__name__}: {error}).") from error
+    if recording.trace is None or not len(recording.trace):
+        raise TraceError(f"{program.name} called no model as it ran again: name the program that the trace is of.")
+    return recording.trace
+
+
 class _Recording:
     """The recording of a program, which begins when the program imports torch."""
 
@@ -78,7 +107,7 @@ class _Recording:
         self._say, self._shown = say, path
         self._program, self._path, self._options = program, path.absolute(), options
         self._recorder: Recorder[Trace] | None = None
-        self._trace: Trace | None = None
+        self.trace: Trace | None = None
         self._failed = False
 
     def begin(self) -> None:
@@ -87,7 +116,7 @@ class _Recording:
 
         try:
             recorder = Recorder(None, self._path, open=Trace, **self._options)
-            self._trace = recorder.__enter__()
+            self.trace = recorder.__enter__()
             self._recorder = recorder
         except (TraceError, OSError) as error:
             self._failed = True
@@ -95,7 +124,7 @@ class _Recording:
 
     def end(self, error: BaseException | None) -> None:
         """End the recording and report the result."""
-        recorder, trace = self._recorder, self._trace
+        recorder, trace = self._recorder, self.trace
         if recorder is None or trace is None:
             if not self._failed:
                 self._say(tr("{name} did not import torch: nothing was recorded.", name=self._program.name))

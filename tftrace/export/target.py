@@ -58,6 +58,16 @@ def into_folder(target: Path, write: Callable[[Path], None], overwrite: bool, wr
         delete(part)
 
 
+def check_folder_target(target: Path, overwrite: bool, wrote: Callable[[Path], bool]) -> None:
+    """Raise TraceError if `into_folder` would refuse this target, before something long is done for it."""
+
+    def check(found: Path, shown: Path) -> None:
+        if not _is_plain(found) and not (_is_folder(found) and wrote(found)):
+            _refuse(found, shown)
+
+    _check(target, overwrite, check)
+
+
 def _check(target: Path, overwrite: bool, check: Callable[[Path, Path], None]) -> None:
     if not os.path.lexists(target):
         return

@@ -52,7 +52,11 @@ class FittedEquation:
 
 
 def fit_recorded(
-    trace: Trace, position: int, name: str, own_numbers: Mapping[str, float | str] | None = None
+    trace: Trace,
+    position: int,
+    name: str,
+    own_numbers: Mapping[str, float | str] | None = None,
+    as_written: bool = False,
 ) -> FittedEquation:
     """Fit an equation to a recorded step, in the variant that the check found to hold.
 
@@ -61,6 +65,7 @@ def fit_recorded(
         position: position of the call.
         name: id of the equation.
         own_numbers: values of the numbers in the formula; by default those that the trace recorded.
+        as_written: whether to fit the equation itself, whatever variant holds.
 
     Raises:
         TraceError: it cannot be fitted; the sentence says why.
@@ -70,7 +75,8 @@ def fit_recorded(
         raise TraceError(f"the trace does not describe the equation {name!r}")
     equation = parse(data, "meta.json")
     check = next((c for c in trace.checks_of(position) if c.equation == name), None)
-    chosen = next((v for v in equation.variants if check is not None and v.name == check.variant), None)
+    fits = None if check is None or as_written else check.variant
+    chosen = next((v for v in equation.variants if v.name == fits), None)
     form, patterns = (equation.formula, equation.dims) if chosen is None else (chosen.formula, chosen.dims)
     tensors = {s: r for s, r in bindings_of(trace, position, name).tensors.items() if s in form.symbols}
     known = numbers(trace, position, name) if own_numbers is None else own_numbers
