@@ -15,6 +15,7 @@ from .errors import TraceError
 __all__ = [
     "Trace",
     "TraceError",
+    "breakpoint",
     "call",
     "from_trace",
     "load",
@@ -29,7 +30,7 @@ __all__ = [
 _EDITS = ("call", "from_trace", "mean", "noise", "scale", "set_to", "zero")
 
 if TYPE_CHECKING:
-    from .api import Trace, load, record, traced
+    from .api import Trace, breakpoint, load, record, traced
     from .edits import call, from_trace, mean, noise, scale, set_to, zero
 else:
 

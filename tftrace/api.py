@@ -270,6 +270,7 @@ def record(
     backward: bool = False,
     prints: bool = True,
     engine: str | None = None,
+    pause: str | None = None,
     edits: Edits | None = None,
     overwrite: bool = False,
     meta: dict[str, Any] | None = None,
@@ -311,6 +312,9 @@ def record(
             of the ends of such names: `{"layer.0.attention.self": tftrace.zero(head=1)}`. See `tftrace.zero`, `mean`,
             `scale`, `noise`, `set_to`, `from_trace` and `call`. `step.edited` says what was done to a step, whose
             equations are not checked.
+        pause: stop in the debugger at each step that this breakpoint fits, as the step ends, with the step and its
+            tensors at hand: a pattern and a condition (`"*.attention when max > 1e3"`, `"nan > 0"`), as those of
+            the screen. `tftrace.breakpoint()` stops anywhere.
         overwrite: replace an existing trace at `path`.
         meta: additional entries for the trace's meta.json, such as `{"tokens": [...]}`.
 
@@ -345,9 +349,31 @@ def record(
         backward=backward,
         prints=prints,
         engine=engine,
+        pause=pause,
         edits=edits,
         open=Trace,
     )
+
+
+def breakpoint() -> None:
+    """Stop here in the debugger; while a recording runs, the step that runs is at hand as `step`.
+
+    Going on goes on; quitting (`q`) ends the program, and leaves torch as it was and the trace open for reading. The
+    debugger is pdb, in a notebook IPython's, or what PYTHONBREAKPOINT names.
+
+    Raises:
+        bdb.BdbQuit: the user quits.
+
+    Example::
+
+        def forward(self, x):
+            scores = x @ x.mT
+            if scores.isnan().any():
+                tftrace.breakpoint()
+    """
+    from .capture.pause.pauses import stop_here
+
+    stop_here()
 
 
 @overload

@@ -14,10 +14,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 import tftrace
+from tftrace import describe
 from tftrace.cli import main
 from tftrace.extract.taking_out import extract
 from tftrace.models.one_step.run_again import with_model
 
+from ..conftest import tiny
+from ..support.ordinary import ENTRIES
 from .sweep import extracted, run_alone
 
 
@@ -133,6 +136,27 @@ def test_the_command_says_sizes_first_and_keeps_texts_back(
     assert main([*words, "0", "-o", str(tmp_path / "whole"), "--with-text", "--json"]) == 0
     assert "good film" in (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
     assert not (tmp_path / "line").exists()
+
+
+def test_what_the_trace_has_kept_is_enough(tmp_path: Path) -> None:
+    """GIVEN traces that say nothing of how their models were loaded, one with all values and one with attention's."""
+    model, inputs = tiny("bert")
+    with torch.no_grad(), tftrace.record(model, values="all") as trace:
+        model(**inputs)
+    for kind in ("BertLayer", "BertSelfAttention"):
+        assert extract(trace, position(trace, kind), tmp_path / kind).from_kept
+    ours, given = next(entry for entry in ENTRIES if entry.name == "causal_self_attention")()
+    with torch.no_grad(), tftrace.record(ours, values="auto") as seen:
+        ours(*given)
+    (at,) = describe.attention_steps(seen).tolist()
+    found = extract(seen, at, tmp_path / "seen")
+    assert found.verdicts[0].startswith("attention-seen: ✓") and "own_code.py" not in found.files
+    done = run_alone(sorted(tmp_path.iterdir()), tmp_path)
+    assert done.returncode == 0 and "9 passed" in done.stdout, done.stdout[-3000:]
+    with torch.no_grad(), tftrace.record(model, values="none") as bare:
+        model(**inputs)
+    with pytest.raises(tftrace.TraceError, match="nor does it say how its model was loaded: name its program"):
+        extract(bare, position(bare, "BertLayer"), tmp_path / "bare")
 
 
 def test_what_cannot_be_built_is_said_in_one_sentence(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ INNER = {
     "capture.check.constructors": {"capture"},
     "capture.check": {"capture", "capture.measure", "capture.seen", "capture.check.constructors"},
     "capture.watch": {"capture", "capture.measure", "capture.seen"},
+    "capture.pause": {"capture", "capture.measure"},
     "capture.edit": {"capture", "capture.watch"},
     "capture.setup": {"capture", "capture.watch"},
     "compare.alignment": set(),
@@ -233,7 +234,7 @@ def test_showing_a_saved_trace_imports_no_torch(tmp_path: Path) -> None:
 
 def test_the_public_names() -> None:
     edits = {"call", "from_trace", "mean", "noise", "scale", "set_to", "zero"}
-    assert set(tftrace.__all__) == {"Trace", "TraceError", "load", "record", "traced"} | edits
+    assert set(tftrace.__all__) == {"Trace", "TraceError", "breakpoint", "load", "record", "traced"} | edits
     assert all(hasattr(tftrace, name) and getattr(tftrace, name).__doc__ for name in tftrace.__all__)
     with pytest.raises(AttributeError):
         tftrace.nonsense  # type: ignore[attr-defined]  # noqa: B018

@@ -31,7 +31,7 @@ FULL = "Python's stack was nearly full: steps of the innermost calls are missing
 class State:
     """The state of a recording in one thread."""
 
-    __slots__ = ("began", "busy", "collectors", "counts", "entered", "own", "stack", "stopping")
+    __slots__ = ("began", "busy", "collectors", "counts", "entered", "later", "own", "stack", "stopping")
 
     def __init__(self) -> None:
         self.stack: list[Call] = []
@@ -41,6 +41,7 @@ class State:
         self.entered: Call | None = None  # the step that this piece entered
         self.busy = False  # whether a piece of the recording is running
         self.collectors: list[Call] = []  # calls on the stack whose recipes need calls below them
+        self.later: list[Callable[[], None]] = []  # what is to be done when the running piece is done
         self.stopping = False  # whether an exception ends steps on purpose, none of which has failed
 
 
@@ -137,6 +138,31 @@ class Guard:
                 sys.settrace(tracing)
             if lent is not None:
                 take_back(_ROOM, lent)
+            if state.later:
+                self._do_later(state)
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Let the user do something as soon as the running piece of the recording is done; what it raises is theirs."""
+        self._local.state.later.append(work)
+
+    def aside(self, work: Callable[[], None]) -> None:
+        """Let the user do something now, of which nothing is recorded or timed."""
+        self._local.state.later.append(work)
+        self._do_later(self._local.state)
+
+    def _do_later(self, state: State) -> None:
+        tracing = sys.gettrace()
+        sys.settrace(None)
+        state.busy, began = True, perf_counter_ns()
+        try:
+            while state.later:
+                state.later.pop(0)()
+        finally:
+            state.later.clear()
+            state.busy = False
+            state.own += perf_counter_ns() - began
+            if sys.gettrace() is None:  # else the user steps on, and follows the program
+                sys.settrace(tracing)
 
     def _fail(self, error: Exception) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ import torch
 
 from ..edits import Edits
 from ..errors import TraceError
+from ..navigate.live_breakpoint import pause_at
 from ..recipes.format.library import Library, with_own
 from ..trace import schema
 from ..trace.disk.write_errors import why
@@ -37,6 +38,7 @@ from .measure.token_prints import FULL as NO_ROOM
 from .measure.token_prints import TokenPrints, keeper
 from .module_choice import Models, Patterns, named_models, selection
 from .patches import Undo
+from .pause.pauses import Pauses
 from .pending_rows import Rows
 from .process import process
 from .recording import Recording, StepWatch
@@ -69,7 +71,8 @@ class Recorder(Generic[Opened]):
         advance: Called after each module call, to show progress.
         tokenizer: Tells the tokens of ids, with transformers' `convert_ids_to_tokens`; by default one is looked for
             among the variables of those who call the model.
-        watch: Is told of each call as it begins and ends.
+        watch: Is told of each step as it begins and ends.
+        pause: A breakpoint at which the program stops, if there is no `watch`.
         open: Opens the folder of the trace, as the class of trace that entering returns.
 
     Attributes:
@@ -98,6 +101,7 @@ class Recorder(Generic[Opened]):
         engine: str | None = None,
         edits: Edits | None = None,
         watch: StepWatch | None = None,
+        pause: str | None = None,
         open: Callable[..., Opened],
     ) -> None:
         INTERNALS.require()
@@ -121,7 +125,9 @@ class Recorder(Generic[Opened]):
         self._cells = None if isinstance(checked, bool) else checked
         check_wanted(values)
         self._edits = EditHooks(self._models, edits, self._equations, self._note_edit) if edits else None
-        self._watch_step = watch
+        self._watch_step, self._pause_at = watch, pause
+        if pause is not None:
+            pause_at(pause)  # a mistake in it comes before anything runs
         self._recording: Recording | None = None
         self._sieve: Sieve | None = None
         self.unwritten: str | None = None
@@ -163,7 +169,8 @@ class Recorder(Generic[Opened]):
             partial(_write, writer, self._values, self._prints, answers),
             keeper(self._values, self._prints),
         )
-        recording.watch = self._watch_step
+        self._pauses = Pauses(recording, trace, self._pause_at)
+        recording.watch = self._watch_step or (self._pauses if self._pause_at is not None else None)
         recording.on_failure = lambda: writer.fail(recording.failure or "")
         self._hooks = self._watching(recording, writer)
         when = self._choice.when
@@ -202,6 +209,7 @@ class Recorder(Generic[Opened]):
             self._collectives.remove,
             self._eagerly.remove,
             self._generates.detach,
+            self._pauses.detach,
         )
         self._leave.steps = (self._rest, self._hooks.forget, *(watcher.close for watcher in watchers))
         files = [writer.abandon, answers.abandon, *([] if self._prints is None else [self._prints.abandon])]
@@ -226,6 +234,7 @@ class Recorder(Generic[Opened]):
             self._collectives.attach()
             self._eagerly.attach()
             self._generates.attach()
+            self._pauses.attach()
         except BaseException:
             self._rest()
             raise

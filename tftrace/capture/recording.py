@@ -45,9 +45,11 @@ class Sieve(Protocol):
 
 
 class StepWatch(Protocol):
-    """What is told of each step as it begins and ends, inside of `Recording.hook`."""
+    """What is told of each step as it begins and ends, inside of `Recording.hook`, and of what lines bind."""
 
     def entered(self, call: Call) -> None: ...
+    def bound(self, name: str, tensor: torch.Tensor) -> None: ...
+    def line_ended(self, call: Call) -> None: ...
     def left(self, call: Call, result: Any, raised: bool) -> None: ...
 
 
@@ -66,7 +68,7 @@ class Recording(Guard):
         on_failure: Called when a failure has ended the recording.
         on_root: Called when an outermost step begins (True) and ends (False).
         on_abandoned: Called with each call that a hook has begun and none has ended, when it is closed.
-        watch: Is told of each call with arguments as it begins and ends, if there is one.
+        watch: Is told of each step as it begins and ends, if there is one.
     """
 
     def __init__(
@@ -181,6 +183,8 @@ class Recording(Guard):
                 self._close(state, None, now, self._left(state.stack[-1]))
         took = state.began - self._start - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, schema.RETURNED, None)
+        if self.watch is not None:
+            self.watch.line_ended(call)
         call.step = _WRITTEN
         if self.steps - self._settled > _STEPS:
             self.settle(waiting=True)
@@ -238,9 +242,9 @@ class Recording(Guard):
                 self._close(state, None, now, failed if raised else self._left(stack[-1]))
         if not raised and not call.muted:
             self.see_one(call, schema.OUTPUT, "", result, call.returned)
+        self._close(state, result, now, failed if raised else schema.RETURNED)
         if self.watch is not None and not call.muted:
             self.watch.left(call, result, raised)
-        self._close(state, result, now, failed if raised else schema.RETURNED)
 
     def stopping(self, on: bool) -> None:
         """Whether this thread is about to stop its steps on purpose: by an exception that is no failure."""
@@ -347,6 +351,8 @@ class Recording(Guard):
                 part = RESULT if call.parent is None and role is schema.OUTPUT else ATTENTION if call.attends else ""
                 self._keep(record, value, call.place.name, role, part)
             self._rows.tensors += (call.step, role, name, record)
+            if self.watch is not None and role is schema.LOCAL:
+                self.watch.bound(name, value)
         elif value is not None and not isinstance(value, _PLAIN):
             for path, tensor in leaves(value, name):
                 self.see_one(call, role, path, tensor, seen)

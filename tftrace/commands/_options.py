@@ -43,6 +43,9 @@ class Options:
         File or folder of your own equations, which take precedence over ours; may be repeated.
     backward
         Also record gradients, of each module's outputs and parameters.
+    pause
+        Stop in the debugger (pdb) at each step that this breakpoint fits, such as '*.attention when max > 1e3' or
+        'nan > 0'.
     force
         Replace an existing trace.
     """
@@ -58,6 +61,7 @@ class Options:
     check: Checks = None
     recipes: Recipes = None
     backward: Switch = False
+    pause: str | None = None
     force: Force = False
 
     def choice(self) -> Choice:
@@ -74,6 +78,7 @@ class Options:
             "check": parse_check(self.check),
             "recipes": self.recipes,
             "backward": self.backward,
+            "pause": self.pause,
             "choice": self.choice(),
         }
 

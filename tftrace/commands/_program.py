@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import os
 import sys
 import warnings
@@ -58,6 +59,8 @@ def record_program(
         program.run()
     except SystemExit as left:
         code = left.code
+    except bdb.BdbQuit as quitted:  # in the debugger that --pause opened, or the program's own
+        error, code = quitted, 1
     except BaseException as raised:
         error, code = raised, 130 if isinstance(raised, KeyboardInterrupt) else 1
         sys.excepthook(

@@ -21,6 +21,7 @@ from ..trace.trace import Trace
 from .extraction import Extraction
 from .float64_answers import Answer, answers
 from .readme import readme
+from .seen_attention import caught_attention
 from .written_test import pretty, written_test
 
 if TYPE_CHECKING:
@@ -62,9 +63,29 @@ def extract(
         near = trace.call_of(position)
         raise TraceError(f"Step {position} is a line, which cannot run alone: extract its call, step {near}.")
     check_folder_target(folder, overwrite, ours)
-    with caught_again(trace, position, again) as (new, at, caught):
-        found = _composed(trace, position, new, at, caught, with_text)
+    kept = _kept(trace, position) if again is None else None
+    if kept is not None:
+        found = _composed(trace, position, trace, position, kept, with_text)
+        found.from_kept = True
+    else:
+        if again is None and not isinstance(trace.meta.get("request"), dict):
+            raise TraceError(
+                f"The trace has not kept all of step {position}, nor does it say how its model was loaded: name its "
+                "program with --script, say in Python how the model runs, or record with values='all'."
+            )
+        with caught_again(trace, position, again) as (new, at, caught):
+            found = _composed(trace, position, new, at, caught, with_text)
     write(found, folder, overwrite, before)
+    return found
+
+
+def _kept(trace: Trace, position: int) -> CaughtStep | None:
+    """The step from what the trace has kept: its module, else attention as it was seen; None if that is too little."""
+    from ..models.one_step.kept_step import caught_from_kept
+
+    found = caught_from_kept(trace, position)
+    if found is None and not isinstance(trace.meta.get("request"), dict):
+        found = caught_attention(trace, position)
     return found
 
 

@@ -17,7 +17,7 @@ from ..trace.trace import Trace
 from . import findings
 from .condition import fits, parse
 
-_PLACE = re.compile(r"(.*?)([^/\\]+):(\d{1,9})")  # folder, file name, line number
+PLACE = re.compile(r"(.*?)([^/\\]+):(\d{1,9})")  # folder, file name, line number
 _PARTS = re.compile(r"(?:(?P<pattern>.+?)\s*)??(?:\bwhen\s+(?P<when>.+?))?(?:\s*\bhit\s+(?P<hit>\d{1,9}))?", re.DOTALL)
 
 
@@ -184,7 +184,7 @@ def named_steps(trace: Trace, pattern: str) -> np.ndarray:
     if pattern == "*":
         return np.ones(len(trace), bool)
     found: np.ndarray
-    line = _PLACE.fullmatch(pattern)
+    line = PLACE.fullmatch(pattern)
     if line is not None:
         wanted = re.compile(translate(line[2]), re.IGNORECASE)
         codes, files = trace.words("file")

@@ -199,31 +199,31 @@ def fits(trace: Trace, condition: Condition) -> np.ndarray:
     name = condition.name
     if name == "verdict":
         either = np.all if condition.compare == "!=" else np.any
-        same = [either(_match_texts(condition, list(words))) for words in findings.VERDICT_WORDS]
+        same = [either(match_texts(condition, list(words))) for words in findings.VERDICT_WORDS]
         found = np.array([*same, condition.compare == "!="], bool)[findings.verdicts(trace)]
         return found
     if name in TEXTS:
         codes, words = trace.words(TEXTS[name])
-        found = np.append(_match_texts(condition, words), condition.compare == "!=")[codes]
+        found = np.append(match_texts(condition, words), condition.compare == "!=")[codes]
         return found
     if name in NUMBERS or name == DURATION:
         column = trace.column("duration_ns" if name == DURATION else name)
-        return _match_numbers(column.astype(np.float64), condition)
+        return match_numbers(column.astype(np.float64), condition)
     if name in CHECKED:
-        return _steps_of_rows(trace, trace.check_positions, _match_numbers(trace.column(name, "checks"), condition))
+        return _steps_of_rows(trace, trace.check_positions, match_numbers(trace.column(name, "checks"), condition))
     positions, rows = trace.derived(_result_rows)
     if name in TENSOR_TEXTS:
         codes, words = trace.words(name, "tensors")
-        true = np.append(_match_texts(condition, words), False)[codes]
+        true = np.append(match_texts(condition, words), False)[codes]
     else:
-        true = _match_numbers(trace.column(name, "tensors"), condition)
+        true = match_numbers(trace.column(name, "tensors"), condition)
     if condition.tensor is not None:
         codes, words = trace.words("name", "tensors")
         true &= np.array([*(word == condition.tensor for word in words), False])[codes]
     return _steps_of_rows(trace, positions, true[rows])
 
 
-def _match_texts(condition: Comparison, words: list[str]) -> np.ndarray:
+def match_texts(condition: Comparison, words: list[str]) -> np.ndarray:
     """Whether the comparison holds, for each distinct text."""
     wanted = str(condition.value)
     if condition.compare == "~":
@@ -232,7 +232,7 @@ def _match_texts(condition: Comparison, words: list[str]) -> np.ndarray:
     return np.array([bool(fit.match(word)) == (condition.compare == "=") for word in words], bool)
 
 
-def _match_numbers(numbers: np.ndarray, condition: Comparison) -> np.ndarray:
+def match_numbers(numbers: np.ndarray, condition: Comparison) -> np.ndarray:
     """Where the comparison of numbers is true. A missing number never matches, not even with `!=`."""
     found: np.ndarray = _OPERATORS[condition.compare](numbers, float(condition.value))
     return found & ~np.isnan(numbers) if condition.compare == "!=" else found

@@ -109,6 +109,12 @@ class StepCapture:
         except Exception as error:  # classes may do anything when they are looked at
             caught.problem = f"cannot be written down ({type(error).__name__}: {str(error)[:200]})"
 
+    def bound(self, name: str, tensor: torch.Tensor) -> None:
+        """A line has bound a tensor: nothing to catch."""
+
+    def line_ended(self, call: Call) -> None:
+        """A line has ended: nothing to catch."""
+
     def left(self, call: Call, result: Any, raised: bool) -> None:
         """Pack the result of the call."""
         if call is not self._call:

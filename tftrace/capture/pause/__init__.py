@@ -1,0 +1,1 @@
+"""Stops a recorded program at a step, in a debugger."""
