@@ -85,10 +85,10 @@ def configuration(kind, settings, attention):
     return made
 
 
-def give(module, name, value, parameter=False):
-    """Give a module its weight or buffer."""
+def give(module, name, value, parameter=False, trained=True):
+    """Give a module its weight or buffer; on whether a weight is trained depends how torch multiplies by it."""
     if parameter:
-        value = torch.nn.Parameter(value, requires_grad=False)
+        value = torch.nn.Parameter(value, requires_grad=trained)
     if parameter or name in dict(module.named_buffers(recurse=False)):
         setattr(module, name, value)
     else:

@@ -138,7 +138,7 @@ def _weights(trace: Trace, position: int, module: torch.nn.Module, name: str) ->
             return False
         owner, _, last = path.rpartition(".")
         place_of = module.get_submodule(owner)
-        setattr(place_of, last, torch.nn.Parameter(_tensor(trace, there), requires_grad=False))
+        setattr(place_of, last, torch.nn.Parameter(_tensor(trace, there), parameter.requires_grad))
     return True
 
 

@@ -157,8 +157,9 @@ class ModulePacker:
             target = _below(name, path)
             for key, parameter in parameters_of(below).items():
                 if parameter is not None:
+                    trained = "" if parameter.requires_grad else ", trained=False"
                     said = self._packer.value(parameter, f"weight.{path}.{key}".replace("..", "."))
-                    self._packer.line(f"give({target}, {key!r}, {said}, parameter=True)")
+                    self._packer.line(f"give({target}, {key!r}, {said}, parameter=True{trained})")
             for key, buffer in buffers_of(below).items():
                 if buffer is not None:
                     said = self._packer.value(buffer, f"buffer.{path}.{key}".replace("..", "."))
