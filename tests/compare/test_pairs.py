@@ -186,6 +186,11 @@ def test_quantised_weights_are_named_and_the_worst_is_told_by_its_own_error(tmp_
     assert found.verdict == "differs" and "weights" in named(found) and "layers.0.self_attn" in first_place(found)
     most = max(found.born, key=lambda one: one.difference)
     assert most.left is not None and worst in most.left.name
+    assert most.cause.startswith("other weights: model.layers.1.mlp.up_proj")
+    other.config.quantization_config = {"quant_method": "torchao"}  # as transformers writes it
+    (tmp_path / "said").mkdir()
+    found = compared(tmp_path / "said", (model, lambda: model(tokens)), (other, lambda: other(tokens)))
+    assert found.first is not None and found.first.cause.startswith("quantised weights: model.layers.0.self_attn")
 
 
 def test_an_exchange_of_queries_and_keys_and_a_transposed_weight(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import TraceError
-from ..models.request import ModelOptions, Request
+from ..models.request import Dtype, ModelOptions, Quantize, Request
 
 if TYPE_CHECKING:
     from ..compare import Comparison
@@ -18,6 +18,7 @@ _MODEL = ("attn", "dtype", "device", "quantize", "revision")  # options of the m
 _KINDS = ", ".join((*_MODEL, "set", "batch", "cache"))
 _KEPT: dict[str, Any] = {"level": "lines", "values": "auto", "check": False}
 _NONE = ("none", "no", "off")
+_CHOICES = {"dtype": get_args(Dtype), "quantize": ("none", *get_args(Quantize))}
 
 
 def varied(request: Request, said: str) -> list[tuple[str, Request]]:
@@ -39,6 +40,8 @@ def varied(request: Request, said: str) -> list[tuple[str, Request]]:
         raise TraceError(f"--vary {said} is not known: write KIND=ONE,OTHER, such as attn=eager,sdpa (of {_KINDS}).")
     found = []
     for value in both:
+        if value not in (known := _CHOICES.get(what, (value,))) and value not in _NONE:
+            raise TraceError(f"--vary {said}: {what} cannot be {value!r}; choose of {', '.join(known)}.")
         change: dict[str, Any] = {what: None if value in _NONE else value}
         if what == "set":
             change = {"settings": (*request.model.settings, f"{key}={value}")}

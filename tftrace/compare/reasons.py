@@ -75,7 +75,10 @@ class Reasons:
         names = [name for name in known.names if name.rpartition(".")[0] == path]
         if not names and not pair.inputs:
             names = [name for name in known.names if name.startswith(f"{path}.")]
-        return f"other weights: {', '.join(map(visible, names[:3]))}" if names else ""
+        config = self._before.get("config")
+        quantised = config is not None and any(name.startswith("quantization_config") for name in config.names)
+        kind = "quantised weights" if quantised else "other weights"
+        return f"{kind}: {', '.join(map(visible, names[:3]))}" if names else ""
 
     def _verdicts(self, pair: Judged) -> str:
         """An equation that one run's step keeps and the other's, of the same code, does not."""
