@@ -70,7 +70,10 @@ def test_varied_runs_are_recorded_and_compared(
     assert word in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("said", ["attn", "attn=eager", "nonsense=a,b", "set=1,2", "batch=big,small", "dtype=float32,half", "quantize=none,int9"])
+@pytest.mark.parametrize(
+    "said",
+    ["attn", "attn=eager", "nonsense=a,b", "set=1,2", "batch=big,small", "dtype=float32,half", "quantize=none,int9"],
+)
 def test_what_cannot_be_varied_is_said(said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "demo:gpt2", "--text", "The girl", "--vary", said]) == 2
     assert "--vary" in capsys.readouterr().err

@@ -37,9 +37,11 @@ def align(left: Sequence[Content], right: Sequence[Content], unit: float) -> lis
     """
     ours, theirs = _distinct(left), _distinct(right)
     table = _Table([left[at] for at in ours], [right[at] for at in theirs], unit)
-    pairs = _monotone(table, _ALIKE)
-    moved = _out_of_order(table, pairs)
-    return sorted((ours[a], theirs[b]) for a, b in [*pairs, *moved, *_between(table, pairs, moved)])
+    with np.errstate(invalid="ignore"):  # of statistics that are not finite
+        pairs = _monotone(table, _ALIKE)
+        moved = _out_of_order(table, pairs)
+        found = [*pairs, *moved, *_between(table, pairs, moved)]
+    return sorted((ours[a], theirs[b]) for a, b in found)
 
 
 def _distinct(contents: Sequence[Content]) -> list[int]:
@@ -100,23 +102,26 @@ class _Table:
             low, high = self._gaps.get(at, (0, 0))
             there = there[(there > low) & (there < high) & ~self._taken[there]]
         apart, lengths = _apart(np.array(one.statistics), self._right[there], one.numel)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            alike = 1 - np.log(np.maximum(apart, self._unit) / self._unit) / np.log(1 / self._unit)
-        alike = np.clip(alike, 0, 1) ** 2 + np.where(lengths < _SAME_LENGTH, 0.1, 0.0) + 0.01
-        fits = (apart < within) | ((lengths < _SAME_LENGTH) & (within > _ALIKE))
-        return there[fits], alike[fits], apart[fits]
+        long = lengths < _SAME_LENGTH
+        fits = (apart < within) | (long & (within > _ALIKE))
+        there, apart, long = there[fits], apart[fits], long[fits]
+        alike = 1 - np.log(np.maximum(apart, self._unit) / self._unit) / np.log(1 / self._unit)
+        return there, np.clip(alike, 0, 1) ** 2 + np.where(long, 0.11, 0.01), apart
 
 
 def _apart(one: np.ndarray, others: np.ndarray, numel: int) -> tuple[np.ndarray, np.ndarray]:
     """Relative distances of statistics, and of lengths alone; see `distance.statistical`."""
+    apart = np.abs(others - one)
     size = np.maximum(np.maximum(abs(one[4]), np.abs(others[:, 4])), 1e-300)
-    most = np.maximum(np.abs(others[:, 2:4]).max(1, initial=0), np.abs(one[2:4]).max(initial=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        moments = np.abs(others[:, :2] - one[:2]) * numel**0.5 / size[:, None]
-        ends = np.abs(others[:, 2:4] - one[2:4]) / np.maximum(most, 1e-300)[:, None]
-        lengths = np.abs(others[:, 4] - one[4]) / size
-    both = np.concatenate([moments, ends, lengths[:, None]], 1)
-    return np.nan_to_num(both, nan=np.inf).max(1, initial=0), np.nan_to_num(lengths, nan=np.inf)
+    most = np.maximum(np.maximum(np.abs(others[:, 2]), np.abs(others[:, 3])), max(abs(one[2]), abs(one[3]), 1e-300))
+    apart[:, :2] *= numel**0.5
+    apart[:, 0] /= size
+    apart[:, 1] /= size
+    apart[:, 2] /= most
+    apart[:, 3] /= most
+    apart[:, 4] /= size
+    np.copyto(apart, np.inf, where=np.isnan(apart))
+    return apart.max(1, initial=0), apart[:, 4]
 
 
 def _monotone(table: _Table, within: float) -> list[tuple[int, int]]:
