@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tftrace
-from tftrace.capture import recorder
+from tftrace.capture.setup import code_watchers
 from tftrace.capture.watch.frames import Settrace
 
 from ..support.interrupted import Interrupt, changed, interrupted, lines, replaceable
@@ -31,7 +31,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def new(request: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Any]:
     """What makes a recorder. What interrupts sits where our line tracer would, which is therefore told to take it."""
     if request.param == "settrace":
-        monkeypatch.setattr(recorder, "source_of_frames", lambda tracer: (Settrace(tracer), []))
+        monkeypatch.setattr(code_watchers, "source_of_frames", lambda tracer: (Settrace(tracer), []))
     return lambda path: tftrace.record(path=path, **WAYS[request.param])
 
 
