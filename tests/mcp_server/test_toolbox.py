@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import random
 import sys
@@ -24,7 +25,7 @@ from tftrace.recipes.format import library
 
 from ..support.builders import attention_trace, hostile_trace
 
-TOOLS = ["record", "outline", "step", "find", "check", "nan", "compare", "explain", "query"]
+TOOLS = ["record", "outline", "step", "find", "check", "nan", "compare", "explain", "query", "extract"]
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,21 @@ def test_what_is_recorded_is_fenced_too(box: Toolbox, folder: Path) -> None:
     assert isinstance(found, Command) and found.words[-1] == "--trust-remote-code"
 
 
+def test_what_is_extracted_is_fenced_with_the_model_that_a_trace_names(box: Toolbox, folder: Path) -> None:
+    found = box.call("extract", {"trace": "toy.tftrace", "step": 4, "folder": "step_4", "with_text": True})
+    words = ["extract", "--trace=toy.tftrace", "--step=4", "--output=step_4", "--with-text"]
+    assert found == Command(words, 600)
+    for target in ("..", "/etc", "link/x", "../outside/x"):
+        assert ask(box, "extract", trace="toy.tftrace", step=4, folder=target).failed
+    assert "There is no step 99" in ask(box, "extract", trace="toy.tftrace", step=99, folder="x").text
+    meta = folder / "root" / "toy.tftrace" / "meta.json"
+    before = meta.read_bytes()
+    for request in ({"source": "/etc"}, {"source": "demo:bert", "input": {"image": ["/etc/passwd"]}}):
+        meta.write_text(json.dumps(json.loads(before) | {"request": request}))
+        assert ask(box, "extract", trace="toy.tftrace", step=4, folder="x").failed, request
+    meta.write_bytes(before)
+
+
 def test_recipes_of_a_project_above_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder / "root")
     (folder / "tftrace.toml").write_text('recipes = ["outside"]')
@@ -125,7 +141,7 @@ def test_what_a_process_said_becomes_an_answer() -> None:
     said = "noise\nRecorded 5 steps of M in r; equations: 2 hold.\nNext: 'tftrace view r' steps through it.\n"
     assert told(0, said, 9) == Reply("Recorded 5 steps of M in r; equations: 2 hold.")
     assert told(2, "a warning\ntftrace: There is no model.\n", 9) == Reply("There is no model.", True)
-    assert told(None, "", 9).failed and told(-9, "", 9).text == "The recording failed: exit code -9"
+    assert told(None, "", 9).failed and told(-9, "", 9).text == "It failed: exit code -9"
 
 
 def test_without_the_sdk_a_sentence_says_how_to_install_it(
@@ -191,7 +207,7 @@ def hostile_call(choose: random.Random, box: Toolbox) -> tuple[str, dict[str, An
     params = list(box.tools[name].params) if name in box.tools else ["trace"]
     arguments: dict[str, Any] = {}
     for param in params:
-        if param in ("trace", "other", "source", "accept") and choose.random() < 0.9:
+        if param in ("trace", "other", "source", "accept", "folder") and choose.random() < 0.9:
             arguments[param] = choose.choice(PATHS[:4] if choose.random() < 0.75 else PATHS)
         elif param == "sql":
             arguments[param] = choose.choice(SQL)
@@ -221,7 +237,7 @@ def test_a_thousand_calls_of_a_stranger_get_a_sentence_each(box: Toolbox, folder
         if found.failed:
             assert "\n" not in found.text and len(found.text) <= 400 and "cannot be answered" not in found.text, found
     assert opened == [], kept
-    assert 150 < answered < 850
+    assert 120 < answered < 850
     assert {path: path.lstat().st_mtime_ns for path in folder.rglob("*")} == before
     assert not list(Path("/tmp").glob("stolen*"))
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..answers.brief import SENTENCE, cut
 from ..answers.paged import ROOM
 from ..errors import TraceError
+from .extracting_tool import extracting_tool
 from .fenced_paths import Fence
 from .reading_tools import reading_tools
 from .recording_tool import recording_tool
@@ -46,7 +47,7 @@ class Toolbox:
 
     def __init__(self, root: Path, remote_code: bool = False) -> None:
         self.fence = Fence(root)
-        listed = [recording_tool(self.fence, remote_code), *reading_tools(self.fence)]
+        listed = [recording_tool(self.fence, remote_code), *reading_tools(self.fence), extracting_tool(self.fence)]
         self.tools = {tool.name: tool for tool in listed}
 
     def call(self, name: str, arguments: Mapping[str, Any] | None) -> Reply | Command:
@@ -69,11 +70,11 @@ class Toolbox:
 def told(code: int | None, said: str, seconds: int) -> Reply:
     """What a process came to: what it said, or of a failure the sentence that begins with `tftrace:`."""
     if code is None:
-        return Reply(f"The recording took longer than {seconds} seconds: pass more 'seconds', or record less.", True)
+        return Reply(f"It took longer than {seconds} seconds: pass more 'seconds', or record less.", True)
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(_NEXT)]
     if code:
         own = [line.removeprefix("tftrace: ") for line in lines if line.startswith("tftrace: ")]
-        why = own[-1] if own else f"The recording failed: {lines[-1] if lines else f'exit code {code}'}"
+        why = own[-1] if own else f"It failed: {lines[-1] if lines else f'exit code {code}'}"
         return Reply(cut(why, SENTENCE), failed=True)
     begin = next((at for at, line in enumerate(lines) if line.startswith("Recorded ")), 0)
     return Reply("\n".join(cut(line, SENTENCE) for line in lines[begin : begin + _NOISE])[:ROOM])

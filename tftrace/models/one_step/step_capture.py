@@ -187,28 +187,33 @@ class StepCapture:
     def _results(self, caught: CaughtStep, call: Call, result: Any) -> None:
         packer = Packer(caught.pack)
         found = leaves(result)
-        for path, tensor in found:
-            packer.tensor(tensor, f"result.{path}")
-            caught.results.append(path)
-            if tensor.is_floating_point():
-                caught.tolerances[path] = 64 * torch.finfo(tensor.dtype).eps * _largest(tensor.detach().abs())
         if self._random is not None and not torch.equal(self._random, torch.get_rng_state()):
             caught.random = True
             packer.tensor(self._random, "random state")
+        exact = self._exact(caught, call)
+        if exact and (left := [path for path, _ in found if path not in exact]):
+            caught.pack.notes.append(f"What hooks of the model gather is not compared: {left[0]}.")
+            found = [(path, tensor) for path, tensor in found if path not in left]
+        for path, tensor in found:
+            packer.tensor(tensor, f"result.{path}")
+            caught.results.append(path)
+            if not tensor.is_floating_point():
+                continue
+            unit, other = torch.finfo(tensor.dtype).eps, exact.get(path)
+            caught.tolerances[path] = 64 * unit * _largest(tensor.detach().abs())
+            if other is not None and other.dtype == torch.float64 and other.shape == tensor.shape:
+                packer.tensor(other, f"float64.{path}")
+                off = (tensor.detach().double().cpu() - other.detach().cpu()).abs()
+                caught.tolerances[path] = 4 * _largest(off) + 8 * unit * _largest(other.abs())
+
+    def _exact(self, caught: CaughtStep, call: Call) -> dict[str, torch.Tensor]:
+        """What the step returns in float64; empty if that cannot be told."""
         if self._copies is None or caught.random or call.kind == schema.OP:
-            return
+            return {}
         if call.kind == schema.MODULE and _weight(call.owner) > _MOST_DOUBLED:
             caught.pack.notes.append("It was not run again in float64, as it is too large for that.")
-            return
-        exact = in_float64(call, self._copies, self._function)
-        for path, tensor in found:
-            other = exact.get(path)
-            if other is None or not tensor.is_floating_point() or other.shape != tensor.shape:
-                continue
-            packer.tensor(other, f"float64.{path}")
-            off = (tensor.detach().double().cpu() - other.detach().double().cpu()).abs()
-            unit = torch.finfo(tensor.dtype).eps
-            caught.tolerances[path] = 4 * _largest(off) + 8 * unit * _largest(other.abs())
+            return {}
+        return in_float64(call, self._copies, self._function)
 
 
 def _largest(tensor: torch.Tensor) -> float:
