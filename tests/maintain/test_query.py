@@ -80,6 +80,29 @@ def test_nothing_else_is_read_and_nothing_is_changed(trace: Trace, tmp_path: Pat
     assert file.read_text() == "secret"
 
 
+@pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]])
+@pytest.mark.parametrize("sql", ["select 'infinity'::timestamp as t, 1 as n", "select * from test_all_types()"])
+def test_values_that_python_has_not_are_text(
+    sql: str, form: list[str], trace: Trace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["query", str(trace.path), sql, *form]) == 0
+    out = capsys.readouterr().out
+    if "infinity" in sql:
+        assert "infinity" in out
+        assert form != ["--json"] or json.loads(out) == {"t": "infinity", "n": 1}  # numbers stay numbers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit on memory elsewhere")
+def test_a_query_that_takes_too_much_memory_is_ended(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    monkeypatch.setattr("tftrace.maintain.query._MEMORY", 200 << 20)
+    with pytest.raises(TraceError, match="takes too much memory"):
+        ask(trace, "select repeat('x', 1000000000) as a")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
 def test_an_error_that_comes_with_the_rows_is_one_too(trace: Trace) -> None:
     with pytest.raises(TraceError, match="The query failed"):
         ask(trace, "select cast(name as integer) from steps")

@@ -51,6 +51,9 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (copy("adapter") / "adapter_config.json").write_text("{}")
     local.save("bert", copy("outer") / "inner")
     (root / "llama.json").write_text(json.dumps({"model_type": "llama"} | DECODER))
+    (root / "deep.json").write_text(json.dumps({"model_type": "llama"} | DECODER | {"num_hidden_layers": 10**9}))
+    shutil.copytree(DEMO / "gpt2", root / "refusing")
+    (root / "refusing" / "chat_template.jinja").write_text("{{ raise_exception('Only a system may speak') }}")
     (root / "picture.txt").write_text("no picture")
     (root / "silence.wav").write_bytes(b"RIFF")
     given: dict[str, Any] = {
@@ -97,6 +100,8 @@ MISTAKES = [
     ([BERT, "--set", "foo=1"], "no `foo` in the config of bert: there are num_hidden_layers, hidden_size, "),
     ([BERT, "--set", "num_hidden_layers=two"], "`num_hidden_layers` takes a whole number, not 'two'"),
     ([BERT, "--set", "num_hidden_layers=-1"], "`num_hidden_layers` cannot be negative"),
+    ([BERT, "--random", "--set", "num_hidden_layers=1000000000"], "`num_hidden_layers` is 1000000000, more than any"),
+    (["--config", "{d}/deep.json", "--random"], "`num_hidden_layers` is 1000000000, more than any memory holds"),
     ([BERT, "--set", "use_cache=3"], "`use_cache` takes true or false, not '3'"),
     ([BERT, "--set", "num_hidden_layers"], "--set takes key=value, such as num_hidden_layers=2"),
     ([BERT, "--set", "num_attention_heads=7"], "--set num_attention_heads=7 makes no model of demo:bert"),
@@ -126,6 +131,7 @@ MISTAKES = [
     (["{d}/wav2vec2", "--audio", "{d}/silence.wav"], "cannot be read as a sound"),
     (["{d}/llava", "--text", "<image> <image>", "--image", "{d}/picture.png"], "cannot take these together"),
     ([GPT2, "--text", "hi", "--chat"], "has no chat template: leave --chat out"),
+    (["{d}/refusing", "--text", "hi", "--chat"], "template refuses the text (Only a system may speak): leave --chat"),
     (["{d}/bare", "--chat"], "--chat needs something to say: add --text"),
     ([BERT, "--inputs", "{d}/flat.json"], "has the shape 3: it must be batch × tokens, such as [[1, 2, 3]]"),
     ([BERT, "--inputs", "{d}/deep.safetensors"], "has the shape 2×2×2: it must be batch × tokens"),

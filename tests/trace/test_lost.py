@@ -19,7 +19,9 @@ from torch import nn
 import tftrace
 from tftrace import load
 from tftrace.cli import main
+from tftrace.trace.disk.folder import create_folder
 from tftrace.trace.disk.safe_files import read_bytes
+from tftrace.trace.writer import TraceWriter
 
 from ..support.builders import attention_trace
 
@@ -57,6 +59,18 @@ def test_a_recording_that_is_killed_after_200_forwards_has_190_of_them(tmp_path:
     for step in trace[-40:]:
         for row in step.tensors:
             assert trace.value(step.position, row.name, row.role).shape == row.shape
+
+
+def test_a_recording_that_is_killed_before_its_first_rows_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = create_folder(tmp_path / "killed.tftrace", False)
+    TraceWriter(path, {"model": "Net"})
+    assert load(path).missing == ["The recording was killed before it had written its first steps, or has only begun."]
+    others = [["check"], ["nan"], ["explain", "0"], ["compare", str(path)]]
+    for name, *more in others:  # which would otherwise find nothing wrong
+        assert main([name, str(path), *more]) == 2
+        assert "has no steps, as its recording was killed before it had written any" in capsys.readouterr().err
 
 
 def test_a_batch_that_was_cut_is_said(tmp_path: Path) -> None:

@@ -514,3 +514,23 @@ def test_what_is_kept_on_a_device_comes_to_the_host_in_one_copy(monkeypatch: pyt
         found = capture_values._on_host(tensors)
     assert len(copied) == 1 and list(found) == list(tensors)
     assert all(one.dtype == tensors[key].dtype and same_bits(one, tensors[key]) for key, one in found.items())
+
+
+class Wide(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.expand(500, 400, 4)
+
+
+def test_a_view_that_repeats_its_numbers_is_not_kept_whole(tmp_path: Path) -> None:
+    x = torch.arange(4.0)
+    model = Wide()
+    with tftrace.record(model, tmp_path / "wide.tftrace", values="all") as trace:
+        model(x)
+    (file,) = (trace.path / "values").iterdir()
+    assert file.stat().st_size < 1000
+    found = trace.value(0, "", "output")
+    assert found.shape == (500, 400, 4) and (found == x.numpy()).all()
+    place = trace[0].tensors[-1].value or ""
+    for shape in ((500, 400), (500, 400, 8), (1 << 20, 1 << 20, 4)):  # what a stranger's row may claim
+        with pytest.raises(TraceError, match="cannot be read as values"):
+            read_value(trace.path, place, shape)

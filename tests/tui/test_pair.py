@@ -240,7 +240,7 @@ def test_without_a_terminal_the_answer_is_printed(runs: Runs, capsys: pytest.Cap
 
 def test_a_run_without_steps_or_tensors_is_one_sentence(tmp_path: Path, runs: Runs) -> None:
     empty = recorded(tmp_path / "empty", torch.nn.Identity(), lambda: None)
-    with pytest.raises(TraceError, match="has no steps to walk through: record it again"):
+    with pytest.raises(TraceError, match="has no steps, as its recording ended before a model ran: record it"):
         PairApp(TraceSide(runs["one"]), TraceSide(empty), ("a", "b"))
     model = torch.nn.Identity()
     app = PairApp(TraceSide(recorded(tmp_path / "none", model, partial(model, 3))), TraceSide(runs["one"]), ("a", "b"))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..compare import DumpSide, Side, TraceSide, is_dump, read_dump
+from ..trace.missing import must_have_steps
 from ..trace.trace import load
 
 _FORWARD = re.compile(r"(.+)@(\d{1,9})", re.ASCII | re.DOTALL)
@@ -20,7 +21,9 @@ def side_of(said: Path) -> Side:
     if is_dump(said):
         return DumpSide(read_dump(said))
     path, number = split_forward(said)
-    return TraceSide(load(path), number)
+    trace = load(path)
+    must_have_steps(trace)
+    return TraceSide(trace, number)
 
 
 def split_forward(said: Path) -> tuple[Path, int | None]:

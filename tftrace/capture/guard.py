@@ -17,7 +17,6 @@ from .calls import Call
 from .depth import lend, take_back
 from .torch_internals import (
     count_dispatch_modes,
-    count_function_modes,
     disable_dispatch_modes,
     disable_function_modes,
     getframe,
@@ -87,9 +86,9 @@ class Guard:
     def hook(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of the recording; if it fails, the recording ends, and the model's forward goes on.
 
-        Neither the line tracer nor modes that watch torch see it. A step that it enters begins when it ends, so that no
-        duration includes time spent in the recording. Nothing is recorded within torch.jit.trace, which would also note
-        what we compute.
+        Neither the line tracer nor what watches torch (modes, classes of tensors) sees it. A step that it enters begins
+        when it ends, so that no duration includes time spent in the recording. Nothing is recorded within
+        torch.jit.trace, which would also note what we compute.
 
         Args:
             work: The piece.
@@ -113,13 +112,11 @@ class Guard:
             with self._lock:
                 if self.over:  # another thread has ended it meanwhile
                     return None
-                if count_dispatch_modes():
-                    with disable_function_modes(), disable_dispatch_modes():
-                        return work(*args)
-                if count_function_modes():
-                    with disable_function_modes():
-                        return work(*args)
-                return work(*args)
+                with disable_function_modes():  # neither modes nor a tensor's own `__torch_function__`, which may raise
+                    if count_dispatch_modes():
+                        with disable_dispatch_modes():
+                            return work(*args)
+                    return work(*args)
         except Exception as error:
             if isinstance(error, RecursionError) and lent is None and _full(getframe()):
                 self.full = True  # the calls of the model itself have filled the stack

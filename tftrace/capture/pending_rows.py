@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..trace import schema
+from ..trace.arrays import column_of
 from ..trace.writer import TraceWriter
 from .calls import Call, Place
 from .measure.identity import Record
@@ -80,7 +81,7 @@ class Rows:
         if edited:
             columns = zip(*edited, strict=True)
             self._writer.write(
-                "edited", [pa.array(c, kind) for c, kind in zip(columns, schema.EDITED.types, strict=True)]
+                "edited", [column_of(c, kind) for c, kind in zip(columns, schema.EDITED.types, strict=True)]
             )
 
     def take(self, forward: int) -> tuple[list[Any], list[Any], set[int]]:
@@ -117,7 +118,7 @@ class Rows:
         statistics = np.array([_numbers(s) for s in self._summaries(summaries)], np.float64).reshape(-1, 8)
         shared: list[Any] = [numbers, *form, *(pa.array(column, from_pandas=True) for column in statistics.T)]
         shared.append([self._kept.get(number) for number in numbers])
-        own = [pa.array(rows[at::_TENSOR], schema.TENSORS.types[at]) for at in range(3)]
+        own = [column_of(rows[at::_TENSOR], schema.TENSORS.types[at]) for at in range(3)]
         return own + [
             _typed(column, kind).take(index) for column, kind in zip(shared, schema.TENSORS.types[3:], strict=True)
         ]
@@ -150,9 +151,9 @@ def _step_columns(rows: list[Any], rank: int) -> list[Any]:
         "equation": equation,
     }
     return [
-        pa.array(own[field.name], field.type)
+        column_of(own[field.name], field.type)
         if field.name in own
-        else pa.array(shared[field.name], field.type).take(index)
+        else column_of(shared[field.name], field.type).take(index)
         for field in schema.STEPS
     ]
 
@@ -171,4 +172,4 @@ def _numbers(summary: tuple[Any, ...]) -> tuple[float, ...]:
 
 
 def _typed(column: Any, kind: pa.DataType) -> pa.Array:
-    return column.cast(kind) if isinstance(column, pa.Array) else pa.array(column, kind)
+    return column.cast(kind) if isinstance(column, pa.Array) else column_of(column, kind)

@@ -10,6 +10,7 @@ from ..language.retell import retold
 from ..navigate.difference_kinds import BY_DESIGN
 from ..terminal import Paper, document, padded, say
 from ..trace import schema
+from ..trace.missing import must_have_steps
 from ..trace.trace import load
 from ._bounds import WHOLE, Bounds
 from ._shared import Switch
@@ -57,6 +58,7 @@ def check(
     from ..navigate.verdict_summary import summaries
 
     opened = load(trace)
+    must_have_steps(opened)
     wanted = accepted.NOTHING if accept is None else accepted.read(accept)
     if bounds.asked:
         if write_accept is not None:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from ..errors import TraceError
 from ..language import tr
 from ..terminal import document, tell
+from ..trace.missing import must_have_steps
 from ..trace.trace import load
 from ._shared import Switch
 
@@ -57,6 +58,7 @@ def explain(
     from ..export.jsonlines import dumps
 
     opened = load(trace)
+    must_have_steps(opened)
     if not 0 <= step < len(opened):
         raise TraceError(f"There is no step {step} in {trace}: its steps are 0 to {len(opened) - 1}.")
     try:

@@ -10,6 +10,7 @@ from ..language.retell import retold
 from ..learn import Lesson, lessons, read_lesson
 from ..terminal import on_screen, say, tell
 from ..text import visible
+from ..trace.missing import must_have_steps
 from ..trace.trace import Trace
 from ._shared import Switch
 
@@ -56,6 +57,7 @@ def learn(
         progress.forget(chosen)
     own = None if on is None else Trace(on)
     if own is not None:
+        must_have_steps(own)
         must_fit(chosen, own)
     if on_screen():
         take_lesson(chosen, own, file)

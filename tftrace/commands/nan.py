@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..language.retell import retold
 from ..terminal import Paper, document, say
+from ..trace.missing import must_have_steps
 from ..trace.trace import load
 from ._bounds import WHOLE, Bounds
 from ._shared import Switch
@@ -35,6 +36,7 @@ def nan(trace: Path, *, json: Switch = False, bounds: Bounds = WHOLE) -> int:
     from ..navigate.nonfinite import origins
 
     opened = load(trace)
+    must_have_steps(opened)
     if bounds.asked:
         return bounds.give(lambda: origin_answer(opened, depth=bounds.depth), json)
     found = origins(opened)

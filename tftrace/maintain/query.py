@@ -18,9 +18,11 @@ from ..errors import TraceError
 from ..export.table import SCHEMA, batches
 from ..trace import schema
 from ..trace.trace import Trace
+from .memory_limit import memory_limit
 
 TABLES = (*schema.TABLES, "trace")
 _ROWS_AT_ONCE = 65536
+_ROWS_GIVEN = 2048  # at once: they may be large
 _SANDBOX = {  # SQL must not reach outside the database or into this program's memory
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -28,6 +30,12 @@ _SANDBOX = {  # SQL must not reach outside the database or into this program's m
     "python_enable_replacements": "false",
     "memory_limit": "4GB",
 }
+_MEMORY = 6 << 30  # bytes that a query may take, with its rows; DuckDB's own limit does not count those
+_TOO_LARGE = "The query takes too much memory: ask for fewer or smaller rows, such as with LIMIT 100."
+_PLAIN = {
+    "boolean", "tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint",
+    "float", "double", "decimal", "varchar", "enum", "NULL", "sqlnull",
+}  # fmt: skip
 _LOCKS = ("SET temp_directory = ''", "SET enable_external_access = false", "SET lock_configuration = true")
 
 
@@ -61,12 +69,43 @@ def query(trace: Trace, sql: str, seconds: float | None = None) -> Iterator[pa.R
                 _fill(connection, trace, table)
             for lock in _LOCKS:
                 connection.execute(lock)
-            yield connection.execute(statements[0]).to_arrow_reader(_ROWS_AT_ONCE)
+            with memory_limit(_MEMORY):
+                yield _result(connection, statements[0]).to_arrow_reader(_ROWS_GIVEN)
+        except MemoryError as error:
+            raise TraceError(_TOO_LARGE) from error
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # OSError: a stream of rows is interrupted
             if late.is_set():
                 raise TraceError(f"The query took longer than {seconds} seconds: ask for less of the trace.") from error
+            if isinstance(error, duckdb.OutOfMemoryException) or "maximum total string size" in str(error):
+                raise TraceError(_TOO_LARGE) from error
             why = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
             raise TraceError(f"The query failed ({why}): the tables are {', '.join(TABLES)}.") from error
+
+
+def _result(connection: Any, statement: Any) -> Any:
+    """What a statement gives. Columns that Python has no values for, such as a date of `infinity`, become text."""
+    if not statement.query.lstrip("( \n\t").lower().startswith(("select", "with", "from", "values", "table")):
+        return connection.execute(statement)
+    found = connection.sql(statement.query)
+    kinds = list(map(_is_plain, found.types))
+    if all(kinds):
+        return connection.execute(statement)
+    columns = [
+        f"#{at} AS {quoted}" if plain else f"CAST(#{at} AS VARCHAR) AS {quoted}"
+        for at, (plain, quoted) in enumerate(zip(kinds, map(_quoted, found.columns), strict=True), 1)
+    ]
+    return found.project(", ".join(columns))
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether values of a type of DuckDB's are numbers, texts, or lists and structs of these."""
+    if kind.id in ("list", "array", "struct"):
+        return all(_is_plain(inner) for name, inner in kind.children if name != "size")
+    return kind.id in _PLAIN
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 @contextmanager

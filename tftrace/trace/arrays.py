@@ -4,7 +4,7 @@ pyarrow's own conversions import pandas first, which takes 0.2 seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,15 @@ def numpy_of(column: pa.Array | pa.ChunkedArray, missing: int | None = None) -> 
     kind = np.dtype(str(column.type).replace("double", "float64"))
     parts = [_numbers(chunk, kind, missing) for chunk in chunks if len(chunk)]
     return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, kind), *parts])
+
+
+def column_of(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """Convert values that a model made to an Arrow array; of a text that UTF-8 cannot hold, what it can."""
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # half of a pair of surrogates, as names of damaged files have
+        clean = [one.encode("utf-8", "replace").decode() if isinstance(one, str) else one for one in values]
+        return pa.array(clean, kind)
 
 
 def indices(numbers: np.ndarray) -> pa.Array:

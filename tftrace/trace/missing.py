@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+from ..errors import TraceError
 from .reader import Tables
+
+
+class _Opened(Protocol):
+    """A trace, of whose class this module is a part."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    def __len__(self) -> int: ...
+
 
 _NAMED = 4  # how many things a sentence names
 
@@ -13,6 +25,14 @@ _NAMED = 4  # how many things a sentence names
 def is_going_on(meta: Mapping[str, Any]) -> bool:
     """Whether, as far as the trace tells, it is still being recorded."""
     return not meta.get("complete", True) and not isinstance(meta.get("failure"), str)
+
+
+def must_have_steps(trace: _Opened) -> None:
+    """Raise TraceError if a trace has no steps, of which nothing can be said: neither good nor bad."""
+    if not len(trace):
+        killed = is_going_on(trace.meta)
+        why = "was killed before it had written any, or has only begun" if killed else "ended before a model ran"
+        raise TraceError(f"{trace.path} has no steps, as its recording {why}: record it again.")
 
 
 def sentences(meta: Mapping[str, Any], tables: Tables) -> list[str]:
@@ -23,6 +43,8 @@ def sentences(meta: Mapping[str, Any], tables: Tables) -> list[str]:
     failure = meta.get("failure")
     if isinstance(failure, str):
         found.append(f"The recording stopped before the model did: {failure}.")
+    elif not meta.get("complete", True) and not len(tables):
+        found.append("The recording was killed before it had written its first steps, or has only begun.")
     elif not meta.get("complete", True):
         found.append(
             "The recording did not end (it was killed, or still runs): what came last may be missing, of at most a "

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import TraceError
+from .arrays import column_of
 from .disk.folder import rank_folder
 from .schema import NUMBERS
 from .stream import Stream
@@ -47,7 +48,7 @@ class NumbersWriter:
         if not rows:
             return
         self._table = self._table or TableFile(self._path, NUMBERS)
-        columns = [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), NUMBERS.types, strict=True)]
+        columns = [column_of(c, kind) for c, kind in zip(zip(*rows, strict=True), NUMBERS.types, strict=True)]
         self._table.write(pa.RecordBatch.from_arrays(columns, schema=NUMBERS))
 
     def close(self) -> None:

@@ -135,6 +135,7 @@ NULLS: dict[str, dict[str, str | int]] = {
     "tensors": {"role": "", "name": "", "dtype": "", "device": "", "numel": 0, "nbytes": 0},
     "checks": {"equation": "", "verdict": UNCHECKED, "cells": 0},
     "numbers": {"name": "", "equation": "", "symbol": ""},
+    "edited": {"edit": ""},
 }
 NULLS["seen"] = NULLS["tensors"] | {"equation": ""}
 

@@ -5,6 +5,7 @@ are checked against the size of the file before memory is allocated."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _ROLES = (
     schema.PARAMETER,
     schema.GRADIENT,
 )  # if none is named, the first that fits
+_MOST_REPEATED = 1 << 30  # numbers of a tensor that was kept without its repetitions
 _FILE = re.compile(r"\d{5}-\d{5}\.safetensors", re.ASCII)
 _PLACE = re.compile(r"(\d{5}-\d{5}\.safetensors)#(\d{1,19})", re.ASCII)
 
@@ -79,13 +81,24 @@ def read_value(folder: Path, place: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
         file = regular(folder, "values", found[1])
         entry = safetensors_file.entries(file).get(found[2])
-        if entry is None or entry.shape != shape:
+        if entry is None or not _repeats(entry.shape, shape):
             raise ValueError("the tensor is not there, or has another shape")
-        return safetensors_file.read(file, entry)
+        numbers = safetensors_file.read(file, entry)
+        return numbers if entry.shape == shape else np.broadcast_to(numbers, shape)
     except FileNotFoundError as error:
         raise TraceError(f"{file} is missing, which kept the value: check the folder, or record it again.") from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise TraceError(f"{file} cannot be read as values: check the folder, or record it again.") from error
+
+
+def _repeats(kept: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a kept tensor is that of a shape, or one along whose axes of size 1 the numbers repeat.
+
+    A stranger's row may claim any shape: beyond a limit it is refused, as whoever looks may well copy it."""
+    if kept == shape:
+        return True
+    fits = len(kept) == len(shape) and all(size in (1, whole) for size, whole in zip(kept, shape, strict=True))
+    return fits and 0 <= math.prod(shape) <= _MOST_REPEATED
 
 
 def kept(folder: Path, name: str) -> dict[str, safetensors_file.Entry]:

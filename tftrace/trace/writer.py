@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from . import schema
+from .arrays import column_of
 from .disk.folder import META, add_in_place, lock, rank_folder, write_bytes, write_json
 from .disk.write_errors import why
 
@@ -109,7 +110,7 @@ class LateTable:
         columns = list(zip(*rows, strict=True))
         if columns:
             self._table = self._table or TableFile(self._path, self._schema, self._compress)
-            arrays = [pa.array(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
+            arrays = [column_of(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
             self._table.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:
@@ -175,7 +176,7 @@ class TraceWriter:
             rows, self._rows[name] = self._rows[name], []
             if rows:
                 kinds = schema.TABLES[name].types
-                self.write(name, [pa.array(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
+                self.write(name, [column_of(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
 
     def describe(self) -> None:
         """Write the equations and source copies that later rows may name, so that no kill leaves rows without them.

@@ -17,6 +17,7 @@ from ..language import LANGUAGES, speak, spoken, tr
 from ..navigate import breakpoints as stops
 from ..navigate.breakpoints import Breakpoint
 from ..text import visible
+from ..trace.missing import must_have_steps
 from ..trace.trace import Trace
 from . import editor
 from .command_palette import KeyCommands
@@ -70,8 +71,7 @@ class TraceApp(LoadingApp):
         follow: bool = False,
         remember: bool = False,
     ) -> None:
-        if not len(trace):
-            raise TraceError(f"{trace.path} has no steps to walk through: record it again.")
+        must_have_steps(trace)
         self.trace = trace
         speak(language)
         self.position = 0

@@ -158,3 +158,23 @@ def test_several_models_in_one_recording() -> None:
     assert names(whole(trace)) == ["one", "one.parts.0", "two", "two.parts.0"]
     assert [step.forward for step in modules(trace)] == [0, 0, 1, 1]
     assert hooks(one) == hooks(two) == 0
+
+
+class Unpaired(nn.Module):
+    """Names that no text in UTF-8 can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_module("a\ud800b", nn.Linear(4, 4))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return {"k\udc80": self.get_submodule("a\ud800b")(x)}
+
+
+def test_half_of_a_pair_of_surrogates_becomes_a_question_mark() -> None:
+    model = Unpaired()
+    with tftrace.record(model) as trace:
+        model(torch.ones(1, 4))
+    assert trace.meta.get("failure") is None
+    assert [step.name for step in trace if step.kind == "module"] == ["", "a?b"]
+    assert [row.name for row in trace[0].tensors if row.role == "output"] == ["k?"]

@@ -179,3 +179,34 @@ def test_tied_weights_have_one_number() -> None:
         model(torch.tensor([1, 2]))
     numbers = {rows(only(whole(trace), name), "parameter")[0].tensor for name in ("embed", "head")}
     assert len(numbers) == 1
+
+
+class Refusing(torch.Tensor):
+    """A tensor on which no function may be called."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError("no function of torch takes me")
+
+
+class Unfinished(nn.Module):
+    """It hands on a tensor that it does not touch, and returns a weight that has no size yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.later = nn.Linear(4, 4), nn.LazyLinear(4)
+
+    def forward(self, x: torch.Tensor, odd: Any) -> Any:
+        return self.first(x), odd, self.later.weight
+
+
+@pytest.mark.parametrize("level", ["modules", "lines", "ops"])
+@pytest.mark.parametrize("values", ["none", "all"])
+def test_a_tensor_that_refuses_everything_is_one_row_among_others(level: str, values: str) -> None:
+    model, odd = Unfinished(), torch.ones(3).as_subclass(Refusing)
+    with tftrace.record(model, level=level, values=values) as trace:
+        model(torch.ones(1, 4), odd)
+    assert trace.meta.get("failure") is None and trace.missing == []
+    found = {(row.role, row.name): row.shape for row in trace[0].tensors}
+    assert found["input", "odd"] == found["output", "[1]"] == (3,) and found["output", "[0]"] == (1, 4)
+    assert ("output", "[2]") in found and any(step.name == "first" for step in trace)

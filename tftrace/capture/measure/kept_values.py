@@ -16,6 +16,7 @@ from ...trace.disk.folder import write_bytes
 from ..torch_internals import base_of
 from .identity import Record
 from .plain_memory import address
+from .stats import PLAIN
 
 NONE, SCREEN, AUTO, ALL = "none", "screen", "auto", "all"
 ATTENTION, RESULT = "attention", "result"  # what the screen needs whole, however large
@@ -83,6 +84,8 @@ class Values:
         number, _, _, _, _, nbytes, _ = record
         if self._full or number in self.places:
             return
+        tensor = _without_repetition(tensor)
+        nbytes = tensor.nbytes if nbytes and tensor.layout is torch.strided else nbytes
         if self._left is not None and not self._fits(nbytes, self._left, tensor, role, part):
             return
         if not isinstance(self._wanted, str) and not any(fnmatchcase(name, pattern) for pattern in self._wanted):
@@ -151,6 +154,16 @@ def _on_host(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         for (key, tensor), part in zip(there.items(), parts, strict=True):
             found[key] = part.clone().view(tensor.dtype).view(tensor.shape)
     return found
+
+
+def _without_repetition(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with size 1 along each axis on which it repeats its numbers, as views that were expanded do."""
+    if type(tensor) not in PLAIN or tensor.layout is not torch.strided or tensor.is_nested:
+        return tensor
+    for axis, (size, step) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        if step == 0 and size > 1:
+            tensor = tensor.narrow(axis, 0, 1)
+    return tensor
 
 
 def is_weight(tensor: torch.Tensor) -> bool:

@@ -12,7 +12,7 @@ from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor
 
 from ...errors import TraceError
 from ..request import ModelOptions
-from ..source.failure import missing_requirement
+from ..source.failure import missing_requirement, reason
 from ..source.locate import Place
 
 
@@ -108,7 +108,12 @@ def apply_chat_template(owner: Any, messages: list[dict[str, Any]]) -> str:
     """Render messages with the chat template of a tokenizer or processor; raises TraceError if it has none."""
     if not getattr(owner, "chat_template", None):
         raise TraceError("The tokenizer has no chat template: leave --chat out.")
-    said: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    try:
+        said: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program: it may raise what it likes, and refuse a message on purpose
+        raise TraceError(
+            f"The tokenizer's chat template refuses the text ({reason(error)}): leave --chat out."
+        ) from error
     return said
 
 

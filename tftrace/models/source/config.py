@@ -21,6 +21,9 @@ _KINDS = {
     "list": "a list such as [1, 2]", "dict": 'an object such as {"a": 1}',
 }  # fmt: skip
 
+_MOST = 10_000  # layers, blocks or experts of a model
+_COUNTS = re.compile(r"(^|_)(layers?|depths?|blocks|experts)$", re.ASCII)
+
 _USUAL = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")  # fields that most configs have
 
 
@@ -28,16 +31,32 @@ def load_config(place: Place, options: ModelOptions) -> PreTrainedConfig:
     """Load the config and apply `options.settings` to it; raises TraceError for a setting that it does not take."""
     hint = "check its config.json" if place.local else "check the name, or name a local folder or demo:bert"
     said = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    failed = f"There is no model {place.name!r} that can be loaded"
+    if place.local:
+        check_counts(attempt(lambda: _written(place, options), place, failed, hint))
     config: PreTrainedConfig = attempt(
         lambda: AutoConfig.from_pretrained(place.path_or_id, **said),
         place,
-        f"There is no model {place.name!r} that can be loaded",
+        failed,
         hint,
     )
     if not options.settings:
         return config
     wanted = [_parse_setting(config, said) for said in options.settings]
     return _apply_settings(config, wanted)
+
+
+def _written(place: Place, options: ModelOptions) -> Any:
+    """The config as it is written; making a config of it may already take a list with an entry for each layer."""
+    return PreTrainedConfig.get_config_dict(place.path_or_id, revision=options.revision)[0]
+
+
+def check_counts(data: Any, above: str = "") -> None:
+    """Raise TraceError if a config has more layers, blocks or experts than could ever be built."""
+    for name, value in data.items() if isinstance(data, Mapping) else ():
+        if isinstance(value, int) and value > _MOST and _COUNTS.search(name):
+            raise TraceError(f"`{above}{name}` is {value}, more than any memory holds: choose at most {_MOST}.")
+        check_counts(value, f"{above}{name}.")
 
 
 def _parse_setting(config: PreTrainedConfig, said: str) -> tuple[list[str], Any]:
@@ -122,6 +141,7 @@ def _apply_settings(config: PreTrainedConfig, wanted: Sequence[tuple[list[str], 
     told = ", ".join(f"{'.'.join(path)}={json.dumps(value)}" for path, value in wanted)
     data = config.to_dict()
     for path, value in wanted:
+        check_counts({path[-1]: value}, "".join(f"{one}." for one in path[:-1]))
         part = data
         for step in path[:-1]:
             part = part[step]

@@ -23,6 +23,7 @@ from ...language import LANGUAGES, later, speak, spoken, tr
 from ...language.retell import retold
 from ...navigate.breakpoints import Breakpoint
 from ...text import visible
+from ...trace.missing import must_have_steps
 from ..dialogs.overlays import HelpScreen
 from ..keymap import bindings
 from ..paint.palette import DARK, PALETTES, style
@@ -108,8 +109,8 @@ class PairApp(SharingApp[tuple[int, int] | None]):
     ) -> None:
         super().__init__()
         for side in (left, right):
-            if side.trace is not None and not len(side.trace):
-                raise TraceError(f"{side.trace.path} has no steps to walk through: record it again.")
+            if side.trace is not None:
+                must_have_steps(side.trace)
         self.sides = (left, right)
         self.names = (visible(names[0]), visible(names[1]))
         speak(language)
