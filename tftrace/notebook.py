@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cyclopts import App, CycloptsError
@@ -22,13 +25,6 @@ USAGE = """\
 Run the cell and record the models that it calls; each outermost call of a model is a forward pass. The trace is shown
 and assigned to the variable `trace`, or to the one that --into names. Without -o its folder is temporary and is deleted
 with that variable. The options are those of `tftrace run`."""
-
-
-class _Shown(Exception):
-    """Raised after a cell that failed, whose error IPython has shown already."""
-
-    def _render_traceback_(self) -> list[str]:
-        return []
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -53,19 +49,54 @@ def _run(shell: Any, line: str, cell: str) -> Trace | None:
     try:
         recorder, into = _read(line)
         trace: Trace
-        with recorder as trace:
+        with recorder as trace, _silent(shell):
             ran = shell.run_cell(cell)
     except TraceError as error:
         raise UsageError(f"tftrace: {error}") from None
     for sentence in recorder.left_out():
         tell(sentence)
-    if not len(trace):
+    if len(trace):
+        shell.push({into: trace})
+    else:
         tell(tr("The cell called no model: nothing was recorded."))
-        return None
-    shell.push({into: trace})
-    if not ran.success:
-        raise _Shown  # so that "run all" stops here
-    return trace
+    if (wrong := ran.error_before_exec or ran.error_in_exec) is not None:
+        _show_as_its_own(shell, wrong)
+        raise wrong  # so that "run all" stops here, and whoever runs the notebook knows why
+    return trace if len(trace) else None
+
+
+_SHOWS = ("showtraceback", "showsyntaxerror", "showindentationerror")
+
+
+@contextmanager
+def _silent(shell: Any) -> Iterator[None]:
+    """Let the cell inside show no error: the cell around it shows that, once."""
+    before = {name: vars(shell)[name] for name in _SHOWS if name in vars(shell)}
+    vars(shell).update(dict.fromkeys(_SHOWS, lambda *_, **__: None))
+    try:
+        yield
+    finally:
+        for name in _SHOWS:
+            del vars(shell)[name]
+        vars(shell).update(before)
+
+
+def _show_as_its_own(shell: Any, error: BaseException) -> None:
+    """Have the shell show an error, when it gets there, as the cell itself would have shown it: without our frames."""
+    how = shell.SyntaxTB if isinstance(error, SyntaxError) else shell.InteractiveTB
+    lines = how.structured_traceback(type(error), error, error.__traceback__, tb_offset=1)
+    before = vars(shell).get("showtraceback")
+
+    def show(*arguments: Any, **options: Any) -> None:
+        del shell.showtraceback
+        if before is not None:
+            shell.showtraceback = before
+        if sys.exc_info()[1] is error:
+            shell._showtraceback(type(error), error, lines)  # a shell's own way to show one, made to be replaced
+        else:
+            shell.showtraceback(*arguments, **options)
+
+    shell.showtraceback = show
 
 
 def _read(line: str) -> tuple[Any, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,32 @@ def test_what_a_cell_raises_is_shown_as_ever(shell: Any, capsys: pytest.CaptureF
         and "tftrace/notebook.py" not in said
     )
     assert [s.status for s in shell.user_ns["broken"] if s.parent is None] == ["returned", "raised"]
+    assert isinstance(ran.error_in_exec, RuntimeError)  # which is what runs a notebook is told
+    for cell, kind in (("1 / 0", ZeroDivisionError), ("1 +", SyntaxError)):  # without a model, too
+        ran = shell.run_cell(f"%%trace\n{cell}")
+        said = capsys.readouterr().out
+        assert not ran.success and type(ran.error_in_exec) is kind and kind.__name__ in said
+        assert "notebook.py" not in said
+
+
+def test_a_notebook_that_is_run_by_a_program_keeps_the_error_of_the_cell(tmp_path: Path) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    new = nbformat.v4
+    book = new.new_notebook(cells=[new.new_code_cell(f"%load_ext tftrace\n{SETUP}"),
+                                   new.new_code_cell("%%trace\nnet(x[:, :2])")])  # fmt: skip
+    kernel = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "language": "python"}
+    (tmp_path / "kernels" / "own").mkdir(parents=True)
+    (tmp_path / "kernels" / "own" / "kernel.json").write_text(json.dumps(kernel | {"display_name": "own"}))
+    client = nbclient.NotebookClient(book, kernel_name="own", timeout=120)
+    client.km = client.create_kernel_manager()
+    client.km.kernel_spec_manager.kernel_dirs.insert(0, str(tmp_path / "kernels"))
+    with pytest.raises(nbclient.exceptions.CellExecutionError) as raised:
+        client.execute()
+    (shown,) = [one for one in book.cells[1].outputs if one.output_type == "error"]
+    assert raised.value.ename == shown.ename == "RuntimeError" and "cannot be multiplied" in shown.evalue
+    said = re.sub(r"\x1b\[[0-9;]*m", "", "".join(shown.traceback))
+    assert "net(x[:, :2])" in said and "notebook.py" not in said
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_the_command_opens_at_a_breakpoint(tmp_path: Path, monkeypatch: pytest.M
             view(trace.path, **given)
 
 
-def test_the_browser_gets_only_our_own_pages() -> None:
+def test_the_browser_gets_only_our_own_pages(capfd: pytest.CaptureFixture[str]) -> None:
     aiohttp, web = pytest.importorskip("aiohttp"), pytest.importorskip("aiohttp.web")
     from tftrace.tui.web import serve, server
 
@@ -209,18 +209,50 @@ def test_the_browser_gets_only_our_own_pages() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {"Host": f"localhost:{port}"}
-    tried = (own, own | {"Origin": f"http://localhost:{port}"}, own | {"Origin": "http://evil.example"},
-             {"Host": "evil.example"})  # fmt: skip
+    here, evil = own | {"Origin": f"http://localhost:{port}"}, own | {"Origin": "http://evil.example"}
+    made = server(["true"], port)
 
-    async def run() -> list[int]:
-        runner = web.AppRunner(await server(["true"], port)._make_app())
+    async def run() -> None:
+        made.initialize_logging()
+        runner = web.AppRunner(await made._make_app())
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        async with aiohttp.ClientSession() as client:
-            got = [(await client.get(f"http://127.0.0.1:{port}/", headers=headers)).status for headers in tried]
-        await runner.cleanup()
-        return got
+        address = f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
 
-    assert asyncio.run(run()) == [200, 200, 403, 403]
+            async def get(path: str, headers: dict[str, str], cookie: str = "") -> tuple[int, str, Any]:
+                given = headers | ({"Cookie": cookie} if cookie else {})
+                async with client.get(address + path, headers=given, allow_redirects=False) as got:
+                    return got.status, await got.text(), got.headers
+
+            # without the address that was printed, nobody gets anything, and the address opens the page once
+            assert (await get("/", own))[0] == (await get("/?key=guess", own))[0] == 403
+            assert (await get("/?key=" + made.key, {"Host": "evil.example"}))[0] == 403
+            status, _, headers = await get("/?key=" + made.key, own)
+            cookie = headers["Set-Cookie"].split(";")[0]
+            assert status == 303 and "HttpOnly" in headers["Set-Cookie"] and "SameSite=Strict" in headers["Set-Cookie"]
+            assert (await get("/?key=" + made.key, own))[0] == (await get("/", own))[0] == 403
+            status, page, headers = await get("/", own, cookie)
+            assert status == 200 and "textual.js" in page and "googleapis" not in page
+            assert "default-src 'self'" in headers["Content-Security-Policy"]
+            assert [(await get("/", one, cookie))[0] for one in (here, evil, {"Host": "evil.example"})] == [
+                200,
+                403,
+                403,
+            ]
+            # a websocket comes from our own page, which says so
+            assert [(await get("/ws", one, cookie))[0] for one in (own, evil)] == [403, 403]
+            for size in ("-1", "x", "9" * 30):
+                assert (await get(f"/ws?width={size}", here, cookie))[0] == 403
+            assert (await get("/ws", here, cookie))[0] == 400  # a bad request: it opens no websocket
+            async with client.ws_connect(address + "/ws", headers=here | {"Cookie": cookie}) as talk:
+                await talk.send_str("no json")
+                await talk.receive(timeout=20)
+        await runner.cleanup()
+
+    asyncio.run(run())
+    assert capfd.readouterr().err.splitlines() == [
+        f"The debugger is at http://localhost:{port}/?key={made.key} ; Ctrl+C ends it."
+    ]
     with pytest.raises(TraceError, match="no port 99999"):
         serve(["true"], 99999)
