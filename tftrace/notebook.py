@@ -65,6 +65,7 @@ def _run(shell: Any, line: str, cell: str) -> Trace | None:
     return trace if len(trace) else None
 
 
+_SHOW_LINES = "_showtraceback"  # how each kind of shell shows the lines of an error: made to be replaced, so it stays
 _SHOWS = ("showtraceback", "showsyntaxerror", "showindentationerror")
 
 
@@ -92,7 +93,7 @@ def _show_as_its_own(shell: Any, error: BaseException) -> None:
         if before is not None:
             shell.showtraceback = before
         if sys.exc_info()[1] is error:
-            shell._showtraceback(type(error), error, lines)  # a shell's own way to show one, made to be replaced
+            getattr(shell, _SHOW_LINES)(type(error), error, lines)
         else:
             shell.showtraceback(*arguments, **options)
 

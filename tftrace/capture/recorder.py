@@ -189,8 +189,8 @@ class Recorder(Generic[Opened]):
         self._functions = Functions(recording, writer, self._hooks)
         self._lost = INTERNALS.losses(self._level)
         watchers = self._watch(recording)
+        writer.meta["lost"] = self._lost
         if self._lost:
-            writer.meta["lost"] = self._lost
             warnings.warn(self._lost[0], stacklevel=3)
         self._checkpoints = Checkpoints(recording)
         self._collectives = Collectives(recording, identities)
@@ -276,8 +276,7 @@ class Recorder(Generic[Opened]):
         """Make the watchers of code and ops between module calls."""
         if self._level == "modules":
             return []
-        lost = self._writer.meta["lost"] = self._lost
-        lines = self._level != "functions"
+        lost, lines = self._lost, self._level != "functions"
         code = CodeWatchers(recording, self._hooks, self._functions, self._writer, lines, lost)
         modules = (module for model in self._models.values() for module in model.modules())
         if self._checker is not None and sees_ops() and (not self._models or any_own(modules)):
@@ -297,6 +296,7 @@ class Recorder(Generic[Opened]):
     def _end(self, error: BaseException | None) -> None:
         recording = self._recording
         assert recording is not None
+        around = recording.hook(self._hooks.went_around) or []
         self._leave()
         if os.getpid() != self._process:  # a forked process: the files are the parent's
             return
@@ -310,10 +310,8 @@ class Recorder(Generic[Opened]):
                 warnings.warn(UNSEEN, stacklevel=3)
         if recording.full:
             self._lost.append(FULL)
-        self._lost += self._hooks.missed
+        self._lost += [*self._hooks.missed, *around]
         self._lost += [one for one in INTERNALS.losses(self._level) if one not in self._lost]
-        if self._lost:
-            self._writer.meta["lost"] = self._lost
         if self._prints is not None and self._prints.full:
             self._writer.meta["prints"] = NO_ROOM
         if self._answers.full:

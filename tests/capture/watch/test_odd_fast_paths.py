@@ -165,3 +165,33 @@ def test_hooks_for_the_gradient_still_fire() -> None:
         model(x).sum().backward()
     assert same(seen, bare) and len(bare) == 2
     assert names(whole(trace)) == NET
+
+
+class Own(nn.Module):
+    """A `__call__` of its own: what torch does around a forward is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def __call__(self, x: torch.Tensor) -> Any:
+        return self.forward(x)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("level", ["modules", "functions", "lines", "ops"])
+def test_what_goes_around_us_is_named_at_every_level(level: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), Own(), nn.ReLU()).eval()
+    with torch.no_grad(), tftrace.record(model, level=level) as trace:
+        model(torch.ones(1, 4))
+    assert [one for one in trace.meta["lost"] if one.startswith("Calls of 1 are not seen, if there were any: ")]
+    assert any(step.name == "1.inner" for step in trace)
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    with torch.no_grad(), tftrace.record(encoder, level=level) as trace:
+        encoder(torch.ones(1, 3, 8))
+    assert [one for one in trace.meta["lost"] if one.startswith("What is inside layers.0, layers.1 is not seen: ")]
+    with tftrace.record(encoder, level=level) as trace:  # with gradients nothing is fused
+        encoder(torch.ones(1, 3, 8))
+    assert trace.meta["lost"] == [] and any(step.name == "layers.0.linear1" for step in trace)

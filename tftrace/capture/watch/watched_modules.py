@@ -22,6 +22,7 @@ from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, children_of, parameters_of
 
 _OURS = str(Path(__file__).parents[2]) + os.sep
+_NAMED = 4  # modules that a sentence names
 BETWEEN = {torch_module.__file__, __file__}  # files of the frames between a call and the forward; engines add theirs
 
 
@@ -135,6 +136,24 @@ class WatchedModules:
         watched = self.watched[id(module)] = Watched(module, path, muted)
         return watched
 
+    def went_around(self) -> list[str]:
+        """Tell, in sentences, of which modules calls can have gone around whatever we watch."""
+        silent = [one for one in self.watched.values() if not (one.places or one.muted or one.scripted)]
+        own = [one.names[0] for one in silent if one.kind.__call__ is not torch.nn.Module.__call__]
+        still = {id(one.module) for one in silent}
+        fused = [
+            one.names[0]
+            for one in self.watched.values()
+            if one.places
+            and isinstance(one.module, torch.nn.TransformerEncoderLayer)
+            and id(one.module.linear1) in still
+        ]
+        said = [
+            f"Calls of {_listed(own)} are not seen, if there were any: a `__call__` of their own goes around torch's."
+        ]
+        inside = [f"What is inside {_listed(fused)} is not seen: torch ran these encoder layers as one function each."]
+        return said * bool(own) + inside * bool(fused)
+
     def dropped(self, forward: int) -> None:
         """Note that a forward is not kept; parameters that belong to it are recorded with a later one."""
         for watched in self.watched.values():
@@ -195,6 +214,10 @@ class WatchedModules:
         where = place(schema.MODULE, key[2], watched.type, site, watched.definition)
         watched.places[key] = where
         return where
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _name(names: list[str], caller: Call | None) -> str:
