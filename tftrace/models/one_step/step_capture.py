@@ -17,6 +17,7 @@ from ...capture.measure.structure import leaves
 from ...trace import schema
 from .double_run import in_float64
 from .module_packing import ModulePacker
+from .names import is_library
 from .own_code import own_code
 from .packing import Pack, Packer, Unpackable
 from .this_build import build
@@ -145,8 +146,10 @@ class StepCapture:
             caught.callee = modules.pack(call.owner)
             positional = parameters(type(call.owner).forward)[0]
         elif call.kind == schema.FUNCTION:
-            self._function = function = _function(call)
-            caught.callee = packer.load(function)
+            self._function, home = _function(call)
+            function = self._function
+            caught.callee = packer.load(function) if home is None else f"load({home!r})"
+            caught.pack.needs |= set() if home is None else {home.partition(".")[0]}
             given = _flattened(function, given)
         else:
             caught.callee = f"load({_op(call)!r})"
@@ -236,8 +239,8 @@ def _around(call: Call) -> list[torch.nn.Module]:
     return found
 
 
-def _function(call: Call) -> Any:
-    """The function of a call, found by its file and name."""
+def _function(call: Call) -> tuple[Any, str | None]:
+    """The function of a call, found by its file and name; `module:name` in a library, also if somebody replaced it."""
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) != call.place.def_file or module is None:
             continue
@@ -245,7 +248,8 @@ def _function(call: Call) -> Any:
         for part in call.place.type.split("."):
             found = getattr(found, part, None)
         if callable(found):
-            return found
+            library = is_library(module) and "<" not in call.place.type
+            return found, f"{module.__name__}:{call.place.type}" if library else None
     raise Unpackable(f"calls {call.place.type!r}, which has no name by which it could be found again")
 
 
