@@ -234,7 +234,7 @@ def test_a_condition_that_is_never_met_is_explained(
         (f"-- {sys.executable} -c 1", "there must be a script"),
         ("--skip -1 x.py", "skip is -1"),
         ("--every 0 x.py", "every is 0"),
-        ("--level deep x.py", 'Invalid value "deep"'),
+        ("--level deep x.py", '"deep"'),
         ("--lr 3 x.py", "There is no option --lr"),
         ("-o x.py x.py", "x.py exists already"),
     ],

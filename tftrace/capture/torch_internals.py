@@ -17,7 +17,7 @@ from .private_names import Register, Then
 
 _STOPS, _ELSE = Then.STOPS, Then.ELSE
 _PYTHON, _TRANSFORMERS = "Python 3.10", "transformers 5.0"
-KNOWN = {"torch": "2.6 to 2.13", "transformers": "5.0 to 5.24", "Python": "3.10 or a later one of CPython"}
+KNOWN = {"torch": "2.6 to 2.13", "transformers": "5.20 to 5.24", "Python": "3.10 or a later one of CPython"}
 INTERNALS = Register(KNOWN)
 _bind, _name, _later = INTERNALS.bind, INTERNALS.name, INTERNALS.later
 _NOTHING = "Recording cannot start"
