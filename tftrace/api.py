@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from .capture.module_choice import Models, Patterns
     from .capture.recorder import Recipes, Recorder
     from .compare import Comparison
-    from .edits import Edits
+    from .edits import Edit, Edits
     from .explain.explain import Explanation
     from .extract.extraction import Extraction
+    from .what_if import Effects, Trial
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -237,6 +238,64 @@ class Trace(trace.Trace):
         from .compare import Chosen, TraceSide, compare_runs
 
         return compare_runs(TraceSide(self), TraceSide(other), Chosen(rows, tokens))
+
+    def what_if(
+        self, step: int, edit: Edit, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+    ) -> Trial:
+        """Run the model of the trace again with what one step returns changed.
+
+        Args:
+            step: position of a call.
+            edit: what to change, such as `tftrace.zero(head=1)`. With `tftrace.from_trace`, tokens meet as in a
+                comparison.
+            path: folder for the trace of the edited run. By default a temporary one.
+            overwrite: replace an existing trace at `path`.
+
+        Returns:
+            The answer `before` and `after`, the likeliest words or labels (`choices`), where the runs part
+            (`comparison`), and the edited run (`trace`).
+
+        Raises:
+            TraceError: there is no such step or part, or the trace does not say how its model was loaded (those of
+                `tftrace record` do), or the model cannot be run again.
+        """
+        from .what_if import what_if
+
+        return what_if(self, step, edit, path, overwrite=overwrite, open=Trace)
+
+    def sweep(
+        self,
+        kind: str,
+        edit: Edit | None = None,
+        *,
+        step: int | None = None,
+        metric: str | None = None,
+        pairs: bool = False,
+    ) -> Effects:
+        """Change each head, layer, token or feed-forward part of the model of the trace in a run of its own.
+
+        Args:
+            kind: `"heads"`, `"layers"`, `"tokens"` or `"mlps"`.
+            edit: what is done to each; by default `tftrace.zero()`. A layer that is set to zero is left out.
+            step: only what is below this step; of `"tokens"` those of this step.
+            metric: `"label"` (the change of the probability of the answer), `"logit:TOKEN"` (that of a logit), `"kl"`
+                (in nats) or `"l2"` (relative); by default `"label"`, or `"l2"` if the model returns no logits.
+            pairs: also change each two at once.
+
+        Returns:
+            The `effects`, in the order of the model; `to_pandas()` and `matrix()` have them as a table and as a map.
+
+        Raises:
+            TraceError: there is no such sweep, metric or part, or the model cannot be run again.
+
+        Example::
+
+            `trace.sweep("heads").strongest[0]`
+        """
+        from .edits import zero
+        from .what_if import sweep
+
+        return sweep(self, kind, zero() if edit is None else edit, step=step, metric=metric, pairs=pairs)
 
     def _repr_html_(self) -> str:
         from .card import trace_card

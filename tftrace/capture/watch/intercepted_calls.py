@@ -31,11 +31,11 @@ class InterceptedCalls(WatchedModules):
         """Begin to watch the models."""
         super().attach()
         self.frames = self._run_frames + (self.on_module is not None)
-        _CALLS.put(self)
+        CALLS_OF_MODULES.put(self)
 
     def detach(self) -> None:
         """Stop watching; torch is left as it was."""
-        _CALLS.take(self)
+        CALLS_OF_MODULES.take(self)
 
     def find(self, module: torch.nn.Module) -> Watched | None:
         """Find the record of a called module; None if it belongs to no recorded model."""
@@ -123,7 +123,7 @@ class InterceptedCalls(WatchedModules):
 
 def _forked() -> None:
     """End all recordings in a forked process: the files are the parent's, and other threads may have held locks."""
-    for hooks in _CALLS.holders:
+    for hooks in CALLS_OF_MODULES.holders:
         hooks.end()
     take_all()
 
@@ -158,7 +158,7 @@ def _calls(layer: Layer) -> Callable[..., Any]:
     return _call_impl
 
 
-_CALLS = Patch(torch.nn.Module, CALL_IMPL, _calls, copies=[(copy.module, copy.name) for copy in COPIES])
+CALLS_OF_MODULES = Patch(torch.nn.Module, CALL_IMPL, _calls, copies=[(copy.module, copy.name) for copy in COPIES])
 
 
 def _nested(hooks: InterceptedCalls, inner: Callable[..., Any]) -> Callable[..., Any]:
