@@ -70,8 +70,9 @@ def show_trace(trace: Trace, **options: Any) -> None:
     """Show a trace in the debugger, with the options of its app; without a screen, print the same content as text."""
     if on_screen():
         from ..tui.app import run
+        from ..tui.pair.pairapp import run_pair
 
-        run(trace, spoken(), **options)
+        run(trace, spoken(), run_pair, **options)
     else:
         from ..show import show as print_steps
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from ..api import Trace, load
 from ..errors import TraceError
 from ..language import tr
-from ..terminal import console, document, say
+from ..terminal import Paper, console, document, say
 from ._edit_options import EditOptions
 from ._shared import Force, Output, Switch
 
@@ -85,15 +85,15 @@ def _try(
     name: str,
 ) -> None:
     from ..export.jsonlines import dumps
+    from ..tui.paint.effect_lines import trial_lines
     from ..what_if import what_if as tried
-    from ._effects_text import print_trial
 
     change = edit.edit()
     found = tried(trace, step, change, output, overwrite=force, program=program, open=Trace)
     if json:
         document([dumps(found.to_dict() | {"output": None if output is None else str(output)}, indent=1), "\n"])
     else:
-        print_trial(found)
+        _print(trial_lines(found))
     if output is not None:
         say(tr("Next: 'tftrace view {name} {output}' steps through both.", name=name, output=output))
 
@@ -112,8 +112,8 @@ def _sweep(
 ) -> None:
     from ..export.jsonlines import dumps
     from ..export.swept import export_effects
+    from ..tui.paint.effect_lines import effect_lines
     from ..what_if import sweep
-    from ._effects_text import print_effects
 
     if output is not None and output.suffix.lower() not in _FILES:
         raise TraceError(f"A sweep cannot be written to {output}: name a file in .html, .csv or .json.")
@@ -125,7 +125,14 @@ def _sweep(
     if json:
         document([dumps(found.to_dict(), indent=1), "\n"])
     else:
-        print_effects(found)
+        _print(effect_lines(found, Paper().width))
+
+
+def _print(lines: Iterable[list[tuple[str, str]]]) -> None:
+    paper = Paper()
+    for line in lines:
+        paper.write(line)
+    paper.flush()
 
 
 def _with_progress(run: Callable[..., Effects]) -> Effects:

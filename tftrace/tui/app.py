@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
+from ..compare import TraceSide
 from ..errors import TraceError
 from ..language import LANGUAGES, speak, spoken, tr
 from ..navigate import breakpoints as stops
@@ -38,6 +39,10 @@ from .trace_loading import LoadingApp
 _LOW = 38  # below this height in rows, bar and stops leave their place to the steps
 _WIDTHS = ("", "-wide", "-widest")  # of the steps
 _NARROW = 130  # below this width in columns, the equation is above the tensors instead of beside them
+
+
+# The two runs, what they are called, and the language of the screen.
+Beside = Callable[[TraceSide, TraceSide, tuple[str, str], str], None]
 
 
 class TraceApp(LoadingApp):
@@ -222,12 +227,13 @@ class TraceApp(LoadingApp):
         self.push_screen(HelpScreen())
 
 
-def run(trace: Trace, language: str = "en", **options: Any) -> None:
+def run(trace: Trace, language: str = "en", beside: Beside | None = None, **options: Any) -> None:
     """Open the debugger on a trace and return when the user quits.
 
     Args:
         trace: The trace.
         language: Language of the screen.
+        beside: Shows this run and an edited one side by side, until the user comes back.
         **options: The other arguments of `TraceApp`.
 
     Raises:
@@ -235,5 +241,9 @@ def run(trace: Trace, language: str = "en", **options: Any) -> None:
     """
     app = TraceApp(trace, language, **options)
     app.run()
+    while app.failure is None and beside is not None and (tried := app.beside) is not None:
+        beside(TraceSide(trace), TraceSide(tried.trace), (trace.path.name, tried.edit), spoken())
+        app = TraceApp(trace, spoken(), **options | {"start": app.position, "breakpoints": app.breakpoints.all})
+        app.run()
     if app.failure is not None:
         raise app.failure

@@ -92,6 +92,9 @@ KEYMAP: dict[str, tuple[Key, ...]] = {
         Key("i", "i", "substep(1)", "the five steps of attention; in pane 3 ↑ ↓ choose a line, ⏎ goes there"),
         Key("I", "I", "substep(-1)", "the one before"),
         Key("a", "a", "attention", "attention maps of the nearest attention"),
+        Key(
+            "exclamation_mark", "!", "try", "what if: change what this call returns (in maps: a head, a token, a cell)"
+        ),
     ),
     "Look": (
         Key("1", "1", "pane('steps')", "steps: look there; once more fills the screen"),
@@ -112,7 +115,7 @@ SIGNS: dict[str, str] = {
     "✓ △ ✗ ·": "the equation holds, differs by design, differs by mistake, was not checked",
     "▾ ▸ ◦": "a call with recorded steps inside, folded, one without",
     "▶ • !": "the current step, a match of the search, a step that failed",
-    "● ✎ ×": "a breakpoint, a note, NaN or Inf",
+    "● ✎ ×": "a breakpoint, a note (after a name: what was changed on purpose), NaN or Inf",
     "┃ ╎": "lines that this call has run, and will run",
     "⇒": "what a line bound or a call returned: shape, mean μ, deviation σ, [min, max]",
     "→ θ = ← ∂": "input, parameter, local variable, output, gradient",

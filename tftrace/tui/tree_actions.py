@@ -21,13 +21,13 @@ from ..navigate.outline import Outline
 from ..text import visible
 from ..trace import notes
 from .dialogs.prompt import Prompt, Question
-from .inspect_actions import InspectingApp
 from .panes.sourcepane import SourcePane
 from .panes.stopspane import PROBLEMS, StopsPane
 from .statusline import StatusLine
+from .trying_actions import TryingApp
 
 
-class NavigatingApp(InspectingApp):
+class NavigatingApp(TryingApp):
     """The part of the app that moves the current step and holds matches, breakpoints and folds."""
 
     def __init__(self) -> None:

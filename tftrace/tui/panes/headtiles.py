@@ -15,7 +15,7 @@ from ... import describe
 from ...explain import attention_weights
 from ...language import tr
 from ...trace.trace import Trace
-from ..paint.heatmap import digits, half_blocks, shade
+from ..paint.heatmap import digits, half_blocks, ink, shade
 from ..paint.palette import PALETTES, style
 from .pane import fit, short
 from .tensordetail import DetailPane
@@ -40,11 +40,20 @@ def head_map(weights: np.ndarray, side: int) -> np.ndarray:
     return small.repeat(max(1, side // small.shape[1]), axis=1)
 
 
-def tile(small: np.ndarray, head: int, chosen: bool, width: int, palette_name: str, text: str) -> list[Text]:
-    """One head as lines of `width` columns: its number, its map, and the text below."""
+def tile(
+    small: np.ndarray, head: int, chosen: bool, width: int, palette_name: str, text: str, effect: float | None = None
+) -> list[Text]:
+    """One head as lines of `width` columns: its number, its map, and the text below.
+
+    With its effect in a sweep, as a share of the largest, the number stands on the colour of that."""
     palette = PALETTES[palette_name]
     title = ("▸" if chosen else " ") + tr("head {n}", n=head)
-    out = [Text(fit(title, width), style(palette.warm if chosen else palette.soft, bold=chosen), no_wrap=True)]
+    if effect is not None:
+        title = f"{title} {effect:+.0%}"
+    colour = (
+        style(palette.warm if chosen else palette.soft, bold=chosen) if effect is None else ink(effect, palette_name)
+    )
+    out = [Text(fit(title, width - 1), colour, no_wrap=True).append(" ", style())]
     for line in half_blocks(small, palette_name):
         out.append(Text(" ").append_text(line).append(" " * max(0, width - 1 - line.cell_len)))
     out.append(Text(fit(f" {text}", width), style(palette.text if chosen else palette.soft), no_wrap=True))

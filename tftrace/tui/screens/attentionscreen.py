@@ -22,6 +22,8 @@ from ...language import later, tr
 from ...language.retell import retold
 from ...text import visible
 from ...trace.trace import Trace
+from ...what_if import Effects
+from ..dialogs.edit_choice import EditAsked, Target
 from ..dialogs.share_choice import Share
 from ..paint.heatmap import digits
 from ..paint.palette import DARK, PALETTES, style
@@ -33,7 +35,9 @@ from .cellscreen import CellScreen
 from .celltable import CellMap, Cells
 from .headgrid import HeadGrid
 
-_KEYS = later("↑↓ query   ←→ key   h H head   { } layer   b text   x explain   Enter the line   P share   Esc back")
+_KEYS = later(
+    "↑↓ query   ←→ key   h H head   { } layer   b text   x explain   ! what if   Enter the line   P share   Esc back"
+)
 _KEYS_BRIEF = later("↑↓←→ cell  h H head  { } layer  b text  x explain  ⏎ line  P share  Esc back")
 _TOGETHER = later("g all forwards")
 _APART = later("g one forward")
@@ -53,6 +57,7 @@ class AttentionScreen(CellScreen):
             ("g", "together"),
             ("enter", "line"),
             ("x", "explain"),
+            ("exclamation_mark", "try"),
             ("escape,a,q,ctrl+c,backspace", "dismiss"),
         )
     ]
@@ -89,6 +94,7 @@ class AttentionScreen(CellScreen):
         self._joined = False  # whether the rows of all forwards are asked for
         self._rows: list[list[int]] | None = None
         self._begun = False  # whether a cell was chosen
+        self._effects: Effects | None = None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="maps"):
@@ -220,6 +226,32 @@ class AttentionScreen(CellScreen):
             title = tr("{query} looks at {key}, head {head}", query=query, key=key, head=self.at_head)
             self.explain(title, work)
 
+    def action_try(self) -> None:
+        """Change the chosen head, all of it or for the chosen query."""
+        if self.weights is not None:
+            head, token = {"head": self.at_head}, self.tokens(False)[self.at_query]
+            named = tr("head {n}", n=self.at_head)
+            there = [Target(named, head)]
+            if self._rows is None:
+                there.append(
+                    Target(f"{named}, {tr('token {n}', n=self.at_query)} “{token}”", head | {"token": self.at_query})
+                )
+            self.app.post_message(EditAsked(self._at, there))
+
+    def colour(self, found: Effects) -> None:
+        """Colour the heads by the effects of a sweep."""
+        self._effects = found
+        self.redraw()
+
+    def _head_effects(self) -> list[float]:
+        """The effect of each head of this attention, as shares of the largest of all; none without a sweep."""
+        if self._effects is None:
+            return []
+        name = f"{self._trace.column('name')[self.position] or ''}."
+        own = [one for one in self._effects.effects if name.startswith(f"{one.name}.")]
+        most = max((abs(one.effect) for one in self._effects.effects), default=0.0) or 1.0
+        return [one.effect / most for one in own]
+
     def share(self, name: str) -> Share | None:
         """The map of the chosen head, to be shared."""
         if (weights := self.weights) is None:
@@ -274,7 +306,8 @@ class AttentionScreen(CellScreen):
         known = tr("rebuilt from query, key and mask") if found.rebuilt else tr("as the run kept them")
         large.headline(first_fitting(large.space.width - 4, *self._titles(cross)), known)
         layers = [self._key_attention[at] for at in self._layers if at in self._key_attention and self._rows is None]
-        grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._layers))
+        grid.show(weights, self.at_head, self.at_key, keys, layers, self.at_text, self.position, len(self._layers),
+                  self._head_effects())  # fmt: skip
         out = Text(no_wrap=True, overflow="ellipsis")
         out.append(f" {queries[self.at_query]}", style(palette.blue, bold=True))
         out.append(tr(" looks at "), style(palette.soft))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ class HeadGrid(Pane):
         batch: int,
         position: int,
         count: int,
+        effects: Sequence[float] = (),
     ) -> None:
         """Draw the heads with their top keys, and the table of layers.
 
@@ -66,6 +68,7 @@ class HeadGrid(Pane):
             batch: The chosen sequence of the batch.
             position: Position of the call, which marks its layer.
             count: The number of layers in the end.
+            effects: The effect of each head in a sweep, as shares of the largest.
         """
         palette, token = self.palette, tokens[key]
         self._count = len(weights)
@@ -79,7 +82,9 @@ class HeadGrid(Pane):
             tiles = []
             for h in range(start, min(start + columns, len(weights))):
                 small = head_map(weights[h], side)
-                tiles.append(tile(small, h, h == head, width, palette.name, top_key(key_means[h], tokens, width)))
+                effect = effects[h] if h < len(effects) else None
+                said = top_key(key_means[h], tokens, width)
+                tiles.append(tile(small, h, h == head, width, palette.name, said, effect))
                 place = len(lines) + 1, 2 + (h - start) * width
                 size = small.shape[1], (len(small) + 1) // 2
                 drawn += pictures.picture(shade(weights[h])[0], palette.name, *place, *size)

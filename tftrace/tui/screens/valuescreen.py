@@ -19,7 +19,9 @@ from ...errors import TraceError
 from ...language import later, tr
 from ...language.retell import retold
 from ...text import number
+from ...trace import schema
 from ...trace.trace import Trace
+from ..dialogs.edit_choice import EditAsked, Target
 from ..paint.heatmap import half_blocks, shade, short_number
 from ..paint.palette import DARK, PALETTES, style
 from ..paint.pictures import Picture, picture
@@ -27,7 +29,9 @@ from ..panes.pane import Pane
 from .cellscreen import CellScreen
 from .celltable import CellMap, Cells
 
-_KEYS = later("↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose (H=3)   x explain   Esc back")
+_KEYS = later(
+    "↑↓←→ cell   [ ] along the axis   Tab next axis   r turn   = choose (H=3)   x explain   ! what if   Esc back"
+)
 _BINS = 32
 
 
@@ -48,6 +52,7 @@ class ValueScreen(CellScreen):
             ("r", "turn"),
             ("equals_sign", "choose"),
             ("x", "explain"),
+            ("exclamation_mark", "try"),
             ("q,v,backspace", "leave"),
             ("escape,ctrl+c", "escape"),
         )
@@ -146,6 +151,19 @@ class ValueScreen(CellScreen):
             title = f"{one.name}[{', '.join(map(str, cell))}]"
             work = partial(describe.derive, self._trace, one.at, one.row, cell)
             self.explain(title, work)
+
+    def action_try(self) -> None:
+        """Change the token, or the cell, under the cursor."""
+        row, cell = self._line.row, self.cell
+        if row.role != schema.OUTPUT or len(cell) not in (3, 4):
+            self.notify(tr("Only tokens and cells of what a call returned can be changed here."), markup=False)
+            return
+        heads = {"head": cell[2]} if len(cell) == 4 else {}
+        token = heads | {"token": cell[1]}
+        named = f"{tr('head {n}', n=cell[2])}, " if heads else ""
+        named += tr("token {n}", n=cell[1])
+        whole = Target(f"{named}, {tr('channel {n}', n=cell[-1])}", token | {"channel": cell[-1]})
+        self.app.post_message(EditAsked(self._line.at, [whole, Target(named, token)]))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:

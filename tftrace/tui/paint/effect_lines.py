@@ -1,4 +1,4 @@
-"""What became of an answer as text: a sentence and a few words, or a map of effects with its strongest ones."""
+"""What became of an answer, as lines: a sentence and a few words, or a map of effects with its strongest ones."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..language import tr
-from ..language.retell import retold
-from ..terminal import Paper, padded
-from ..text import visible
-from ..tui.paint.heatmap import ink, shade
-from ..what_if import Change, EffectOf, Effects, Trial, metric_words, sweep_title
+from ...language import tr
+from ...language.retell import retold
+from ...terminal import padded
+from ...text import visible
+from ...what_if import Change, EffectOf, Effects, Trial, metric_words, sweep_title
+from .heatmap import ink, shade
 
 _LEAST = 5e-5  # probability of words that are told beside the likeliest
 _MOST = 12  # strongest effects that are listed
 _CELL, _LABEL = 8, 34  # columns of a cell of the map, and of the labels before it
 Line = list[tuple[str, str]]
-
-
-def print_trial(found: Trial) -> None:
-    """Print what became of an answer."""
-    paper = Paper()
-    for line in trial_lines(found):
-        paper.write(line)
-    paper.flush()
 
 
 def trial_lines(found: Trial) -> Iterator[Line]:
@@ -46,14 +38,6 @@ def choice_lines(choices: Sequence[Change]) -> Iterator[Line]:
             (f"  {padded(visible(one.word)[:24], wide)}  {one.before:.4f} → {one.after:.4f}  ", ""),
             (f"{change:+.4f}", "green" if change > 0 else "red" if change < 0 else "dim"),
         ]
-
-
-def print_effects(found: Effects) -> None:
-    """Print the effects of a sweep."""
-    paper = Paper()
-    for line in effect_lines(found, paper.width):
-        paper.write(line)
-    paper.flush()
 
 
 def effect_lines(found: Effects, width: int) -> Iterator[Line]:
@@ -99,7 +83,7 @@ def map_lines(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], w
         for y, row in enumerate(rows):
             line: Line = [(padded(visible(row)[-label:], label), "")]
             for x in part:
-                line += [(" ", ""), (padded(_number(values[y, x]), 1 - _CELL), _style(scaled[y, x]))]
+                line += [(" ", ""), (padded(effect_number(values[y, x]), 1 - _CELL), _style(scaled[y, x]))]
             yield line
 
 
@@ -109,14 +93,15 @@ def _strongest(title: str, effects: Sequence[EffectOf], width: int) -> Iterator[
     for one in effects[:_MOST]:
         said = f"  → {visible(one.said)}" if one.said else ""
         yield [
-            (f"  {padded(visible(one.label)[:label], label)}  {_number(one.effect):>9}", ""),
+            (f"  {padded(visible(one.label)[:label], label)}  {effect_number(one.effect):>9}", ""),
             (said, "bold yellow" if one.flips else "dim"),
         ]
     if len(effects) > _MOST:
         yield [(tr("  … and {n} more: -o FILE.csv has them all", n=len(effects) - _MOST), "dim")]
 
 
-def _number(value: float) -> str:
+def effect_number(value: float) -> str:
+    """An effect with its sign, in few digits."""
     if value != value:
         return "–"
     plain = f"{value:+.4f}"
