@@ -78,8 +78,8 @@ def test_the_server_lists_its_tools(tmp_path: Path) -> None:
             return (await client.list_tools()).tools, wrong
 
     tools, wrong = asyncio.run(run())
-    assert [tool.name for tool in tools if not tool.annotations.read_only_hint] == ["record", "extract"]
-    assert len(tools) == 10
+    assert [tool.name for tool in tools if not tool.annotations.read_only_hint] == ["record", "extract", "what_if"]
+    assert len(tools) == 11
     assert all(tool.input_schema["required"][0] == "trace" and tool.description for tool in tools)
     assert wrong.is_error and wrong.content[0].text.startswith("There is no trace at ")
 

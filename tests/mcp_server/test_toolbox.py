@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,18 +15,19 @@ from typing import Any
 
 import pytest
 
+from tftrace import Trace
 from tftrace.answers.paged import MOST_ROOM, ROOM
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.mcp_server.fenced_paths import Fence
 from tftrace.mcp_server.stdio_server import INSTALL
 from tftrace.mcp_server.tool_calls import Command
-from tftrace.mcp_server.toolbox import Reply, Toolbox, told
+from tftrace.mcp_server.toolbox import Reply, Toolbox, answered, told
 from tftrace.recipes.format import library
 
 from ..support.builders import attention_trace, hostile_trace
 
-TOOLS = ["record", "outline", "step", "find", "check", "nan", "compare", "explain", "query", "extract"]
+TOOLS = ["record", "outline", "step", "find", "check", "nan", "compare", "explain", "query", "extract", "what_if"]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,34 @@ def test_every_tool_answers(box: Toolbox) -> None:
     assert "runs" in ask(box, "compare", trace="toy.tftrace@0", other="toy.tftrace@1").text
     assert ask(box, "explain", trace="toy.tftrace", step=11, cell=[0, 0, 0]).failed  # it kept no values
     assert '"version": 1' in ask(box, "check", trace="toy.tftrace", json=True).text
+
+
+def test_what_if_becomes_a_process_that_stays_inside(tmp_path: Path, film: Trace) -> None:
+    shutil.copytree(film.path, tmp_path / "film.tftrace")
+    box = Toolbox(tmp_path)
+    found = box.call("what_if", {"trace": "film.tftrace", "step": 45, "head": [1, -1], "output": "new.tftrace"})
+    assert isinstance(found, Command) and found.answers
+    assert found.words == [
+        "what-if",
+        "--trace=film.tftrace",
+        "--step=45",
+        "--zero",
+        "--head=1,-1",
+        "--output=new.tftrace",
+    ]
+    given = {"trace": "film.tftrace", "sweep": "heads", "change": "scale", "amount": "0.5", "pairs": True}
+    found = box.call("what_if", given)
+    assert isinstance(found, Command)
+    assert found.words == ["what-if", "--trace=film.tftrace", "--scale=0.5", "--sweep=heads", "--pairs"]
+    assert "needs a number" in ask(box, "what_if", trace="film.tftrace", step=45, change="scale").text
+    assert "needs the argument 'other'" in ask(box, "what_if", trace="film.tftrace", step=45, change="from").text
+    assert ask(box, "what_if", trace="film.tftrace", step=45, output="../out").failed
+    meta = tmp_path / "film.tftrace" / "meta.json"
+    for inside in ({"source": "/etc"}, {"source": "demo:bert", "input": {"inputs": "/etc/passwd"}}):
+        meta.write_text(json.dumps(film.meta | {"request": inside}))
+        assert "is outside of" in ask(box, "what_if", trace="film.tftrace", step=45).text
+    assert answered("a\n" * 5000, "Wrote x.csv.\n").text.startswith("Wrote x.csv.\na\n")
+    assert len(answered("a\n" * 5000, "").text) <= ROOM
 
 
 def test_a_call_that_does_not_fit_is_told_how_it_would(box: Toolbox) -> None:
@@ -237,7 +267,7 @@ def test_a_thousand_calls_of_a_stranger_get_a_sentence_each(box: Toolbox, folder
         if found.failed:
             assert "\n" not in found.text and len(found.text) <= 400 and "cannot be answered" not in found.text, found
     assert opened == [], kept
-    assert 120 < answered < 850
+    assert 100 < answered < 850
     assert {path: path.lstat().st_mtime_ns for path in folder.rglob("*")} == before
     assert not list(Path("/tmp").glob("stolen*"))
 

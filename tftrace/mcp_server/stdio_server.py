@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import TraceError
 from ..language import speak
 from .tool_calls import Command
-from .toolbox import INSTRUCTIONS, Reply, Toolbox, told
+from .toolbox import INSTRUCTIONS, Reply, Toolbox, answered, told
 
 if TYPE_CHECKING:
     import mcp.server
@@ -86,10 +86,13 @@ async def _run(command: Command, toolbox: Toolbox) -> Reply:
             words,
             check=False,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if command.answers else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=root,
             env={**os.environ, "TFTRACE_ROOT": root, "LANGUAGE": "en"},
         )
-        return told(done.returncode, done.stderr.decode("utf-8", "replace"), command.seconds)
+        said = done.stderr.decode("utf-8", "replace")
+        if command.answers and not done.returncode:
+            return answered(done.stdout.decode("utf-8", "replace"), said)
+        return told(done.returncode, said, command.seconds)
     return told(None, "", command.seconds)

@@ -67,10 +67,12 @@ def _is_text(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Command:
-    """Words to run as a process of its own: `tftrace` and what follows; it is ended after so many seconds."""
+    """Words to run as a process of its own: `tftrace` and what follows; it is ended after so many seconds. What it
+    prints is the answer if it `answers`, else only what it says beside that."""
 
     words: list[str]
     seconds: int
+    answers: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from .fenced_paths import Fence
 from .reading_tools import reading_tools
 from .recording_tool import recording_tool
 from .tool_calls import Command
+from .trial_tool import trial_tool
 
 INSTRUCTIONS = (
     "tftrace has recorded a forward pass of a transformer: each module call, source line and tensor, and whether the "
     "papers' equations hold. What ran? outline. Is it computed right? check. Where does NaN come from? nan. Where do "
-    "two runs part? compare. Then look at the step that is named: step, explain. find and query search. Answers are "
-    "short; pass the cursor to go on."
+    "two runs part? compare. Then look at the step that is named: step, explain. What if it were otherwise? what_if. "
+    "find and query search. Answers are short; pass the cursor to go on."
 )
 _NEXT = "Next:"  # a line of the command for people
 _NOISE = 12  # lines of a process that are passed on
@@ -47,7 +48,8 @@ class Toolbox:
 
     def __init__(self, root: Path, remote_code: bool = False) -> None:
         self.fence = Fence(root)
-        listed = [recording_tool(self.fence, remote_code), *reading_tools(self.fence), extracting_tool(self.fence)]
+        own = [recording_tool(self.fence, remote_code), extracting_tool(self.fence), trial_tool(self.fence)]
+        listed = [own[0], *reading_tools(self.fence), *own[1:]]
         self.tools = {tool.name: tool for tool in listed}
 
     def call(self, name: str, arguments: Mapping[str, Any] | None) -> Reply | Command:
@@ -65,6 +67,16 @@ class Toolbox:
         if isinstance(found, Command):
             return found
         return Reply(found.to_json() if (arguments or {}).get("json") else "\n".join(found.to_lines()))
+
+
+def answered(printed: str, said: str) -> Reply:
+    """What a process printed, as much of it as fits, and what it said beside that: where it wrote a file."""
+    beside = [line for line in said.splitlines() if line.startswith("Wrote ")]
+    kept = [*beside, *printed.splitlines()]
+    while len("\n".join(kept).encode()) > ROOM - 1:
+        kept.pop()
+    whole = len(kept) == len(beside) + len(printed.splitlines())
+    return Reply("\n".join(kept if whole else [*kept[:-1], "…"]))
 
 
 def told(code: int | None, said: str, seconds: int) -> Reply:
