@@ -15,9 +15,11 @@ import torch
 
 import tftrace
 from tests.support.bits import hooks
+from tests.support.zoo_models import build
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.models.load import Loaded, load_again
+from tftrace.models.trials.sweep_units import units
 from tftrace.navigate.edited_steps import edited_steps
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "what-if.json"
@@ -156,6 +158,13 @@ def test_layers_and_feed_forward_parts(film: tftrace.Trace, bert: Loaded) -> Non
     blocks = film.sweep("tokens", tftrace.mean(), metric="l2").blocks()
     assert blocks[0][1] == ["[CLS]", "this", "is", "not", "a", "good", "film", "[SEP]"]
     assert blocks[0][2].shape == (2, 8) and blocks[0][2][1, 1:].max() == 0  # after the last layer only [CLS] is read
+
+
+def test_layers_whose_only_part_is_a_list() -> None:
+    model, _ = build("t5")
+    for sweep in ("layers", "mlps"):
+        found = units({"": model}, sweep, lambda path: [])
+        assert [one.row for one in found] == [f"{part}.block.{n}" for part in ("encoder", "decoder") for n in range(2)]
 
 
 SCRIPT = """

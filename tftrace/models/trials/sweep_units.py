@@ -109,7 +109,8 @@ def _layers(model: torch.nn.Module, prefix: str) -> list[str]:
     for path, module in model.named_modules(prefix=prefix):
         above, _, name = path.rpartition(".")
         nested = any(path.startswith(f"{one}.") for one in found)
-        if name.isdigit() and not nested and len(list(module.children())) > 1 and _LAYER.search(above) is None:
+        parts = sum(1 for _ in module.modules()) > 2  # more than a layer's one map: T5's holds a list
+        if name.isdigit() and not nested and parts and _LAYER.search(above) is None:
             found.append(path)
     return found
 
