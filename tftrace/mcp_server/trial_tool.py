@@ -86,6 +86,7 @@ def _files(request: Mapping[str, Any]) -> Iterator[str]:
     """The files that a request names."""
     for part, names in (("input", ("image", "audio", "inputs")), ("model", ("config",))):
         options = request.get(part)
-        for name in names if isinstance(options, dict) else ():
-            found = options.get(name)
+        known = options if isinstance(options, dict) else {}
+        for name in names:
+            found = known.get(name)
             yield from map(str, found if isinstance(found, list) else [found] if found else [])

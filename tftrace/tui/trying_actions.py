@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from functools import partial
+from typing import Any
 
 from .. import describe
 from ..edits import Edit, from_trace, mean, noise, scale, set_to, zero
@@ -145,7 +146,7 @@ def parse_edit(said: str) -> Edit:
         words = shlex.split(said)
     except ValueError:
         words = []
-    part: dict[str, list[int]] = {}
+    part: dict[str, Any] = {}
     change: list[str] = []
     while words:
         word = words.pop(0).removeprefix("--")
@@ -156,7 +157,7 @@ def parse_edit(said: str) -> Edit:
     return _change(change, part)
 
 
-def _change(words: list[str], part: dict[str, list[int]]) -> Edit:
+def _change(words: list[str], part: dict[str, Any]) -> Edit:
     name, value = (words[0] if words else ""), (words[1] if len(words) > 1 else "")
     plain = {"zero": zero, "mean": mean}
     numbered = {"scale": scale, "noise": noise, "set": set_to}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.cells import set_cell_size
 from rich.text import Text
@@ -42,7 +42,7 @@ class Target:
     """A part of what a step returns that may be changed: what it is called, and the arguments of an edit."""
 
     label: str
-    part: dict[str, int]
+    part: dict[str, Any]
 
 
 @dataclass
@@ -95,7 +95,7 @@ class EditChoice(ModalScreen[Edit | str | None]):
         self.action_target(0)
 
     @property
-    def part(self) -> dict[str, int]:
+    def part(self) -> dict[str, Any]:
         """The arguments that choose the part."""
         return self._targets[self._at].part
 
