@@ -68,7 +68,7 @@ def check_all(chosen: list[Way], tmp_path: Path) -> None:
     failed = dict.fromkeys(re.findall(r"FAILED ([^/]+)/test_step.py", done.stdout))
     assert sorted({name for name, said in told.items() if said} - set(failed)) == [], done.stdout[-6000:]
     missing = [said for sentences in told.values() for said in sentences if said not in done.stdout]
-    refused = {name: why for name, why in refused.items() if "'Own', which has no name" not in why}  # in a function
+    refused = {name: why for name, why in refused.items() if "which has no name" not in why}  # classes in a function
     assert (missing, refused) == ([], {}), done.stdout[-6000:]
 
 

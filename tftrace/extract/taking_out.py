@@ -122,7 +122,9 @@ def _composed(trace: Trace, position: int, again: Trace, at: int, caught: Caught
     found.tensors = dict(caught.pack.tensors)
     equations: list[dict[str, Any]] = []
     only_recorded: list[str] = []
-    checks = [check for check in again.checks_of(at) if check.verdict != schema.UNCHECKED]
+    before = {check.equation: check for check in trace.checks_of(position)}  # which may have looked at other cells
+    checks = [before.get(one.equation, one) for one in again.checks_of(at)]
+    checks = [check for check in checks if check.verdict != schema.UNCHECKED]
     for check in checks:
         said = verdict_sentence(again, check)
         failed = shown_verdict(again, check) == schema.DIFFERS
