@@ -18,7 +18,8 @@ from .reads import Reads, reads, rows_of_read, text, variable
 Sight = tuple[int, int]  # number of a tensor, and the position of a step that saw it
 _MOST_LINES = 20_000  # lines of a call that are searched for the binding of a name
 _MOST_PUT = 40  # lines before the end of a call that may have put something into what it returned
-_WRITTEN = re.compile(r"\s*([A-Za-z_]\w*)(?:\[.*\]\s*[-+*/@]?=(?!=)|\.\w+_\()")  # a line that writes in place
+# a line that writes in place
+_WRITTEN = re.compile(r"\s*([A-Za-z_]\w*)(?:\[.*\]\s*[-+*/@]?=(?!=)|\.(?:\w+_|append|extend)\()")
 _MOST_CHILDREN = 400  # calls before a step that may have made what it took
 
 
@@ -87,11 +88,11 @@ class MadeFrom:
             chosen = rows_of_read([row for _, row in rows], name)
             same = {id(row) for row in chosen}  # rows of a cache are many, and slow to compare
             found += [(row.tensor, at) for at, row in rows if id(row) in same]
-            found += self._written(call, variable(name), max((at for at, _ in rows), default=line), line)
+            found += self._written(call, variable(name), max((at for at, _ in rows), default=-1), line)
         return found
 
     def _written(self, call: int, name: str, bound: int, before: int) -> list[Sight]:
-        """The tensors that lines wrote into a variable's tensor in place, after a line bound it: `x[i] = y`."""
+        """The tensors that lines wrote into a variable's value in place, after one bound it: `x[i] = y`."""
         if call not in self._writes:
             known = self._writes[call] = defaultdict(list)
             for at in self._trace.children(call)[:_MOST_LINES]:
