@@ -28,14 +28,18 @@ _TEXT = {"input_ids", "attention_mask", "decoder_input_ids"}
 _MORE = 5  # tokens of the other row that row 0 has not
 _TRUE: tuple[tuple[str, str, str], ...] = (  # situation, where, and why the answer of such a model depends on it
     ("left", r"embed_positions|position_embedding|wpe", "positions count what is padded, and the model takes none"),
-    ("left", r"first_token|pooler|pooled_output|cls_token|\[:, 0\]", "the first token is padding, and the answer is made from it"),
+    (
+        "left",
+        r"first_token|pooler|pooled_output|cls_token|\[:, 0\]",
+        "the first token is padding, and the answer is made from it",
+    ),
     ("(left|right)", r"conv", "a convolution along the tokens takes in what is padded"),
     (
         "(left|right)",
         r"models/(canine|funnel)/",
-        "tokens are pooled in groups that begin at the first, padding included",
+        "tokens are pooled in groups, padding included",
     ),
-    ("left", r"compressor", "keys are pooled in groups that begin at the first token, padding included"),
+    ("left", r"compressor", "keys are pooled in groups, padding included"),
     ("left", r"input_ids \+ offset", "the codebook of a token is told by its position, padding included"),
     ("batch", r"_loss\b", "a loss is the mean over all rows"),
     ("attention", r"models/(aimv2|blt)/", "no mask is made for SDPA, or for eager, and `is_causal` says another thing"),
