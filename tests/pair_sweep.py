@@ -43,6 +43,8 @@ _TRUE: tuple[tuple[str, str, str], ...] = (  # situation, where, and why the ans
     ("left", r"input_ids \+ offset", "the codebook of a token is told by its position, padding included"),
     ("batch", r"_loss\b", "a loss is the mean over all rows"),
     ("attention", r"models/(aimv2|blt)/", "no mask is made for SDPA, or for eager, and `is_causal` says another thing"),
+    ("attention", r"models/nemotron", "the mask of eager is numbers, of which the code takes the logical not"),
+    ("cached", r"models/moshi/", "the sliding window is kept in one of the two ways only"),
     ("attention", r"models/(grounding_dino|bert)/", "a mask of truth values is added to the scores"),
 )
 

@@ -208,7 +208,7 @@ class Judgement:
 
     def _reaching(self) -> set[int]:
         """The pairs that differ and from which a chain of differing pairs leads to an answer that differs."""
-        waiting = [at for at in self.answers if self.pairs[at].status in DIFFERING and not _is_rounded(self.pairs[at])]
+        waiting = [at for at in self.answers if self.pairs[at].status in DIFFERING and not self._is_rounded(at)]
         found = set(waiting)
         while waiting:
             for source in self.pairs[waiting.pop()].inputs:
@@ -217,11 +217,15 @@ class Judgement:
                     waiting.append(source)
         return found
 
-
-def _is_rounded(pair: Judged) -> bool:
-    """Whether an answer differs by no more than its own roundings, whatever came in; half precision hides a lot."""
-    distance = pair.distance
-    return distance.measured and not noise.half_precision(pair.unit) and distance.most <= noise.bound(pair.unit, [])
+    def _is_rounded(self, at: int) -> bool:
+        """Whether an answer differs by no more than roundings, although a difference came in of which nothing is known.
+        In half precision roundings hide much."""
+        pair = self.pairs[at]
+        if not pair.distance.measured or noise.half_precision(pair.unit):
+            return False
+        if pair.distance.most > noise.FEW * noise.bound(pair.unit, []):
+            return False
+        return not any(self._known(self.pairs[source]) for source in pair.sources)
 
 
 def _largest(made: Made) -> float:
