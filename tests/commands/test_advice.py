@@ -28,8 +28,8 @@ from ..tui.test_app import screen, settle
 
 PACKAGE = Path(tftrace.__file__).parent
 ROOT = PACKAGE.parent
-_QUOTED = re.compile(r"(?:['`(]|: )tftrace ([a-z]+)(?: ([a-z]+))?")
-_TYPED = re.compile(r"^(?:\$ )?tftrace ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+_QUOTED = re.compile(r"(?:['`(]|: )tftrace ([a-z][a-z-]*)(?: ([a-z]+))?")
+_TYPED = re.compile(r"^(?:\$ )?tftrace ([a-z][a-z-]*)(?: ([a-z]+))?", re.MULTILINE)
 
 
 def commands(file: Path) -> Iterator[tuple[str, str]]:

@@ -53,7 +53,7 @@ def test_a_demo_without_a_terminal_prints_its_steps(
     ("words", "sentence"),
     [
         (["show"], "'tftrace show' needs TRACE. See 'tftrace show --help'."),
-        (["explain", "run.tftrace", "3"], "--cell requires an argument. See 'tftrace explain --help'."),
+        (["extract", "run.tftrace", "3"], "--output requires an argument. See 'tftrace extract --help'."),
         (["recipes", "lst"], "'tftrace recipes' does not know what to do with 'lst'. See 'tftrace recipes --help'."),
         (["vieww"], 'Unknown command "vieww". Did you mean "view"? See \'tftrace --help\'.'),
     ],

@@ -11,8 +11,8 @@ since an interruption could leave it held."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -146,6 +146,21 @@ class Undo:
         with ExitStack() as every:  # also those after one that fails
             for step in reversed(self.steps):
                 every.callback(step)
+
+
+@contextmanager
+def named(owner: ModuleType, names: Mapping[str, Any]) -> Iterator[None]:
+    """Let a module have these names for a while."""
+    before = {name: getattr(owner, name, _ABSENT) for name in names}
+    vars(owner).update(names)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is _ABSENT:
+                vars(owner).pop(name, None)
+            else:
+                setattr(owner, name, value)
 
 
 def replaced() -> list[str]:

@@ -110,6 +110,10 @@ OP_WRAPPERS = (
     _bind("torch._jit_internal", "functions with two kinds of results", _MORE, _ELSE, instead=torch),
 )
 
+_STEPPED = "A debugger that steps on may stop in torch's own code"
+_decorated = _bind("torch.utils._contextlib", "torch.no_grad as a decorator", _STEPPED, _ELSE, instead=torch)
+CALLING = ("torch.nn.modules.module", _decorated.__name__)  # what stands between a program and what it calls
+
 # -- torch.compile: looked for once it is loaded ---------------------------------------------------------
 
 _COMPILED = "Models compiled with torch.compile are not seen"

@@ -8,13 +8,15 @@ import importlib
 import os
 import pdb
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
-_ABSENT = object()
-_SKIPPED = ["tftrace.*", "torch.nn.modules.module", "torch.utils._contextlib"]  # stepping on passes over these
+from ...terminal import say
+from ..patches import named
+from ..torch_internals import CALLING
+
+_SKIPPED = ["tftrace.*", *CALLING]  # stepping on passes over these
 
 
 def interact(frame: FrameType, names: Mapping[str, Any], said: list[str]) -> None:
@@ -31,7 +33,7 @@ def interact(frame: FrameType, names: Mapping[str, Any], said: list[str]) -> Non
     chosen = os.environ.get("PYTHONBREAKPOINT", "")
     if chosen == "0":
         return
-    with _at_hand(names):
+    with named(builtins, names):
         if chosen and chosen not in ("pdb.set_trace", "breakpoint"):
             _told(said)
             _call(_named(chosen), frame)
@@ -110,7 +112,7 @@ def _named(path: str) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module or "builtins"), name)
     except (ImportError, AttributeError):
-        _told([f"PYTHONBREAKPOINT names {path!r}, which is not there."])
+        say(f"PYTHONBREAKPOINT names {path!r}, which is not there.")
         return lambda frame: _prompt(frame, [])
     return found
 
@@ -125,19 +127,4 @@ def _call(debugger: Callable[..., Any], frame: FrameType) -> None:
 
 def _told(lines: list[str]) -> None:
     for line in lines:
-        print(line, file=sys.stderr)
-
-
-@contextmanager
-def _at_hand(names: Mapping[str, Any]) -> Iterator[None]:
-    """Let names be known wherever no variable of the program has them."""
-    before = {name: getattr(builtins, name, _ABSENT) for name in names}
-    vars(builtins).update(names)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is _ABSENT:
-                vars(builtins).pop(name, None)
-            else:
-                setattr(builtins, name, value)
+        say(line)

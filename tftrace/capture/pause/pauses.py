@@ -13,12 +13,12 @@ from ...trace.trace import Trace
 from ..calls import Call
 from ..measure.structure import leaves
 from ..recording import Recording
-from ..torch_internals import getframe
+from ..torch_internals import CALLING, getframe
 from .debugger import interact
 from .live_facts import LiveStep, LiveTensor
 
 _OURS = __name__.partition(".")[0] + "."
-_TORCH = ("torch.nn.modules.module", "torch.utils._contextlib", "torch.overrides")
+_TORCH = (*CALLING, "torch.overrides")
 _TOLD = 6  # tensors that are told of
 
 _active: list[Pauses] = []

@@ -85,9 +85,10 @@ def _model(trace: Trace, name: str) -> Any:
         return None  # its constructor might fetch weights
     attention = settings.get("_attn_implementation") or settings.get("attn_implementation")
     made: Any = kind
-    config = made.config_class.from_dict({k: v for k, v in settings.items() if "attn_implementation" not in k})
-    if attention in _ATTENTIONS:
-        config._attn_implementation = attention
+    config = made.config_class.from_dict(
+        {k: v for k, v in settings.items() if "attn_implementation" not in k},
+        attn_implementation=attention if attention in _ATTENTIONS else None,
+    )
     with torch.device("meta"):
         model = kind(config)
     if sum(parameter.nbytes for parameter in model.parameters()) > _MOST:
@@ -137,8 +138,8 @@ def _weights(trace: Trace, position: int, module: torch.nn.Module, name: str) ->
         if there is None or there.value is None or tuple(parameter.shape) != there.shape:
             return False
         owner, _, last = path.rpartition(".")
-        place_of = module.get_submodule(owner)
-        setattr(place_of, last, torch.nn.Parameter(_tensor(trace, there), parameter.requires_grad))
+        value = torch.nn.Parameter(_tensor(trace, there), parameter.requires_grad)
+        module.get_submodule(owner).register_parameter(last, value)
     return True
 
 
