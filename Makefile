@@ -14,20 +14,20 @@ demo: $(VENV)/.installed
 	@$(BIN)/tftrace demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 -m ""
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 test-oldest:
 	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python $(SETTLED) -c constraints-oldest.txt -e '.[dev]'
-	.venv-oldest/bin/python -m pytest -n 2
+	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal
 
 test-newest: # but for torch, whose newest may be a build of gigabytes
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python $(SETTLED) $(shell grep ^torch constraints.txt) -e '.[dev]'
-	.venv-newest/bin/python -m pytest -n 2
+	.venv-newest/bin/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -136,7 +136,7 @@ def excess(made: plan.Plan, known: Known, dtype: torch.dtype) -> float:
     return worst
 
 
-QUICK = (torch.float32, torch.bfloat16)
+QUICK = (torch.float32,)
 SOME = [pytest.param(one, marks=[] if one in QUICK else [pytest.mark.slow]) for one in DTYPES]
 
 
