@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import pickletools
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,10 @@ def test_the_command_says_sizes_first_and_keeps_texts_back(
     assert main([*words, str(at + 1), "-o", str(tmp_path / "line")]) == 2
     assert f"extract its call, step {at}" in capsys.readouterr().err
     assert main([*words, "0", "-o", str(tmp_path / "whole"), "--with-text", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "extract.json").read_text(encoding="utf-8"))
+    assert said.keys() == set(schema["required"]) and said["fails"] is False
+    pytest.importorskip("jsonschema").validate(said, schema)
     assert "good film" in (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
     assert not (tmp_path / "line").exists()
 

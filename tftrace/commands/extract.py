@@ -85,7 +85,7 @@ def extract(
             "Wrote {folder}: its test fails, as the run did."
             if found.fails
             else "Wrote {folder}: 'pytest {folder}' runs it.",
-            folder=output,
+            folder=shlex.quote(str(output)),
         )
     )
 
