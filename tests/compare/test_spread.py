@@ -52,7 +52,7 @@ def faulty(model: nn.Module) -> tuple[nn.Module, str]:
 @pytest.mark.parametrize(
     ("way", "single"),
     [
-        ("torch", of_torch),
+        pytest.param("torch", of_torch, marks=pytest.mark.slow),
         pytest.param("transformers", of_transformers, marks=pytest.mark.slow),
         pytest.param("fsdp", of_torch, marks=pytest.mark.slow),
     ],

@@ -143,6 +143,7 @@ def test_the_command_says_sizes_first_and_keeps_texts_back(
     assert not (tmp_path / "line").exists()
 
 
+@pytest.mark.slow
 def test_what_the_trace_has_kept_is_enough(tmp_path: Path) -> None:
     """GIVEN traces that say nothing of how their models were loaded, one with all values and one with attention's."""
     model, inputs = tiny("bert")
