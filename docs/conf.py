@@ -31,7 +31,7 @@ def _leave_the_pages(app: Any, name: str, source: list[str]) -> None:
 
     def address(link: re.Match[str]) -> str:
         path = Path(os.path.normpath(HERE / link[1]))
-        outside = not path.is_relative_to(HERE) or path.is_dir()
+        outside = not path.is_relative_to(HERE) or path.is_dir() or path.suffix == ".json"
         return f"]({OURS}{path.relative_to(HERE.parent).as_posix()})" if path.exists() and outside else link[0]
 
     if "/" not in name:
