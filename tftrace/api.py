@@ -46,7 +46,7 @@ class Step(trace.Step):
 
     @property
     def edited(self) -> str:
-        """What was done to the step's result on purpose, such as `zero: head 1`; empty if nothing was."""
+        """What was done to the step's result on purpose, in words; empty if nothing was."""
         from .navigate.edited_steps import edits_of
 
         return edits_of(self.trace, self.position)
