@@ -25,8 +25,8 @@ TYPED = "typed"
 _CHANGES = (
     (later("zero"), zero),
     (later("the mean over the tokens"), mean),
-    (later("half of it"), lambda **part: scale(0.5, **part)),
-    (later("twice of it"), lambda **part: scale(2.0, **part)),
+    (later("half as much"), lambda **part: scale(0.5, **part)),
+    (later("twice as much"), lambda **part: scale(2.0, **part)),
     (later("with noise, deviation 0.1"), lambda **part: noise(0.1, **part)),
 )
 _SWEPT = {
