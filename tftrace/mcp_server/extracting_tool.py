@@ -12,7 +12,6 @@ from .fenced_paths import Fence
 from .tool_calls import Command, Param, Tool
 
 _SECONDS, _MOST_SECONDS = 600, 7200
-_FILES = ("image", "audio", "inputs")  # entries of a request that name files
 _PARAMS = {
     "trace": Param("text", "folder of the trace, relative to the server's root", required=True),
     "step": Param("number", "number of the step: a call of a module or function, or an op", required=True),
@@ -33,7 +32,9 @@ def extracting_tool(fence: Fence) -> Tool:
         trace = load(fence.path(given["trace"]))
         if not 0 <= given["step"] < len(trace):
             raise TraceError(f"There is no step {given['step']}: its steps are 0 to {len(trace) - 1}.")
-        _check_request(fence, trace.meta.get("request"))
+        request = trace.meta.get("request")
+        if isinstance(request, dict):
+            fence.request(request)
         source, target = (fence.path(given[name]).relative_to(fence.root) for name in ("trace", "folder"))
         switches = [f"--{name.replace('_', '-')}" for name in ("with_text", "force") if given.get(name)]
         words = ["extract", f"--trace={source}", f"--step={given['step']}", f"--output={target}", *switches]
@@ -41,18 +42,3 @@ def extracting_tool(fence: Fence) -> Tool:
 
     about = "Write one step of a run as a test that runs alone, without tftrace; it fails where the run failed."
     return Tool("extract", about, _PARAMS, answer=extract, writes=True)
-
-
-def _check_request(fence: Fence, request: Any) -> None:
-    """Raise TraceError if the model of a trace, or what it was run on, is outside of the folder."""
-    if not isinstance(request, dict):
-        return
-    fence.model(str(request.get("source")))
-    model, given = request.get("model"), request.get("input")
-    if isinstance(model, dict) and model.get("config") is not None:
-        fence.path(str(model["config"]))
-    for name in _FILES:
-        named = given.get(name) if isinstance(given, dict) else None
-        for file in named if isinstance(named, (list, tuple)) else [named]:
-            if file is not None:
-                fence.path(str(file))

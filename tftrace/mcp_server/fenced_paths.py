@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..answers.brief import cut
 from ..answers.run_sides import split_forward
@@ -12,6 +14,7 @@ from ..errors import TraceError
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _DEMO = re.compile(r"demo:\w{1,40}", re.ASCII)
+_FILES = {"input": ("image", "audio", "inputs"), "model": ("config",)}  # entries of a request that name files
 _MOST = 10_000  # files of a model's folder that are looked at
 _SHOWN = 80  # characters of a path in a sentence
 
@@ -61,6 +64,22 @@ class Fence:
         except (OSError, ValueError):
             return self.path(said), None
         return self.path(str(base)), number
+
+    def request(self, request: Mapping[str, Any]) -> None:
+        """Look where the model of a trace, and what it was run on, are, as its `request` in meta.json says.
+
+        Raises:
+            TraceError: One of them leads out of the folder.
+        """
+        self.model(str(request.get("source")))
+        for part, names in _FILES.items():
+            options = request.get(part)
+            known = options if isinstance(options, dict) else {}
+            for name in names:
+                found = known.get(name)
+                for file in found if isinstance(found, (list, tuple)) else [found]:
+                    if file is not None:
+                        self.path(str(file))
 
     def model(self, said: str) -> str:
         """A model to record: a demo, a folder inside of which all is inside, or an id of the hub.

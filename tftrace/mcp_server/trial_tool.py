@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import TraceError
@@ -77,16 +77,4 @@ def _check_inside(fence: Fence, trace: Trace) -> None:
     request = trace.meta.get("request")
     if not isinstance(request, dict):
         raise TraceError(f"{trace.path.name} does not say how its model was loaded: record it with 'record'.")
-    fence.model(str(request.get("source")))
-    for file in _files(request):
-        fence.path(file)
-
-
-def _files(request: Mapping[str, Any]) -> Iterator[str]:
-    """The files that a request names."""
-    for part, names in (("input", ("image", "audio", "inputs")), ("model", ("config",))):
-        options = request.get(part)
-        known = options if isinstance(options, dict) else {}
-        for name in names:
-            found = known.get(name)
-            yield from map(str, found if isinstance(found, list) else [found] if found else [])
+    fence.request(request)
