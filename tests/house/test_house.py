@@ -242,13 +242,14 @@ def test_the_public_names() -> None:
         tftrace.nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_opening_a_trace_imports_no_pandas(tmp_path: Path) -> None:
-    from ..support.builders import attention_trace
-
-    path = str(attention_trace(tmp_path).path)
+def test_recording_and_opening_a_trace_import_no_pandas(tmp_path: Path) -> None:
     code = (
-        f"import sys, tftrace; from tftrace import describe; trace = tftrace.load({path!r});"
-        "[describe.row(trace, at) and describe.code(trace, at) and trace[at].tensors for at in range(len(trace))];"
-        "assert 'pandas' not in sys.modules, 'pandas was imported'"
+        f"import sys, torch, tftrace; path = {str(tmp_path / 'run')!r};\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))\n"
+        "with tftrace.record(model, path): model(torch.ones(1, 2))\n"
+        "assert not {'pandas', 'pyarrow.compute'} & set(sys.modules), 'recording'\n"
+        "from tftrace import describe; trace = tftrace.load(path)\n"
+        "for at in range(len(trace)): describe.row(trace, at), describe.code(trace, at), trace[at].tensors\n"
+        "assert trace and 'pandas' not in sys.modules, 'opening'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from tftrace import Trace, load
 from tftrace.errors import TraceError
 from tftrace.trace import schema
-from tftrace.trace.arrays import indices, numpy_of
-from tftrace.trace.writer import TraceWriter
+from tftrace.trace.arrays import column_of, indices, numpy_of, repeated
+from tftrace.trace.writer import TableFile, TraceWriter
 
 from ..support import synthetic
 from ..support.builders import Builder, attention_trace, tree_trace
@@ -92,7 +92,7 @@ import os, signal, sys
 from pathlib import Path
 from tftrace.trace import schema
 from tftrace.trace.disk.folder import create_folder
-from tftrace.trace.writer import TraceWriter
+from tftrace.trace.writer import TableFile, TraceWriter
 def row(step, status):
     return (step, None if step == 0 else 0, min(step, 1), 0, 0, "module", f"m{step}", "T", 0, *([None] * 7), step, None,
             status, None)
@@ -321,3 +321,45 @@ def test_numbers_are_those_of_arrow() -> None:
         np.testing.assert_array_equal(found, column.to_numpy())
         np.testing.assert_array_equal(numpy_of(column, missing=-1), column.fill_null(-1).to_numpy())
     assert indices(np.array([3, 1])).to_pylist() == [3, 1]
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+_COLUMNS = {
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.float64(): st.floats(allow_nan=False),
+    pa.string(): _TEXTS,
+    pa.binary(): st.binary(max_size=4),
+    pa.list_(pa.int64()): st.lists(st.none() | st.integers(0, 9), max_size=3),
+}
+
+
+@given(st.data(), st.sampled_from(list(_COLUMNS)))
+@offline
+def test_columns_are_those_that_pyarrow_makes(data: st.DataObject, kind: pa.DataType) -> None:
+    values = data.draw(st.lists(st.none() | _COLUMNS[kind], max_size=9))
+    column = column_of(values, kind)
+    column.validate(full=True)
+    assert column.equals(pa.array(values, kind)) and column.null_count == values.count(None)
+    for many in (1, 2000):
+        at = np.array([2, 0, 0] * many) % max(len(values), 1) if values else np.zeros(0, int)
+        assert repeated(values, kind, at).equals(pa.array([values[one] for one in at], kind))
+
+
+def test_columns_of_what_does_not_fit() -> None:
+    assert column_of(["a\ud800b", "é"], pa.string()).to_pylist() == ["a?b", "é"]
+    for values, kind in (([1, "a"], pa.string()), ([2**63], pa.int64())):
+        with pytest.raises((TypeError, pa.ArrowInvalid, OverflowError)):
+            column_of(values, kind)
+
+
+def test_a_table_is_compressed_when_it_has_become_long(tmp_path: Path) -> None:
+    table = TableFile(tmp_path / "steps.arrow", schema.CHECKS)
+    rows = column_of(["mean"] * 1000, pa.string())
+    for _ in range(20):
+        columns = [rows if kind == pa.string() else column_of([1] * 1000, kind) for kind in schema.CHECKS.types]
+        batch = pa.RecordBatch.from_arrays(columns, schema=schema.CHECKS)
+        table.write(batch)
+    table.close()
+    content = (tmp_path / "steps.arrow").read_bytes()
+    with pa.ipc.open_stream(content) as stream:
+        assert len(content) < 400_000 < 20 * batch.nbytes and stream.read_all().num_rows == 20_000

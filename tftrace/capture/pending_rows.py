@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from ..trace import schema
-from ..trace.arrays import column_of
+from ..trace.arrays import column_of, repeated, statistics_of
 from ..trace.writer import TraceWriter
 from .calls import Call, Place
 from .measure.identity import Record
@@ -116,12 +115,11 @@ class Rows:
         records, index = _distinct(rows[3::_TENSOR])
         numbers, *form, summaries = zip(*records, strict=True)
         statistics = np.array([_numbers(s) for s in self._summaries(summaries)], np.float64).reshape(-1, 8)
-        shared: list[Any] = [numbers, *form, *(pa.array(column, from_pandas=True) for column in statistics.T)]
-        shared.append([self._kept.get(number) for number in numbers])
-        own = [column_of(rows[at::_TENSOR], schema.TENSORS.types[at]) for at in range(3)]
-        return own + [
-            _typed(column, kind).take(index) for column, kind in zip(shared, schema.TENSORS.types[3:], strict=True)
-        ]
+        kinds = iter(schema.TENSORS.types)
+        own = [column_of(rows[at::_TENSOR], next(kinds)) for at in range(3)]
+        own += [repeated(column, next(kinds), index) for column in (numbers, *form)]
+        own += [statistics_of(column, next(kinds)) for column in statistics[index].T]
+        return [*own, repeated([self._kept.get(number) for number in numbers], next(kinds), index)]
 
 
 def _parted(rows: list[Any], width: int, at: int, wanted: Callable[[Any], bool]) -> tuple[list[Any], list[Any]]:
@@ -151,25 +149,19 @@ def _step_columns(rows: list[Any], rank: int) -> list[Any]:
         "equation": equation,
     }
     return [
-        column_of(own[field.name], field.type)
-        if field.name in own
-        else column_of(shared[field.name], field.type).take(index)
+        column_of(own[field.name], field.type) if field.name in own else repeated(shared[field.name], field.type, index)
         for field in schema.STEPS
     ]
 
 
-def _distinct(objects: Sequence[Any]) -> tuple[list[Any], pa.Array]:
+def _distinct(objects: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
     """The distinct objects in order of first appearance, and for each object its position among them."""
     ids = [id(item) for item in objects]
     found = dict(zip(ids, objects, strict=True))
     position = dict(zip(found, range(len(found)), strict=True))
-    return list(found.values()), pa.array([position[key] for key in ids], pa.int32())
+    return list(found.values()), np.array([position[key] for key in ids])
 
 
 def _numbers(summary: tuple[Any, ...]) -> tuple[float, ...]:
     """The statistics as floats; NaN, which no statistic is, stands for a missing one."""
     return summary if None not in summary else tuple([np.nan if x is None else x for x in summary])
-
-
-def _typed(column: Any, kind: pa.DataType) -> pa.Array:
-    return column.cast(kind) if isinstance(column, pa.Array) else column_of(column, kind)

@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 import time
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -74,7 +75,9 @@ def _placed(tensor: Any) -> list[str]:
     return ["replicate" if whole else "partial" if part else f"shard {axis}" for whole, part, axis in kinds]
 
 
+@cache
 def _versions(*packages: str) -> dict[str, str]:
+    """The versions of installed packages, which take milliseconds to find."""
     found = {}
     for package in packages:
         try:

@@ -1,13 +1,21 @@
-"""Converts arrays between Arrow and NumPy through their buffers.
+"""Converts arrays between Arrow, NumPy and Python through their buffers.
 
-pyarrow's own conversions import pandas first, which takes 0.2 seconds."""
+pyarrow's own conversions import pandas first, which takes 0.2 seconds, and `take` all of pyarrow.compute."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+_CODES = {pa.int64(): "q", pa.int32(): "i", pa.int8(): "b", pa.float64(): "d"}  # of Python's module array
+_NOTHING: dict[pa.DataType, Any] = dict.fromkeys(_CODES, 0) | {pa.string(): "", pa.binary(): b""}
+_MANY = 1024  # rows from which on it is worth to import pyarrow.compute
+_LONGEST = (1 << 31) - 1  # bytes of all texts of a column
 
 
 def numpy_of(column: pa.Array | pa.ChunkedArray, missing: int | None = None) -> np.ndarray:
@@ -24,19 +32,81 @@ def numpy_of(column: pa.Array | pa.ChunkedArray, missing: int | None = None) -> 
     return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, kind), *parts])
 
 
-def column_of(values: Sequence[object], kind: pa.DataType) -> pa.Array:
-    """Convert values that a model made to an Arrow array; of a text that UTF-8 cannot hold, what it can."""
+def column_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Convert values that a model made to an Arrow array; of a text that UTF-8 cannot hold, what it can.
+
+    Args:
+        values: Numbers, texts, bytes or lists of numbers; None for a null.
+        kind: Their type.
+    """
+    nothing = _NOTHING.get(kind, ())
+    missing = None in values if kind in _NOTHING else any(value is None for value in values)
+    known = np.fromiter((value is not None for value in values), np.bool_, len(values)) if missing else None
+    filled = [nothing if value is None else value for value in values] if missing else values
     try:
+        return pa.Array.from_buffers(kind, len(values), *_buffers(filled, kind, known))
+    except (TypeError, OverflowError):  # of another type, or too many: pyarrow says what is wrong
         return pa.array(values, kind)
-    except UnicodeEncodeError:  # half of a pair of surrogates, as names of damaged files have
-        clean = [one.encode("utf-8", "replace").decode() if isinstance(one, str) else one for one in values]
-        return pa.array(clean, kind)
+
+
+def repeated(values: Sequence[Any], kind: pa.DataType, at: np.ndarray) -> pa.Array:
+    """Convert the values at some positions of a sequence to an Arrow array, as `column_of` does."""
+    if len(at) > _MANY:
+        return column_of(values, kind).take(indices(at))
+    if kind in _CODES and None not in values:
+        return _of_numbers(np.array(array(_CODES[kind], values))[at], kind)
+    return column_of([*map(values.__getitem__, at.tolist())], kind)
+
+
+def statistics_of(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Convert floats to an Arrow array of numbers of a type; NaN stands for a null."""
+    missing = np.isnan(numbers)
+    known = ~missing if missing.any() else None
+    return _of_numbers(np.where(missing, 0.0, numbers) if known is not None else numbers, kind, known)
 
 
 def indices(numbers: np.ndarray) -> pa.Array:
     """Convert row positions to an Arrow array, as `take` needs them."""
-    whole = np.ascontiguousarray(numbers, np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
+    return _of_numbers(numbers, pa.int64())
+
+
+def _of_numbers(numbers: np.ndarray, kind: pa.DataType, known: np.ndarray | None = None) -> pa.Array:
+    whole = np.ascontiguousarray(numbers, _CODES[kind])
+    return pa.Array.from_buffers(kind, len(whole), [_bits(known), pa.py_buffer(whole)])
+
+
+def _buffers(values: Sequence[Any], kind: pa.DataType, known: np.ndarray | None) -> tuple[Any, ...]:
+    """The buffers of an array, -1 nulls that Arrow has to count, its offset 0, and the elements of lists."""
+    code = _CODES.get(kind)
+    if code is not None:
+        return [_bits(known), pa.py_buffer(array(code, values))], -1, 0, []
+    lengths, content = _joined(values) if not pa.types.is_list(kind) else ([*map(len, values)], None)
+    ends = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    if ends[-1] > _LONGEST:
+        raise OverflowError
+    buffers = [_bits(known), pa.py_buffer(ends.astype(np.int32))]
+    if content is None:
+        return buffers, -1, 0, [column_of([*chain.from_iterable(values)], kind.value_type)]
+    return [*buffers, pa.py_buffer(content)], -1, 0, []
+
+
+def _joined(values: Sequence[Any]) -> tuple[list[int], bytes]:
+    """The length of each text in bytes, and all of them one after the other."""
+    if values and isinstance(values[0], bytes):
+        return [*map(len, values)], b"".join(values)
+    text = "".join(values)
+    if text.isascii():
+        return [*map(len, values)], text.encode()
+    try:
+        parts = [value.encode() for value in values]
+    except UnicodeEncodeError:  # half of a pair of surrogates, as names of damaged files have
+        parts = [value.encode("utf-8", "replace") for value in values]
+    return [*map(len, parts)], b"".join(parts)
+
+
+def _bits(known: np.ndarray | None) -> Any:
+    return None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
 
 
 def _numbers(chunk: pa.Array, kind: np.dtype, missing: int | None) -> np.ndarray:

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from .disk.write_errors import why
 _BATCH_ROWS = 8192
 _ROOM = 1024  # bytes left free in meta.json for a last message, in case the disk fills up
 _SAID = 160  # characters of that message; each may take six bytes
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")  # paths and names repeat: a tenth of the size
+_PLAIN = 1 << 17  # bytes at the beginning of a file that are not compressed: in a short recording that takes too long
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)  # names repeat: a tenth of the size
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream
 
 
 class TableFile:
@@ -41,11 +44,11 @@ class TableFile:
     def __init__(self, path: Path, table: pa.Schema, compress: bool = True) -> None:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
         self._file: int | None = file
-        self._table, self._waiting, self._size = table, io.BytesIO(), 0
+        self._table, self._compress, self._size = table, compress, 0
+        self._stream: tuple[io.BytesIO, pa.RecordBatchStreamWriter] | None = None
         lock(file)
-        self._stream = pa.ipc.new_stream(self._waiting, table, options=_OPTIONS if compress else None)
-        try:  # The schema goes out with the first batch: an empty one makes the file readable from now on.
-            self.write(pa.RecordBatch.from_pylist([], schema=table))
+        try:
+            self._send(file, _head(table))
         except BaseException:
             self.abandon()
             raise
@@ -58,16 +61,26 @@ class TableFile:
         """
         if self._file is None:
             raise ValueError("the table was closed before its last batch")
-        self._stream.write_batch(batch)
-        self._send(self._file)
+        plain = not self._compress or self._size + batch.nbytes < _PLAIN
+        self._send(self._file, batch.serialize() if plain else self._compressed(batch))
+
+    def _compressed(self, batch: pa.RecordBatch) -> bytes:
+        if self._stream is None:
+            waiting = io.BytesIO()
+            self._stream = waiting, pa.ipc.new_stream(waiting, self._table, options=_OPTIONS)
+            self._stream[1].write_batch(_empty(self._table))  # and the schema, which the file has already
+        waiting, stream = self._stream
+        waiting.seek(0)
+        waiting.truncate()
+        stream.write_batch(batch)
+        return waiting.getvalue()
 
     def close(self) -> None:
         """End the stream; ending it again does nothing."""
         if self._file is None:
             return
         try:
-            self._stream.close()
-            self._send(self._file)
+            self._send(self._file, _END)
         finally:
             self.abandon()
 
@@ -77,10 +90,8 @@ class TableFile:
         if file is not None:
             os.close(file)
 
-    def _send(self, file: int) -> None:
-        content = memoryview(self._waiting.getvalue())
-        self._waiting.seek(0)
-        self._waiting.truncate()
+    def _send(self, file: int, message: bytes | pa.Buffer) -> None:
+        content = memoryview(message)
         sent = 0
         try:
             while sent < len(content):
@@ -90,6 +101,16 @@ class TableFile:
             os.lseek(file, self._size, os.SEEK_SET)
             raise
         self._size += sent
+
+
+@cache
+def _head(table: pa.Schema) -> bytes:
+    """How a file begins: with the schema, and a batch without rows, which make it readable from now on."""
+    return bytes(table.serialize()) + bytes(_empty(table).serialize())
+
+
+def _empty(table: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([column_of((), kind) for kind in table.types], schema=table)
 
 
 class LateTable:
