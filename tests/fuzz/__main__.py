@@ -1,11 +1,12 @@
 """Runs the inputs in children that are forked, with a limit on their memory and time: a crash or a hang is a finding.
 
-python -m tests.fuzz --inputs 100000            # about half an hour; each input follows from its number
+python -m tests.fuzz --inputs 100000            # about an hour; each input follows from its number
 python -m tests.fuzz --first 4711 --inputs 1    # one of them again; --keep DIR leaves the damaged trace there"""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
 import shutil
@@ -15,6 +16,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,13 +25,14 @@ from tempfile import TemporaryDirectory
 
 from . import faces
 from .corpus import seeds
-from .look import LOOKS, look
+from .look import ALL, SLOW, look
 from .mutate import mutate
 
 MEMORY, SECONDS = 2 << 30, 20  # that a child may take beyond what it starts with; that an input may take
 PEAK = 1 << 30  # bytes beyond the start that no input may have needed
-_AT_ONCE = 500  # inputs a child
-_COMMANDS, _SCREENS = 2, 0.01  # commands that are asked of an input, and how often a screen is
+_AT_ONCE = 2000  # inputs a child
+_COMMANDS, _SCREENS = 2, 0.003  # commands that are asked of an input, and how often a screen is
+_THREADED = {"query", "tool"}  # commands that leave threads behind, without which a process is forked
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,9 @@ def prepare(folder: Path) -> list[Seed]:
     found = []
     for seed in seeds():
         copy, whole = folder / seed.name, folder / "whole" / seed.name
-        shutil.copytree(seed, copy)
-        shutil.copytree(seed, whole)
+        for there in (copy, whole):
+            shutil.rmtree(there, ignore_errors=True)
+            shutil.copytree(seed, there)
         contents = {str(p.relative_to(copy)): p.read_bytes() for p in sorted(copy.rglob("*")) if p.is_file()}
         found.append(Seed(copy, list(contents), contents, whole))
     return found
@@ -61,7 +66,7 @@ def attempt(case: int, traces: list[Seed], keep: Path | None = None) -> int:
         mutate(draw, seed.folder, seed.files, seed.contents)
         if keep:
             shutil.copytree(seed.folder, keep, symlinks=True, dirs_exist_ok=True)
-        answered = look(seed.folder)
+        answered = look(seed.folder, draw.randrange(len(SLOW)))
         asked = draw.sample(sorted(faces.COMMANDS), _COMMANDS)
         asked += [draw.choice(sorted(faces.SCREENS))] if draw.random() < _SCREENS else []
         for name in asked:
@@ -80,26 +85,41 @@ def attempt(case: int, traces: list[Seed], keep: Path | None = None) -> int:
             path.write_bytes(data)
 
 
-def child(first: int, end: int, report: int, keep: Path | None) -> None:
+def warm(traces: list[Seed]) -> None:
+    """Ask each command once of whole traces, so that the children need not import, compile and parse the same."""
+    for seed in traces:
+        for slow in range(len(SLOW)):
+            look(seed.folder, slow)
+        for name in sorted(faces.COMMANDS.keys() - _THREADED):
+            faces.COMMANDS[name](Random(0), seed.folder, seed.whole)
+
+
+def child(first: int, end: int, report: int, keep: Path | None, folder: Path) -> None:
     """Run some inputs; `report` is told the number of each before, and its answers after."""
     warnings.simplefilter("ignore")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+    traces = prepare(folder)
+    for case in range(first, end):
+        os.write(report, case.to_bytes(8, "little"))
+        signal.alarm(SECONDS)  # its default action ends the child
+        answered = attempt(case, traces, keep)
+        os.write(report, (1 << 32 | answered).to_bytes(8, "little"))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        assert peak < PEAK, f"it took {peak >> 20} MB"
+    signal.alarm(0)
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """A folder for the traces, and for what the debugger remembers of a user."""
     with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         os.environ["XDG_STATE_HOME"] = f"{folder}/state"
-        traces = prepare(Path(folder))
-        for case in range(first, end):
-            os.write(report, case.to_bytes(8, "little"))
-            signal.alarm(SECONDS)  # its default action ends the child
-            answered = attempt(case, traces, keep)
-            os.write(report, (1 << 32 | answered).to_bytes(8, "little"))
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-            assert peak < PEAK, f"it took {peak >> 20} MB"
-        signal.alarm(0)
+        yield Path(folder)
 
 
-def run(first: int, end: int, keep: Path | None) -> tuple[int, Counter[int], str]:
+def run(first: int, end: int, keep: Path | None, folder: Path) -> tuple[int, Counter[int], str]:
     """Run inputs in a child: the next input to run, how many gave how many answers, and what went wrong."""
     reading, report = os.pipe()
     pid = os.fork()
@@ -107,7 +127,7 @@ def run(first: int, end: int, keep: Path | None) -> tuple[int, Counter[int], str
         code = 1
         try:
             os.close(reading)
-            child(first, end, report, keep)
+            child(first, end, report, keep, folder)
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -141,13 +161,17 @@ def main() -> int:
     began, at, end = time.monotonic(), chosen.first, chosen.first + chosen.inputs
     answers: Counter[int] = Counter()
     findings = []
-    while at < end and time.monotonic() - began < 60 * chosen.minutes:
-        at, found, wrong = run(at, min(at + _AT_ONCE, end), chosen.keep)
-        answers += found
-        if wrong:
-            findings.append(wrong)
-            print(wrong, file=sys.stderr)
-    whole, refused = answers[len(LOOKS)], answers[0]
+    with place() as folder:
+        warm(prepare(folder))
+        gc.collect()
+        gc.freeze()
+        while at < end and time.monotonic() - began < 60 * chosen.minutes:
+            at, found, wrong = run(at, min(at + _AT_ONCE, end), chosen.keep, folder)
+            answers += found
+            if wrong:
+                findings.append(wrong)
+                print(wrong, file=sys.stderr, flush=True)
+    whole, refused = answers[ALL], answers[0]
     print(f"{at - chosen.first} inputs in {time.monotonic() - began:.0f} s: {refused} refused, {whole} read in full,")
     print(f"{sum(answers.values()) - whole - refused} in part; {len(findings)} findings. {'; '.join(findings[:20])}")
     return min(len(findings), 100)

@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from textual.app import App
 from textual.pilot import Pilot
 
-from tftrace import load
-from tftrace.cli import main
+from tftrace import cli, load
 from tftrace.compare import TraceSide
 from tftrace.errors import TraceError
 from tftrace.export.formats import FORMATS
@@ -37,16 +36,38 @@ _SQL = ["select * from trace", "select name, max from tensors where nan > 0"]
 _SQL += ["select verdict, count(*) from checks group by 1", "select sum(duration_ns) from steps"]
 
 
+class _Parsed:
+    """The command line, which remembers what words mean: of a command on a small trace that is most of the time."""
+
+    def __init__(self) -> None:
+        self._app = cli.app
+        self._known: dict[tuple[str, ...], Callable[[], Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._app, name)
+
+    def __call__(self, words: Sequence[str], **how: Any) -> Any:
+        meant = self._known.get(tuple(words))
+        if meant is None:
+            run, given, _ = self._app.parse_args(words, **how)
+            meant = self._known[tuple(words)] = lambda: run(*given.args, **given.kwargs)
+        return meant()
+
+
+_parsed = _Parsed()
+
+
 def command(*words: str) -> None:
     """Run a command of the command line in this process."""
     written = io.BytesIO(), io.BytesIO()
     out, beside = (io.TextIOWrapper(one, "utf-8") for one in written)
     old = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = out, beside
+    sys.stdout, sys.stderr, cli.app = out, beside, _parsed  # type: ignore[assignment]
     try:
-        code = main(words)
+        code = cli.main(words)
     finally:
         sys.stdout, sys.stderr = old
+        cli.app = _parsed._app
         out.flush()
         beside.flush()
     shown, said = (one.getvalue().decode() for one in written)
@@ -70,10 +91,21 @@ def _explain(draw: Random, folder: Path, whole: Path) -> None:
         command("explain", str(folder), str(step), "--cell", ",".join(cell) or "0", "--no-replay")
 
 
+@contextmanager
+def _place(folder: Path) -> Iterator[Path]:
+    """A folder for what is made, always the same, so that words are."""
+    place = folder.parent / "made"
+    place.mkdir()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
 def _exported(name: str) -> Ask:
     def ask(draw: Random, folder: Path, whole: Path) -> None:
         if name == "parquet":
-            with TemporaryDirectory() as place:
+            with _place(folder) as place:
                 return command("export", str(folder), f"{place}/made.parquet")
         command("export", str(folder), "-", "--format", name)
 
@@ -90,7 +122,7 @@ def _pruned(draw: Random, folder: Path, whole: Path) -> None:
 
 
 def _merged(draw: Random, folder: Path, whole: Path) -> None:
-    with TemporaryDirectory() as place:
+    with _place(folder) as place:
         command("merge", str(folder), str(whole), "-o", f"{place}/merged.tftrace")
 
 

@@ -37,10 +37,13 @@ def _said(trace: Trace) -> None:
 
 
 def _shown(trace: Trace) -> None:
-    for as_json in (False, True):
-        out = io.StringIO()
-        show(trace, as_json=as_json, out=out)
-        assert out.getvalue().isascii() if as_json else "\x1b" not in out.getvalue()
+    show(trace, out=(out := io.StringIO()))
+    assert "\x1b" not in out.getvalue()
+
+
+def _shown_as_json(trace: Trace) -> None:
+    show(trace, as_json=True, out=(out := io.StringIO()))
+    assert out.getvalue().isascii()
 
 
 def _stepped(trace: Trace) -> None:
@@ -57,15 +60,18 @@ def _informed(trace: Trace) -> None:
     assert info(trace)["rows"]["steps"] == len(trace)
 
 
-LOOKS: list[Callable[[Trace], None]] = [_steps, _values, _said, _shown, _stepped, _tables, _informed]
+LOOKS: list[Callable[[Trace], None]] = [_steps, _values, _stepped, _tables, _informed]
+SLOW: list[Callable[[Trace], None]] = [_said, _shown, _shown_as_json]  # of which an input is asked one
+ALL = len(LOOKS) + 1  # answers of a trace that is read in full
 
 
-def look(folder: Path) -> int:
-    """Open a trace and ask all of it; the number of answers. A TraceError ends one question, not all."""
+def look(folder: Path, slow: int = 0) -> int:
+    """Open a trace and ask all of it, and one of `SLOW`; the number of answers. A TraceError ends one question, not
+    all."""
     answered = 0
     with suppress(TraceError):
         trace = load(folder)
-        for ask in LOOKS:
+        for ask in (*LOOKS, SLOW[slow]):
             with suppress(TraceError):
                 ask(trace)
                 answered += 1

@@ -17,14 +17,14 @@ from ..fuzz.corpus import seeds
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or not Path("/proc").exists(), reason="needs fork and /proc")
 
 
-def test_nothing_but_refusals_comes_of_damaged_traces() -> None:
-    at, answers, wrong = fuzz.run(0, 40, None)
+def test_nothing_but_refusals_comes_of_damaged_traces(tmp_path: Path) -> None:
+    at, answers, wrong = fuzz.run(0, 40, None, tmp_path)
     assert (at, wrong) == (40, "") and sum(answers.values()) == 40
-    assert answers[0] > 5 and answers[len(look.LOOKS)] > 10  # some are refused, some are read
+    assert answers[0] > 5 and answers[look.ALL] > 10  # some are refused, some are read
 
 
 def test_the_corpus_itself_is_read_in_full() -> None:
-    assert [look.look(seed) for seed in seeds()] == [len(look.LOOKS)] * 4
+    assert [look.look(seed, slow) for seed in seeds() for slow in range(3)] == [look.ALL] * 12
 
 
 def _raise() -> None:
@@ -48,13 +48,15 @@ _kept: list[bytearray] = []
     ],
     ids=["crash", "hang", "exception", "memory"],
 )
-def test_a_finding_is_found(harm: Callable[[], None], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def harmed(folder: Path) -> int:
+def test_a_finding_is_found(
+    harm: Callable[[], None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def harmed(folder: Path, slow: int) -> int:
         harm()
         return 0
 
     monkeypatch.setattr(fuzz, "look", harmed)
     monkeypatch.setattr(fuzz, "SECONDS", 1 if said == "SIGALRM" else 60)
     monkeypatch.setattr(fuzz, "PEAK", 100 << 20)
-    at, _, wrong = fuzz.run(5, 7, None)
+    at, _, wrong = fuzz.run(5, 7, None, tmp_path)
     assert (at, wrong[:9]) == (6, "input 5: ") and said in wrong

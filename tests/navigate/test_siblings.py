@@ -83,4 +83,7 @@ def test_a_step_of_which_nothing_is_known_stays(tmp_path: Path, name: str) -> No
     builder = Builder(tmp_path / "null.tftrace")
     nothing: dict[str, Any] = dict.fromkeys(("kind", "name", "type", "forward"))
     builder.step(0, **nothing)
-    assert getattr(siblings, name)(builder.done(), 0) == 0
+    builder.step(0, **nothing | {"name": f"layer.{9**30}"})  # too large for a number of a layer
+    trace = builder.done()
+    assert [getattr(siblings, name)(trace, at) for at in (0, 1)] == [0, 1]
+    assert siblings.layer(trace, 1) is None

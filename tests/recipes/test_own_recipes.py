@@ -105,6 +105,19 @@ def test_a_structure_a_chain_a_configuration_and_calls_of_one_name(tmp_path: Pat
     assert recorded(CHAIN, model, tmp_path, torch.randn(2, 5, 8))["chain"]["verdict"] == "differs"
 
 
+def test_a_layer_that_is_left_out_does_not_put_another_before_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(CHAIN, encoding="utf-8")
+    model, found = Stack(CONFIG), []
+    for out in ("layers.0", "layers.1", "layers.2"):
+        with tftrace.record(model, recipes=file, exclude=out) as trace:
+            model(torch.ones(1, 1, 8))
+        rows = trace.checks.to_pylist()
+        found.append([(trace[row["step"]].name, row["verdict"]) for row in rows if row["equation"] == "chain"])
+    second, third = "layers.1", "layers.2"
+    assert found == [[(second, "unchecked"), (third, "holds")], [(third, "unchecked")], [(second, "holds")]]
+
+
 def test_the_configuration_says_what_is_right_not_the_module(tmp_path: Path) -> None:
     model = Stack(SimpleNamespace(act="gelu", nested={"scale": [1.0]}))
     assert recorded(MLP, model, tmp_path, torch.randn(2, 5, 8))["mlp"]["verdict"] == "differs"

@@ -15,6 +15,7 @@ from torch import nn
 
 import tftrace
 from tftrace.capture.measure import kept_values as capture_values
+from tftrace.capture.measure.identity import Identities
 from tftrace.errors import TraceError
 from tftrace.trace.values import read_value
 
@@ -118,6 +119,26 @@ def test_patterns_of_names() -> None:
     numbers = {row.tensor for row in trace[step(trace, "last")].tensors}
     assert {row.tensor for s in trace for row in s.tensors if row.value} == numbers
     assert ("first", "input") not in kept(trace)
+
+
+@pytest.mark.parametrize("wanted", ["screen", "auto"])
+def test_what_is_dropped_gives_its_room_back(tmp_path: Path, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN room for one tensor of 80 bytes, in memory as in the trace
+    for limit in ("SCREEN_BYTES", "AUTO_BYTES", "_FILE_BYTES"):
+        monkeypatch.setattr(capture_values, limit, 100)
+    values, known = capture_values.Values(tmp_path, 0, wanted), Identities()
+    first, second = torch.zeros(20), torch.ones(20)
+    for tensor in (first, second):
+        values.keep(known.of(tensor), tensor, "", "output")
+    assert list(values.places) == [0]
+    # THEN there is room for another once it is dropped
+    values.drop(0)
+    values.keep(known.of(second), second, "", "output")
+    assert list(values.places) == [1] and not (tmp_path / "values").exists()
+    values.write()
+    assert read_value(tmp_path, values.places[1], (20,)).tolist() == [1.0] * 20
+    values.drop(1)  # which has been written
+    assert list(values.places) == [1]
 
 
 @pytest.mark.parametrize("wanted", ["some", "la*", None, 3, [1]])

@@ -97,6 +97,12 @@ def test_from_a_tensor_to_its_maker_and_its_takers_and_back(film: Trace) -> None
         assert "goes to" in shown and "BertSelfAttention" in shown  # the layer takes it more than once
         await press(pilot, "escape", "backspace")
         assert app.position == start
+        for there in (0, 5, 9):
+            app.jump(there)
+        await press(pilot, "backspace", "backspace")  # each jump is remembered
+        assert app.position == 0
+        await press(pilot, "backspace")
+        assert app.position == start
 
     play(film, script)
 

@@ -100,7 +100,7 @@ def _index(trace: Trace, size: int) -> _Index:
     entered[taken_key[::-1]] = takers[::-1]
     made = np.flatnonzero((role == schema.OUTPUT) | (role == schema.LOCAL))
     # A step did not make what it took itself, nor what another step had taken before it began.
-    made = made[~np.isin(key[made] * size + position[made], takes) & (position[made] < entered[key[made]])]
+    made = made[position[made] < entered[key[made]]]
     at = position[made]
     made = made[
         np.lexsort((-at, trace.ends[at], key[made]))

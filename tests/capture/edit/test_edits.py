@@ -102,6 +102,14 @@ def test_an_edit_does_what_a_hook_written_by_hand_does(bert: Any, name: str, eng
     assert same_bits(logits(model, inputs), before)
 
 
+def test_what_an_edited_step_is_part_of_is_not_held_against_its_equation(bert: Any) -> None:
+    part = "bert.encoder.layer.0.intermediate"
+    model, inputs = bert
+    _, trace = edited(model, inputs, {f"{part}.dense": tftrace.zero()}, level="modules", check=True)
+    found = {step.name: [(check.verdict, check.reason) for check in step.checks] for step in trace}
+    assert found[part] == [("unchecked", "a step below was edited")]
+
+
 def test_a_head_that_a_projection_mixes_is_edited_before_it(no_grad: None) -> None:
     model, inputs = tiny("gpt2")
     model.eval()

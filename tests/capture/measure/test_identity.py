@@ -81,6 +81,16 @@ def test_a_reused_address_has_a_new_number() -> None:
     assert len(addresses) < 2000  # or nothing was put to the test
 
 
+def test_a_reused_id_of_a_tensor_without_a_storage_has_a_new_number() -> None:
+    known, old, new = Identities(), torch.eye(3).to_sparse(), torch.eye(3).to_sparse()
+    first = known.of(old)
+    assert known.of(old) is first
+    # WHEN Python gives a new tensor the id of one that is gone
+    known._objects[id(new)] = known._objects.pop(id(old))
+    del old
+    assert known.of(new)[NUMBER] != first[NUMBER]
+
+
 def test_memory_is_not_kept() -> None:
     known = Identities()
     kept = torch.zeros(3)

@@ -1,0 +1,59 @@
+"""The stack of running calls by itself: what becomes of calls that nothing has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tftrace import load
+from tftrace.capture.calls import Call, place
+from tftrace.capture.measure.identity import Identities
+from tftrace.capture.measure.summaries import Summaries
+from tftrace.capture.pending_rows import Rows
+from tftrace.capture.recording import Recording
+from tftrace.trace.disk.folder import create_folder
+from tftrace.trace.writer import TraceWriter
+
+
+@pytest.mark.parametrize(
+    ("raised", "stopped", "left", "status"),
+    [
+        (True, False, False, ["raised", "raised", "raised"]),
+        (True, True, False, ["returned", "returned", "returned"]),  # on purpose: no failure
+        (False, False, False, ["returned", "open", "open"]),
+        (True, False, True, ["raised", "raised", "returned"]),
+    ],
+)
+def test_what_is_open_below_a_call_ends_with_it(
+    tmp_path: Path, raised: bool, stopped: bool, left: bool, status: list[str]
+) -> None:
+    path = create_folder(tmp_path / "run", False)
+    writer = TraceWriter(path, {"complete": True})
+    recording = Recording(Rows(writer, 0, Summaries(), {}), Identities(), None, lambda: None)
+    outer, _, inner = (recording.enter(place("module", name, "Net")) for name in ("", "a", "a.b"))
+    if left:
+        recording.leave(inner)
+    recording.stopping(stopped)
+    recording.leave(outer, raised=raised)
+    assert recording.stack == []
+    recording.end()
+    writer.close()
+    assert [step.status for step in load(path)] == status
+
+
+@pytest.mark.parametrize(
+    ("evidence", "covers", "principal"),
+    [("stated", "all", "given"), ("stated", "wiring", "found"), ("guessed", "all", "found")],
+)
+def test_the_principal_equation_is_a_stated_one_before_one_that_was_seen(
+    evidence: str, covers: str, principal: str
+) -> None:
+    call = Call(place("module", "", "Net"))
+    match: Any = SimpleNamespace(evidence=evidence, equation=SimpleNamespace(id="given", covers=covers))
+    call.equations = (match,)
+    assert call.equation == "given"
+    call.noted = ((0, "found"),)
+    assert call.equation == principal
