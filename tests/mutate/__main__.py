@@ -24,7 +24,6 @@ from .forked import TIMED_OUT, forked, warm
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ["capture", "trace", "export", "recipes", "compare"]
-_FIRST, _SECOND = 8.0, 40.0  # seconds of tests that a change has to survive first, and then
 
 
 def copied(copy: Path) -> None:
@@ -104,6 +103,8 @@ def main() -> int:
     parser.add_argument("--observe", nargs="*", help="folders of tests/, by default those of the rooms and their faces")
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="pass over so many")
+    parser.add_argument("--skip", type=int, default=0, help="pass over so many of those that are left")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of tests to run first; then four times as many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=ROOMS, help="of the changes in all rooms those in some")
     parser.add_argument("--again", type=Path, help="a file of survivors")
@@ -132,13 +133,13 @@ def main() -> int:
     rooms: Counter[tuple[str, str]] = Counter()
     left = []
     wanted = [change for change in wanted if compiles(change.made(contents[change.file]))]
-    wanted = [change for change in wanted if change.file.split("/")[1] in chosen.only]
+    wanted = [change for change in wanted if change.file.split("/")[1] in chosen.only][chosen.skip :]
     for number, change in enumerate(wanted):
         block = blocks.of(change.file, change.line)
-        quick = given or choose(tests, block, _FIRST, frozenset())
+        quick = given or choose(tests, block, chosen.seconds, frozenset())
         fate = survives(copy, change, quick)
         if not fate and not given:
-            more = choose(tests, block, _SECOND, frozenset(test.name for test in quick))
+            more = choose(tests, block, 4 * chosen.seconds, frozenset(test.name for test in quick))
             fate = survives(copy, change, more)
             quick = [*quick, *more]
         kind = "survives" if not fate else "killed"
@@ -146,7 +147,7 @@ def main() -> int:
         rooms[change.file.split("/")[1], kind] += 1
         if not fate:
             left.append(asdict(change))
-            (copy / f"survivors-{chosen.seed}-{chosen.first}-{'-'.join(chosen.only)}.json").write_text(
+            (copy / f"survivors-{chosen.seed}-{chosen.first}-{'-'.join(chosen.only)}-{chosen.skip}.json").write_text(
                 json.dumps(left, indent=1)
             )
         told = change.told(contents[change.file])

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tftrace import Trace, load
 from tftrace.errors import TraceError
 from tftrace.trace import schema
+from tftrace.trace import writer as trace_writer
 from tftrace.trace.arrays import column_of, indices, numpy_of, repeated
 from tftrace.trace.writer import TableFile, TraceWriter
 
@@ -363,3 +364,27 @@ def test_a_table_is_compressed_when_it_has_become_long(tmp_path: Path) -> None:
     content = (tmp_path / "steps.arrow").read_bytes()
     with pa.ipc.open_stream(content) as stream:
         assert len(content) < 400_000 < 20 * batch.nbytes and stream.read_all().num_rows == 20_000
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_an_interrupted_batch_leaves_room_for_the_next(
+    tmp_path: Path, compress: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_writer, "_PLAIN", 0)
+    table, write = TableFile(tmp_path / "steps.arrow", schema.CHECKS, compress), os.write
+    columns = [column_of(["a"] if kind == pa.string() else [1], kind) for kind in schema.CHECKS.types]
+    batch = pa.RecordBatch.from_arrays(columns, schema=schema.CHECKS)
+
+    def interrupted(file: Any = None, content: bytes = b"") -> None:
+        if content:
+            write(file, content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    for owner, name in [(trace_writer, "_empty")] * compress + [(os, "write")]:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(owner, name, interrupted)
+            table.write(batch)
+    table.write(batch)
+    table.close()
+    with pa.ipc.open_stream((tmp_path / "steps.arrow").read_bytes()) as stream:
+        assert stream.read_all().num_rows == 1

@@ -141,6 +141,22 @@ def test_what_is_dropped_gives_its_room_back(tmp_path: Path, wanted: str, monkey
     assert list(values.places) == [1]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_was_interrupted_as_it_was_written_is_written_later(
+    tmp_path: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, known, tensor = capture_values.Values(tmp_path, 0, "all"), Identities(), torch.ones(3)
+    values.keep(known.of(tensor), tensor, "", "output")
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(capture_values, "write_bytes", lambda *_: (_ for _ in ()).throw(error()))
+        values.write()
+    values.write()
+    if error is OSError:  # a full disk: no row may name what is not there
+        assert values.places == {} and not list(tmp_path.rglob("*.safetensors"))
+    else:
+        assert read_value(tmp_path, values.places[0], (3,)).tolist() == [1.0] * 3
+
+
 @pytest.mark.parametrize("wanted", ["some", "la*", None, 3, [1]])
 def test_what_is_not_known_is_named(wanted: Any) -> None:
     with pytest.raises(TraceError, match="is not known: choose 'screen', 'auto', 'all', 'none' or a list of patterns"):

@@ -67,8 +67,9 @@ class TableFile:
     def _compressed(self, batch: pa.RecordBatch) -> bytes:
         if self._stream is None:
             waiting = io.BytesIO()
-            self._stream = waiting, pa.ipc.new_stream(waiting, self._table, options=_OPTIONS)
-            self._stream[1].write_batch(_empty(self._table))  # and the schema, which the file has already
+            stream = pa.ipc.new_stream(waiting, self._table, options=_OPTIONS)
+            stream.write_batch(_empty(self._table))  # and the schema, which the file has already
+            self._stream = waiting, stream
         waiting, stream = self._stream
         waiting.seek(0)
         waiting.truncate()
@@ -96,8 +97,8 @@ class TableFile:
         try:
             while sent < len(content):
                 sent += os.write(file, content[sent:])
-        except OSError:
-            os.ftruncate(file, self._size)  # half a batch would make what comes after it unreadable
+        except BaseException:  # an interrupt too: half a batch would make what comes after it unreadable
+            os.ftruncate(file, self._size)
             os.lseek(file, self._size, os.SEEK_SET)
             raise
         self._size += sent

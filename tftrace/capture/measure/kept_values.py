@@ -129,19 +129,24 @@ class Values:
                 self._full = False
 
     def write(self) -> None:
-        """Write the tensors that wait to a new file.
+        """Write the tensors that wait to a new file; after an interrupt they wait on, since rows will name them.
 
         Raises:
-            OSError: The file cannot be written.
+            OSError: The file cannot be written, and they are not kept.
         """
         if not self._waiting:
             return
         self.before()
         folder = self._folder / "values"
-        folder.mkdir(exist_ok=True)
-        waiting, self._waiting, self._bytes = self._waiting, {}, 0
-        write_bytes(folder / f"{self._rank:05d}-{self._file:05d}.safetensors", save(_on_host(waiting)))
-        self._file += 1
+        try:
+            folder.mkdir(exist_ok=True)
+            write_bytes(folder / f"{self._rank:05d}-{self._file:05d}.safetensors", save(_on_host(self._waiting)))
+        except OSError:
+            for number in self._waiting:
+                self.places.pop(int(number), None)
+            self._waiting, self._bytes = {}, 0
+            raise
+        self._waiting, self._bytes, self._file = {}, 0, self._file + 1
 
 
 def _on_host(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
