@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,13 +276,73 @@ class Grows(nn.Module):
         return self.late(x)
 
 
-def test_a_module_that_appears_in_a_forward_is_named_and_seen_from_then_on() -> None:
-    model = Grows()
+class Copies(Grows):
+    late: Any
+
+    def forward(self, x: torch.Tensor) -> Any:
+        if len(self.layers) < 2:
+            self.layers.append(copy.deepcopy(self.layers[0]))
+        self.late = self.layers[0]
+        return super().forward(x)
+
+
+class Makes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return nn.Sequential(nn.Softmax(dim=-1), nn.LayerNorm(3, elementwise_affine=False))(self.inner(x))
+
+
+class Fuses(Makes):
+    def forward(self, x: torch.Tensor) -> Any:
+        torch.manual_seed(1)
+        layer = nn.TransformerEncoderLayer(64, 4, 256, batch_first=True, activation="gelu").eval()
+        return layer(self.inner(x).repeat(1, 1, 22)[..., :64])
+
+
+@pytest.mark.parametrize("level", ["modules", "lines"])
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_modules_that_are_made_in_a_forward_are_seen(name: str, level: str) -> None:
+    model, alive = Grows(), weakref.WeakSet[nn.Module]()
+    with tftrace.record(model, level=level, engine=name) as trace:
+        model(X)
+        model(X)
+    assert [(s.name, s.forward) for s in trace if s.kind == "module"][::2] == [("", 0), ("late", 0), ("layers.0", 1)]
+    assert trace.meta["lost"] == trace.meta["unseen"] == [] and not hooks(model)
+    # AND those that live no longer than a forward are named after their class, and kept by nobody
+    makes: Any = Makes().eval()
+    with torch.no_grad(), tftrace.record(makes, level=level, engine=name) as trace:
+        bare = Makes.forward(makes, X)  # no forward runs, so these are none of its
+        for _ in range(3):
+            assert same_bits(makes(X), bare)
+            alive.update(one for one in gc.get_objects() if type(one) is nn.Softmax)
+            gc.collect()
+            assert not alive
+    found = [(s.name, s.type, s.depth) for s in trace if s.kind == "module" and s.forward == 2]
+    assert [one[0] for one in found] == ["", "inner", "Sequential", "Sequential.0", "Sequential.1"]
+    assert found[3] == ("Sequential.0", "Softmax", 2 if level == "modules" else found[3][2])
+    # AND torch's fused layers stay fused, unless functions are watched beside hooks, which learn of no call
+    fuses, x = Fuses().eval(), torch.randn(2, 7, 3)
+    with torch.no_grad():
+        bare = fuses(x)
+        with tftrace.record(fuses, level=level, engine=name) as trace:
+            assert same_bits(fuses(x), bare) or (name, level) == ("hooks", "lines")
+    said = {
+        "hooks": "Calls of TransformerEncoderLayer, which was made",
+        "calls": "What is inside TransformerEncoderLayer",
+    }
+    assert [one for one in trace.meta["lost"] if one.startswith(said[name])]
+
+
+def test_a_module_that_comes_into_a_forward_is_named_and_seen_from_then_on() -> None:
+    model = Copies()
     with tftrace.record(model, level="modules", engine="hooks") as trace:
         model(X)
         model(X)
-    assert trace.meta["unseen"] == ["late"]
-    assert [step.forward for step in trace if step.name == "late"] == [1]
+    assert trace.meta["lost"] == ["Calls of layers.1 are not seen in the forward in which they came."]
+    assert [step.forward for step in trace if step.name == "layers.1"] == [1]
 
 
 def test_a_module_that_appears_between_forwards_is_seen() -> None:

@@ -420,3 +420,99 @@ def test_a_forked_process_leaves_the_trace_alone() -> None:
 def test_to_choose_within_models_they_must_be_named() -> None:
     with pytest.raises(tftrace.TraceError, match="pass the model itself"):
         tftrace.record(layers=[0])
+
+
+# -- what prepares data is no model ------------------------------------------------------------------------
+
+PICTURES = """
+import torch
+from torch import nn
+
+class Crop(nn.Module):
+    def forward(self, picture):
+        at = int(torch.randint(0, 5, ()))
+        return picture[..., at : at + 8, at : at + 8]
+
+class Flip(nn.Module):
+    def forward(self, picture):
+        return picture.flip(-1) if torch.rand(()) < 0.5 else picture
+
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches, self.head = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 2)
+
+    def forward(self, pictures):
+        return self.head(self.patches(pictures).flatten(2).mean(-1))
+
+crop, flip = Crop(), Flip()
+# MADE FIRST
+model = Classifier()
+softmax = nn.Softmax(dim=-1)
+for _ in range(4):
+    batch = torch.stack([flip(crop(torch.rand(3, 12, 12))) for _ in range(6)])
+    softmax(model(batch))
+"""
+
+
+def test_crops_and_flips_are_no_forwards_of_a_model(
+    ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "look.py").write_text(PICTURES)
+    assert ran("--max-forwards", "20", "--level", "modules", "look.py") == 0
+    assert names(tftrace.load("look.tftrace")) == [(at, ("Classifier", "Softmax")[at % 2]) for at in range(8)]
+    said = capsys.readouterr().err
+    assert "48 calls of modules that prepare data (Crop, Flip) are no forwards of a model: --model-class" in said
+    # AND what came before there was a model takes no place of the model's forwards
+    (tmp_path / "late.py").write_text(PICTURES.replace("# MADE FIRST", "[flip(torch.rand(3, 9, 9)) for _ in range(5)]"))
+    assert ran("--max-forwards", "3", "--level", "modules", "late.py") == 0
+    kinds = [name for _, name in names(tftrace.load("late.tftrace"))]
+    assert [name for name in kinds if name != "Flip"] == ["Classifier", "Softmax", "Classifier"]
+    # AND whoever names their class has them
+    assert ran("--model-class", "Crop", "--max-forwards", "2", "-o", "crops.tftrace", "look.py") == 0
+    assert names(tftrace.load("crops.tftrace")) == [(0, "Crop"), (1, "Crop")]
+
+
+LEARNERS = """
+import torch
+from torch import nn
+
+class Attention(nn.Module):
+    def forward(self, x):
+        return (x @ x.transpose(-1, -2) / x.shape[-1] ** 0.5).softmax(-1) @ x
+
+class Shift(nn.Module):
+    def forward(self, x, by):
+        return x + by
+
+reference = nn.MultiheadAttention(8, 2)
+for made in (Attention(), Shift()):
+    made(*[torch.randn(1, 5, 8)] * (1 + isinstance(made, Shift)))
+"""
+
+
+def test_attention_without_parameters_is_recorded_beside_a_model(ran: Ran, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LEARNERS)
+    assert ran("mine.py") == 0
+    assert names(tftrace.load("mine.tftrace")) == [(0, "Attention"), (1, "Shift")]
+
+
+def test_what_a_data_loader_calls_is_not_recorded() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return 2 * x
+
+    class Rows(torch.utils.data.Dataset[torch.Tensor]):
+        double = Doubled()
+
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, at: int) -> Any:
+            return self.double(torch.full((2,), float(at)))
+
+    double = Doubled()
+    with tftrace.record(level="modules") as trace:
+        for batch in torch.utils.data.DataLoader(Rows(), batch_size=2):
+            double(batch)
+    assert names(trace) == [(0, "Doubled"), (1, "Doubled")]

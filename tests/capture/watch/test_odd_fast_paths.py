@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -179,6 +180,71 @@ class Own(nn.Module):
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.inner(x)
+
+
+class Direct(nn.Module):
+    """Calls the forwards of its parts itself, past their hooks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.unused = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.blocks: Any = nn.ModuleList(Chain(nn.Linear(4, 4)) for _ in range(2))
+        self.listed = [nn.ReLU()]
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = self.first.forward(x)
+        for block in self.blocks:
+            x = block.forward(x)
+        return self.listed[0](x)
+
+
+@pytest.mark.parametrize("engine", ["hooks", "calls"])
+def test_forwards_that_are_called_themselves_are_steps_or_named(engine: str) -> None:
+    model, x = nn.Sequential(Direct()), torch.ones(1, 4)
+    with torch.no_grad(), tftrace.record(model, level="modules", engine=engine) as trace:
+        model(x)
+    surely, maybe, lists = trace.meta["lost"]
+    assert surely.startswith("Calls of 0.blocks.0, 0.blocks.1 are not seen: their `forward` was called itself")
+    assert maybe.startswith("Calls of 0.first, 0.unused are not seen, if there were any: code of the model")
+    assert lists.startswith("0.listed[0] are not recorded")
+    # AND where code is followed they are steps
+    with torch.no_grad(), tftrace.record(model, level="functions", engine=engine) as trace:
+        model(x)
+    assert [s.name for s in trace if s.name.endswith("forward")] == [
+        f"0.{part}.forward" for part in ("first", "blocks.0", "blocks.1")
+    ]
+    assert not [one for one in trace.meta["lost"] if "first" in one or "blocks" in one]
+    # AND so is the model's own, if nothing else is followed
+    with torch.no_grad(), tftrace.record(model, level="modules", engine=engine) as trace:
+        model.forward(x)
+    assert trace.meta["lost"][0].startswith("Calls of the model, 0.blocks.0, 0.blocks.1 are not seen: ")
+
+
+def test_what_nobody_calls_is_no_loss() -> None:
+    class Inherits(Chain):
+        def forward(self, x: torch.Tensor) -> Any:
+            return super().forward(x)
+
+    model = nn.ModuleDict({"used": Inherits(Twice()), "unused": nn.Linear(4, 4), "held": nn.ParameterDict()})
+    with tftrace.record(model, level="modules") as trace:
+        model["used"](torch.ones(1, 4))
+    assert trace.meta["lost"] == trace.meta["unseen"] == []
+
+
+def test_what_goes_around_a_program_is_named_though_its_models_are_gone() -> None:
+    def runs() -> None:
+        encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1).eval()
+        with torch.no_grad():
+            encoder(torch.ones(1, 3, 8))
+            nn.Sequential(Own())(torch.ones(1, 4))
+
+    with tftrace.record(level="modules") as trace:
+        runs()
+        gc.collect()
+    assert [one.split(":")[0] for one in trace.meta["lost"]] == [
+        "Calls of Sequential.0 are not seen, if there were any",
+        "What is inside TransformerEncoder.layers.0 is not seen",
+    ]
 
 
 @pytest.mark.parametrize("level", ["modules", "functions", "lines", "ops"])

@@ -10,6 +10,7 @@ import contextlib
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from itertools import count
 from types import FrameType
 from typing import Any
@@ -20,9 +21,11 @@ from torch.compiler import is_dynamo_compiling
 from ..calls import Call
 from ..depth import back_to, take, taken
 from ..torch_internals import FORWARD_HOOKS, FORWARD_PRE_HOOKS, children_of, getframe
+from ..unseen.went_around import listed
 from .watched_modules import BETWEEN, Watched, WatchedModules, walk
 
 BETWEEN.add(__file__)
+CHANGED = (torch.nn.TransformerEncoderLayer, torch.nn.DataParallel)  # hooks would change what they do, or miss calls
 
 _NUMBERS = count()  # of recordings, in the order in which they began
 
@@ -103,6 +106,7 @@ class ForwardHooks(WatchedModules):
 
     def detach(self) -> None:
         """Stop watching; the models are left as they were."""
+        super().detach()
         self._attached = False
         self._recording.hook(self._close_left, getframe(1))
         for call in self._recording.stack:
@@ -113,6 +117,8 @@ class ForwardHooks(WatchedModules):
             self._handles[-1].remove()
             self._handles.pop()
         for watched in list(self.watched.values()):  # an interruption may have come before a handle was kept
+            while watched.handles:
+                watched.handles.pop().remove()
             for name in (FORWARD_HOOKS, FORWARD_PRE_HOOKS):
                 hooks = _hooks(watched.module, name)
                 for key in [key for key, hook in hooks.items() if self._is_mine(hook)]:
@@ -125,6 +131,21 @@ class ForwardHooks(WatchedModules):
         self._nesting = max(self._nesting, path.count(".") + 2)
         if self._attached:
             self._put(watched, module)
+        return watched
+
+    def _watch_made(self, module: torch.nn.Module, frame: FrameType) -> Watched | None:
+        """Put hooks on a module that was made while another runs, unless they would change what it does."""
+        if isinstance(module, CHANGED) or any(isinstance(one, CHANGED) for one in _makers(frame)):
+            if isinstance(module, CHANGED):
+                kind = type(module).__name__
+                said = f"Calls of {kind}, which was made in a forward, are not seen: engine='calls' sees them."
+                self.missed += [said] if said not in self.missed else []
+            return None
+        at = len(self._handles)
+        watched = super()._watch_made(module, frame)
+        if watched is not None:
+            watched.handles = self._handles[at:]
+            del self._handles[at:]
         return watched
 
     def _put(self, watched: Watched, module: torch.nn.Module) -> None:
@@ -269,12 +290,10 @@ class ForwardHooks(WatchedModules):
             return
         watched.children = tuple(children.values())
         for name in watched.names:
-            if running:
-                self.unseen += [
-                    path
-                    for path, below in walk(name, module, ())
-                    if id(below) not in self.watched and path not in self.unseen
-                ]
+            new = [path for path, below in walk(name, module, ()) if id(below) not in self.watched]
+            if running and new:
+                said = f"Calls of {listed(new)} are not seen in the forward in which they came."
+                self.missed += [said] if said not in self.missed else []
             self.adopt(name, module)
 
     def _put_last(self) -> None:
@@ -304,6 +323,14 @@ def _caller(frame: FrameType | None) -> FrameType | None:
     while frame is not None and frame.f_code.co_filename in BETWEEN:
         frame = frame.f_back
     return frame
+
+
+def _makers(frame: FrameType | None) -> Iterator[Any]:
+    """The objects whose `__init__` is running."""
+    while frame is not None:
+        if frame.f_code.co_name == "__init__" and frame.f_code.co_varnames:
+            yield frame.f_locals.get(frame.f_code.co_varnames[0])
+        frame = frame.f_back
 
 
 def _innermost(stack: list[Call]) -> Call | None:

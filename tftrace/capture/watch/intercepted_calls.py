@@ -35,6 +35,7 @@ class InterceptedCalls(WatchedModules):
 
     def detach(self) -> None:
         """Stop watching; torch is left as it was."""
+        super().detach()
         CALLS_OF_MODULES.take(self)
 
     def find(self, module: torch.nn.Module) -> Watched | None:

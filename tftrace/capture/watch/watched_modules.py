@@ -20,9 +20,12 @@ from ..calls import Call, Place, bind_arguments, parameters, place
 from ..code_site import NOWHERE, Site, call_site, code_of
 from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, children_of, parameters_of
+from ..unseen.went_around import went_around
+from .made_modules import MadeModules
 
+_GONE = 4096  # modules that are remembered when they are gone
+_OF_TORCH = (torch.fx.GraphModule, torch.jit.ScriptModule)  # which torch makes of others
 _OURS = str(Path(__file__).parents[2]) + os.sep
-_NAMED = 4  # modules that a sentence names
 BETWEEN = {torch_module.__file__, __file__}  # files of the frames between a call and the forward; engines add theirs
 
 
@@ -41,6 +44,7 @@ class Watched:
         self.places: dict[tuple[CodeType | None, int, str], Place] = {}
         self.children: tuple[torch.nn.Module | None, ...] = ()  # when they were last looked at
         self.described: int | None = None  # the forward in which its parameters were recorded
+        self.handles: list[Any] = []  # of hooks on a module that was made while another ran
 
 
 class Forwards(Protocol):
@@ -83,6 +87,7 @@ class WatchedModules:
         self._models = models
         self._roots = {id(model) for model in models.values()}
         self.watched: dict[int, Watched] = {}
+        self._gone: dict[str, Watched] = {}  # those of modules that lived shorter than the recording, and hold none
         self._by_hooks: dict[int, Watched] = {}  # by the dict of hooks, which shallow copies (DataParallel) share
         self.unseen: list[str] = []
         self.missed: list[str] = []
@@ -90,19 +95,24 @@ class WatchedModules:
         self.on_module: Callable[[torch.nn.Module, bool], None] | None = None
         self.on_described: Callable[[str, torch.nn.Module], None] | None = None
         self.forwards: Forwards | None = None
+        self._made = MadeModules(self)
 
     def attach(self) -> None:
         """Begin to watch the models."""
+        if self._models:
+            self._made.attach()
         for name, model in self._models.items():
             self.adopt(name, model)
 
     def detach(self) -> None:
         """Stop watching; the models and torch are left as they were."""
-        raise NotImplementedError
+        self._made.detach()
 
     def forget(self) -> None:
         """Forget all modules."""
+        self._made.forget()
         self.watched.clear()
+        self._gone.clear()
         self._by_hooks.clear()
 
     def end(self) -> None:
@@ -136,23 +146,52 @@ class WatchedModules:
         watched = self.watched[id(module)] = Watched(module, path, muted)
         return watched
 
+    # -- modules that are made while another runs ---------------------------------------------------------
+
+    def made(self, module: torch.nn.Module, frame: FrameType) -> None:
+        """A module was made, by code that this frame runs."""
+        recording = self._recording
+        if recording.stack and not (recording.over or recording.busy or isinstance(module, _OF_TORCH)):
+            recording.hook(self._watch_made, module, frame)
+
+    def _watch_made(self, module: torch.nn.Module, frame: FrameType) -> Watched | None:
+        """Watch a module that was made while another runs; it gets its name when it is called."""
+        running = self._recording.stack[-1]
+        if running.muted:
+            return None
+        key = id(module)
+        watched = self.watch(module, _below(running, module))
+        watched.names.clear()
+        watched.module = None  # a model may make some in each forward, and none of them has to stay
+
+        def forget() -> None:
+            if self.watched.get(key) is watched:
+                del self.watched[key]
+                self.remember(watched)
+
+        self._made.when_gone(module, forget)
+        return watched
+
+    def remember(self, watched: Watched) -> None:
+        """Remember what was seen of a module that is gone."""
+        watched.module, watched.children = None, ()
+        if watched.names and len(self._gone) < _GONE:
+            self._gone.setdefault(watched.names[0], watched)
+
+    def _name(self, watched: Watched, module: torch.nn.Module) -> str:
+        """Choose among the paths of a module; one that was made while another ran may have none yet."""
+        stack = self._recording.stack
+        caller = stack[-1] if stack else None
+        if not watched.names:
+            running = None if caller is None else caller.module
+            inside = walk(running.name, running.owner, ()) if running is not None else ()
+            path = next((path for path, below in inside if below is module), _below(caller, module))
+            self.adopt(path, module)
+        return _best_name(watched.names, caller)
+
     def went_around(self) -> list[str]:
         """Tell, in sentences, of which modules calls can have gone around whatever we watch."""
-        silent = [one for one in self.watched.values() if not (one.places or one.muted or one.scripted)]
-        own = [one.names[0] for one in silent if one.kind.__call__ is not torch.nn.Module.__call__]
-        still = {id(one.module) for one in silent}
-        fused = [
-            one.names[0]
-            for one in self.watched.values()
-            if one.places
-            and isinstance(one.module, torch.nn.TransformerEncoderLayer)
-            and id(one.module.linear1) in still
-        ]
-        said = [
-            f"Calls of {_listed(own)} are not seen, if there were any: a `__call__` of their own goes around torch's."
-        ]
-        inside = [f"What is inside {_listed(fused)} is not seen: torch ran these encoder layers as one function each."]
-        return said * bool(own) + inside * bool(fused)
+        return went_around([*self.watched.values(), *self._gone.values()])
 
     def dropped(self, forward: int) -> None:
         """Note that a forward is not kept; parameters that belong to it are recorded with a later one."""
@@ -174,7 +213,7 @@ class WatchedModules:
         while caller is not None and caller.f_code.co_filename in BETWEEN:
             caller = caller.f_back
         names = watched.names
-        name = names[0] if len(names) == 1 else _name(names, stack[-1] if stack else None)
+        name = names[0] if len(names) == 1 else self._name(watched, module)
         key = (None, 0, name) if caller is None else (caller.f_code, caller.f_lasti, name)
         where = watched.places.get(key) or self._place(watched, key, caller)
         if kwargs or len(args) > len(watched.parameters):
@@ -216,11 +255,12 @@ class WatchedModules:
         return where
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+def _below(caller: Call | None, module: torch.nn.Module) -> str:
+    """The path of a module that is no part of the one that calls it."""
+    return f"{'' if caller is None else caller.scope}.{type(module).__name__}".lstrip(".")
 
 
-def _name(names: list[str], caller: Call | None) -> str:
+def _best_name(names: list[str], caller: Call | None) -> str:
     """Choose among several paths of a module the one below the module that calls it."""
     above = None if caller is None else caller.module
     while above is not None:
