@@ -10,7 +10,7 @@ from ..errors import TraceError
 from ..navigate.condition import parse
 
 # Classes that only pass a call on to the model inside.
-_WRAPPERS = frozenset({"DistributedDataParallel", "FullyShardedDataParallel", "OptimizedModule"})
+_WRAPPERS = frozenset({"DistributedDataParallel", "FullyShardedDataParallel", "ONNXTracedModule", "OptimizedModule"})
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Patch:
         owner: The class or module.
         name: The name of the attribute.
         make: Makes a new replacement.
-        copies: Modules that keep a copy of the attribute, under another name, if they are imported during a recording.
+        copies: Modules that keep a copy of the attribute, under another name, and take whatever is not it for strange.
 
     Attributes:
         layer: The replacement that is in use.
@@ -80,16 +80,21 @@ class Patch:
             self.layer = layer
             _set(self.owner, self.name, layer.raw)
         self.layer = layer
+        self._copy(layer.found, layer.raw)
 
     def _uncover(self) -> None:
         layer = self._ours(self._now())
         if layer is not None:
             _set(self.owner, self.name, layer.found)
-            for module, name in self._copies:
-                if vars(sys.modules.get(module, object)).get(name) is layer.raw:
-                    setattr(sys.modules[module], name, layer.found)
+            self._copy(layer.raw, layer.found)
         self.layer = None
         _on.pop(id(self), None)
+
+    def _copy(self, old: Any, new: Any) -> None:
+        """Let copies of the attribute follow it."""
+        for module, name in self._copies:
+            if vars(sys.modules.get(module, object)).get(name) is old:
+                setattr(sys.modules[module], name, new)
 
     def _now(self) -> Any:
         return vars(self.owner).get(self.name, _ABSENT)

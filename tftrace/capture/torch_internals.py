@@ -64,6 +64,13 @@ has_amx = _bind(
     _ELSE,
     instead=lambda: False,
 )
+fake = _bind(
+    "torch._subclasses.fake_tensor:FakeTensor",
+    "tensors without numbers, by which an exporter follows a model",
+    "A model that is written by hand may not be exported while it is recorded",
+    _ELSE,
+    instead=(),
+)
 
 # -- modes that watch torch -----------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ import contextlib
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import count
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from torch.compiler import is_dynamo_compiling
 
 from ..calls import Call
 from ..depth import back_to, take, taken
+from ..patches import Layer, Patch
 from ..torch_internals import FORWARD_HOOKS, FORWARD_PRE_HOOKS, children_of, getframe
 from ..unseen.went_around import listed
 from .watched_modules import BETWEEN, Watched, WatchedModules, walk
@@ -100,6 +102,7 @@ class ForwardHooks(WatchedModules):
         """Begin to watch the models."""
         self._attached = True
         super().attach()
+        _SCRIPT.put(self)
         for watched in list(self.watched.values()):
             if watched.module is not None:
                 self._put(watched, watched.module)
@@ -107,6 +110,7 @@ class ForwardHooks(WatchedModules):
     def detach(self) -> None:
         """Stop watching; the models are left as they were."""
         super().detach()
+        _SCRIPT.take(self)
         self._attached = False
         self._recording.hook(self._close_left, getframe(1))
         for call in self._recording.stack:
@@ -119,10 +123,7 @@ class ForwardHooks(WatchedModules):
         for watched in list(self.watched.values()):  # an interruption may have come before a handle was kept
             while watched.handles:
                 watched.handles.pop().remove()
-            for name in (FORWARD_HOOKS, FORWARD_PRE_HOOKS):
-                hooks = _hooks(watched.module, name)
-                for key in [key for key, hook in hooks.items() if self._is_mine(hook)]:
-                    hooks.pop(key, None)
+            self._take_off(watched.module)
 
     def watch(self, module: torch.nn.Module, path: str) -> Watched:
         """Watch one module, at this path."""
@@ -132,6 +133,25 @@ class ForwardHooks(WatchedModules):
         if self._attached:
             self._put(watched, module)
         return watched
+
+    @contextlib.contextmanager
+    def without(self, scripted: Any) -> Iterator[None]:
+        """Take our hooks off a module, and those in it, for a while."""
+        below = list(scripted.modules()) if isinstance(scripted, torch.nn.Module) else []
+        every = [(watched, one) for one in below if (watched := self.watched.get(id(one))) is not None]
+        for _, one in every:
+            self._take_off(one)
+        try:
+            yield
+        finally:
+            for watched, one in every if self._attached else ():
+                self._put(watched, one)
+
+    def _take_off(self, module: torch.nn.Module | None) -> None:
+        for name in (FORWARD_HOOKS, FORWARD_PRE_HOOKS):
+            hooks = _hooks(module, name)
+            for key in [key for key, hook in hooks.items() if self._is_mine(hook)]:
+                hooks.pop(key, None)
 
     def _watch_made(self, module: torch.nn.Module, frame: FrameType) -> Watched | None:
         """Put hooks on a module that was made while another runs, unless they would change what it does."""
@@ -316,6 +336,23 @@ class ForwardHooks(WatchedModules):
         for key in ordered:
             hooks.move_to_end(key)
         return late
+
+
+def _scripting(layer: Layer) -> Callable[..., Any]:
+    """Make the replacement of `torch.jit.script`, which would compile hooks and cannot compile ours."""
+    original = layer.original
+
+    @wraps(original)
+    def script(obj: Any, *args: Any, **kwargs: Any) -> Any:
+        with contextlib.ExitStack() as bare:
+            for watching in layer.watching():
+                bare.enter_context(watching.without(obj))
+            return original(obj, *args, **kwargs)
+
+    return script
+
+
+_SCRIPT = Patch(torch.jit, "script", _scripting)
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:

@@ -20,8 +20,8 @@ from ..calls import Call, Place, bind_arguments, parameters, place
 from ..code_site import NOWHERE, Site, call_site, code_of
 from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, children_of, parameters_of
+from ..unseen.made_modules import MadeModules
 from ..unseen.went_around import went_around
-from .made_modules import MadeModules
 
 _GONE = 4096  # modules that are remembered when they are gone
 _OF_TORCH = (torch.fx.GraphModule, torch.jit.ScriptModule)  # which torch makes of others
