@@ -16,6 +16,8 @@ from transformers.models.llama import modeling_llama
 import tftrace
 from tftrace.capture.check.masks import Sight
 
+from ...conftest import tiny
+
 pytestmark = pytest.mark.usefixtures("no_grad")
 Model = Callable[[str], nn.Module]
 
@@ -248,3 +250,11 @@ def test_a_state_that_goes_on_from_tokens_before_is_not_checked_as_if_it_began()
     rows = [row for row in trace.checks.to_pylist() if row["equation"] == "mamba-mixer"]
     assert [row["verdict"] for row in rows] == ["holds"] * 2 + ["unchecked"] * 2
     assert rows[-1]["reason"] == "the state goes on from the tokens that were read before"
+
+
+def test_masks_of_inference_mode_are_looked_at() -> None:
+    model, inputs = tiny("bert")
+    with torch.inference_mode(), tftrace.record(model) as trace:
+        model(**inputs)
+    rows = [row for row in trace.checks.to_pylist() if row["equation"] == "attention"]
+    assert [row["verdict"] for row in rows] == ["holds"] * 2 and "the mask hides" in rows[0]["reason"]

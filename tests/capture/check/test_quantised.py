@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 import tftrace
 
@@ -75,6 +77,37 @@ def test_inputs_that_torchao_quantises_are_a_design() -> None:
     model = linear()
     quantization.quantize_(model, quantization.Int8DynamicActivationInt8WeightConfig())
     assert verdict(model)[:2] == ("differs", "inputs quantised to int8, per token")
+
+
+class Int8(torch.Tensor):
+    """A weight as torchao has it, whose product quantises the inputs, too."""
+
+    act_quant_kwargs: Any = ()
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            if func is nn.functional.linear:
+                return func(rounded(args[0], 127.5), args[1].dequantize(), *args[2:])
+            return func(*args, **(kwargs or {}))
+
+    def dequantize(self) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+Int8.__module__ = "torchao.imitated"
+
+
+def test_a_part_that_quantises_its_inputs_makes_no_mistake_of_what_it_is_part_of() -> None:
+    config = LlamaConfig(hidden_size=64, intermediate_size=32)
+    model = LlamaMLP(config).eval()
+    for part in (model.gate_proj, model.up_proj, model.down_proj):
+        part._parameters["weight"] = part.weight.detach().as_subclass(Int8)
+    with tftrace.record(model) as trace:
+        model(X)
+        model(X + 1)
+    rows = [row for row in trace.checks.to_pylist() if row["equation"] == "llama-ffn"]
+    assert [(row["verdict"], row["reason"]) for row in rows] == [("unchecked", "torchao quantises the inputs, too")] * 2
 
 
 @pytest.mark.parametrize("kind", ["qint8", "qint4", "qfloat8"])

@@ -182,6 +182,10 @@ class Checker:
     def _read(self, match: Match, call: Call, order: int) -> None:
         step, asked = call.step, _amounts(match, call)
         tensors, numbers, found = resolve(match, call)
+        if any(isinstance(value, torch.Tensor) and type(value) not in PLAIN for *_, value in found):
+            parts = call.owner.modules() if isinstance(call.owner, torch.nn.Module) else ()
+            if why := next(filter(None, map(_inputs_too, parts)), None):
+                self._verdicts.inexact(step, why)
         flows, passed = flow(match.bind, call)
         evidence = match.evidence if not match.bind.flow else seen(match, passed)
         others = other_epsilons(match.bind, call)
@@ -288,6 +292,11 @@ def _inexact(owner: Any) -> str | None:
         return None
     if owner.training and drops(owner):
         return "random: dropout is active (training mode)"
+    return _inputs_too(owner)
+
+
+def _inputs_too(owner: torch.nn.Module) -> str | None:
+    """Why a module itself, whatever is in it, does not multiply what it is given with its weight."""
     weight = parameters_of(owner).get("weight")
     return None if weight is None or type(weight) in PLAIN else inputs_too(owner, weight)
 
