@@ -203,11 +203,11 @@ def test_a_trace_of_a_function(disk: Disk, tmp_path: Path, capsys: pytest.Captur
     is_said(path, "the disk was full (No space left on device)", capsys)
 
 
-def test_a_condition_is_tried_where_there_is_no_room(disk: Disk, tmp_path: Path) -> None:
+def test_there_is_no_room_for_a_forward_that_is_kept(disk: Disk, tmp_path: Path) -> None:
     model, path = Net(), tmp_path / "run.tftrace"
     traced: Any = tftrace.traced(path=path, when="nan == 0")(lambda x: model(x))
     traced(torch.ones(1, 8))
-    disk.left = 150  # for the description of the copy on which the condition is tried, not for its tables
+    disk.left = 150
     before = open_files()
     with pytest.warns(RuntimeWarning, match="No space left on device"):
         assert traced(torch.ones(2, 8)).shape == (2, 8)

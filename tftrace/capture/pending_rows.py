@@ -15,12 +15,15 @@ from ..trace import schema
 from ..trace.arrays import column_of, repeated, statistics_of
 from ..trace.writer import TraceWriter
 from .calls import Call, Place
-from .measure.identity import Record
+from .measure.identity import SUMMARY, Record
 from .measure.summaries import Summaries
 
 _KEPT_BACK = 65536  # rows that may wait for the statistics of an accelerator
-_STEP, _TENSOR = 10, 4  # entries of a row
-_OF = "of "  # before the equation, in the place of the role of a tensor that one was seen to be computed from
+# The entries of a row.
+STEP = ["place", "step", "parent", "depth", "forward", "occurrence", "start_ns", "duration_ns", "status", "equation"]
+TENSOR = ["step", "role", "name", "record"]
+_STEP, _TENSOR = len(STEP), len(TENSOR)
+OF = "of "  # before the equation, in the place of the role of a tensor that one was seen to be computed from
 
 
 class Rows:
@@ -59,7 +62,7 @@ class Rows:
     def seen(self, step: int, equation: str, symbol: str, record: Record) -> None:
         """Queue the row of a tensor that a symbol stood for, of an equation that was seen in what a step ran."""
         self._any_seen = True
-        self.tensors += (step, f"{_OF}{equation}", symbol, record)
+        self.tensors += (step, f"{OF}{equation}", symbol, record)
 
     @property
     def ready(self) -> bool:
@@ -89,9 +92,15 @@ class Rows:
         Returns:
             The rows of its steps, those of its tensors, and the numbers of its steps.
         """
-        taken, self._steps = _parted(self._steps, _STEP, 4, forward.__eq__)
+        if all(map(forward.__eq__, self._steps[4::_STEP])):  # as it is where one thread runs the model
+            taken, self._steps = self._steps, []
+        else:
+            taken, self._steps = _parted(self._steps, _STEP, 4, forward.__eq__)
         numbers = set(taken[1::_STEP])
-        tensors, self.tensors = _parted(self.tensors, _TENSOR, 0, numbers.__contains__)
+        if numbers.issuperset(self.tensors[::_TENSOR]):
+            tensors, self.tensors = self.tensors, []
+        else:
+            tensors, self.tensors = _parted(self.tensors, _TENSOR, 0, numbers.__contains__)
         return taken, tensors, numbers
 
     def take_tensors(self, wanted: Callable[[int], bool]) -> list[Any]:
@@ -99,14 +108,22 @@ class Rows:
         taken, self.tensors = _parted(self.tensors, _TENSOR, 0, wanted)
         return taken
 
+    def held(self, tensors: list[Any]) -> tuple[int, list[Any]]:
+        """The number of this process, and the rows of tensors with statistics that are known."""
+        records = tensors[3::_TENSOR]
+        found = self._summaries([record[SUMMARY] for record in records])
+        tensors = [*tensors]
+        tensors[3::_TENSOR] = [(*record[:SUMMARY], one) for record, one in zip(records, found, strict=True)]
+        return self._rank, tensors
+
     def write(self, writer: TraceWriter, steps: list[Any], tensors: list[Any]) -> None:
         """Write these rows with a writer."""
         if steps:
             writer.write("steps", _step_columns(steps, self._rank))
         if self._any_seen:
-            seen, tensors = _parted(tensors, _TENSOR, 1, lambda role: role.startswith(_OF))
+            seen, tensors = _parted(tensors, _TENSOR, 1, lambda role: role.startswith(OF))
             if seen:
-                seen[1::_TENSOR] = [role.removeprefix(_OF) for role in seen[1::_TENSOR]]
+                seen[1::_TENSOR] = [role.removeprefix(OF) for role in seen[1::_TENSOR]]
                 writer.write("seen", self._tensor_columns(seen))
         if tensors:
             writer.write("tensors", self._tensor_columns(tensors))

@@ -41,7 +41,8 @@ class Sieve(Protocol):
     """What the recording needs from whatever keeps only some forwards."""
 
     def end(self, forward: int) -> None: ...
-    def flush(self, running: int) -> None: ...
+    def flush(self, running: int, ended: bool) -> None: ...
+    def write_kept(self) -> None: ...
 
 
 class StepWatch(Protocol):
@@ -105,9 +106,11 @@ class Recording(Guard):
     def failed(self) -> None:
         """Stop watching, and write what was recorded before."""
         self.on_root(False)
-        if self.sieve is None:
-            with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):
+            if self.sieve is None:
                 self._rows.flush()
+            else:
+                self.sieve.write_kept()
         with contextlib.suppress(Exception):
             self.on_failure()
 
@@ -306,7 +309,7 @@ class Recording(Guard):
             self._rows.flush()
         else:
             roots = (state.stack[0].step for state in self._running.values() if state.stack)
-            self.sieve.flush(min(roots, default=self.steps))
+            self.sieve.flush(min(roots, default=self.steps), ended)
         self._written, self._unwritten, self._settled = perf_counter_ns(), 0, self.steps
 
     def _gather(self, ended: bool) -> None:

@@ -74,7 +74,7 @@ class LiveBreakpoint:
         self._line = PLACE.fullmatch(of.pattern)
         self._whole, self._tail = re.compile(translate(of.pattern)), re.compile(translate(f"*.{of.pattern}"))
         self._known: dict[tuple[str, str], bool] = {}
-        self.late = self._condition is not None and bool(_names(self._condition) & {"verdict", *CHECKED})
+        self.late = self._condition is not None and asks_verdicts(self._condition)
 
     def names(self, kind: str, name: str, type_: str, file: str | None, line: int | None) -> bool:
         """Whether the pattern fits a step with these columns."""
@@ -100,6 +100,11 @@ class LiveBreakpoint:
             return False
         self._left -= 1
         return self._left <= 0
+
+
+def asks_verdicts(condition: Condition) -> bool:
+    """Whether a condition asks for what is known only once equations are judged."""
+    return bool(_names(condition) & {"verdict", *CHECKED})
 
 
 def holds(condition: Condition, facts: StepFacts) -> bool:

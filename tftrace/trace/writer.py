@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from . import schema
 from .arrays import column_of
-from .disk.folder import META, add_in_place, lock, rank_folder, write_bytes, write_json
+from .disk.folder import META, add_in_place, json_bytes, lock, rank_folder, write_bytes
 from .disk.write_errors import why
 
 _BATCH_ROWS = 8192
@@ -173,6 +173,7 @@ class TraceWriter:
         self._kept: set[str | None] = {None}  # source files that keep_source has seen
         self._copies: dict[str, bytes] = {}  # source copies that are not written yet, by name
         self._described = 0  # how many sources and equations meta.json had when it was last written
+        self._meta_written = b""  # the bytes of meta.json as it is
         self._place = self.rank_folder.stat()
         self._tables: dict[str, TableFile] = {}
         try:
@@ -255,7 +256,10 @@ class TraceWriter:
     def write_meta(self, room: int = _ROOM) -> None:
         """Write meta.json in one move, with some bytes of `room` at its end."""
         self.check_there()
-        write_json(self._meta_file, self.meta, room)
+        content = json_bytes(self.meta, room)
+        if content != self._meta_written:
+            write_bytes(self._meta_file, content)
+            self._meta_written = content
         self._described = len(self.meta["sources"]) + len(self.meta["equations"])
 
     @property
@@ -270,6 +274,7 @@ class TraceWriter:
             self.write_meta()
         except OSError:
             with suppress(OSError, ValueError):
+                self._meta_written = b""
                 self.check_there()
                 add_in_place(self._meta_file, "failure", failure[:_SAID])
 

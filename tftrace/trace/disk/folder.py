@@ -145,18 +145,22 @@ def rank_folder(folder: Path, rank: int) -> Path:
 
 
 def write_json(path: Path, content: dict[str, Any], room: int = 0) -> None:
-    """Write a JSON file, one entry a line, in one move: a reader never sees half of it, and a full disk leaves the old
-    file.
+    """Write a JSON file in one move: a reader never sees half of it, and a full disk leaves the old file.
 
     Args:
         path: The file.
         content: What to write.
         room: How many bytes to leave free at its end for `add_in_place`.
     """
+    write_bytes(path, json_bytes(content, room))
+
+
+def json_bytes(content: dict[str, Any], room: int = 0) -> bytes:
+    """The bytes of a JSON file, one entry a line, as `write_json` writes it."""
     # Indentation would take the encoder that is written in Python, which is ten times slower than that in C.
     lines = (json.dumps({key: value}, ensure_ascii=False, default=str)[1:-1] for key, value in content.items())
     text = ",\n ".join(lines)
-    write_bytes(path, f"{{\n {text}\n}}".encode("utf-8", "replace") + b" " * room)
+    return f"{{\n {text}\n}}".encode("utf-8", "replace") + b" " * room
 
 
 def add_in_place(path: Path, key: str, said: str) -> None:
