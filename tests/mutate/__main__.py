@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -116,6 +117,7 @@ def main() -> int:
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     warm()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the last change is taken back
     if chosen.observe is not None:
         watch(copy, chosen.observe or [*ROOMS, "flow", "navigate", "describe", "explain", "mutations", "testing"])
         return 0
@@ -131,7 +133,7 @@ def main() -> int:
     given = [Covering(name, 30.0, 0, 0) for name in chosen.tests] if chosen.tests else None
     blocks, tests = Blocks(copy, sources(copy, ROOMS)), read(copy / "observed")
     rooms: Counter[tuple[str, str]] = Counter()
-    left = []
+    left, found = [], copy / f"left-{chosen.seed}-{chosen.first}-{'-'.join(chosen.only)}-{chosen.skip}.json"
     wanted = [change for change in wanted if compiles(change.made(contents[change.file]))]
     wanted = [change for change in wanted if change.file.split("/")[1] in chosen.only][chosen.skip :]
     for number, change in enumerate(wanted):
@@ -142,14 +144,11 @@ def main() -> int:
             more = choose(tests, block, 4 * chosen.seconds, frozenset(test.name for test in quick))
             fate = survives(copy, change, more)
             quick = [*quick, *more]
-        kind = "survives" if not fate else "killed"
-        kind = kind if quick else "not covered"
+        kind = {"": "survives", "slow": "too slow"}.get(fate, "killed") if quick else "not covered"
         rooms[change.file.split("/")[1], kind] += 1
-        if not fate:
+        if kind != "killed":
             left.append(asdict(change))
-            (copy / f"survivors-{chosen.seed}-{chosen.first}-{'-'.join(chosen.only)}-{chosen.skip}.json").write_text(
-                json.dumps(left, indent=1)
-            )
+            found.write_text(json.dumps(left, indent=1))
         told = change.told(contents[change.file])
         print(f"{number + 1} {kind} ({len(quick)}) {told}{'  ' + fate if fate else ''}", flush=True)
     for (room, kind), many in sorted(rooms.items()):

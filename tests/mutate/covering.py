@@ -63,7 +63,7 @@ def _places(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], ast.stmt]]:
                     first = _is_docstring(block[0]) and len(block) > 1 and isinstance(inner, ast.FunctionDef)
                     yield block, block[1 if first else 0]
                     for one, after in pairwise(block):
-                        if hasattr(one, "body"):
+                        if hasattr(one, "body") or hasattr(one, "cases"):
                             yield block, after
 
 

@@ -115,6 +115,14 @@ def test_the_order_of_dimensions_can_be_asked_for() -> None:
         broadcast_to_dims(evaluated(node, known, torch.float64), ("A",), (2,))
 
 
+def test_a_comparison_that_rounding_may_decide_is_uncertain_and_no_other() -> None:
+    known = example()
+    known.tensors["z"] = Named(("B",), torch.tensor([1 / 3, 0.5, -2.0]))
+    ((_, node),) = parse("z * 3 > 1.0").statements
+    found = evaluated(node, known, torch.float32)
+    assert found.e.tolist() == [1.0, 0.0, 0.0] and found.v[1:].tolist() == [True, False]
+
+
 def test_a_later_key_is_hidden_from_the_last_queries() -> None:
     ((_, node),) = parse("causal(B, D)").statements
     found = evaluated(node, example(), torch.float64).v

@@ -148,6 +148,16 @@ def test_a_plan_names_what_is_missing(formula: str, message: str) -> None:
         plan.make_plan(parse(formula), {"x": dims.parse("D"), "out": dims.parse("D")}, tuple(shapes.items()), ())
 
 
+@pytest.mark.parametrize(
+    ("formula", "moves"),
+    [("T(x)", True), ("T(T(T(x)))", True), ("T(x * 2)", False), ("T(x) + T(x)", False), ("softmax(T(x))", False)],
+)
+def test_what_only_moves_numbers_is_known(formula: str, moves: bool) -> None:
+    patterns = {"x": dims.parse("A D"), "out": dims.parse("D A")}
+    made = plan.make_plan(parse(formula), patterns, (("x", (2, 3)), ("out", (3, 2))), ())
+    assert made.statements[0].moves is moves
+
+
 def test_independent_dimensions_are_those_a_cell_needs_one_position_of() -> None:
     equation = library().equations["linear"]
     shapes = (("x", (2, 3, 4)), ("A", (5, 4)), ("b", (5,)), ("out", (2, 3, 5)))

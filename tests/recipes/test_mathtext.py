@@ -99,6 +99,11 @@ softmax⎜╶─────────╴⎟VWᵢ
     )
 
 
+def test_rows_of_a_grid_are_as_high_as_what_stands_in_them() -> None:
+    drawn = mathtext.render(r"\begin{matrix}c\\\frac{a}{b}\\d\end{matrix}")
+    assert drawn == [" c", " a", "╶─╴", " b", " d"]
+
+
 def test_a_transpose_stands_beside_its_letter() -> None:
     assert (
         drawing(r"Q^c_i{K^r_{\delta(i,j)}}^T+K^c_j")

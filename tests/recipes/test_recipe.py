@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+from tftrace.recipes.format.evidence import STATED
 from tftrace.recipes.format.library import Library, folder, library, read
 from tftrace.recipes.format.recipe import RecipeError, parse
 from tftrace.recipes.typeset import mathtext
@@ -77,12 +78,26 @@ def test_a_mistake_names_the_file_the_equation_and_itself(changes: dict[str, Any
     assert str(caught.value).startswith("mine.toml, equation 'linear': ") and sentence in str(caught.value)
 
 
+KEYS = ("when", "unless", "flow")
+BIND = """[[equation]]
+id = "e"
+cite = "c"
+tex = "y"
+formula = "x"
+dims = {{ x = "*", out = "*" }}
+bind = [{{ class = "A", {} = 3, x = "arg:x", out = "return" }}]
+"""
+
+
 def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     for text, sentence in (
         ("[[equation", "cannot be read as TOML"),
         ("a = 1", "holds no"),
         ("equation = 3", "holds no"),
+        *((BIND.format(key), "'flow' must be a text" if key == "flow" else f"'{key}' must be a table") for key in KEYS),
+        (f"# {'x' * 4000}", "line 1 has more than 4000 characters, or 100 dots"),
+        (f"a = 1\nb{'.b' * 101} = 1", "line 2 has more than 4000 characters, or 100 dots"),
     ):
         file.write_text(text)
         with pytest.raises(RecipeError, match=sentence):
@@ -130,3 +145,11 @@ def test_a_function_is_matched_by_pattern_and_first_within_its_family() -> None:
     assert levels(both.of_function("sdpa_attention_forward", Heir)) == [["family"], ["general"]]
     assert levels(both.of_function("sdpa_attention_forward", Base)) == [["general"]]
     assert both.of_function("forward", Heir) == ()
+
+
+def test_a_function_of_the_users_own_is_stated_by_their_own_recipe_alone() -> None:
+    library = Library([named("shipped", function="attend")], [named("own", function="attend")])
+    for ours, stated in ((True, [True, True]), (False, [True, False])):
+        found = [match for level in library.of_function("attend", Base, ours) for match in level]
+        assert [match.equation.id for match in found] == ["own", "shipped"]
+        assert [match.evidence == STATED for match in found] == stated
