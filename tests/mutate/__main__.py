@@ -52,7 +52,8 @@ def watch(copy: Path, folders: Sequence[str]) -> None:
     blocks = Blocks(copy, sources(copy, ROOMS))
     seen = copy / "observed"
     seen.mkdir(exist_ok=True)
-    files = [path for folder in folders for path in sorted((copy / "tests" / folder).rglob("test_*.py"))]
+    chosen = [copy / "tests" / folder for folder in folders]
+    files = [path for one in chosen for path in (sorted(one.rglob("test_*.py")) if one.is_dir() else [one])]
     for number, path in enumerate(files):
         name = str(path.relative_to(copy))
         answer = seen / (name.replace("/", "_") + ".json")
@@ -101,7 +102,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copy", type=Path, required=True, help="folder for a copy of the tree")
     parser.add_argument("--fresh", action="store_true", help="copy the tree anew")
-    parser.add_argument("--observe", nargs="*", help="folders of tests/, by default those of the rooms and their faces")
+    parser.add_argument(
+        "--observe", nargs="*", help="folders or files of tests/, by default those of the rooms and their faces"
+    )
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="pass over so many")
     parser.add_argument("--skip", type=int, default=0, help="pass over so many of those that are left")

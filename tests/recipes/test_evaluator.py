@@ -123,6 +123,40 @@ def test_a_comparison_that_rounding_may_decide_is_uncertain_and_no_other() -> No
     assert found.e.tolist() == [1.0, 0.0, 0.0] and found.v[1:].tolist() == [True, False]
 
 
+@pytest.mark.parametrize(("power", "least"), [("1", 1e-8), ("2", 1e-16), ("3", 1e-24)])
+def test_a_whole_power_of_what_may_be_of_either_sign_is_bounded(power: str, least: float) -> None:
+    known = example()
+    known.tensors["z"] = Named(("B",), torch.tensor([1 / 3] * 3, dtype=torch.float64))
+    ((_, node),) = parse(f"(z * 3 - 1.0) ** {power}").statements
+    found = evaluated(node, known, torch.float32)
+    assert (found.e > least).all() and (found.e < 1e-5 ** int(power)).all()
+    ((_, node),) = parse("(z * 3 - 1.0) ** -1").statements
+    assert np.isinf(evaluated(node, known, torch.float32).e).all()
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        *("sqrt(a)", "exp(a)", "log(a)", "log1p(a)", "tanh(a)", "erf(a)", "sigmoid(a)", "sin(a)", "cos(a)", "abs(a)"),
+        *("1 / a", "a ** 2", "a ** -1.5", "2 ** a", "a * a", "max(a, 0.01)", "floor(a * 100)"),
+    ],
+)
+def test_an_error_that_came_in_is_carried_along_the_slope(formula: str) -> None:
+    # GIVEN small numbers with a large error, as they have after numbers of another size were added and taken away
+    known = example()
+    known.tensors["z"] = Named(("B",), torch.tensor([0.002, 0.5, 3.0], dtype=torch.float64))
+    made = "z + 4000.0 - 4000.0"
+    inner, outer = (
+        evaluated(parse(text).statements[0][1], known, torch.float32)
+        for text in (made, re.sub(r"\ba\b", f"({made})", formula))
+    )
+    for moved in (inner.v - inner.e, inner.v + inner.e):
+        known.tensors["z"] = Named(("B",), torch.from_numpy(moved))
+        there = evaluated(parse(re.sub(r"\ba\b", "z", formula)).statements[0][1], known, torch.float64)
+        assert (np.abs(there.v - outer.v) <= outer.e * (1 + 1e-9)).all()
+    assert np.isfinite(outer.e).all()
+
+
 def test_a_later_key_is_hidden_from_the_last_queries() -> None:
     ((_, node),) = parse("causal(B, D)").statements
     found = evaluated(node, example(), torch.float64).v
