@@ -104,6 +104,11 @@ def test_rows_of_a_grid_are_as_high_as_what_stands_in_them() -> None:
     assert drawn == [" c", " a", "╶─╴", " b", " d"]
 
 
+def test_what_stands_above_and_below_has_a_row_of_its_own() -> None:
+    drawn = [mathtext.render(rf"\{where}set{{i}}{{M}}x") for where in ("over", "under")]
+    assert drawn == [["i", "Mx"], ["Mx", "i"]]
+
+
 def test_a_transpose_stands_beside_its_letter() -> None:
     assert (
         drawing(r"Q^c_i{K^r_{\delta(i,j)}}^T+K^c_j")

@@ -21,5 +21,6 @@ from tftrace.trace.tokens import _of_batch
 )
 def test_each_beam_has_the_row_of_its_text(sources: int, beams: int, found: list[int | None]) -> None:
     rows: list[Any] = list(range(sources))
-    assert [_of_batch(rows, beam, beams) for beam in range(beams)] == found
+    belongs: list[Any] = [_of_batch(rows, beam, beams) for beam in range(beams)]
+    assert belongs == found
     assert _of_batch(rows, max(beams, sources), beams) is None  # no such beam

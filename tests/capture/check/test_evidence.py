@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tftrace
+from tftrace.capture.check.flow import _same
 from tftrace.capture.torch_internals import children_of, parameters_of
 from tftrace.recipes.format.evidence import GUESSED, STATED, WIRED, file_in_library
 from tftrace.recipes.format.library import Inside, Library, library
@@ -255,3 +256,13 @@ def test_a_flow_that_was_seen_counts_on_every_call(monkeypatch: pytest.MonkeyPat
 def test_a_flow_that_says_nothing_is_a_mistake(flow: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         parse(FLOW | {"bind": [FLOW["bind"][0] | {"flow": [flow]}]}, "twice.toml")
+
+
+def test_a_tensor_flowed_on_in_any_shape_but_whole() -> None:
+    x = torch.ones(4, 6)
+    for other, same in [
+        (x, True), (x.view(24), True), (x.t(), True), (x[:2], False), (x[1:], False), (x.clone(), False),
+        (x.view(torch.int32), False), (None, False), (1.0, False),
+    ]:  # fmt: skip
+        assert _same(x, other) is _same(other, x) is same
+    assert not _same(torch.empty(0), torch.empty(0))  # of which nothing is anywhere
