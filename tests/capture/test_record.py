@@ -229,7 +229,7 @@ def test_a_failure_of_the_recording_never_reaches_the_model(family: Any, monkeyp
             raise MemoryError("no room")
         return summarize(tensor)
 
-    monkeypatch.setattr(summaries, "summarize", break_later)
+    monkeypatch.setattr(summaries, "plain_summary", break_later)
     with pytest.warns(RuntimeWarning, match="the model runs on"), tftrace.record(model) as trace:
         assert torch.equal(model(**inputs).logits, bare)
     assert len(trace) > 5 and "MemoryError" in trace.meta["failure"] and trace.meta["complete"] is False

@@ -138,6 +138,19 @@ class Guard:
             if state.later:
                 self._do_later(state)
 
+    def untrace(self) -> bool:
+        """Set our own sys.settrace function aside; whether there was one. Python looks for a new line at each of its
+        instructions while there is one, so that what comes before a `hook` is worth it, too."""
+        if sys.gettrace() is not self.tracing or self.tracing is None:
+            return False
+        sys.settrace(None)
+        return True
+
+    def retrace(self) -> None:
+        """Follow lines again, after `untrace`."""
+        if self._local.state.stack and not self.over and sys.gettrace() is None:
+            sys.settrace(self.tracing)
+
     def afterwards(self, work: Callable[[], None]) -> None:
         """Let the user do something as soon as the running piece of the recording is done; what it raises is theirs."""
         self._local.state.later.append(work)

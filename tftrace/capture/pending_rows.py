@@ -7,6 +7,7 @@ garbage collector has nothing to visit. Columns are put together when a batch is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ class Rows:
     def _tensor_columns(self, rows: list[Any]) -> list[Any]:
         records, index = _distinct(rows[3::_TENSOR])
         numbers, *form, summaries = zip(*records, strict=True)
-        statistics = np.array([_numbers(s) for s in self._summaries(summaries)], np.float64).reshape(-1, 8)
+        statistics = _statistics(self._summaries(summaries)).reshape(-1, 8)
         kinds = iter(schema.TENSORS.types)
         own = [column_of(rows[at::_TENSOR], next(kinds)) for at in range(3)]
         own += [repeated(column, next(kinds), index) for column in (numbers, *form)]
@@ -173,12 +174,15 @@ def _step_columns(rows: list[Any], rank: int) -> list[Any]:
 
 def _distinct(objects: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
     """The distinct objects in order of first appearance, and for each object its position among them."""
-    ids = [id(item) for item in objects]
+    ids = [*map(id, objects)]
     found = dict(zip(ids, objects, strict=True))
     position = dict(zip(found, range(len(found)), strict=True))
-    return list(found.values()), np.array([position[key] for key in ids])
+    return [*found.values()], np.fromiter(map(position.__getitem__, ids), np.int64, len(ids))
 
 
-def _numbers(summary: tuple[Any, ...]) -> tuple[float, ...]:
-    """The statistics as floats; NaN, which no statistic is, stands for a missing one."""
-    return summary if None not in summary else tuple([np.nan if x is None else x for x in summary])
+def _statistics(summaries: Sequence[tuple[Any, ...]]) -> np.ndarray:
+    """All statistics as floats, one after the other; NaN, which no statistic is, stands for a missing one."""
+    try:
+        return np.fromiter(chain.from_iterable(summaries), np.float64)
+    except TypeError:  # some have none
+        return np.array([np.nan if x is None else x for summary in summaries for x in summary], np.float64)

@@ -22,7 +22,7 @@ from .measure.structure import leaves
 from .measure.token_prints import Keeper
 from .pending_rows import Rows
 
-_FORWARDS, _STEPS, _NANOSECONDS = 8, 4096, 1_000_000_000  # that may wait in memory, once something has been written
+_FORWARDS, _STEPS, _NANOSECONDS = 64, 4096, 1_000_000_000  # that may wait in memory, once something has been written
 _WRITTEN = -1  # the step number of a line's call between two lines
 _PLAIN = (str, int, float, torch.nn.Module)
 _NOWHERE = place(schema.MODULE, "", "")

@@ -48,7 +48,7 @@ def sentences(meta: Mapping[str, Any], tables: Tables) -> list[str]:
     elif not meta.get("complete", True):
         found.append(
             "The recording did not end (it was killed, or still runs): what came last may be missing, of at most a "
-            "second or eight forwards."
+            "second."
         )
     for file, size in tables.lost.items():
         found.append(f"{file} ends in {size} bytes that are not a whole batch of rows: they are left out.")

@@ -131,6 +131,11 @@ class LateTable:
         """Append rows, whose values are in the order of the columns, and hand them to the operating system."""
         columns = list(zip(*rows, strict=True))
         if columns:
+            self.append(columns)
+
+    def append(self, columns: Sequence[Sequence[object]]) -> None:
+        """Do what `write` does with the columns of some rows."""
+        if columns[0]:
             self._table = self._table or TableFile(self._path, self._schema, self._compress)
             arrays = [column_of(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
             self._table.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))

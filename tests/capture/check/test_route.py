@@ -74,7 +74,7 @@ def test_the_verdicts_are_those_of_reading_anew(
     model.to(dtype)
     again, anew = with_and_without(monkeypatch, model, [lambda: model(**inputs)] * 3)
     assert again == anew
-    assert sum(followed) > 0.6 * len(anew)  # most of two forwards of three
+    assert sum(followed) > 0.8 * len(anew)  # all of two forwards of three, and later layers of the first
 
 
 def unaligned(x: torch.Tensor) -> torch.Tensor:

@@ -142,6 +142,7 @@ def test_the_watch_sees_what_waits(
 
 def test_reads_are_few_over_many_forwards(family: Any, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = family("gpt2")
+    monkeypatch.setattr(recording, "_FORWARDS", 8)
     wanted = record(model, inputs, forwards=20)
     watch, reads, original = request.getfixturevalue("accelerator"), [], DeviceSums.read
 

@@ -169,6 +169,9 @@ class Checker:
             return True
         self._note_masks(reading, match, call, order)
         units = reading.units(None, self._precision)
+        if route.draws:
+            self._draw(match, step, order, reading, units, route.tensors(call), evidence)
+            return True
         group = route.group = self._verdicts.group(route.group, reading, match, units, evidence)
         row = group.row(route.forms)
         route.copy(addresses, step, group, row)
@@ -197,7 +200,7 @@ class Checker:
             raise Unbound(match.bind.costly)
         if reading.fit.together and not self._every and not others:
             with suppress(ValueError):
-                self._remember(match, call, Route(reading, numbers, asked + found + flows, call))
+                self._remember(match, call, Route(reading, numbers, asked + found + flows, call, tensors))
         if reading.passes(tensors):
             return self._verdicts.passed(step, order, match, reading.passes.cells)
         self._note_masks(reading, match, call, order)

@@ -49,16 +49,25 @@ class Route:
         numbers: The numbers and words of the equation.
         asked: All sources that were tried, with what was found.
         call: The call.
+        tensors: The tensors that the symbols stand for.
 
     Attributes:
         group: The group that last took its cells.
         forms: How each column is read.
+        draws: Whether some column is no plain tensor, so that the reading itself draws its cells.
 
     Raises:
         ValueError: Another call might have to be read differently, although it looks like this one.
     """
 
-    def __init__(self, reading: Reading, numbers: Mapping[str, float | str], asked: Asked, call: Call) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        numbers: Mapping[str, float | str],
+        asked: Asked,
+        call: Call,
+        tensors: Mapping[str, torch.Tensor],
+    ) -> None:
         self.reading, self.numbers = reading, numbers
         self.group: Group | None = None
         self._plain: list[Item] = []
@@ -85,12 +94,13 @@ class Route:
         self._passed = [(place[one], place[two]) for one, two in reading.passes.pairs(strides)]
         flows = sorted({name for name in place if name.startswith(FLOW)})
         self._flows = [(place[one], place[two]) for one, two in zip(flows[::2], flows[1::2], strict=True)]
+        self.draws = any(strided is None for statement in reading.statements for _, _, strided in statement.reads)
+        self._getters = _getters(asked, tensors) if self.draws else {}
         self.forms: list[Form] = []
         self._reads: list[int] = []  # for each column, the index of its tensor
         for statement in reading.statements:
-            for _, name, strided in statement.reads:
-                if strided is None:
-                    raise ValueError(f"{name} is not read as it is")
+            for _, name, strided in () if self.draws else statement.reads:
+                assert strided is not None
                 name = original_name(name)
                 self.forms.append(strided.form(strides[name]))
                 self._reads.append(place[name])
@@ -111,6 +121,10 @@ class Route:
                 return None
             addresses.append(host_address(tensor))
         return None if 0 in addresses else addresses
+
+    def tensors(self, call: Call) -> dict[str, torch.Tensor]:
+        """The tensors that the symbols stand for on a call that is like the one that made this route."""
+        return {name: get(call) for name, get in self._getters.items()}
 
     def passes(self, addresses: Sequence[int]) -> bool:
         """Whether all tensors that the equation passes on are the same; see `Passed`."""
@@ -138,8 +152,10 @@ def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -
     Raises:
         ValueError: There are too many dimensions.
     """
-    if max(len(rooms), *(len(form.shape) for form in forms)) > _MOST_DIMS:
+    if max([len(rooms), *(len(form.shape) for form in forms)]) > _MOST_DIMS:
         raise ValueError("there are too many dimensions")
+    if not forms:
+        return b""
     found = [len(rooms), *rooms, len(forms)]
     for form, tensor in zip(forms, reads, strict=True):
         found += tensor, *form.numbers
@@ -221,6 +237,14 @@ def _settled(tensor: torch.Tensor) -> bytes | None:
         return compiled.settle(tensor) if compiled else None
     except RuntimeError as error:  # it has no memory of its own, or several pieces
         raise ValueError(str(error)) from error
+
+
+def _getters(asked: Asked, tensors: Mapping[str, torch.Tensor]) -> dict[str, Getter]:
+    """What finds each tensor again; ValueError if one is not what was found, but made of it."""
+    found = {name: getter(source) for name, source, value in asked if value is not None and value is tensors.get(name)}
+    if found.keys() != tensors.keys():
+        raise ValueError("a symbol stands for what was made of a tensor")
+    return found
 
 
 def _kind(source: Reference | float) -> Getter:

@@ -21,6 +21,7 @@ from .fingerprint import fingerprint
 from .stats import summarize
 
 _FEW = 1024  # storages that are remembered before those that are gone are looked for
+_MOST_FORMS = 4096
 _VERSIONS = 1 << 16  # views that are remembered; a buffer that is written to again and again has a new one each time
 
 # (number, shape, dtype, device, elements, bytes, statistics or an `Owed` in their place)
@@ -28,6 +29,10 @@ Record = tuple[int, tuple[int, ...], str, str, int, int, Any]
 NUMBER: Final = 0
 NBYTES: Final = 5
 SUMMARY: Final = 6
+
+_Described = tuple[tuple[int, ...], str, str, int, int]  # shape, dtype, device, elements, bytes
+_NUMEL: Final = 3  # its place in what is described
+_Form = tuple[_Described, bool]  # and whether the elements lie close
 
 View = tuple[Any, int, Any, tuple[int, ...], tuple[int, ...], torch.dtype, bool]
 VERSION, SHAPE = 1, 3  # places in a view; strides, dtype and sign follow the shape
@@ -47,6 +52,7 @@ class Identities:
         self._stretches: dict[Any, Any] = {}  # statistics of each stretch of a storage that a view fills
         # tensors without a storage: id of the object -> (weak reference, version, record)
         self._objects: dict[int, tuple[Callable[[], Any], int, Record]] = {}
+        self._forms: dict[Any, _Form] = {}
         self._next = count()
         self._most = _FEW
 
@@ -58,9 +64,9 @@ class Identities:
             seen: Takes the view of the tensor, if it has one, under the id of the tensor.
         """
         try:
-            storage: Any = storage_address(tensor.untyped_storage())
+            memory = tensor.untyped_storage()
             view = (
-                storage,
+                storage_address(memory),
                 version_of(tensor),
                 tensor.storage_offset(),
                 tensor.shape,
@@ -72,31 +78,43 @@ class Identities:
                 seen[id(tensor)] = view
         except (RuntimeError, NotImplementedError, TypeError):
             return self._without_version(tensor)
-        if tensor.is_complex() and tensor.is_conj():
+        if tensor.is_conj():
             view = (*view, True)  # type: ignore[assignment]
-        return self._views.get(view) or self._new(tensor, view)
+        return self._views.get(view) or self._new(tensor, view, memory)
 
-    def _new(self, tensor: torch.Tensor, view: tuple[Any, ...]) -> Record:
+    def _new(self, tensor: torch.Tensor, view: tuple[Any, ...], memory: torch.UntypedStorage) -> Record:
         """Make the record of a new view; a transposed or reshaped view of known elements has their statistics."""
         if tensor.is_nested:
             return self._without_version(tensor)
         storage, version, offset, size, stride, *kind = view
         if storage not in self._storages:
-            self._storages[storage] = weak_storage(tensor.untyped_storage())
+            self._storages[storage] = weak_storage(memory)
         if len(self._views) >= _VERSIONS:
             self._views.clear()
             self._stretches.clear()
-        shape = tuple(size)
-        if _dense(shape, stride):
-            stretch = (storage, version, offset, tensor.numel(), *kind)
+        form = self._forms.get((size, stride, tensor.device, kind[0]))
+        if form is None:
+            form = self._form(tensor)
+        described, dense = form
+        if dense:
+            stretch = (storage, version, offset, described[_NUMEL], *kind)
             summary = self._stretches.get(stretch)
             if summary is None:
                 summary = self._stretches[stretch] = self._summary(tensor)
         else:
             summary = self._summary(tensor)
-        known = (storage, version, offset, shape, stride, *kind)  # plain tuples: torch.Size is a class of its own
-        record = self._views[known] = self._made(tensor, shape, summary)
+        # plain tuples: torch.Size is a class of its own
+        known = (storage, version, offset, described[0], stride, *kind)
+        record = self._views[known] = (next(self._next), *described, summary)
         return record
+
+    def _form(self, tensor: torch.Tensor) -> _Form:
+        """What the records of all views say that have the shape, strides, device and dtype of this one."""
+        if len(self._forms) >= _MOST_FORMS:
+            self._forms.clear()
+        key = (tensor.shape, tensor.stride(), tensor.device, tensor.dtype)
+        form = self._forms[key] = _described(tensor, tuple(tensor.shape)), _dense(tuple(tensor.shape), tensor.stride())
+        return form
 
     def _without_version(self, tensor: torch.Tensor) -> Record:
         """Return the record of a tensor without a version counter, or without a storage.
@@ -107,12 +125,13 @@ class Identities:
         if not tensor.is_inference():
             return self._of_object(tensor)
         try:
-            storage, offset = storage_address(tensor.untyped_storage()), tensor.storage_offset()
+            memory = tensor.untyped_storage()
+            storage, offset = storage_address(memory), tensor.storage_offset()
             content = ("content", fingerprint(tensor))
             view = (storage, content, offset, tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg())
         except (RuntimeError, NotImplementedError):
             return self._alone(tensor)
-        return self._views.get(view) or self._new(tensor, view)
+        return self._views.get(view) or self._new(tensor, view, memory)
 
     def _of_object(self, tensor: torch.Tensor) -> Record:
         """Return the record of an object, which is the same until the tensor is written to."""
@@ -126,15 +145,8 @@ class Identities:
 
     def _alone(self, tensor: torch.Tensor) -> Record:
         """Make a record for a tensor that is like no other."""
-        return self._made(tensor, _shape(tensor), self._summary(tensor))
-
-    def _made(self, tensor: torch.Tensor, shape: tuple[int, ...], summary: Any) -> Record:
-        try:
-            numel = int(tensor.numel())
-        except (RuntimeError, TypeError):
-            numel = 0
-        dtype, device = _text(tensor.dtype), _text(tensor.device)
-        return (next(self._next), shape, dtype, device, numel, numel * tensor.dtype.itemsize, summary)
+        summary = self._summary(tensor)
+        return (next(self._next), *_described(tensor, _shape(tensor)), summary)
 
     def forget(self, tensors: Iterable[torch.Tensor]) -> None:
         """Forget the records of the storages of some tensors: these were written to without a change of version."""
@@ -168,6 +180,15 @@ class Identities:
         self._stretches.clear()
         while self._storages:
             free_weak_storage(self._storages.popitem()[1])
+
+
+def _described(tensor: torch.Tensor, shape: tuple[int, ...]) -> _Described:
+    """What a record says of a tensor beside its number and its statistics."""
+    try:
+        numel = int(tensor.numel())
+    except (RuntimeError, TypeError):
+        numel = 0
+    return (shape, _text(tensor.dtype), _text(tensor.device), numel, numel * tensor.dtype.itemsize)
 
 
 def _version(tensor: torch.Tensor) -> int:

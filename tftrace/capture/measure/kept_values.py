@@ -173,4 +173,6 @@ def _without_repetition(tensor: torch.Tensor) -> torch.Tensor:
 
 def is_weight(tensor: torch.Tensor) -> bool:
     """Whether a tensor is a parameter or a view of one, even if it is an input of a function or an op."""
-    return isinstance(tensor, torch.nn.Parameter) or isinstance(base_of(tensor), torch.nn.Parameter)
+    if type(tensor) is not torch.Tensor and isinstance(tensor, torch.nn.Parameter):
+        return True
+    return (base := base_of(tensor)) is not None and isinstance(base, torch.nn.Parameter)

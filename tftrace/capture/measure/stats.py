@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,17 @@ _BLOCK = 1 << 17  # elements: 512 KiB of float32 stay in a core's own cache from
 _CANCELLED = 1e-5  # variance / mean square below which the squares alone have lost too many digits
 _VANISHING = 1e-275  # below this, a sum of squares has lost some of them to underflow
 _make = Summary._make
+
+
+def plain_summary(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Do what `summarize` does, as a plain tuple, which the garbage collector skips; as this runs for every tensor,
+    most of them go straight to what is compiled."""
+    with suppress(RuntimeError, NotImplementedError):
+        if compiled and type(tensor) in PLAIN and not tensor.is_neg():
+            found: tuple[Any, ...] | None = compiled.summary(tensor)
+            if found is not None:
+                return found
+    return tuple(summarize(tensor))
 
 
 def summarize(tensor: torch.Tensor) -> Summary:

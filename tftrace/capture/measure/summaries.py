@@ -9,7 +9,7 @@ import torch
 
 from .device_stats import DeviceSums
 from .plain_memory import held
-from .stats import PLAIN, summarize
+from .stats import PLAIN, plain_summary
 from .summary import NO_NUMBERS
 
 
@@ -43,7 +43,7 @@ class Summaries:
         if type(tensor) not in PLAIN:
             tensor = held(tensor)
         if tensor.is_cpu or tensor.is_meta:
-            return tuple(summarize(tensor))  # a plain tuple, which the garbage collector skips
+            return plain_summary(tensor)
         self._sums.add(tensor)
         self._any = True
         self._owed.append(owed := Owed())

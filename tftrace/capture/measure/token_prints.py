@@ -16,7 +16,7 @@ import torch
 from ...trace import schema
 from ...trace.prints import LANES, MIXED, SEED, PrintsWriter, axes, weights
 from .device_stats import wait
-from .identity import Record
+from .identity import NUMBER, Record
 from .kept_values import Values, is_weight
 from .plain_memory import held
 from .stats import PLAIN
@@ -28,6 +28,7 @@ except ImportError:  # as for `_stats`
 
 BUDGET = 64 << 20  # bytes of prints that a recording keeps
 FULL = "The room for token prints was full, so that tensors of later steps have none."
+_AXIS_BITS = 2  # that hold the axis of a print beside the number of its tensor
 _REAL = frozenset(("float16", "bfloat16", "float32", "float64"))  # as records name them
 # Takes a record, its tensor, a step's name, a role, and which part of what the screen shows it is.
 Keeper = Callable[[Record, torch.Tensor, str, str, str], None]
@@ -49,18 +50,21 @@ class TokenPrints:
     def __init__(self, rank_folder: Path, kept: Container[int]) -> None:
         self._writer, self._kept = PrintsWriter(rank_folder), kept
         self._seen: set[int] = set()
-        self._waiting: dict[int, list[tuple[int, int, int, Any]]] = {}  # by number: axis, rows, tokens, print
+        # By number and axis, in one integer: what was found, and its way. Nothing here is an object that the garbage
+        # collector counts: as one for each tensor, they brought on collections of the whole heap.
+        self._waiting: dict[int, Any] = {}
+        self._ways: dict[int, _Way] = {}
         self._left = BUDGET
         self.full = False
         self.before: Callable[[], None] = lambda: None
 
     def keep(self, record: Record, tensor: torch.Tensor, name: str, role: str, part: str = "") -> None:
         """Take the prints of a tensor, unless it has none or has them; `name` and `part` do not matter."""
-        number, shape, dtype, *_ = record
+        number, shape = record[NUMBER], record[1]
         if number in self._seen or self.full or role == schema.PARAMETER:
             return
         self._seen.add(number)
-        if dtype not in _REAL or number in self._kept:
+        if record[2] not in _REAL or number in self._kept:
             return
         try:
             if is_weight(tensor) or tensor.layout is not torch.strided or tensor.is_meta:
@@ -74,7 +78,7 @@ class TokenPrints:
             return
 
     def _take(self, number: int, tensor: torch.Tensor, way: _Way) -> None:
-        axis, rows, tokens, size, by = way
+        axis, _, _, size, by = way
         if size > self._left:
             self.full = True
             return
@@ -85,25 +89,29 @@ class TokenPrints:
             found = _by_torch(tensor.detach(), axis)
             if type(found) is not torch.Tensor:  # a wrapper's numbers are elsewhere
                 return
-        self._waiting.setdefault(number, []).append((axis, rows, tokens, found))
+        key = number << _AXIS_BITS | axis
+        self._waiting[key], self._ways[key] = found, way
         self._left -= size
 
     def drop(self, number: int) -> None:
         """Forget the prints of a tensor, if they have not been written yet."""
         self._seen.discard(number)
-        self._left += sum(4 * rows * tokens * LANES for _, rows, tokens, _ in self._waiting.pop(number, ()))
+        for key in range(number << _AXIS_BITS, number + 1 << _AXIS_BITS):
+            if self._waiting.pop(key, None) is not None:
+                self._left += self._ways.pop(key)[3]
 
     def write(self) -> None:
         """Write the prints taken since the last call; this waits for accelerators that still compute some."""
         waiting, self._waiting = self._waiting, {}
-        if waiting:
-            self.before()
-            rows = [(number, *one) for number, taken in waiting.items() for one in taken]
-            fetched = iter(_fetched([found for *_, found in rows if not isinstance(found, bytes)]))
-            self._writer.write(
-                (number, axis, at, tokens, found if isinstance(found, bytes) else next(fetched))
-                for number, axis, at, tokens, found in rows
-            )
+        ways, self._ways = self._ways, {}
+        if not waiting:
+            return
+        self.before()
+        if any(found.__class__ is not bytes for found in waiting.values()):
+            owed = {key: found for key, found in waiting.items() if not isinstance(found, bytes)}
+            waiting |= zip(owed, _fetched([*owed.values()]), strict=True)
+        form = [[way[at] for way in ways.values()] for at in range(3)]  # axes, rows, tokens
+        self._writer.append([[key >> _AXIS_BITS for key in waiting], *form, [*waiting.values()]])
 
     def close(self) -> None:
         """End the file."""

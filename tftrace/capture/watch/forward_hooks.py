@@ -22,6 +22,7 @@ from torch.compiler import is_dynamo_compiling
 from ..calls import Call
 from ..depth import back_to, take, taken
 from ..patches import Layer, Patch
+from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, FORWARD_PRE_HOOKS, children_of, getframe
 from ..unseen.went_around import listed
 from .watched_modules import BETWEEN, Watched, WatchedModules, walk
@@ -58,10 +59,10 @@ class _Hook:
     """A hook on one module. A copy of the model, or a file that it is pickled to, gets one that does nothing instead,
     which needs no tftrace. A thread that has fetched a hook may call it after its removal, and then without kwargs."""
 
-    __slots__ = ("order", "watched", "watching")
+    __slots__ = ("order", "recording", "watched", "watching")
 
-    def __init__(self, watching: ForwardHooks, watched: Watched, order: int) -> None:
-        self.watching, self.watched, self.order = watching, watched, order
+    def __init__(self, watching: ForwardHooks, recording: Recording, watched: Watched, order: int) -> None:
+        self.watching, self.recording, self.watched, self.order = watching, recording, watched, order
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (contextlib.nullcontext(), "__exit__")  # which takes anything and returns None
@@ -73,8 +74,13 @@ class _Entering(_Hook):
     __slots__ = ()
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs: dict[str, Any]) -> None:
-        if kwargs and not is_dynamo_compiling():
-            self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
+        untraced = self.recording.tracing is not None and self.recording.untrace()
+        try:
+            if kwargs and not is_dynamo_compiling():
+                self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
+        finally:
+            if untraced:
+                self.recording.retrace()
 
 
 class _Leaving(_Hook):
@@ -83,8 +89,13 @@ class _Leaving(_Hook):
     __slots__ = ()
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs_and_result: Any) -> None:
-        if not is_dynamo_compiling():
-            self.watching.finish(module, kwargs_and_result[-1], getframe(1))
+        untraced = self.recording.tracing is not None and self.recording.untrace()
+        try:
+            if not is_dynamo_compiling():
+                self.watching.finish(module, kwargs_and_result[-1], getframe(1))
+        finally:
+            if untraced:
+                self.recording.retrace()
 
 
 class ForwardHooks(WatchedModules):
@@ -171,10 +182,10 @@ class ForwardHooks(WatchedModules):
     def _put(self, watched: Watched, module: torch.nn.Module) -> None:
         """Put our hooks on a module, unless it shares them with a shallow copy of it."""
         if not any(map(self._is_mine, _hooks(module, FORWARD_PRE_HOOKS).values())):
-            entering = _Entering(self, watched, -self._number)
+            entering = _Entering(self, self._recording, watched, -self._number)
             self._handles.append(module.register_forward_pre_hook(entering, with_kwargs=True))
         if not any(map(self._is_mine, _hooks(module, FORWARD_HOOKS).values())):
-            leaving = _Leaving(self, watched, self._number)
+            leaving = _Leaving(self, self._recording, watched, self._number)
             self._handles.append(module.register_forward_hook(leaving, with_kwargs=True, always_call=True))
         for name in (FORWARD_PRE_HOOKS, FORWARD_HOOKS):
             if len(hooks := _hooks(module, name)) > 1:

@@ -89,7 +89,13 @@ class LineTracer:
 
     def called(self, frame: FrameType) -> _Body | None:
         """Begin to follow a frame; it becomes a step of its own, unless it is the forward of the module just called."""
-        return self._recording.hook(self._called, frame)  # type: ignore[no-any-return]
+        recording = self._recording
+        if frame.f_code in self._forwards and not recording.busy and not recording.over:
+            stack = recording.stack  # a forward of torch's own, as of most modules: nothing of it is followed
+            if stack and stack[-1].body is frame.f_code:
+                stack[-1].body = None
+                return None
+        return recording.hook(self._called, frame)  # type: ignore[no-any-return]
 
     def _called(self, frame: FrameType) -> _Body | None:
         code, stack = frame.f_code, self._recording.stack
@@ -99,7 +105,8 @@ class LineTracer:
         torchs = code in self._forwards
         if top.body is code:
             top.body = None
-            return None if torchs else self._body(top, frame)
+            followed = self.lines or any(match.locals for match in top.equations)
+            return self._body(top, frame) if followed and not torchs else None
         call = self._function(frame, code, top, torchs)
         return None if call is None else self._body(call, frame)
 
