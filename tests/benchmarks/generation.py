@@ -87,9 +87,9 @@ def collect(levels: Sequence[str] = _LEVELS, tokens: int = 100, seconds: float =
     for level in levels:
         print(f"generation: {level} …", file=sys.stderr, flush=True)
         cost = in_fresh_process(measure, level, tokens, seconds)
-        targets = TARGETS if level == "modules" and tokens == 100 else {}
+        targets = TARGETS if tokens == 100 else {}
         duration, disk, memory = (
-            f"{shown} {against(figure, targets.get(('generation', what)))}".rstrip()
+            f"{shown} {against(figure, targets.get((f'generation {level}', what)))}".rstrip()
             for what, figure, shown in (
                 ("time", cost.time, ratio(cost.time)),
                 ("MB on disk", cost.disk_mb, f"{cost.disk_mb:.1f}"),
