@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from tftrace import load
 from tftrace.capture.calls import Call, place
@@ -14,8 +16,9 @@ from tftrace.capture.measure.identity import Identities
 from tftrace.capture.measure.summaries import Summaries
 from tftrace.capture.pending_rows import Rows
 from tftrace.capture.recording import Recording
+from tftrace.trace import schema
 from tftrace.trace.disk.folder import create_folder
-from tftrace.trace.writer import TraceWriter
+from tftrace.trace.writer import TableFile, TraceWriter
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,29 @@ def test_the_principal_equation_is_a_stated_one_before_one_that_was_seen(
     assert call.equation == "given"
     call.noted = ((0, "found"),)
     assert call.equation == principal
+
+
+def test_rows_whose_writing_was_interrupted_are_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = create_folder(tmp_path / "run", False)
+    writer = TraceWriter(path, {"complete": True})
+    rows = Rows(writer, 0, Summaries(), {})
+    rows.step(Call(place("module", "", "Net")), 1, "returned", None)
+    rows.tensors += (0, "output", "", Identities().of(torch.ones(2)))
+    writer.add("checks", tuple((dict.fromkeys(schema.CHECKS.names) | {"step": 0, "cells": 1}).values()))
+    send = TableFile._send
+    for _ in schema.TABLES:  # one of them comes through each time
+        sent: list[int] = []
+
+        def interrupted(self: TableFile, *given: Any, sent: list[int] = sent) -> None:
+            if sent:
+                raise KeyboardInterrupt
+            sent.append(1)
+            send(self, *given)
+
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(TableFile, "_send", interrupted)
+            rows.flush()
+            writer.flush()
+    writer.close()
+    trace = load(path)
+    assert [len(table) for table in (trace.steps, trace.tensors, trace.checks)] == [1, 1, 1]

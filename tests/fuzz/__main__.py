@@ -28,7 +28,8 @@ from .corpus import seeds
 from .look import ALL, SLOW, look
 from .mutate import mutate
 
-MEMORY, SECONDS = 2 << 30, 20  # that a child may take beyond what it starts with; that an input may take
+MEMORY = 2 << 30  # that a child may take beyond what it starts with
+SECONDS, WAIT = 20.0, 120.0  # of a processor that an input may take; until its end, as others may need the machine
 PEAK = 1 << 30  # bytes beyond the start that no input may have needed
 _AT_ONCE = 2000  # inputs a child
 _COMMANDS, _SCREENS = 2, 0.003  # commands that are asked of an input, and how often a screen is
@@ -103,12 +104,14 @@ def child(first: int, end: int, report: int, keep: Path | None, folder: Path) ->
     traces = prepare(folder)
     for case in range(first, end):
         os.write(report, case.to_bytes(8, "little"))
-        signal.alarm(SECONDS)  # its default action ends the child
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # the default action of both ends the child
+        signal.setitimer(signal.ITIMER_REAL, WAIT)
         answered = attempt(case, traces, keep)
         os.write(report, (1 << 32 | answered).to_bytes(8, "little"))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
         assert peak < PEAK, f"it took {peak >> 20} MB"
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager

@@ -31,6 +31,11 @@ def _raise() -> None:
     raise ValueError("a bug")
 
 
+def _compute() -> None:
+    while True:
+        pass
+
+
 def _take() -> None:
     _kept.append(bytearray(200 << 20))
 
@@ -43,10 +48,11 @@ _kept: list[bytearray] = []
     [
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL"),
         (lambda: time.sleep(60), "SIGALRM"),
+        (_compute, "SIGPROF"),
         (_raise, "an exception"),
         (_take, "an exception"),
     ],
-    ids=["crash", "hang", "exception", "memory"],
+    ids=["crash", "wait", "hang", "exception", "memory"],
 )
 def test_a_finding_is_found(
     harm: Callable[[], None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,7 +62,8 @@ def test_a_finding_is_found(
         return 0
 
     monkeypatch.setattr(fuzz, "look", harmed)
-    monkeypatch.setattr(fuzz, "SECONDS", 1 if said == "SIGALRM" else 60)
+    monkeypatch.setattr(fuzz, "SECONDS", 0.2 if said == "SIGPROF" else 60)
+    monkeypatch.setattr(fuzz, "WAIT", 0.2 if said == "SIGALRM" else 60)
     monkeypatch.setattr(fuzz, "PEAK", 100 << 20)
     at, _, wrong = fuzz.run(5, 7, None, tmp_path)
     assert (at, wrong[:9]) == (6, "input 5: ") and said in wrong

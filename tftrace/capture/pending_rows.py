@@ -76,10 +76,11 @@ class Rows:
         return len(self._steps) >= _KEPT_BACK * _STEP or len(self.tensors) >= _KEPT_BACK * _TENSOR
 
     def flush(self) -> None:
-        """Hand all rows to the writer."""
-        steps, self._steps = self._steps, []
-        tensors, self.tensors = self.tensors, []
-        self.write(self._writer, steps, tensors)
+        """Hand all rows to the writer. Those whose table an interrupt keeps from being written wait on."""
+        self.write(self._writer, self._steps, [])
+        self._steps = []
+        self.write(self._writer, [], self.tensors)
+        self.tensors = []
         edited, self.edited = self.edited, []
         if edited:
             columns = zip(*edited, strict=True)

@@ -201,10 +201,10 @@ class TraceWriter:
         if not tables:
             self.describe()
         for name in tables or tuple(schema.TABLES):
-            rows, self._rows[name] = self._rows[name], []
+            rows, kinds = self._rows[name], schema.TABLES[name].types
             if rows:
-                kinds = schema.TABLES[name].types
                 self.write(name, [column_of(c, kind) for c, kind in zip(zip(*rows, strict=True), kinds, strict=True)])
+                self._rows[name] = []  # after an interrupt they wait on
 
     def describe(self) -> None:
         """Write the equations and source copies that later rows may name, so that no kill leaves rows without them.
