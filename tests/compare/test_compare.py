@@ -74,6 +74,23 @@ def test_a_lost_mask_is_named_and_found(tmp_path: Path) -> None:
     assert found.first is not None and "other mask" in found.first.cause
 
 
+@pytest.mark.parametrize("name", ["mask", "pad_mask", "attention_mask"])
+def test_a_mask_of_ones_own_model_is_named(tmp_path: Path, name: str) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(96, 8), nn.Linear(8, 4)
+
+    masks = torch.ones(2, 9), torch.ones(2, 9)
+    masks[1][1, 6:] = 0
+    code = f"lambda self, input_ids, {name}=None: self.head(self.embed(input_ids) * {name}[..., None])"
+    Own.forward = eval(code)
+    model = Own()
+    left, right = ((model, lambda mask=mask: model(ids(2, 9), **{name: mask})) for mask in masks)
+    (before,) = compared(tmp_path, left, right, level="modules").before
+    assert (before.what, before.left, before.right) == ("mask", "every token seen", "3 of 9 tokens hidden")
+
+
 def test_a_wrong_token_is_named_and_found(tmp_path: Path) -> None:
     model, tokens = bert(), ids(2, 9)
     other = tokens.clone()

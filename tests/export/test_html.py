@@ -242,6 +242,7 @@ def test_a_generation_is_data_of_the_report(tmp_path: Path, film: Trace) -> None
     made, words = found["generation"], found["words"]
     assert [words[row] for row in made["rows"]][:3] == ["wte", "wpe", "drop"] and made["forwards"] == [1, 2, 3]
     assert np.shape(made["cells"]) == np.shape(made["time"]) == (len(made["rows"]), 3)
+    assert made["time"][0][0] == pytest.approx(film.column("duration_ns")[made["cells"][0][0]] / 1e3, 1e-2)  # in μs
     (text,) = made["texts"]
     assert [one[0] for one in text] == [3, 1, 1] and all(len(one[4]) >= 5 for one in text)
     assert [words[one[1]] for one in text[1:]] == [words[one[2][0]] for one in text[:2]]  # given out, then taken in

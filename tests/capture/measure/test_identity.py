@@ -14,6 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from tftrace.capture.measure.fingerprint import fingerprint
 from tftrace.capture.measure.identity import NUMBER, SUMMARY, Identities
 from tftrace.capture.measure.stats import summarize
 from tftrace.capture.measure.structure import leaves
@@ -125,6 +126,12 @@ def test_an_inference_tensor_is_known_by_what_it_holds() -> None:
         third = known.of(tensor)
     assert len({first[NUMBER], second[NUMBER], third[NUMBER]}) == 3
     assert (first[SUMMARY].max, second[SUMMARY].max, third[SUMMARY].max) == (6.0, 6.0, 7.0)
+
+
+def test_the_sign_of_each_number_is_part_of_what_a_tensor_holds() -> None:
+    ones = torch.ones(65, dtype=torch.float64)
+    found = {fingerprint(torch.where(torch.arange(65) == at, -ones, ones)) for at in range(-1, 65)}
+    assert len(found) == 66
 
 
 def test_a_storage_stays_resizable() -> None:

@@ -12,13 +12,15 @@ import torch
 from .plain_memory import host_address, memory
 
 _BLOCK = 1 << 15  # words of 8 bytes
+_HALF = np.uint64(32)
 
 
 def fingerprint(tensor: torch.Tensor) -> Hashable:
     """Hash the numbers of a tensor.
 
     Its 64-bit words are added up, each multiplied by an odd number that depends on its place, so that the sum changes
-    with every single word and with their order.
+    with every single word and with their order. The highest bit, a sign, is mixed into lower ones before: times any odd
+    number it would be the same, and two signs would undo each other.
 
     Returns:
         The hash. A tensor that cannot be read without waiting for a device gets another one every time.
@@ -40,7 +42,7 @@ def fingerprint(tensor: torch.Tensor) -> Hashable:
     total = hash(flat[whole:].tobytes())
     for at in range(0, len(words), _BLOCK):
         part = words[at : at + _BLOCK]
-        total = hash((total, int((part * _odd()[: len(part)]).sum())))
+        total = hash((total, int(((part ^ part >> _HALF) * _odd()[: len(part)]).sum())))
     return total
 
 
