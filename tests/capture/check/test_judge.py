@@ -1,4 +1,4 @@
-"""Of which cells rounding leaves anything to say."""
+"""Of which cells rounding leaves anything to say, and how cells are taken that NumPy cannot hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tftrace.capture.check.host_arrays import along, take_padded
 from tftrace.capture.check.judge import Outcome, _compare, _tiny
 
 
@@ -20,3 +21,13 @@ def test_cells_that_rounding_could_explain_whatever_they_are_say_nothing(dtype: 
     # AND a cell that differs by more than its bound is wrong all the same
     (wrong,) = _compare("y", exact[:1] + 1, exact[:1], bound[:1], dtype, [exact[:1]])
     assert isinstance(wrong, Outcome) and not wrong.holds
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_places_are_taken_of_torchs_tensors_as_of_arrays(axis: int) -> None:
+    x = torch.arange(12.0).view(3, 4)
+    inside, places = np.array([2, 0]), np.array([[-1, 0, 2], [1, 4, 9]])
+    for take, at in ((along, inside), (take_padded, places)):
+        wide = take(x.numpy(), at, axis)
+        assert np.array_equal(take(x.bfloat16(), at, axis).float().numpy(), wide)
+    assert wide.shape == (*x.shape[:axis], 2, 3, *x.shape[axis + 1 :]) and (wide == 0).any()
