@@ -1,16 +1,23 @@
-"""All benchmarks, one after another: `make bench`, or `python -m tests.benchmarks --markdown docs/performance.md`."""
+"""All benchmarks, one after another: `make bench`, or `python -m tests.benchmarks --markdown docs/performance.md`.
+
+`--only overhead first` runs some of them. All take about ten minutes on two quiet cores."""
 
 from __future__ import annotations
 
-from . import checks, generation, memory, overhead, screen
+from . import checks, faces, first, generation, memory, overhead, screen
 from .report import arguments
 
 
 def main() -> None:
     """Each table is printed, and written, when it is there, so that a run that is stopped leaves what it found."""
-    chosen = arguments(__doc__).parse_args()
-    for benchmark in (overhead, checks, generation, memory, screen):
-        benchmark.collect().deliver(chosen.markdown)
+    every = {
+        one.__name__.rpartition(".")[2]: one for one in (overhead, first, generation, checks, memory, faces, screen)
+    }
+    parser = arguments(__doc__)
+    parser.add_argument("--only", nargs="+", default=list(every), choices=list(every), metavar="NAME")
+    chosen = parser.parse_args()
+    for name in chosen.only:
+        every[name].collect().deliver(chosen.markdown)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from .measure import in_fresh_process, timed
 from .models import MODELS, build
 from .report import TARGETS, Results, against, arguments, ratio
 
-_USUAL = ("bert-base", "bert-base-sdpa", "gpt2")
+_USUAL = ("bert-base",)
 _BLOCK_SECONDS, _FEWEST = 2.0, 4  # of forwards in a block
 _KEEPING = {"MALLOC_TRIM_THRESHOLD_": str(1 << 29), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}  # bytes; for glibc
 
@@ -82,7 +82,7 @@ def measure(model_name: str, seconds: float) -> Share:
     return Share(middle, low, high, statistics.median(once), 1e3 * statistics.median(without), len(steady))
 
 
-def collect(models: Sequence[str] = _USUAL, seconds: float = 90) -> Results:
+def collect(models: Sequence[str] = _USUAL, seconds: float = 30) -> Results:
     """The table of these models."""
     columns = ("model", "steady", "half lies in", "once", "target", "steady by default", "half lies in")
     results = Results("checks", "What the checks add, as a ratio to a recording without", columns, texts=1)
@@ -103,7 +103,7 @@ def main() -> None:
     """Print the table, and write it where --markdown says."""
     parser = arguments(__doc__)
     parser.add_argument("--models", nargs="+", default=_USUAL, choices=list(MODELS), metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=90, help="for each model and way; four rounds at least")
+    parser.add_argument("--seconds", type=float, default=30, help="for each model and way; four rounds at least")
     chosen = parser.parse_args()
     collect(chosen.models, chosen.seconds).deliver(chosen.markdown)
 

@@ -76,7 +76,7 @@ def _follow(model: torch.nn.Module, level: str, work: Callable[[Callable[[], Non
         return Course(grown, rss() - before, folder_size(Path(folder)))
 
 
-def collect(forwards: int = 2_000, calls: int = 100_000) -> Results:
+def collect(forwards: int = 800, calls: int = 40_000) -> Results:
     """The table of both."""
     at = [f"{n}/{_INTERVALS}" for n in range(1, _INTERVALS + 1)]
     columns = ("what", "level", *at, "closed", "after 2/8", "on disk")
@@ -106,8 +106,8 @@ def collect(forwards: int = 2_000, calls: int = 100_000) -> Results:
 def main() -> None:
     """Print the table, and write it where --markdown says."""
     parser = arguments(__doc__)
-    parser.add_argument("--forwards", type=int, default=2_000)
-    parser.add_argument("--calls", type=int, default=100_000)
+    parser.add_argument("--forwards", type=int, default=800)
+    parser.add_argument("--calls", type=int, default=40_000)
     chosen = parser.parse_args()
     collect(chosen.forwards, chosen.calls).deliver(chosen.markdown)
 

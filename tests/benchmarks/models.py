@@ -37,11 +37,17 @@ def _gpt2() -> Any:
     return GPT2LMHeadModel(GPT2Config(attn_implementation="eager"))
 
 
+def _gpt2_small() -> Any:
+    sizes = {"n_embd": 128, "n_layer": 4, "n_head": 4}
+    return GPT2LMHeadModel(GPT2Config(**sizes, attn_implementation="eager"))
+
+
 MODELS = {
     "bert-base": Kind("BERT-base", lambda: _base("eager"), 128),
     "bert-base-sdpa": Kind("BERT-base, sdpa", lambda: _base("sdpa"), 128),
     "bert-small": Kind("small BERT", _small, 64),
     "gpt2": Kind("GPT-2 small", _gpt2, 128),
+    "gpt2-four": Kind("four-layer GPT-2", _gpt2_small, 64),
     "bert-tiny": Kind("tiny BERT", _tiny, 16),
 }
 

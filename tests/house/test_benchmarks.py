@@ -59,7 +59,13 @@ def test_a_block_that_waits_twice_as_long_costs_two(monkeypatch: pytest.MonkeyPa
     [
         ("overhead", ["--models", "bert-tiny", "--ways", "empty hooks", "tftrace lines", "--seconds", "0"], "steady"),
         ("checks", ["--models", "bert-tiny", "--seconds", "0"], "once"),
-        ("generation", ["--levels", "modules", "--tokens", "3", "--seconds", "0"], "MB on disk"),
+        (
+            "generation",
+            ["--models", "gpt2-four", "--levels", "modules", "--tokens", "3", "--seconds", "0"],
+            "MB on disk",
+        ),
+        ("first", ["--ways", "tftrace modules", "--seconds", "0", "--rounds", "0"], "--when"),
+        ("faces", ["--steps", "500"], "exporting to html"),
         ("memory", ["--forwards", "16", "--calls", "800"], "closed"),
     ],
 )

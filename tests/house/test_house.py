@@ -248,7 +248,7 @@ def test_recording_and_opening_a_trace_import_no_pandas(tmp_path: Path) -> None:
         f"import sys, torch, tftrace; path = {str(tmp_path / 'run')!r};\n"
         "model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))\n"
         "with tftrace.record(model, path): model(torch.ones(1, 2))\n"
-        "assert not {'pandas', 'pyarrow.compute'} & set(sys.modules), 'recording'\n"
+        "assert not {'pandas', 'pyarrow.compute', 'rich.console', 'pdb'} & set(sys.modules), 'recording'\n"
         "from tftrace import describe; trace = tftrace.load(path)\n"
         "for at in range(len(trace)): describe.row(trace, at), describe.code(trace, at), trace[at].tensors\n"
         "assert trace and 'pandas' not in sys.modules, 'opening'"

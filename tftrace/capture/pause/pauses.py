@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,6 @@ from ..calls import Call
 from ..measure.structure import leaves
 from ..recording import Recording
 from ..torch_internals import CALLING, getframe
-from .debugger import interact
 from .live_facts import LiveStep, LiveTensor
 
 _OURS = __name__.partition(".")[0] + "."
@@ -22,6 +22,13 @@ _TORCH = (*CALLING, "torch.overrides")
 _TOLD = 6  # tensors that are told of
 
 _active: list[Pauses] = []
+
+
+def interact(frame: FrameType, names: Mapping[str, Any], said: list[str]) -> None:
+    """Let the user look at a frame with the debugger, which is imported when a program first stops."""
+    from .debugger import interact
+
+    interact(frame, names, said)
 
 
 class Pauses:
