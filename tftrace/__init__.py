@@ -4,6 +4,8 @@ Example:
     with tftrace.record(model, path="run.tftrace") as trace:
         model(**inputs)
     trace.to_csv("run.csv")
+
+PYTEST_DONT_REWRITE, or pytest warns under `tftrace run` that this was imported before its plugin.
 """
 
 from __future__ import annotations

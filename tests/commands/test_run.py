@@ -114,6 +114,13 @@ def test_a_program_notices_nothing(words: tuple[str, ...], tmp_path: Path) -> No
     assert names(tftrace.load(tmp_path / "run.tftrace")) == [(0, "Linear")]
 
 
+def test_pytest_under_us_does_not_warn_of_our_plugin(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(): assert True")
+    command = [sys.executable, "-m", "tftrace", "run", "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, "test_it.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "warning" not in done.stdout, done.stdout + done.stderr
+
+
 def test_each_outermost_call_is_a_forward(ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "train.py").write_text(MODEL + LOOP + "gate.up(torch.ones(1, 4)); Gate()(torch.ones(1, 4))")
     assert ran("--values", "all", "train.py", "--lr", "1") == 0

@@ -99,7 +99,10 @@ def command(words: Sequence[str]) -> Program:
     with open(found, "rb") as stream:
         first = stream.readline(4096) + stream.readline(4096)
     if not first.startswith(b"#!") or b"python" not in first:
-        raise TraceError(f"{name} is not a Python program ({found}), so its models cannot be recorded.")
+        raise TraceError(
+            f"{name} is not a Python program ({found}), so its models cannot be recorded: name a module, if it starts "
+            "one, as in 'tftrace run -m pytest'."
+        )
     line = first.split(b"\n")[0].decode("utf-8", "replace").removeprefix("#!").split()
     if line and Path(line[0]).name.startswith(_INTERPRETERS):
         _check_same_python(Path(line[0]), name)

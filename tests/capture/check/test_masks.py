@@ -125,6 +125,21 @@ def test_how_much_of_a_static_cache_was_written_is_not_guessed_from_keys_that_ar
     assert any("K is zero everywhere" in row["reason"] for row in rows if row["verdict"] == "unchecked")
 
 
+def test_the_key_of_padding_that_was_generated_is_no_unwritten_end_of_a_cache() -> None:
+    model = _llama("sdpa")
+    nn.init.zeros_(model.model.embed_tokens.weight[0])
+    rows = attention(
+        model,
+        lambda model: model.generate(  # type: ignore[operator]
+            ids(1, 6), max_new_tokens=3, do_sample=False, pad_token_id=0, prefix_allowed_tokens_fn=lambda row, text: [0]
+        ),
+    )
+    assert not [row for row in rows if row["verdict"] == "differs"]
+    assert [row["reason"] for row in rows if row["verdict"] == "unchecked"] == [
+        "K ends in zeros, so how much of it was written cannot be told"
+    ] * 2
+
+
 @pytest.mark.parametrize("truth", [True, False])
 @pytest.mark.parametrize("name", ["llama", "gpt2", "mistral", "gemma3"])
 def test_a_mask_of_the_user_is_what_is_meant(name: str, truth: bool) -> None:

@@ -429,11 +429,15 @@ class Evaluator:
 
     def _causal(self, query: str, key: str, keys: str | None = None) -> Value:
         """The causal mask: 0 where a query sees a key, -inf where the key is later; the last query sees all keys that
-        were written. The end of a static cache, all zero, was not."""
-        written = self._symbols.size(key)
-        if keys is not None and written > self._symbols.size(query):
-            written = max(self._written(keys, key), self._symbols.size(query))
-        ahead = written - self._symbols.size(query)
+        were written. The end of a static cache, all zero, was not; but after the first forward it may be the key of
+        padding, whose embedding is zero."""
+        written, asking = self._symbols.size(key), self._symbols.size(query)
+        if keys is not None and written > asking:
+            found = self._written(keys, key)
+            if found < written and (asking == 1 or found > asking):
+                raise FormulaError(f"{keys} ends in zeros, so how much of it was written cannot be told")
+            written = max(found, asking)
+        ahead = written - asking
         late = self._symbols.positions(key)[None, :] > self._symbols.positions(query)[:, None] + ahead
         return Value((query, key), np.where(late, -np.inf, 0.0), np.zeros(late.shape))
 
