@@ -286,13 +286,27 @@ class Copies(Grows):
         return super().forward(x)
 
 
+ALIVE = weakref.WeakSet[nn.Module]()
+KEPT: list[nn.Module] = []
+
+
+class Keeps(nn.Module):
+    """Makes modules that it never calls, or past hooks."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        KEPT.append(nn.ReLU())
+        return nn.Sigmoid().forward(x)
+
+
 class Makes(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.inner = nn.Linear(3, 3)
 
     def forward(self, x: torch.Tensor) -> Any:
-        return nn.Sequential(nn.Softmax(dim=-1), nn.LayerNorm(3, elementwise_affine=False))(self.inner(x))
+        softmax = nn.Softmax(dim=-1)
+        ALIVE.add(softmax)
+        return nn.Sequential(softmax, nn.LayerNorm(3, elementwise_affine=False))(self.inner(x))
 
 
 class Fuses(Makes):
@@ -305,7 +319,7 @@ class Fuses(Makes):
 @pytest.mark.parametrize("level", ["modules", "lines"])
 @pytest.mark.parametrize("name", engine.ENGINES)
 def test_modules_that_are_made_in_a_forward_are_seen(name: str, level: str) -> None:
-    model, alive = Grows(), weakref.WeakSet[nn.Module]()
+    model = Grows()
     with tftrace.record(model, level=level, engine=name) as trace:
         model(X)
         model(X)
@@ -317,9 +331,8 @@ def test_modules_that_are_made_in_a_forward_are_seen(name: str, level: str) -> N
         bare = Makes.forward(makes, X)  # no forward runs, so these are none of its
         for _ in range(3):
             assert same_bits(makes(X), bare)
-            alive.update(one for one in gc.get_objects() if type(one) is nn.Softmax)
             gc.collect()
-            assert not alive
+            assert not ALIVE
     found = [(s.name, s.type, s.depth) for s in trace if s.kind == "module" and s.forward == 2]
     assert [one[0] for one in found] == ["", "inner", "Sequential", "Sequential.0", "Sequential.1"]
     assert found[3] == ("Sequential.0", "Softmax", 2 if level == "modules" else found[3][2])
@@ -334,6 +347,26 @@ def test_modules_that_are_made_in_a_forward_are_seen(name: str, level: str) -> N
         "calls": "What is inside TransformerEncoderLayer",
     }
     assert [one for one in trace.meta["lost"] if one.startswith(said[name])]
+
+
+def test_modules_that_are_made_within_two_recordings() -> None:
+    model = Makes()
+    with tftrace.record(level="modules") as outer, tftrace.record(model, level="modules") as inner:
+        model(X)
+    for trace in (outer, inner):
+        assert not trace.meta.get("failure") and trace.meta["complete"]
+        assert [step.type for step in trace] == ["Makes", "Linear", "Sequential", "Softmax", "LayerNorm"]
+    assert [step.name for step in inner] == ["", "inner", "Sequential", "Sequential.0", "Sequential.1"]
+
+
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_modules_that_are_made_and_not_called_do_no_harm(name: str) -> None:
+    model = Keeps()
+    with tftrace.record(model, level="functions", engine=name) as trace:
+        model(X)
+        model(X)
+    assert not trace.meta.get("failure") and trace.meta["lost"] == []
+    assert [step.name for step in trace] == ["", "Sigmoid.forward"] * 2
 
 
 def test_a_module_that_comes_into_a_forward_is_named_and_seen_from_then_on() -> None:

@@ -36,7 +36,7 @@ def went_around(known: Iterable[Known]) -> list[str]:
     Args:
         known: All modules of the recorded models.
     """
-    every = list(known)
+    every = [one for one in known if one.names]  # one that was made in a forward has none before it is called
     paths = {name: one for one in every for name in one.names}
     silent = {id(one): one for one in every if not (one.places or one.muted or one.scripted)}
     own = [one for one in silent.values() if _has_own_call(one.kind)]

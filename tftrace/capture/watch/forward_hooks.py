@@ -234,7 +234,7 @@ class ForwardHooks(WatchedModules):
         if watched.children or children_of(module):
             self._look_for_new(watched, module)
         if (hooks := own.get(FORWARD_PRE_HOOKS)) is not None and len(hooks) != 1 and self._move_last(hooks):
-            name = watched.names[0] or "The model"
+            name = next(iter(watched.names), watched.type) or "The model"  # one that was just made has none yet
             said = f"{name} got a pre-hook while it was recorded: the inputs of its next call are those before it."
             self.missed += [said] if said not in self.missed else []
         if (hooks := own.get(FORWARD_HOOKS)) is not None and len(hooks) != 1:

@@ -119,7 +119,7 @@ class LineTracer:
             owner = arguments.get("self")
             watched = self._hooks.watched.get(id(owner))
             if watched is not None and (running is None or owner is not running.owner):
-                path = watched.names[0]
+                path = next(iter(watched.names), watched.type)  # one that was just made has no name yet
         if path is None and torchs:
             return None
         name = f"{above.name if path is None else path}.{code.co_name}".lstrip(".")
