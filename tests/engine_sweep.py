@@ -33,10 +33,14 @@ def look(zoo: Any, name: str, level: str) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     outputs, tables = {}, {}
+    torch.use_deterministic_algorithms(True, warn_only=True)  # memory that nothing was written to is filled with NaN
+    model, inputs = zoo.build(name)
+    with torch.no_grad():
+        model(**inputs)  # what a function keeps for the whole process is kept before both
     for engine in ("hooks", "calls"):
         model, inputs = zoo.build(name)  # anew, as a model may compute something once
         torch.manual_seed(0)
-        with torch.no_grad(), tftrace.record(model, level=level, engine=engine) as trace:
+        with torch.no_grad(), tftrace.record(model, level=level, values="none", engine=engine) as trace:
             outputs[engine] = model(**inputs)
         tables[engine] = rows(trace)
     with tftrace.record(model, level="modules", check=False) as trace:

@@ -124,9 +124,8 @@ class Case:
     def _counts_itself(self) -> bool:
         """Whether the model tells positions by which tokens are padding, as RoBERTa does."""
         source = sys.modules[type(self.model).__module__]
-        return any(
-            "create_position_ids_from_input_ids" in vars(one) for one in vars(source).values() if isinstance(one, type)
-        )
+        places = [source, *(one for one in vars(source).values() if isinstance(one, type))]
+        return any("create_position_ids_from_input_ids" in vars(one) for one in places)
 
     def _padded(self, left: bool) -> tuple[Call, Call]:
         import torch

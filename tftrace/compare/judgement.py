@@ -66,7 +66,7 @@ class Judgement:
                 continue
             distance = self._meeting.distance(left.made, right.made, self._encodes(left))
             unit = max(unit, left.first.unit, right.first.unit)
-            if distance is not None:
+            if distance is not None and not (distance.other_tokens and distance.most > unit**0.5):  # a sum over them
                 found.append(Judged(left, right, distance, unit))
         return found
 

@@ -15,6 +15,7 @@ from .alignment.side import Made, TraceSide
 from .judged_pair import DIFFERING, Judged
 
 _FLIPPED = 0.5  # share of choices that rounding may turn at once
+_CROSSED = 0.05  # share of comparisons that it may: most numbers are further from what they are compared with
 _HOPS = 60  # unpaired tensors that are looked through for what a tensor was made from
 
 
@@ -98,6 +99,8 @@ class PairSources:
             for made in place.made.values() if others else ():
                 # what nobody is known to have made, and is another nearly everywhere, was not chosen within rounding
                 if made.step is None:
+                    continue
+                if made.dtype == "bool" and others > _CROSSED:
                     continue
                 if others <= _FLIPPED or producer(left.trace, made.step, made.number) is not None:
                     found[made.number] = made.step

@@ -33,6 +33,7 @@ class Distance:
         tokens: the pairs of tokens that were compared, in order.
         by_token: relative l2 of each of them.
         estimated: whether prints were compared, which tell it to within a factor of two or three.
+        other_tokens: whether what was made of some tokens was compared with what was made of more or fewer.
     """
 
     most: float
@@ -46,6 +47,7 @@ class Distance:
     tokens: np.ndarray | None = None
     by_token: np.ndarray | None = None
     estimated: bool = False
+    other_tokens: bool = False
 
 
 def between(left: Vectors, right: Vectors, slots: Slots) -> Distance | None:

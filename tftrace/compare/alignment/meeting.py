@@ -12,7 +12,7 @@ from . import distance, numbered_tokens, token_pairs
 from .distance import Distance, between
 from .layouts import BOTH, KEYS, TOKENS, Layout, Vectors, layouts, likelihood, printed, vectors
 from .side import Made, Side, TraceSide
-from .token_pairs import Forward, Slots, Token
+from .token_pairs import SAME_END, SAME_TOKENS, Forward, Slots, Token
 
 _CLOSE, _NEAR = 8.0, 1e-3  # units, and relative l2; what is as close as one of them needs no other layout
 _BETTER = 0.1  # another layout is taken if the distance is less than this share of that in the likeliest one
@@ -148,6 +148,9 @@ class Meeting:
                     best = found
                     if TOKENS not in ours and BOTH not in ours:  # one vector for a row of tokens
                         best = replace(best, count=0)
+                    if not {TOKENS, BOTH, KEYS} & {*ours, *theirs}:
+                        best = self._of_rows(best, one, other, view)
+                        best = replace(best, other_tokens=best.other_tokens or self._told_once(view, left, right))
                     if view:  # pairs of an encoder's tokens have numbers of their own
                         best = distance.elsewhere(best)
                 if best is not None and best.most <= max(_CLOSE * unit, _NEAR):
@@ -158,6 +161,25 @@ class Meeting:
             if best is not None:
                 return best
         return best
+
+    def _of_rows(self, found: Distance, left: Vectors, right: Vectors, view: int) -> Distance:
+        """The distance of vectors of which there is one for all tokens of a forward: where those of both runs are the
+        same ones, else where they end together, else anywhere."""
+        slots = self._views[view].slots
+        for apart in (SAME_TOKENS, SAME_END):
+            kept = []
+            for one in (left, right):
+                on = slots.apart[one.at] == apart
+                kept.append(replace(one, at=one.at[on], numbers=one.numbers[on]))
+            there = between(kept[0], kept[1], slots)
+            if there is not None:
+                return replace(there, count=0, other_tokens=apart != SAME_TOKENS)
+        return replace(found, other_tokens=True)
+
+    def _told_once(self, view: int, left: Group, right: Group) -> bool:
+        """Whether an axis is of the tokens in one of two tensors only: the model of the other may have padded them."""
+        found = [self._layouts_of(view, group, side) for side, group in ((False, left), (True, right))]
+        return len({any(TOKENS in one for one in seen if len(one) > 2) for seen in found}) > 1
 
     def _wholes(self, left: Group, right: Group) -> Distance | None:
         """The distance of tensors that know no tokens, or none that is told by their sizes."""

@@ -122,8 +122,9 @@ class TraceSide(Side):
         trace: the trace.
         rank: the process; by default the first.
         rows: every row of a tensor of numbers, in the order of the steps.
-        whole_rows: every row of a tensor of whole numbers.
-        whole_numbers: the tensors of whole numbers (ids, positions, choices), in the order in which they were made.
+        whole_rows: every row of a tensor of whole numbers or truth values.
+        whole_numbers: the tensors of whole numbers (ids, positions, choices) and of truth values, in the order in which
+            they were made.
         forwards: numbers of the forward passes.
     """
 
@@ -219,7 +220,7 @@ def _tensors(trace: Trace, forwards: set[int], process: int) -> tuple[list[Row],
     sights: dict[int, _Sight] = {}
     for at, (role, dtype, number) in enumerate(zip(table["role"], table["dtype"], table["tensor"], strict=True)):
         step = steps[at]
-        if number is None or dtype is None or not dtype.startswith(("float", "bfloat", "int", "uint")):
+        if number is None or dtype is None or not dtype.startswith(("float", "bfloat", "int", "uint", "bool")):
             continue
         if forward[step] not in forwards or role in (schema.PARAMETER, schema.GRADIENT) or rank[step] != process:
             continue

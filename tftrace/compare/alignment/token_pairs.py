@@ -21,6 +21,7 @@ _IDS = re.compile(r"(^|_)(input_ids|ids|tokens|token_ids|idx)$|^(input|inputs|x|
 _DECODER = re.compile(r"^decoder_(input_)?ids$|^(tgt|y)$")
 _NO_IDS = re.compile(r"mask|position|type|label|segment|cache|past", re.IGNORECASE)
 _CACHE = re.compile(r"(past|cache|mems)", re.IGNORECASE)
+SAME_TOKENS, SAME_END, OTHER_TOKENS = range(3)  # what two forwards see of a pair of rows
 _WHOLE = re.compile(r"u?int\d+|long")
 
 
@@ -70,6 +71,7 @@ class Slots:
     left: np.ndarray  # pairs × (forward, row, at, key)
     right: np.ndarray
     starts: list[int] = field(default_factory=list)  # where each pair of rows begins
+    apart: np.ndarray = field(default_factory=lambda: np.zeros(0, int))  # SAME_TOKENS, SAME_END or OTHER_TOKENS
 
     def __len__(self) -> int:
         return len(self.left)
@@ -175,6 +177,7 @@ def slots(
     """The pairs of tokens of these pairs of rows; with `token` only that one of each row of either run."""
     found: tuple[list[Token], list[Token]] = ([], [])
     starts = []
+    apart: list[int] = []
     for one, other in pairs:
         starts.append(len(found[0]))
         a, b = together(left[one], right[other])
@@ -185,8 +188,22 @@ def slots(
         size = min(len(a), len(b))
         found[0].extend(a[:size])
         found[1].extend(b[:size])
+        apart += [SAME_TOKENS] * size if token is not None else _apart(a[:size], b[:size], left[one], right[other])
     places = [np.array([(t.forward, t.row, t.at, t.key) for t in side], np.int64).reshape(-1, 4) for side in found]
-    return Slots(places[0], places[1], starts)
+    return Slots(places[0], places[1], starts, np.array(apart, int))
+
+
+def _apart(a: Sequence[Token], b: Sequence[Token], left: Sequence[Token], right: Sequence[Token]) -> list[int]:
+    """Of each pair of tokens of two rows, whether the forwards that these are of see the same part of the rows."""
+    pairs = set(zip(a, b, strict=True))
+    seen = [[token for token in row if token.seen] for row in (left, right)]
+    last = [{token.forward: token for token in row} for row in seen]
+    first = [{token.forward: token for token in reversed(row)} for row in seen]
+    found = []
+    for x, y in zip(a, b, strict=True):
+        ends, begins = ((one[0][x.forward], one[1][y.forward]) in pairs for one in (last, first))
+        found.append(OTHER_TOKENS if not ends else SAME_TOKENS if begins else SAME_END)
+    return found
 
 
 def together(left: Sequence[Token], right: Sequence[Token]) -> tuple[list[Token], list[Token]]:
@@ -261,13 +278,15 @@ def _mask(trace: Trace, given: list[TensorRow], name: str, shape: tuple[int, ...
 
 
 def _embedded(trace: Trace, root: int) -> Stream | None:
-    """The tokens as the first embedding of the forward took them."""
+    """The tokens as the first embedding of the forward took them that was not given positions."""
     types, ends = trace.column("type"), trace.ends
     for at in range(root, int(ends[root])):
         if "Embedding" in str(types[at]):
             for row in trace.tensors_of(at):
                 if row.role == schema.INPUT and _WHOLE.fullmatch(row.dtype) and len(row.shape) == 2:
-                    return Stream(row.shape[0], row.shape[1], _value(trace, row))
+                    ids = _value(trace, row)
+                    if ids is None or not np.array_equal(ids, np.broadcast_to(np.arange(row.shape[1]), row.shape)):
+                        return Stream(row.shape[0], row.shape[1], ids)
     return None
 
 
