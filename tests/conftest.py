@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import sys
 
@@ -28,6 +30,7 @@ from transformers import (
 from tftrace.language import speak
 
 torch.set_num_threads(1)
+_COUNT = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +49,15 @@ def _tracers() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the debugger remembers of a user is neither read nor written."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the debugger remembers of a user is neither read nor written; the folder is made where a test needs it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "states" / str(next(_COUNT))))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: Python need not look through it again whenever it collects garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

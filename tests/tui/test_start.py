@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_progress_and_traces_opened_lately(tmp_path: Path) -> None:
     assert chosen("4", shows="→ POSITIVE 0.98", size=(160, 48)) == ["view", str(trace.path)]
     with speaking("zh"):
         assert chosen("l", shows="最近打开") == ["learn", "4"]
-    file = next((tmp_path / "state").rglob("recent.json"))
+    file = next(Path(os.environ["XDG_STATE_HOME"]).rglob("recent.json"))
     for bad in ("{", "[]" * 9, json.dumps([{"path": 3}]), json.dumps([{"path": "x"}])):
         file.write_text(bad)
         assert recent_traces() == []

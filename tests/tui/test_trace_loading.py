@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -161,7 +162,7 @@ def test_the_theme_is_the_users_also_side_by_side(tmp_path: Path) -> None:
     asyncio.run(turn(PairApp(TraceSide(trace), TraceSide(trace), ("a", "b")), "tftrace-light"))
     assert session_state.load_theme() == "tftrace-contrast"
     for wrong in (b"solarized", b"\xff"):
-        (tmp_path / "state" / "tftrace" / "theme").write_bytes(wrong)
+        (Path(os.environ["XDG_STATE_HOME"]) / "tftrace" / "theme").write_bytes(wrong)
         assert session_state.load_theme() == "tftrace-dark"
 
 
@@ -170,7 +171,7 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, kept: str) -> None:
     trace = attention_trace(tmp_path)
     session_state.save(trace, SessionState(step=(0, 3)))
     assert session_state.load(trace).step == (0, 3)
-    (file,) = (tmp_path / "state").rglob("*.json")
+    (file,) = Path(os.environ["XDG_STATE_HOME"]).rglob("*.json")
     file.write_text(kept)
     assert session_state.load(trace) == SessionState()
 
