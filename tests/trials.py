@@ -26,13 +26,13 @@ import torch
 
 import tftrace
 from tftrace import load
+from tftrace.capture.recording import _FORWARDS as _BATCH
 
 from .conftest import tiny
 from .support.bits import hooks, same
 from .support.interrupted import changed, replaceable
 
 _FORWARDS = 6  # of each recording of a trial that is interrupted
-_BATCH = 8  # forwards that may wait in memory
 _LONGEST = 120  # seconds of a trial
 Run = Callable[[], Any]
 
