@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tftrace.answers.tree_answer import tree_answer
 from tftrace.answers.verdict_answer import verdict_answer
 from tftrace.cli import main
 from tftrace.errors import TraceError
+from tftrace.maintain import query
 from tftrace.trace import schema
 
 from ..support.builders import Builder, attention_trace, hostile_trace, tree_trace
@@ -151,6 +153,20 @@ def test_rows_of_a_query_go_on_where_they_ended(toy: Trace) -> None:
     whole = rows_page(toy, "select position, name from steps", lines=False)
     assert whole.cursor is not None and len(whole.to_json()) <= ROOM
     assert whole.items[1].data == {"position": 1, "name": ""}
+
+
+def test_a_query_whose_time_is_over_before_it_begins_ends(toy: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("duckdb")
+    made = query._result
+
+    def later(*given: Any) -> Any:
+        time.sleep(0.05)  # when the interrupt comes nothing is running
+        return made(*given)
+
+    monkeypatch.setattr(query, "_result", later)
+    monkeypatch.setattr("tftrace.answers.rows_answer.SECONDS", 0.01)
+    with pytest.raises(TraceError, match=r"longer than 0\.01 seconds"):
+        rows_page(toy, "select count(*) from range(200000) a, range(200000) b where a.range * b.range % 7 = 3")
 
 
 def test_a_query_that_takes_too_long_ends(toy: Trace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ _SANDBOX = {  # SQL must not reach outside the database or into this program's m
     "python_enable_replacements": "false",
     "memory_limit": "4GB",
 }
+_AGAIN = 0.05  # seconds between two attempts to interrupt
 _MEMORY = 6 << 30  # bytes that a query may take, with its rows; DuckDB's own limit does not count those
 _TOO_LARGE = "The query takes too much memory: ask for fewer or smaller rows, such as with LIMIT 100."
 _PLAIN = {
@@ -110,21 +111,25 @@ def _quoted(name: str) -> str:
 
 @contextmanager
 def _ended_after(connection: Any, seconds: float | None) -> Iterator[threading.Event]:
-    """Interrupt what a connection does after some seconds; the event says that this happened."""
-    late = threading.Event()
+    """Interrupt whatever a connection does after some seconds; the event says that this happened."""
+    late, done = threading.Event(), threading.Event()
 
-    def end() -> None:
-        late.set()
-        connection.interrupt()
+    def watch() -> None:
+        done.wait(seconds)
+        while not done.is_set():
+            late.set()
+            connection.interrupt()  # which is lost between two statements
+            done.wait(_AGAIN)
 
-    timer = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, end)
-    timer.daemon = True
+    watcher = threading.Thread(target=watch, daemon=True)
     if seconds is not None:
-        timer.start()
+        watcher.start()
     try:
         yield late
     finally:
-        timer.cancel()
+        done.set()
+        if seconds is not None:
+            watcher.join()
 
 
 def _tables_named(sql: str) -> list[str]:
