@@ -111,7 +111,8 @@ def test_it_is_recorded_eagerly_and_stays_compiled(way: Any, backend: str, warm:
         warnings.simplefilter("always")
         with tftrace.record(model) as trace:
             recorded = [call(X), call(X)]
-    assert [str(w.message) for w in said if "tftrace" in str(w.message)] == [SAID]
+    ours = [str(w.message) for w in said if "tftrace" in str(w.message) and w.category is not ResourceWarning]
+    assert ours == [SAID]  # ResourceWarning: Python may collect an older trace just then
     assert called(trace, WAYS[way]) == NET * 2
     eager = net.last(net.act(net.first(X))) * (2 if "around" in way.__name__ or "inside" in way.__name__ else 1)
     assert torch.equal(recorded[0], eager) and torch.equal(recorded[1], eager)

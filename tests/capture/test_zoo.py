@@ -121,7 +121,10 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
 
 def modules(run: Run) -> list[dict[str, Any]]:
-    return [step for step in run.steps if step["kind"] == "module"]
+    """The calls of the model's modules: without those of modules that it made as it ran, whose path is the caller's
+    and their class."""
+    paths = set().union(*run.seen.names.values())
+    return [step for step in run.steps if step["kind"] == "module" and step["name"] in paths]
 
 
 def test_the_output_is_that_of_the_bare_model_to_the_bit(run: Run) -> None:

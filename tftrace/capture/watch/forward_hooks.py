@@ -74,10 +74,11 @@ class _Entering(_Hook):
     __slots__ = ()
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs: dict[str, Any]) -> None:
+        if not kwargs or is_dynamo_compiling():
+            return
         untraced = self.recording.tracing is not None and self.recording.untrace()
         try:
-            if kwargs and not is_dynamo_compiling():
-                self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
+            self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
         finally:
             if untraced:
                 self.recording.retrace()
@@ -89,10 +90,11 @@ class _Leaving(_Hook):
     __slots__ = ()
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs_and_result: Any) -> None:
+        if is_dynamo_compiling():
+            return
         untraced = self.recording.tracing is not None and self.recording.untrace()
         try:
-            if not is_dynamo_compiling():
-                self.watching.finish(module, kwargs_and_result[-1], getframe(1))
+            self.watching.finish(module, kwargs_and_result[-1], getframe(1))
         finally:
             if untraced:
                 self.recording.retrace()
