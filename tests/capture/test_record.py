@@ -230,8 +230,10 @@ def test_a_failure_of_the_recording_never_reaches_the_model(family: Any, monkeyp
         return summarize(tensor)
 
     monkeypatch.setattr(summaries, "plain_summary", break_later)
+    limit = sys.getrecursionlimit()
     with pytest.warns(RuntimeWarning, match="the model runs on"), tftrace.record(model) as trace:
         assert torch.equal(model(**inputs).logits, bare)
+    assert sys.getrecursionlimit() == limit  # the frames of calls that were running need no room any more
     assert len(trace) > 5 and "MemoryError" in trace.meta["failure"] and trace.meta["complete"] is False
 
 

@@ -74,8 +74,8 @@ class Guard:
         self._lock = threading.RLock()
         self._start = perf_counter_ns()
 
-    def failed(self) -> None:
-        """Called once, when a failure has ended the recording."""
+    def failed(self, running: list[Call]) -> None:
+        """Called once, when a failure has ended the recording in the midst of these calls."""
         raise NotImplementedError
 
     @property
@@ -180,8 +180,8 @@ class Guard:
                 return
             self.over, self.unwritten = True, isinstance(error, OSError)
             self.failure = why(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            self._local.state.stack.clear()
-            self.failed()
+            running, self._local.state.stack[:] = self._local.state.stack[:], []
+            self.failed(running)
         with contextlib.suppress(RuntimeWarning, RecursionError):  # raised where warnings are turned into errors
             warnings.warn(self._stopped(error), RuntimeWarning, stacklevel=4)
 

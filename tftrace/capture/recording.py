@@ -103,9 +103,12 @@ class Recording(Guard):
         """Count a forward that is not recorded, so that each keeps its number within the run."""
         next(self._forwards)
 
-    def failed(self) -> None:
+    def failed(self, running: list[Call]) -> None:
         """Stop watching, and write what was recorded before."""
         self.on_root(False)
+        for call in running:
+            if call.hooked is not None:
+                self.on_abandoned(call)
         with contextlib.suppress(Exception):
             if self.sieve is None:
                 self._rows.flush()
