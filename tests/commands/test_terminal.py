@@ -291,7 +291,7 @@ def test_a_screen_shows_no_escape_that_a_pane_forgot(tmp_path: Path, monkeypatch
             return "".join(segment.text for segment in drawn(app))
 
     said = asyncio.run(run())
-    assert "before ]0;owned" in said and obeyed(said.encode("utf-8")) == set()
+    assert "before ]0;owned" in said.replace("\ufffd", "") and obeyed(said.encode("utf-8")) == set()
 
 
 # -- one way, and no other ----------------------------------------------------------------------------
