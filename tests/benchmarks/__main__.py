@@ -1,6 +1,6 @@
 """All benchmarks, one after another: `make bench`, or `python -m tests.benchmarks --markdown docs/performance.md`.
 
-`--only overhead first` runs some of them. All take about ten minutes on two quiet cores."""
+`--only overhead first` runs some of them. All take some twenty minutes on two quiet cores."""
 
 from __future__ import annotations
 
