@@ -122,14 +122,12 @@ def _ended_after(connection: Any, seconds: float | None) -> Iterator[threading.E
             done.wait(_AGAIN)
 
     watcher = threading.Thread(target=watch, daemon=True)
-    if seconds is not None:
-        watcher.start()
+    watcher.start()
     try:
         yield late
     finally:
         done.set()
-        if seconds is not None:
-            watcher.join()
+        watcher.join()
 
 
 def _tables_named(sql: str) -> list[str]:
