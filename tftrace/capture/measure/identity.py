@@ -92,10 +92,8 @@ class Identities:
         if len(self._views) >= _VERSIONS:
             self._views.clear()
             self._stretches.clear()
-        form = self._forms.get((size, stride, tensor.device, kind[0]))
-        if form is None:
-            form = self._form(tensor)
-        described, dense = form
+        key = (size, stride, tensor.device, kind[0])
+        described, dense = self._forms.get(key) or self._form(tensor, key)
         if dense:
             stretch = (storage, version, offset, described[_NUMEL], *kind)
             summary = self._stretches.get(stretch)
@@ -108,12 +106,12 @@ class Identities:
         record = self._views[known] = (next(self._next), *described, summary)
         return record
 
-    def _form(self, tensor: torch.Tensor) -> _Form:
+    def _form(self, tensor: torch.Tensor, key: tuple[Any, ...]) -> _Form:
         """What the records of all views say that have the shape, strides, device and dtype of this one."""
         if len(self._forms) >= _MOST_FORMS:
             self._forms.clear()
-        key = (tensor.shape, tensor.stride(), tensor.device, tensor.dtype)
-        form = self._forms[key] = _described(tensor, tuple(tensor.shape)), _dense(tuple(tensor.shape), tensor.stride())
+        shape = tuple(key[0])
+        form = self._forms[key] = _described(tensor, shape), _dense(shape, key[1])
         return form
 
     def _without_version(self, tensor: torch.Tensor) -> Record:
