@@ -1,4 +1,4 @@
-"""A KeyboardInterrupt, at whatever line of ours it strikes, leaves torch as it was, and the recording over."""
+"""A KeyboardInterrupt, at whatever line of ours it strikes, leaves torch as it was, and what was recorded written."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def ends(new: Callable[[Path], Any], path: Path, interrupt: Interrupt) -> None:
     recording = new(path)
     recording.__enter__()
     MODEL(X)
+    MODEL(X)  # which is not written at once, as the first is
     with interrupt.on():
         recording.__exit__(None, None, None)
 
@@ -79,7 +80,7 @@ def written(path: Path) -> int:
 def strike(run: Callable[..., None], new: Callable[[Path], Any], folder: Path, sample: int | None) -> int:
     """Interrupt a run at each of its lines, or at a sample of them; how many that were."""
     paths = (folder / f"{number}.tftrace" for number in count())
-    run(new, next(paths), Interrupt())  # what is imported and remembered the first time
+    run(new, whole := next(paths), Interrupt())  # what is imported and remembered the first time
     most = lines(lambda interrupt: run(new, next(paths), interrupt))
     before = replaceable()
     struck = range(1, most + 1, 1 if sample is None else max(1, most // sample))
@@ -87,6 +88,7 @@ def strike(run: Callable[..., None], new: Callable[[Path], Any], folder: Path, s
         path = next(paths)
         where = interrupted(lambda interrupt, path=path: run(new, path, interrupt), at)  # type: ignore[misc]
         said = f"interrupted at line {at} of {most}, {where}"
+        assert run is not ends or len(tftrace.load(path)) == len(tftrace.load(whole)), said
         size = written(path)
         assert changed(before, replaceable()) == [], said
         MODEL(X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -116,6 +117,17 @@ def test_what_it_raises_passes_through() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         traced(Gate(), torch.randn(2, 3))
     assert traced.trace[0].status == "raised" and not traced_functions._active
+
+
+def test_a_recording_that_cannot_begin_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unraised: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraised.append)
+    (tmp_path / "notes.txt").write_text("mine")
+    traced: Any = tftrace.traced(path=tmp_path)(score)
+    with pytest.raises(tftrace.TraceError):
+        traced(Gate(), torch.randn(2, 4))
+    gc.collect()
+    assert not unraised
 
 
 def test_two_threads_at_once() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,14 +17,16 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from tftrace import Trace
 from tftrace.compare import Chosen, Comparison, DumpSide, TraceSide, compare_runs, read_dump
 from tftrace.compare.alignment.by_numbers import Content, align
-from tftrace.compare.alignment.distance import between
+from tftrace.compare.alignment.distance import Distance, between
 from tftrace.compare.alignment.layouts import Vectors
 from tftrace.compare.alignment.meeting import Meeting
 from tftrace.compare.alignment.pairing import pairing
 from tftrace.compare.alignment.paths import Place
 from tftrace.compare.alignment.side import Made
 from tftrace.compare.alignment.token_pairs import Slots
+from tftrace.compare.judged_pair import INHERITED, Judged
 from tftrace.compare.judgement import Judgement
+from tftrace.compare.lasting import attends_otherwise
 from tftrace.compare.noise import cancelled
 
 from ..mutations.breaks_layers import Backwards
@@ -65,6 +68,12 @@ def test_what_is_left_of_a_product_that_cancels_is_rounding(tmp_path: Path) -> N
 
 def made(shape: tuple[int, ...], length: float) -> Made:
     return Made(0, 0, 0, "x", shape, "float32", (0.0, 1.0, -1.0, 1.0, length), 0, None, None)
+
+
+def test_weights_hide_nothing_where_queries_keys_and_values_differ() -> None:
+    place = Place(0, {0: made((1, 2, 5, 4), 1.0)})
+    pair = Judged(place, place, Distance(1.0, equal=False), 2.0**-24, INHERITED)
+    assert attends_otherwise(cast(Meeting, None), pair, [replace(pair) for _ in range(3)])
 
 
 def test_how_much_cancelled() -> None:

@@ -13,6 +13,9 @@ import torch
 import transformers as hf
 from torch import nn
 
+from tftrace.compare.alignment.token_pairs import Stream, Token, forwards, pair_rows
+
+from ..support.builders import Builder
 from .runs import LLAMA, SIZES, answer, bert, compared, first_place, gpt2, ids, is_sound, llama, named, recorded, spread
 
 Side = tuple[nn.Module, Callable[[], Any]]
@@ -80,6 +83,22 @@ def test_rows_are_found_by_their_tokens_or_as_they_are_told(tmp_path: Path) -> N
     assert is_sound(answer(left, turned)) and answer(left, turned).pairs.compared > 60
     assert is_sound(answer(left, turned, (1, 2)))
     assert answer(left, turned, (1, 1)).verdict == "differs"
+
+
+def test_rows_of_other_tokens_meet_in_order_where_both_runs_have_as_many(tmp_path: Path) -> None:
+    def of(*known: int) -> list[list[Token]]:
+        return [[Token(0, row, 0, 0, one)] for row, one in enumerate(known)]
+
+    assert pair_rows(of(5, 6, 7), of(6, 5, 8)) == [(0, 1), (1, 0), (2, 2)]
+    assert pair_rows(of(5, 6, 7), of(6, 5)) == [(0, 1), (1, 0)]
+    assert pair_rows(of(5, 6), of(7)) == [(0, 0)]
+    # vectors that a model is given are tokens of rows, too
+    builder = Builder(tmp_path / "vectors.tftrace")
+    step = builder.step(0)
+    builder.tensor(step, "input", "sizes", (2, 3, 4), dtype="int64")
+    builder.tensor(step, "input", "frames", (2, 9, 8), dtype="bfloat16")
+    (forward,) = forwards(builder.done(), [0])
+    assert forward.main == Stream(2, 9)
 
 
 def _mpt() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from tftrace import Trace
 from tftrace.compare import TraceSide, compare_runs
-from tftrace.compare.alignment.shards import axis_of, put_together, together
+from tftrace.compare.alignment.shards import _alike, axis_of, put_together, together
 from tftrace.compare.alignment.side import Made
 from tftrace.compare.same_weights import weights_of
 
@@ -115,9 +116,25 @@ def test_parts_that_do_not_make_up_the_whole_are_no_parts() -> None:
     assert axis_of([(5,), (5,)], (2, 10)) is None
 
 
+def test_processes_that_hold_other_numbers_are_not_alike() -> None:
+    one, other = part(np.arange(6)), part(np.arange(6) * 2.0)
+    assert _alike(one, one) and not _alike(one, other) and not _alike(one, replace(one, nonfinite=1))
+    unknown = replace(one, statistics=(float("nan"),) * 5)
+    assert not _alike(unknown, unknown)
+
+
 def test_two_runs_of_two_processes_and_two_of_one_are_left_as_they_are(tmp_path: Path) -> None:
     model, given = of_torch(tmp_path)
     trace: Trace = recorded(tmp_path / "one", model, partial(model, given), level="modules")
     sides = TraceSide(trace), TraceSide(trace)
     assert put_together(*sides) == sides
     assert compare_runs(*sides).verdict == "equal" and len(weights_of(sides[0])) == 12
+
+
+def test_numbers_of_a_weight_that_are_not_finite_are_counted(tmp_path: Path) -> None:
+    layer = nn.Linear(4, 4)
+    with torch.no_grad():
+        layer.weight[0, 1:3] = float("nan")
+        layer.weight[1, 0] = float("inf")
+    side = TraceSide(recorded(tmp_path / "one", layer, partial(layer, torch.ones(1, 4)), level="modules"))
+    assert {one.name: one.made.nonfinite for one in weights_of(side)} == {"weight": 3, "bias": 0}

@@ -16,6 +16,7 @@ from tftrace import Trace
 from tftrace.cli import main
 from tftrace.export import FORMATS
 from tftrace.export.diagram.layout import Drawing, lay_out
+from tftrace.export.diagram.wording import heading
 from tftrace.flow import Graph, graph
 
 from ..conftest import tiny
@@ -90,7 +91,8 @@ def test_each_format_names_the_boxes_and_the_shapes(trace: Trace) -> None:
         said = re.sub(r"#(\d+);", lambda code: chr(int(code[1])), written(trace, name))
         assert all(node.title in said for node in found.nodes if node.kind == "call")
         assert "2×8×32" in said and "✓" in said
-    ElementTree.fromstring(written(trace, "svg"))
+    drawn = ElementTree.fromstring(written(trace, "svg"))
+    assert list(heading(trace, found)) == [text.text for text in drawn.findall(f"{SVG}text")[:2]]
 
 
 def test_a_part_opened_as_deep_as_is_asked(trace: Trace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

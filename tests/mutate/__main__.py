@@ -165,7 +165,7 @@ def _found(change: Change, contents: dict[str, bytes]) -> Change | None:
     if source is None:
         return None
     before = [one for one in changes(change.file, source) if (one.kind, one.text) == (change.kind, change.text)]
-    nearest = min(before, key=lambda one: abs(one.line - change.line), default=None)
+    nearest = min(before, key=lambda o: (abs(o.line - change.line), abs(o.begin - change.begin)), default=None)
     return None if nearest is None else replace(nearest)
 
 

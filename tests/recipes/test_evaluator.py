@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from tftrace.recipes.evaluate import plan
+from tftrace.recipes.evaluate.evaluator import Evaluator
+from tftrace.recipes.evaluate.terms import Terms
 from tftrace.recipes.evaluate.value import Value, broadcast_to_dims
 from tftrace.recipes.formula import dims
 from tftrace.recipes.formula.analysis import infer_dims
@@ -104,6 +106,21 @@ def test_values_are_torchs(formula: str) -> None:
         assert exact.v.dtype == np.float64
     exact, found, _ = compare(node, known, torch.float64)
     np.testing.assert_allclose(exact.v, found, rtol=1e-12, atol=1e-14)
+
+
+def test_a_cell_has_the_terms_of_the_sum_inside_of_its_factors() -> None:
+    known = example()
+    ((_, node),) = parse("x / (y + 3)").statements
+    terms, cell = Terms(Evaluator(known, 2.0**-24, 2.0**-24), {}), {"A": 1, "B": 2, "C": 3}
+    assert len(terms.of(node, cell)) == 1
+    ((_, node),) = parse("z * (s * (q @ T(k)))").statements
+    found = terms.of(node, cell)
+    assert len(found) == 5 and sum(one.value for one in found) == pytest.approx(terms.value(node, cell))
+    # of a dimension of one there is one cell, but of no larger one
+    known.tensors["z"] = Named(("B",), known.tensors["z"].t[:1])
+    assert terms.value(parse("z + s").statements[0][1], {}) == float(known.tensors["z"].t + known.tensors["s"].t)
+    with pytest.raises(FormulaError, match="of every A at once"):
+        terms.value(parse("y + s").statements[0][1], {"C": 0})
 
 
 def test_the_order_of_dimensions_can_be_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ _OF_THE_COMPILER = [
     ("torch._dynamo.utils", "unpatched_nn_module_call_impl"),
     ("torch._dynamo.variables.nn_module", "unpatched_nn_module_call_impl"),
 ]
+_NEVER = "state.busy = False"  # Python looks for signals when a call returns and at jumps back; neither is before this
 PACKAGE = str(Path(tftrace.__file__).parent)
 
 
@@ -53,7 +55,7 @@ class Interrupt:
         return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
 
     def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if event == "line":
+        if event == "line" and linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() != _NEVER:
             self.lines += 1
             if self.lines == self.at:
                 self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

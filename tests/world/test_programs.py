@@ -189,6 +189,16 @@ class Glue(evaluate.Metric):
         return {"accuracy": sum(p == r for p, r in zip(predictions, references)) / len(references)}
 """
 
+FEATURES = """\
+dataset_info:
+- config_name: mrpc
+  features:
+  - {name: sentence1, dtype: string}
+  - {name: sentence2, dtype: string}
+  - {name: label, dtype: {class_label: {names: {"0": not_equivalent, "1": equivalent}}}}
+  - {name: idx, dtype: int32}
+"""
+
 
 def examples(folder: Path) -> None:
     """The data and the model that official examples ask for by name, as folders of the same names."""
@@ -196,7 +206,7 @@ def examples(folder: Path) -> None:
     data = folder / "nyu-mll" / "glue"
     (data / "mrpc").mkdir(parents=True)
     listed = "".join(f"  - split: {split}\n    path: mrpc/{split}.jsonl\n" for split in splits)
-    (data / "README.md").write_text(f"---\nconfigs:\n- config_name: mrpc\n  data_files:\n{listed}---\n")
+    (data / "README.md").write_text(f"---\n{FEATURES}configs:\n- config_name: mrpc\n  data_files:\n{listed}---\n")
     for split, count in splits.items():
         pair = {"sentence1": "this film was not good", "sentence2": "the movie is very bad"}
         rows = [json.dumps({**pair, "label": at % 2, "idx": at}) for at in range(count)]
@@ -228,5 +238,6 @@ def test_an_official_example(script: str, tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    trace = outcome(tmp_path, script, *SCRIPTS[script].split())
+    saves = "out/model.safetensors" if "--output_dir out" in SCRIPTS[script] else None
+    trace = outcome(tmp_path, script, *SCRIPTS[script].split(), saves=saves)
     assert set(forwards(trace)) <= {"BertForSequenceClassification", "LlamaForCausalLM"}

@@ -100,9 +100,9 @@ class Guard:
         state = self._local.state
         if state.busy or self.over or is_traced():
             return None
-        state.busy = True
         tracing, traced, lent, began = self.tracing, False, None, None
         try:
+            state.busy = True
             if len(state.stack) >= _DEEP:
                 lent = lend(_ROOM)
             if tracing is not None and sys.gettrace() is tracing:

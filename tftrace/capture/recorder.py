@@ -213,7 +213,7 @@ class Recorder(Generic[Opened]):
         )
         self._leave.steps = (self._rest, self._hooks.forget, *(watcher.close for watcher in watchers))
         files = [writer.abandon, answers.abandon, *([] if self._prints is None else [self._prints.abandon])]
-        self._over.steps = (self._hooks.end, self._leave, *files)
+        self._over.steps = (partial(_save, recording, self._process), self._hooks.end, self._leave, *files)
         self.resume()
         if any(is_compiled(module) for model in self._models.values() for module in model.modules()):
             self._eagerly.all()
@@ -375,6 +375,12 @@ class Recorder(Generic[Opened]):
         found = about_run(self._level) | (about_model(model) if model is not None else {})
         wanted = self._wanted if isinstance(self._wanted, str) else list(self._wanted)
         return found | {"model": names or None, "values": wanted} | self._meta
+
+
+def _save(recording: Recording, process: int) -> None:
+    """Write what was recorded and not yet written, because an interrupt ended the exit, or nothing did."""
+    if os.getpid() == process:
+        recording.hook(recording.end)
 
 
 def _write(writer: TraceWriter, values: Values | None, prints: TokenPrints | None, answers: NextTokens) -> None:

@@ -183,6 +183,18 @@ def test_what_is_no_longer_passed_on_is_read(followed: list[bool]) -> None:
     assert followed == [True, True]
 
 
+def test_numbers_whose_memory_was_freed_are_not_read() -> None:
+    layer, kept = nn.Linear(4, 4), [True, True, False]
+
+    def free(_: nn.Module, given: Any, __: Any) -> None:
+        if not kept.pop(0):
+            given[0].untyped_storage().resize_(0)
+
+    layer.register_forward_hook(free)
+    found = rows(layer, [lambda: layer(torch.ones(3, 4))] * 3)
+    assert [row[1] for row in found] == ["holds", "holds", "unchecked"] and "freed storage" in str(found[2][6])
+
+
 def test_an_input_that_was_changed_in_place_is_not_read(followed: list[bool]) -> None:
     def zero(given: torch.Tensor, _: torch.Tensor) -> None:
         given.zero_()

@@ -268,6 +268,10 @@ def test_what_a_constructors_own_line_states(name: str, expected: float | None) 
         assert constructed(module, name, _item) == expected
 
 
+class Made(nn.Module):
+    __init__ = lambda self: setattr(self, "one", 1.0)  # noqa: E731
+
+
 def test_the_nearest_constructor_that_sets_it_counts() -> None:
     module = Further.__new__(Further)
     nn.Module.__init__(module)
@@ -275,3 +279,4 @@ def test_the_nearest_constructor_that_sets_it_counts() -> None:
     assert constructed(module, "root", _item) == 3.0 and constructed(module, "plain", _item) == 0.5
     assert constructed(nn.Linear(2, 2), "in_features", _item) is None
     assert constructed(3, "real", _item) is None
+    assert constructed(Made.__new__(Made), "one", _item) is None

@@ -206,6 +206,16 @@ def test_generate_is_watched_once_transformers_is_there(monkeypatch: pytest.Monk
     assert module.GenerationMixin.generate is before
 
 
+def test_what_generate_returns_are_not_always_tokens(tmp_path: Path, model: Any) -> None:
+    def sound(model: Any, input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
+        model(input_ids)
+        return torch.rand(1, 30)
+
+    trace, _ = recorded(tmp_path / "run.tftrace", model, lambda: model.generate(PROMPT, custom_generate=sound))
+    (root,) = np.flatnonzero(trace.parents < 0).tolist()
+    assert answers(trace)._returned(root) == [] and len(answers(trace).at(root)) == 2
+
+
 def test_room_merging_pruning_and_damage(tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trace, _ = recorded(tmp_path / "run.tftrace", model, lambda: model(PROMPT))
     file = trace.path / "rank-00000" / "answers.arrow"

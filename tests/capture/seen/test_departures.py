@@ -59,6 +59,10 @@ def test_a_mask_that_is_there_and_not_used() -> None:
     assert [one[0] for one in remarks(ignored, X, torch.tensor([[1.0] * 4 + [0.0] * 2] * 2))] == ["mask-given-seen"]
     # a mask that hides nothing, one that is used, and one of two
     assert remarks(ignored, X, torch.ones_like(SEES)) == remarks(used, X, SEES) == []
+    several = of(
+        lambda s, x: attend(s.q(x), s.k(x), s.v(x)), distances=torch.arange(2 * T * T).reshape(2, T, T) % 3 == 0, **maps
+    )
+    assert remarks(several, X) == []
     two = of(lambda s, x, mask, other_mask: attend(s.q(x), s.k(x), s.v(x)), **maps)
     assert remarks(two, X, torch.ones_like(SEES), SEES) == []
 
@@ -261,7 +265,7 @@ def test_sines_of_frequencies_that_follow_another_rule_are_nobodys_mistake() -> 
     assert remarks(of(lambda s, x: x + s.table, table=torch.cat((angles.sin(), angles.cos()), -1)), X) == []
 
 
-@pytest.mark.parametrize("signs", [(-1, 1), (1, -1), (1, 1)])
+@pytest.mark.parametrize("signs", [(-1, 1), (1, -1), (1, 1), (-1, -1)])
 def test_a_rotation_with_another_sign(signs: tuple[int, int]) -> None:
     def run(s: Any, x: torch.Tensor) -> Any:
         angles = torch.outer(torch.arange(T).float(), 10000.0 ** (-torch.arange(0, W, 2).float() / W))
@@ -270,6 +274,7 @@ def test_a_rotation_with_another_sign(signs: tuple[int, int]) -> None:
         return x * cos + torch.cat((-one if signs[0] < 0 else one, -two if signs[1] < 0 else two), -1) * sin
 
     variants = {(-1, 1): [], (1, -1): ["turned the other way"], (1, 1): ["no half is taken with a minus: no rotation"]}
+    variants[-1, -1] = []  # nobody's rotation
     assert [one[2] for one in remarks(of(run), X)] == variants[signs]
 
 

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 import tftrace
 from tftrace.capture.seen import patterns, tape
 from tftrace.capture.watch.modes import modes
-from tftrace.capture.watch.tape_mode import TapeMode
+from tftrace.capture.watch.tape_mode import TapeMode, is_own
 
 from ...conftest import tiny
 from ...support.bits import same
@@ -130,6 +130,15 @@ def test_it_stands_still_while_transformers_runs() -> None:
     with tftrace.record(model):
         model(**inputs)
     assert on == [False, True]
+
+
+def test_a_forward_in_the_place_of_another_is_the_code_of_whoever_wrote_it() -> None:
+    layer: Any = nn.Linear(2, 2)
+    assert is_own(layer) is None
+    layer.forward = lambda x: x
+    assert is_own(layer)
+    layer.forward.__module__ = "accelerate.hooks"
+    assert is_own(layer) is None
 
 
 def _is_tape(mode: object) -> bool:

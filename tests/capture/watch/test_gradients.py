@@ -109,6 +109,13 @@ def test_a_wrong_gradient_would_be_seen() -> None:
     assert gradient is not None and same(row, gradient) and not same(row, gradient * 1.0001)
 
 
+def test_modules_that_are_left_out_have_none() -> None:
+    gate = Gate()
+    with tftrace.record(gate, backward=True, exclude="up") as trace:
+        gate(torch.randn(2, 4)).sum().backward()
+    assert set(gradients(trace)) == {("", ""), ("down", ""), ("down", "weight"), ("down", "bias")}
+
+
 def test_accumulated_gradients_stand_with_the_forward_they_belong_to() -> None:
     gate, x = Gate(), torch.randn(2, 4)
     sums = []

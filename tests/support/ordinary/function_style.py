@@ -177,3 +177,23 @@ def scores_that_are_filtered() -> Made:
             return scores.softmax(-1) @ v
 
     return TopK(), (floats(2, 5, 8),)
+
+
+@ordinary("rms-norm", "feed-forward")
+def products_in_the_place_of_powers() -> Made:
+    def run(w: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        normed = x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * w["g1"]
+        hidden = linear(normed, w["c_fc"], w["c_fc_b"])
+        hidden = 0.5 * hidden * (1.0 + torch.tanh(0.7978845608 * hidden * (1.0 + 0.044715 * hidden * hidden)))
+        return linear(hidden, w["down"], w["down_b"])
+
+    return Wrapped(run, **SHAPES), (floats(2, 5, 16),)
+
+
+@ordinary()
+def scores_with_twice_what_is_added() -> Made:
+    def run(w: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        scores = torch.add(x @ x.mT / 4, x @ x.mT, alpha=2)
+        return torch.div(scores, 0.5, rounding_mode="floor").softmax(-1) @ x + scores.softmax(-1) @ x
+
+    return Wrapped(run, **SHAPES), (floats(2, 5, 16),)

@@ -85,27 +85,28 @@ def _gelu(gate: Made, x: Operand, right: bool) -> str | None:
     if made.kind == "erf":
         return "gelu" if same(base, x) and (not right or math.isclose(by, 0.5**0.5, rel_tol=1e-5)) else None
     cubic = through(base).maker
-    if cubic is None or (right and not math.isclose(by, math.sqrt(2 / math.pi), rel_tol=1e-5)):
-        return None
-    return "gelu_new" if _is_cubic(cubic, x, right) else None
+    return "gelu_new" if cubic is not None and _is_cubic(cubic, by, x, right) else None
 
 
-def _is_cubic(made: Made, x: Operand, right: bool) -> bool:
-    """Whether this is `x + 0.044715 x³`, or `x (1 + 0.044715 x²)`."""
+def _is_cubic(made: Made, by: float, x: Operand, right: bool) -> bool:
+    """Whether a number times this is `√(2/π)(x + 0.044715 x³)`, or `√(2/π) x (1 + 0.044715 x²)`."""
     if made.kind == "add":
         parts = [part for part in made.args[:2] if isinstance(part, Operand)]
-        for one, other in (parts, parts[::-1]) if len(parts) == 2 else ():
-            if same(one, x) and _power(other, x, right) == (3, True):
-                return True
-        return False
-    factor, parts = factors(made)
-    for one, other in (parts, parts[::-1]) if len(parts) == 2 and factor == 1 else ():
-        inner = other.maker
-        if same(one, x) and inner is not None and inner.kind == "add":
-            plus, squared = _plus(inner)
-            if plus == 1 and squared is not None and _power(squared, x, right) == (2, True):
-                return True
-    return False
+        cubes = (parts, parts[::-1]) if len(parts) == 2 else ()
+        found = any(same(one, x) and _power(other, x, right) == (3, True) for one, other in cubes)
+    else:
+        more, parts = factors(made)
+        by *= more
+        squares = (parts, parts[::-1]) if len(parts) == 2 else ()
+        found = any(same(one, x) and _is_one_and_square(other, x, right) for one, other in squares)
+    return found and (not right or math.isclose(by, math.sqrt(2 / math.pi), rel_tol=1e-5))
+
+
+def _is_one_and_square(operand: Operand, x: Operand, right: bool) -> bool:
+    """Whether this is `1 + 0.044715 x²`."""
+    plus, squared = (0.0, None) if operand.maker is None else _plus(operand.maker)
+    added = operand.maker is not None and operand.maker.kind == "add"
+    return added and plus == 1 and squared is not None and _power(squared, x, right) == (2, True)
 
 
 def _power(operand: Operand, x: Operand, right: bool) -> tuple[int, bool]:
