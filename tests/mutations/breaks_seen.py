@@ -90,6 +90,24 @@ given("rms-norm-seen", lambda s, x: x / (x.pow(2).mean(-1, keepdim=True).sqrt() 
       "divided by the root mean square plus epsilon, which stands beside the root")  # fmt: skip
 
 
+def named(name: str, equation: str, run: Callable[..., torch.Tensor], variant: str) -> None:
+    """Break what a class of this name computes of a tensor so."""
+
+    def build(patch: Patch) -> tuple[nn.Module, Any]:
+        return type(name, (Given,), {})(run).eval(), torch.randn(3, 5, 8)
+
+    breaks(equation, variant)(build)
+
+
+named("RMSNorm", "rms-norm-seen", lambda s, x: x / (x.pow(2).mean(-1, keepdim=True) + 1e-6) * s.g,
+      "divided by the mean of squares, not by its root")  # fmt: skip
+named("RMSNorm", "rms-norm-seen", lambda s, x: x / (x.pow(2).sum(-1, keepdim=True) + 1e-6).sqrt() * s.g,
+      "divided by the root of the sum of squares, not of their mean")  # fmt: skip
+named("LayerNorm", "layer-norm-seen",
+      lambda s, x: centered(x) / (x.var(-1, keepdim=True, correction=0) + 1e-6) * s.g + s.b,
+      "divided by the variance, not by its root")  # fmt: skip
+
+
 def kernel(patch: Patch, kind: str, run: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """A function of torch that computes something else."""
     made = wrap_torch_function(lambda x, *rest, **more: (x,))(run)

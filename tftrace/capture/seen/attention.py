@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from .expressions.product import Product, product
+from .expressions.scale import factor, is_weight, number
 from .letters import chained, laid, moved, taken_apart, thin
-from .product import Product, product
 from .proposal import Proposal, Unfit, need
-from .scale import factor, is_weight, number
 from .scores import HIDES, MOVES, Scores, dropped, follow, way
 from .tape import Attended, Made, Operand
 

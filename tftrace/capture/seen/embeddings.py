@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from .activation import PASSING, through
+from .expressions.activation import PASSING, through
+from .expressions.scale import number
 from .proposal import Proposal, need
-from .scale import number
 from .tape import Made, Operand
 
 _WIDEST = 1 << 16  # features of which the first row is looked at

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
-
-from .activation import PASSING, activation, factors, same, through
-from .proposal import Proposal, Unfit, need
-from .scale import is_weight, number
+from .expressions.activation import PASSING, activation, factors, same, through
+from .expressions.maps import Map, linear_map, linear_map_of
+from .proposal import Proposal, need
 from .scores import dropped
 from .tape import Made, Operand
-
-
-class Map(NamedTuple):
-    """`x W^T + b`: what it is given, its weights with a row for each output, and its bias."""
-
-    given: Operand
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-    since: int
-    made: Made | None = None  # the result of the whole map
-
-    def part(self, first: int, size: int) -> Map:
-        """The map to some of the outputs."""
-        bias = None if self.bias is None else self.bias[first : first + size]
-        return self._replace(weight=self.weight[first : first + size], bias=bias, made=None)
 
 
 def feedforward(made: Made) -> Proposal | None:
@@ -51,10 +32,14 @@ def feedforward(made: Made) -> Proposal | None:
         _maps(found, gate, "G", "d")
         found.values["A"] = name
     _maps(found, down, "W", "c")
+    if up.by_channel != down.by_channel:
+        return None
     found.tensors["x"] = need(up.given.tensor)
     found.tensors["g"] = need(down.given.tensor)
     found.tensors["h"] = found.tensors["g"] if dry is None else need(dry.result)
     found.tensors["out"] = need(made.result)
+    if down.by_channel:
+        found.tensors |= {name: found.tensors[name].mT for name in ("x", "g", "h", "out")}
     return found
 
 
@@ -79,9 +64,12 @@ def _dry(operand: Operand) -> Made | None:
 def _gated(hidden: Operand) -> tuple[str, Map, Map] | None:
     """`act(x U) * (x G)`, in either order; the two may be parts of one map."""
     made = hidden.maker
+    if made is not None and made.kind == "glu":
+        return _halves(made)
     if made is None or made.kind != "mul":
         return None
-    factor, parts = factors(made)
+    factor, _ = factors(made)
+    parts = [part for part in (made.get(0, "input"), made.get(1, "other")) if isinstance(part, Operand)]
     if factor != 1 or len(parts) != 2:
         return None
     for one, other in (parts, parts[::-1]):
@@ -93,63 +81,11 @@ def _gated(hidden: Operand) -> tuple[str, Map, Map] | None:
     return None
 
 
-def linear_map_of(operand: Operand) -> Map | None:
-    """The map that made a tensor, with the bias that was added to it; of a part of its outputs the part of the map."""
-    made = through(operand, frozenset(("same",))).maker
-    if made is None:
+def _halves(made: Made) -> tuple[str, Map, Map] | None:
+    """`F.glu`: the first half of a map's outputs times the sigmoid of the second."""
+    given = made.get(0, "input")
+    whole = linear_map_of(given) if isinstance(given, Operand) else None
+    if whole is None or whole.by_channel or made.get(1, "dim", -1) not in (-1, len(made.shape) - 1):
         return None
-    if made.kind == "add":
-        bias = _bias(made)
-        inner = None if bias is None else linear_map_of(bias[0])
-        if bias is None or inner is None or inner.bias is not None:
-            return None
-        return inner._replace(bias=bias[1], made=made)
-    if made.kind == "part" and "#" in made.kwargs and made.name in ("chunk", "split", "tensor_split"):
-        return _part(made)
-    return linear_map(made)
-
-
-def _bias(made: Made) -> tuple[Operand, torch.Tensor] | None:
-    one, two = made.get(0, "input"), made.get(1, "other")
-    if not isinstance(one, Operand) or not isinstance(two, Operand):
-        return None
-    one, two = (one, two) if len(two.shape) == 1 else (two, one)
-    tensor = two.tensor
-    if len(two.shape) != 1 or tensor is None or one.shape[-1:] != two.shape:
-        return None
-    return one, tensor
-
-
-def _part(made: Made) -> Map | None:
-    given, dim = made.get(0, "input", made.get(0, "tensor")), made.get(2, "dim", 0)
-    if not isinstance(given, Operand) or dim not in (-1, len(given.shape) - 1):
-        return None
-    whole, size = linear_map_of(given), made.shape[-1]
-    if whole is None or given.shape[-1] % size:
-        return None
-    return whole.part(made.kwargs["#"] * size, size)._replace(made=made)
-
-
-def linear_map(made: Made) -> Map | None:
-    """A result as a linear map of a tensor by a matrix of weights."""
-    if made.kind == "linear":
-        given, weight, bias = (made.get(at, name) for at, name in enumerate(("input", "weight", "bias")))
-        if not isinstance(given, Operand) or not isinstance(weight, Operand):
-            return None
-        return Map(given, need(weight.tensor), _tensor(bias), made.step, made)
-    if made.kind == "matmul":
-        given, weight = made.get(0, "input"), made.get(1, "other", made.kwargs.get("mat2"))
-        if not isinstance(given, Operand) or not isinstance(weight, Operand) or len(weight.shape) != 2:
-            return None
-        if len(given.shape) < 1 or (weight.maker is not None and not is_weight(weight)):
-            return None
-        return Map(given, need(weight.tensor).mT, None, made.step, made)
-    return None
-
-
-def _tensor(operand: object) -> torch.Tensor | None:
-    if operand is None:
-        return None
-    if not isinstance(operand, Operand) or number(operand) == 0:
-        raise Unfit
-    return need(operand.tensor)
+    size = made.shape[-1]
+    return "sigmoid", whole.part(size, size), whole.part(0, size)

@@ -17,6 +17,8 @@ _NAMES = {
     "einsum": "einsum",
     "baddbmm": "baddbmm",
     "linear": "linear",
+    "addmm": "addmm",
+    "conv1d": "conv1d",
     "fused_attention": "scaled_dot_product_attention",
     # number by number, with what is passed first as the one that goes on
     "add": "add __add__ __radd__ __iadd__",
@@ -30,6 +32,8 @@ _NAMES = {
     "square": "square",
     "sqrt": "sqrt",
     "rsqrt": "rsqrt",
+    "reciprocal": "reciprocal",
+    "addcmul": "addcmul",
     "exp": "exp",
     "tanh": "tanh",
     "erf": "erf",
@@ -47,12 +51,19 @@ _NAMES = {
     "silu": "silu",
     "mish": "mish",
     "softplus": "softplus",
+    "leaky_relu": "leaky_relu",
+    "elu": "elu",
+    "hardswish": "hardswish",
+    "glu": "glu",
     # along a dimension
     "softmax": "softmax",
     "mean": "mean",
     "sum": "sum",
     "var": "var",
     "std": "std",
+    "var_mean": "var_mean",
+    "std_mean": "std_mean",
+    "norm": "norm vector_norm",
     "amax": "amax",
     "max": "max",
     # in one call
@@ -76,7 +87,7 @@ _NAMES = {
     "complex": "view_as_complex view_as_real",
 }
 
-_OWNERS: tuple[Any, ...] = (torch, torch.Tensor, F, torch.special)
+_OWNERS: tuple[Any, ...] = (torch, torch.Tensor, F, torch.special, torch.linalg)
 
 
 def _functions() -> dict[Callable[..., Any], str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from .feedforward import Map, linear_map, linear_map_of
+from .expressions.maps import Map, linear_map, linear_map_of
+from .expressions.scale import number
 from .letters import Sizes, chained, moved
 from .proposal import Proposal, Unfit, need
-from .scale import number
 from .scores import MOVES, dropped
 from .tape import Made, Operand
 
@@ -133,7 +133,7 @@ def _projection(operand: Operand) -> tuple[Map, float, tuple[int, ...]] | None:
     for _ in range(_DEEPEST):
         one = linear_map_of(operand)
         if one is not None:
-            return one, factor, split
+            return None if one.by_channel else (one, factor, split)
         made = operand.maker
         if made is not None and made.kind == "shaped":
             split = made.shape

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 
-from .activation import factors, same, through
+from .expressions.activation import factors, same, through
+from .expressions.means import CASTS, Root, centered, inverse_root, root, unrooted
+from .expressions.scale import number
 from .proposal import Proposal, Unfit, need
-from .scale import number
 from .tape import Made, Operand
 
-_CASTS = frozenset(("same",))
 _FORMS = frozenset(("same", "shaped", "part", "expand"))  # what a bias may come from
 
 
@@ -44,6 +44,8 @@ def norm_written(made: Made) -> Proposal | None:
     """A norm that ends in this quotient, in a product with its weight, or in the sum with its bias."""
     if made.kind == "add":
         return _with_bias(made)
+    if made.kind == "addcmul":
+        return _in_one_call(made)
     found = _normalized(made) or _of_unit_length(made)
     return None if found is None else _proposed(made, found, None)
 
@@ -54,7 +56,7 @@ def _of_unit_length(made: Made) -> _Normalized | None:
         return None
     factor, parts = factors(made)
     for at, part in enumerate(parts):
-        unit = through(part, _CASTS).maker
+        unit = through(part, CASTS).maker
         if unit is None or unit.kind != "normalize" or number(unit.get(1, "p", 2.0)) != 2:
             continue
         x, dim = unit.get(0, "input"), unit.get(2, "dim", 1)
@@ -63,7 +65,7 @@ def _of_unit_length(made: Made) -> _Normalized | None:
             and dim in (-1, len(x.shape) - 1)
             and isclose(factor, x.shape[-1] ** 0.5, rel_tol=1e-4)
         ):
-            return _Normalized(x, False, 0.0, (*parts[:at], *parts[at + 1 :]), unit.step, -1)
+            return _Normalized(x, False, 0.0, (*parts[:at], *parts[at + 1 :]), unit.step, -1, clamped=True)
     return None
 
 
@@ -77,16 +79,21 @@ class _Normalized(NamedTuple):
     since: int
     axis: int
     factor: float = 1.0  # a number beside the weights
+    clamped: bool = False
+    mistaken: str = ""  # what it is instead: `sum` of squares, or a mean of them without its `root`
 
 
 def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
     proposal = Proposal("layer-norm" if found.centered else "rms-norm", found.since)
-    before = through(found.x, _CASTS).tensor  # in the dtype that it came in, to which the result may be rounded between
+    before = through(found.x, CASTS).tensor  # in the dtype that it came in, to which the result may be rounded between
     x, out = need(found.x.tensor) if before is None else before, need(made.result)
     put = proposal.tensors
     put["x"], put["out"] = x.movedim(found.axis, -1), out.movedim(found.axis, -1)
     width = put["x"].shape[-1]
-    if not is_own(found.factor, width, len(found.x.shape)):
+    proposal.clamped = found.clamped
+    if found.mistaken:  # a norm by its name alone: lengths and other quotients are computed for other ends as well
+        proposal.named = "norm" if found.centered or found.mistaken == "root" else "rms"
+    elif not is_own(found.factor, width, len(found.x.shape)):
         raise Unfit
     proposal.values |= {"e": found.epsilon, "E": found.epsilon, "f": found.factor}
     weights = [_vector(one, found.axis, width) for one in found.weights]
@@ -102,7 +109,7 @@ def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
         proposal.values["b"] = 0.0
     if put["out"].shape != put["x"].shape or (bias is not None and not found.centered):
         raise Unfit
-    made.norm_of = through(found.x, _CASTS)
+    made.norm_of = through(found.x, CASTS)
     return proposal
 
 
@@ -125,7 +132,7 @@ def _with_bias(made: Made) -> Proposal | None:
     if not isinstance(one, Operand) or not isinstance(two, Operand):
         return None
     for scaled, bias in ((one, two), (two, one)):
-        inner = through(scaled, _CASTS).maker
+        inner = through(scaled, CASTS).maker
         smaller = (bias.maker is None or bias.maker.kind in _FORMS) and _count(bias) < _count(scaled)
         if not smaller or inner is None or inner.kind not in ("mul", "div"):
             continue
@@ -133,6 +140,15 @@ def _with_bias(made: Made) -> Proposal | None:
         if found is not None:
             return _proposed(made, found, bias)
     return None
+
+
+def _in_one_call(made: Made) -> Proposal | None:
+    """`torch.addcmul(bias, normalized, weight)`."""
+    bias, one, two = made.get(0, "input"), made.get(1, "tensor1"), made.get(2, "tensor2")
+    if not isinstance(bias, Operand) or made.kwargs.get("value", 1) != 1:
+        return None
+    found = _normalized(Made("mul", "mul", need(made.result), (one, two), {}, made.step))
+    return None if found is None else _proposed(made, found, bias)
 
 
 def _count(operand: Operand) -> int:
@@ -145,43 +161,53 @@ def _count(operand: Operand) -> int:
 def _normalized(made: Made) -> _Normalized | None:
     """What is normalized, if this product or quotient has a root of squares below or beside it."""
     factor, above, below = _parts(made, 0)
-    found = _of_parts(made, above, below) if factor else None
-    return None if found is None else found._replace(factor=factor)
+    return _of_parts(made, factor, above, below) if factor else None
 
 
-def _of_parts(made: Made, above: list[Operand], below: list[Operand]) -> _Normalized | None:
-    roots = [(at, root) for at, one in enumerate(below) if (root := _root(one, "sqrt")) is not None]
-    inverse = [(at, root) for at, one in enumerate(above) if (root := _root(one, "rsqrt")) is not None]
+def _of_parts(made: Made, factor: float, above: list[Operand], below: list[Operand]) -> _Normalized | None:
+    roots = [(at, by) for at, one in enumerate(below) if (by := root(one)) is not None]
+    inverse = [(at, by) for at, one in enumerate(above) if (by := inverse_root(one)) is not None]
+    mistaken = ""
+    if not roots and not inverse and len(below) == 1 and (bare := unrooted(below[0])) is not None:
+        roots, mistaken = [(0, bare)], "root"
     if len(roots) + len(inverse) != 1 or len(below) != len(roots):
         return None
     if inverse:
         above = [one for at, one in enumerate(above) if at != inverse[0][0]]
-    epsilon, spread, axis, since = (roots or inverse)[0][1]
+    by = (roots or inverse)[0][1]
     full = [one for one in above if one.shape == made.shape]
     if len(full) != 1:
         return None
-    weights = tuple(one for one in above if one is not full[0])
-    centered = _centered(full[0], axis)
-    if spread is not None and centered is not None and same(through(centered, _CASTS), through(spread, _CASTS)):
-        return _Normalized(centered, True, epsilon, weights, min(since, _since(full[0])), axis)
-    return None if spread is None else _plain(full[0], spread, epsilon, weights, since, axis)
-
-
-def _plain(
-    x: Operand, squared: Operand, epsilon: float, weights: tuple[Operand, ...], since: int, axis: int
-) -> _Normalized | None:
-    """Without a mean taken off: x itself was squared. Of a centered one the squares may be those of the difference."""
-    centered, other = _centered(x, axis), _centered(squared, axis)
-    twice = centered is not None and other is not None and same(through(centered, _CASTS), through(other, _CASTS))
-    if not twice and not same(through(x, _CASTS), through(squared, _CASTS)):
+    found = _of_root(full[0], by, tuple(one for one in above if one is not full[0]))
+    if found is None:
         return None
-    if centered is not None:
-        return _Normalized(centered, True, epsilon, weights, min(since, _since(x)), axis)
-    return _Normalized(x, False, epsilon, weights, since, axis)
+    if not mistaken and factor == 1 and isclose(by.scale, by.squared.shape[by.axis] ** 0.5, rel_tol=1e-5):
+        mistaken = "sum"
+    factor /= by.scale
+    factor = 1.0 if isclose(factor, 1, rel_tol=1e-6) else factor
+    return found._replace(factor=factor, clamped=by.clamped, mistaken=mistaken)
+
+
+def _of_root(full: Operand, by: Root, weights: tuple[Operand, ...]) -> _Normalized | None:
+    x = centered(full, by.axis)
+    if x is not None and same(through(x, CASTS), through(by.squared, CASTS)):
+        return _Normalized(x, True, by.epsilon, weights, min(by.since, _since(full)), by.axis)
+    return _plain(full, by, weights)
+
+
+def _plain(x: Operand, by: Root, weights: tuple[Operand, ...]) -> _Normalized | None:
+    """Without a mean taken off: x itself was squared. Of a centered one the squares may be those of the difference."""
+    before, other = centered(x, by.axis), centered(by.squared, by.axis)
+    twice = before is not None and other is not None and same(through(before, CASTS), through(other, CASTS))
+    if not twice and not same(through(x, CASTS), through(by.squared, CASTS)):
+        return None
+    if before is not None:
+        return _Normalized(before, True, by.epsilon, weights, min(by.since, _since(x)), by.axis)
+    return _Normalized(x, False, by.epsilon, weights, by.since, by.axis)
 
 
 def _since(operand: Operand) -> int:
-    made = through(operand, _CASTS).maker
+    made = through(operand, CASTS).maker
     return 1 << 62 if made is None else made.step
 
 
@@ -203,96 +229,9 @@ def _parts(made: Made, deep: int) -> tuple[float, list[Operand], list[Operand]]:
 
 
 def _deeper(operand: Operand, deep: int) -> tuple[float, list[Operand], list[Operand]]:
-    inner = through(operand, _CASTS).maker
+    inner = through(operand, CASTS).maker
     if inner is not None and inner.kind in ("mul", "div") and deep < 3:
         found = _parts(inner, deep + 1)
         if found[1]:
             return found
     return 1.0, [operand], []
-
-
-_Root = tuple[float, "Operand | None", int, int]  # epsilon, what was squared, along which dimension, since which step
-
-
-def _root(operand: Operand, kind: str) -> _Root | None:
-    """A root of a mean of squares (or of a variance) plus epsilon, or a deviation plus epsilon."""
-    made = through(operand, _CASTS).maker
-    if made is None:
-        return None
-    if made.kind == "add":  # a deviation, with epsilon beside the root
-        epsilon, inner = _shifted(operand)
-        deviation = None if inner is None else through(inner, _CASTS).maker
-        if kind == "sqrt" and deviation is not None and deviation.kind in ("std", "sqrt"):
-            found = _spread(inner) if deviation.kind == "std" else _root(inner, "sqrt") if inner is not None else None
-            return None if found is None else (epsilon, *found[1:])
-        return None
-    if made.kind == "std" and kind == "sqrt":
-        return _spread(operand)
-    half = {"sqrt": 0.5, "rsqrt": -0.5}[kind]
-    if made.kind != kind and not (made.kind == "pow" and number(made.get(1, "exponent")) == half):
-        return None
-    given = made.get(0, "input")
-    if not isinstance(given, Operand):
-        return None
-    epsilon, inner = _shifted(given)
-    found = None if inner is None else _spread(inner)
-    return None if found is None else (epsilon, *found[1:])
-
-
-def _shifted(operand: Operand) -> tuple[float, Operand | None]:
-    made = through(operand, _CASTS).maker
-    if made is None or made.kind != "add":
-        return 0.0, operand
-    one, two = made.get(0, "input"), made.get(1, "other")
-    one, two = (one, two) if number(two) is not None else (two, one)
-    by = number(two)
-    return (by, one) if by is not None and isinstance(one, Operand) else (0.0, None)
-
-
-def _spread(operand: Operand | None) -> _Root | None:
-    """A variance, a deviation, or a mean of squares, along one dimension."""
-    made = None if operand is None else through(operand, _CASTS).maker
-    if made is None or made.kind not in ("var", "std", "mean"):
-        return None
-    given = made.get(0, "input")
-    axis = _axis(made, given) if isinstance(given, Operand) else None
-    if not isinstance(given, Operand) or axis is None:
-        return None
-    if made.kind != "mean":
-        return 0.0, given, axis, made.step
-    inner = through(given, _CASTS).maker
-    if inner is None:
-        return None
-    base = inner.get(0, "input")
-    if not isinstance(base, Operand):
-        return None
-    twice = inner.kind == "mul" and same(inner.get(1, "other"), base)
-    if twice or inner.kind == "square" or (inner.kind == "pow" and number(inner.get(1, "exponent")) == 2):
-        return 0.0, base, axis, inner.step
-    return None
-
-
-def _centered(operand: Operand, axis: int) -> Operand | None:
-    """What a mean along this dimension was taken off from."""
-    made = through(operand, _CASTS).maker
-    if made is None or made.kind != "sub":
-        return None
-    x, mean = made.get(0, "input"), made.get(1, "other")
-    inner = through(mean, _CASTS).maker if isinstance(mean, Operand) else None
-    if inner is None or inner.kind != "mean" or not isinstance(x, Operand):
-        return None
-    given = inner.get(0, "input")
-    own = isinstance(given, Operand) and same(through(given, _CASTS), through(x, _CASTS))
-    return x if own and _axis(inner, x) == axis else None
-
-
-def _axis(made: Made, given: Operand) -> int | None:
-    """The one dimension that something runs along, from the end; of an image its channels may stand before the last
-    two. A mean along another dimension is that of a batch, or of a text."""
-    dim = made.get(1, "dim")
-    dim = dim[0] if isinstance(dim, (tuple, list)) and len(dim) == 1 else dim
-    if not isinstance(dim, int) or isinstance(dim, bool):
-        return None
-    count = len(given.shape)
-    axis = dim % count - count
-    return axis if axis == -1 or (axis == -3 and count == 4) else None

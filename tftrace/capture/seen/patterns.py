@@ -11,9 +11,9 @@ from ...trace import schema
 from ..calls import Call
 from ..recording import Recording
 from ..torch_internals import children_of
-from .activation import gelu_written
 from .attention import attention
 from .embeddings import scaled_embedding, sinusoids, tied_head
+from .expressions.activation import gelu_written
 from .feedforward import feedforward
 from .heads import multi_head
 from .losses import loss
@@ -25,11 +25,13 @@ from .tape import Made
 
 _LOOKS: dict[str, tuple[Callable[[Made], Proposal | None], ...]] = {
     "matmul": (attention, feedforward, multi_head),
-    **dict.fromkeys(("einsum", "baddbmm", "fused_attention"), (attention,)),
+    **dict.fromkeys(("baddbmm", "fused_attention"), (attention,)),
+    "einsum": (attention, feedforward),
+    **dict.fromkeys(("addmm", "conv1d"), (feedforward,)),
     "linear": (feedforward, tied_head, multi_head),
     **dict.fromkeys(("layer_norm", "rms_norm"), (norm_called, norm_of_residual)),
     "add": (norm_written, norm_of_residual, rotated, residual, sinusoids),
-    "div": (norm_written, norm_of_residual),
+    **dict.fromkeys(("div", "addcmul"), (norm_written, norm_of_residual)),
     "mul": (norm_written, norm_of_residual, scaled_embedding, gelu_written, rotated_by_complex_numbers),
     "joined": (rotated_in_parts,),
     **dict.fromkeys(("cross_entropy", "mse_loss"), (loss,)),
@@ -57,8 +59,10 @@ class Patterns:
         with suppress(Unfit), torch.no_grad():
             found = pattern(made)
             call = None if found is None else self.holder(found.since)
-            if found is not None and call is not None and not call.stated:
-                if "E" in found.values:
+            if found is None or call is None or call.stated:
+                return
+            if found.named in call.place.type.lower():
+                if "E" in found.values and not found.clamped:
                     found.values["E"] = _epsilon(call) or found.values["E"]
                 self.propose(found, call)
                 self.on_found(made, found, call)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 
 from ..measure.plain_memory import address
-from .activation import PASSING, through
+from .expressions.activation import PASSING, through
+from .expressions.scale import number
 from .proposal import Proposal, Unfit, need
-from .scale import number
 from .tape import Made, Operand
 
 _CASTS = PASSING

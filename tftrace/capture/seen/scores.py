@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import torch
 
+from .expressions.product import PRODUCTS, Product, product
+from .expressions.scale import is_weight, number
 from .letters import Axes, Sizes, moved
-from .product import PRODUCTS, Product, product
 from .proposal import Unfit, need
-from .scale import is_weight, number
 from .tape import Made, Operand
 
 _DEEPEST = 40

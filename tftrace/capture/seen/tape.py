@@ -22,6 +22,7 @@ _HELD = 96  # of the last of them the operands are held,
 _MOST_HELD = 256 << 20  # as long as they have no more bytes together
 _SMALL = 16 << 20  # bytes of a mask, a bias or an input that is held beside the operands of products
 _PRODUCTS = frozenset(("matmul", "einsum", "baddbmm", "fused_attention"))
+_SEVERAL = frozenset(("part", "max", "var_mean", "std_mean"))  # whose results are several tensors
 _PASSES_ON = frozenset(("transpose", "permute", "movedim", "turned", "shaped", "same", "expand", "part"))
 
 
@@ -153,7 +154,7 @@ class Tape:
         kind = KINDS[function]
         if isinstance(result, torch.Tensor):
             results = [result]
-        elif isinstance(result, (tuple, list)) and kind in ("part", "max"):
+        elif isinstance(result, (tuple, list)) and kind in _SEVERAL:
             results = [one for one in result if isinstance(one, torch.Tensor)]
         else:
             return

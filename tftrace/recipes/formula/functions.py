@@ -14,7 +14,7 @@ ELEMENTWISE = {
 SIGNATURES = ELEMENTWISE | {
     # defined by others: see EXPANSIONS
     "relu": "x", "relu2": "x", "silu": "x", "gelu": "x", "gelu_tanh": "x", "gelu_quick": "x", "softplus": "x",
-    "mish": "x", "act": "x w",
+    "mish": "x", "leaky_relu": "x", "elu": "x", "hardswish": "x", "act": "x w",
     # along dimensions
     "softmax": "x D?", "sum": "x D*", "mean": "x D*", "var": "x D*", "amax": "x D*", "amin": "x D*",
     "dot": "x x D+", "cumsum": "x D", "scan": "x x D", "topk": "x D D",
@@ -37,6 +37,9 @@ EXPANSIONS = {
     "gelu_quick": "x * sigmoid(1.702 * x)",
     "softplus": "where(x > 20, x, log1p(exp(x)))",
     "mish": "x * tanh(where(x > 20, x, log1p(exp(x))))",
+    "leaky_relu": "max(x, 0) + 0.01 * min(x, 0)",
+    "elu": "where(x > 0, x, exp(x) - 1)",
+    "hardswish": "x * min(max(x + 3, 0), 6) / 6",
 }
 
 # Name of an activation in a model's config -> our function
@@ -44,6 +47,7 @@ ACTIVATIONS = {
     "gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_fast": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh",
     "quick_gelu": "gelu_quick", "relu": "relu", "relu2": "relu2", "silu": "silu", "swish": "silu", "mish": "mish",
+    "leaky_relu": "leaky_relu", "elu": "elu", "hardswish": "hardswish",
     "tanh": "tanh", "sigmoid": "sigmoid", "softplus": "softplus", "linear": "linear", "identity": "linear",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import torch
 
 from ...calls import Call
 from ...torch_internals import children_of, parameters_of
-from ..feedforward import linear_map
+from ..expressions.maps import linear_map
 from ..proposal import Proposal, Unfit, need
 from ..tape import Made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..activation import PASSING, through
+from ..expressions.activation import PASSING, through
 from ..proposal import Proposal
 from ..tape import Made, Operand
 

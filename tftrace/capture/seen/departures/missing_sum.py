@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..activation import PASSING, through
+from ..expressions.activation import PASSING, through
 from ..proposal import Proposal, need
 from ..tape import Made, Operand
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..activation import PASSING, through
+from ..expressions.activation import PASSING, through
+from ..expressions.scale import number
 from ..norms import is_own
 from ..proposal import Proposal, need
-from ..scale import number
 from ..tape import Made, Operand
 
 _NORMS = frozenset(("layer_norm", "rms_norm"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
-from .tape import Made, Operand
+from ..tape import Made, Operand
 
 PRODUCTS = frozenset(("matmul", "einsum", "baddbmm"))
 

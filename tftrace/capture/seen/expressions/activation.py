@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-from .proposal import Proposal, need
+from ..proposal import Proposal, need
+from ..tape import Made, Operand
 from .scale import number
-from .tape import Made, Operand
 
-_NAMED = {"relu": "relu", "silu": "silu", "mish": "mish", "tanh": "tanh", "sigmoid": "sigmoid"}
+_NAMED = frozenset(("relu", "silu", "mish", "tanh", "sigmoid", "hardswish"))
+# Those with a number of their own, whose formulas are written for the number that torch takes by itself.
+_SLOPES = {"leaky_relu": ("negative_slope", 0.01), "elu": ("alpha", 1.0), "softplus": ("beta", 1.0)}
 PASSING = frozenset(("same", "dropout"))  # what leaves numbers what they are, as long as nothing is dropped
 
 
@@ -19,7 +21,10 @@ def activation(operand: Operand) -> tuple[str, Operand] | None:
         return None
     first = made.get(0, "input", made.get(0, "x"))
     if made.kind in _NAMED and isinstance(first, Operand):
-        return _NAMED[made.kind], first
+        return made.kind, first
+    if made.kind in _SLOPES and isinstance(first, Operand):
+        name, usual = _SLOPES[made.kind]
+        return (made.kind, first) if number(made.get(1, name, usual)) == usual else None
     if made.kind == "gelu" and isinstance(first, Operand):
         form = made.get(1, "approximate", "none")
         return ("gelu_new" if form == "tanh" else "gelu"), first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .tape import Made, Operand
+from ..tape import Made, Operand
 
 _DEEPEST = 24
 # What is a linear map of its first operand, or made of parts that are.

@@ -1,0 +1,1 @@
+"""Expressions on the tape: products, linear maps, activations, means and roots, however they were written."""
