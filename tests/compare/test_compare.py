@@ -13,6 +13,8 @@ import transformers as hf
 from torch import nn
 
 from tftrace.cli import main
+from tftrace.compare import TraceSide
+from tftrace.compare.same_weights import incomparable
 
 from .runs import answer, bert, compared, first_place, gpt2, ids, is_sound, llama, named, recorded, spread
 
@@ -132,6 +134,23 @@ def test_other_weights_altogether_cannot_be_compared(tmp_path: Path) -> None:
         right = recorded(folder / "b", other, lambda: other(tokens), level=level, values=values)
         found = answer(left, right)
         assert (found.verdict, found.exit_code) == ("incomparable", 2) and "weights" in named(found)
+
+
+def test_a_model_of_another_kind_cannot_be_compared_and_one_that_was_trained_on_can(tmp_path: Path) -> None:
+    one, kind, tokens = llama(), gpt2(), ids(1, 12)
+    trained = copy.deepcopy(one)
+    with torch.no_grad():
+        for weight in trained.parameters():
+            weight.add_(torch.randn_like(weight) * 0.02 * weight.abs().mean())
+
+    def run(name: str, model: Any) -> Any:
+        return recorded(tmp_path / name, model, lambda: model(tokens))
+
+    traces = [run("a", one), run("b", kind), run("c", trained)]
+    found = answer(traces[0], traces[1])
+    assert (found.verdict, found.exit_code) == ("incomparable", 2)
+    sides = [TraceSide(trace) for trace in traces]
+    assert incomparable(sides[0], sides[1], None) and not incomparable(sides[0], sides[2], None)
 
 
 def test_layers_that_are_exchanged_can_be_compared(tmp_path: Path) -> None:

@@ -225,11 +225,12 @@ def test_an_exchange_of_queries_and_keys_and_a_transposed_weight(tmp_path: Path)
     part.query, part.key = part.key, part.query
     weight = transposed.bert.encoder.layer[2].attention.output.dense.weight
     weight.data = weight.data.t().contiguous()
-    left = recorded(tmp_path / "a", model, lambda: model(tokens))
+    left = recorded(tmp_path / "a", model, lambda: model(tokens), check=True)
     found = answer(left, recorded(tmp_path / "b", exchanged, lambda: exchanged(tokens)))
     assert found.verdict == "differs" and "layer.1.attention.self" in first_place(found)
-    found = answer(left, recorded(tmp_path / "c", transposed, lambda: transposed(tokens)))
+    found = answer(left, recorded(tmp_path / "c", transposed, lambda: transposed(tokens), check=True))
     assert found.verdict == "differs" and "layer.2.attention.output.dense" in first_place(found)
+    assert found.first is not None and "output.dense.weight, the same numbers in another order" in found.first.cause
 
 
 def test_permuted_heads_heal(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from .noise import finer
 _POSITION = re.compile(r"wpe|position|rotary|rope", re.IGNORECASE)
 _ATTENTION = re.compile(r"attention|attn|attend|sdpa|softmax", re.IGNORECASE)
 _DROPOUT = re.compile(r"dropout|attention|attn", re.IGNORECASE)
+_MAP = "linear"  # the equation of an nn.Linear
 _NUMBERS = 1e-6  # relative difference from which a number of an equation is another one
 
 
@@ -56,7 +57,7 @@ class Reasons:
         found = self._weights(left.trace, steps[0], pair) or self._dropout(left.trace, steps[0])
         found = found or self._tokens(left.trace, steps[0], pair) or self._positions(left.trace, steps[0])
         found = found or _formula(*here) or self._verdicts(pair) or self._mask(*here)
-        found = found or self._classes(*here) or self._precision(pair)
+        found = found or self._classes(*here) or self._precision(pair) or self._turned(*here)
         if pair.status == UNSURE and pair.distance.most > noise.FEW * pair.bound:
             said = "a choice between numbers that are equal within rounding fell otherwise"
             return f"{said}: record both in {finer(pair.unit)}"
@@ -136,6 +137,18 @@ class Reasons:
         if types[0] == types[1] or names[0] != names[1] or kinds != {schema.MODULE}:
             return ""
         return f"{visible(types[0])} in A, {visible(types[1])} in B"
+
+    def _turned(self, left: Trace, one: int, right: Trace, other: int) -> str:
+        """A linear map of the same place that is right in both runs, with weights that no statistic tells apart."""
+        names = set()
+        for trace, at, prefix in zip((left, right), (one, other), self._prefixes, strict=True):
+            call = trace.call_of(at)
+            names.add(str(trace.column("name")[call] or "").removeprefix(prefix))
+            if all((check.equation, check.verdict) != (_MAP, "holds") for check in trace.checks_of(call)):
+                return ""
+        if "weights" in self._before or len(names) != 1:
+            return ""
+        return f"other weights: {visible(names.pop())}.weight, the same numbers in another order, such as transposed"
 
     def _precision(self, pair: Judged) -> str:
         dtypes = [place.first.dtype for place in (pair.left, pair.right)]

@@ -23,6 +23,9 @@ _ALTOGETHER = 0.5  # relative l2 above which a matrix is another one
 _MOST_MATRICES = 0.5  # share of the matrices that have to be others
 _LIKELY = 0.35  # of the chance difference of two means, in its own standard deviations: see `_another`
 _SMALLEST = 64  # elements of a matrix that is counted
+_NEAR = 0.15  # of its deviation, by which the ends of a matrix that was trained on may move
+_FEW = 0.2  # share of the matrices that resemble one of another model by chance
+_FEWEST = 3  # matrices that a run has to have, to be told that they are others
 _SHARD = re.compile(r"shard (\d)", re.ASCII)  # a placement along this axis, as meta.json has it
 _READ: WeakKeyDictionary[TraceSide, list[tuple[str, int, Made]]] = WeakKeyDictionary()  # as reading them takes long
 _FUSED = 4  # weights that may have been put together into one
@@ -107,17 +110,19 @@ def differing(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | Non
 
 
 def incomparable(left: TraceSide, right: TraceSide, prefixes: tuple[str, str] | None) -> bool:
-    """Whether most weight matrices of the two runs are other ones; those of layers that were exchanged are not."""
+    """Whether most weight matrices of the two runs are other ones; those of layers that were exchanged are not. Without
+    common paths, whether few matrices of either resemble one of the other."""
     if prefixes is None:
-        return False
+        ours, theirs = ([one.made for one in weights_of(side) if _is_matrix(one.made)] for side in (left, right))
+        return min(len(ours), len(theirs)) >= _FEWEST and max(_known(ours, theirs), _known(theirs, ours)) < _FEW
     there = weights_of(right, prefixes[1])
-    theirs, moved = {one.name: one.made for one in there}, _Elsewhere(there)
-    ours = [(one.made, theirs[one.name]) for one in weights_of(left, prefixes[0]) if one.name in theirs]
+    named, moved = {one.name: one.made for one in there}, _Elsewhere(there)
+    both = [(one.made, named[one.name]) for one in weights_of(left, prefixes[0]) if one.name in named]
     matrices = [
-        (a, b) for a, b in ours
-        if len(a.shape) > 1 and a.numel >= _SMALLEST and a.shape == b.shape and _real(a) and _real(b)
+        (a, b) for a, b in both
+        if a.shape == b.shape and _is_matrix(a) and _is_matrix(b)
     ]  # fmt: skip
-    if len(matrices) < 3:
+    if len(matrices) < _FEWEST:
         return False
     others = [_another(left, right, a, b) and not moved.has(a) for a, b in matrices]
     return bool(np.mean(others) > _MOST_MATRICES)
@@ -145,6 +150,22 @@ def same(left: Made, right: Made) -> bool:
         return left.dtype == right.dtype and statistical(left, right) <= _SAME
     within = _SAME if left.dtype == right.dtype else _CONVERTED * max(left.unit, right.unit)
     return statistical(left, right) <= within
+
+
+def _is_matrix(made: Made) -> bool:
+    return len(made.shape) > 1 and made.numel >= _SMALLEST and _real(made)
+
+
+def _known(ours: Sequence[Made], theirs: Sequence[Made]) -> float:
+    """The share of some matrices that resemble one of others."""
+    return sum(any(_resembles(a, b) for b in theirs if a.numel == b.numel) for a in ours) / len(ours)
+
+
+def _resembles(ours: Made, theirs: Made) -> bool:
+    """Whether a matrix may be the other, trained on, rounded or in another layout: its mean and its ends are near."""
+    apart = [abs(a - b) for a, b in zip(ours.statistics, theirs.statistics, strict=True)]
+    std = max(ours.statistics[1], theirs.statistics[1])
+    return bool(apart[0] * ours.numel**0.5 <= _LIKELY * std and max(apart[1:4]) <= _NEAR * std)
 
 
 def _real(made: Made) -> bool:
