@@ -132,6 +132,15 @@ def test_a_generation_is_the_same_as_one_forward_of_its_tokens(tmp_path: Path, m
     assert is_sound(found) and found.pairs.compared > 40, found.sentence
 
 
+def test_drafts_that_were_rejected_do_not_count(tmp_path: Path) -> None:
+    model, draft, prompt = llama(), llama(4, num_hidden_layers=1), ids(1, 9)
+    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    plain = recorded(tmp_path / "a", model, lambda: model.generate(prompt, **options))
+    drafted = recorded(tmp_path / "b", model, lambda: model.generate(prompt, assistant_model=draft, **options))
+    found = answer(plain, drafted)
+    assert is_sound(found) and "tokens" not in named(found), found.sentence
+
+
 def test_a_sliding_window_of_another_size_is_found_in_attention(tmp_path: Path) -> None:
     one, other = _mistral(sliding_window=64), _mistral(sliding_window=4)
     found = compared(tmp_path, (one, lambda: one(ids(1, 16))), (other, lambda: other(ids(1, 16))))

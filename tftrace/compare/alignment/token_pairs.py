@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -38,12 +39,12 @@ class Stream:
 
 @dataclass(slots=True)
 class Forward:
-    """A forward pass: its tokens, and how many came before in its cache."""
+    """A forward pass: its tokens, and how many that came before are in its cache."""
 
     number: int
     main: Stream | None
     encoder: Stream | None = None
-    cached: bool = False
+    held: int = 0  # how many keys its cache had room for; 0 without one
     past: int = 0
 
     @property
@@ -92,7 +93,7 @@ def forwards(trace: Trace, numbers: Sequence[int]) -> list[Forward]:
     for number in numbers:
         if number in roots:
             found.append(_forward(trace, roots[number], number))
-            _continue(found)
+    _continue(found)
     return found
 
 
@@ -129,6 +130,7 @@ def rows(found: Sequence[Forward], encoder: bool = False) -> list[list[Token]]:
             made += running
         past = 0 if encoder else forward.past
         for row, tokens in enumerate(running):
+            tokens[:] = [one for one in tokens if one.key < past]  # the others were drafted, and rejected
             for at in range(stream.tokens):
                 known = None if stream.ids is None else int(stream.ids[row, at])
                 tokens.append(Token(forward.number, row, at, past + at, known))
@@ -242,8 +244,8 @@ def _forward(trace: Trace, root: int, number: int) -> Forward:
     main, encoder = _streams(trace, given)
     if main is None:
         main = _embedded(trace, root) or _by_size(given)
-    cached = any(_CACHE.search(row.name) and row.numel and len(row.shape) == 4 for row in given)
-    return Forward(number, main, encoder, cached)
+    held = [row.shape[2] for row in given if _CACHE.search(row.name) and row.numel and len(row.shape) == 4]
+    return Forward(number, main, encoder, max(held, default=0))
 
 
 def _streams(trace: Trace, given: list[TensorRow]) -> tuple[Stream | None, Stream | None]:
@@ -296,11 +298,17 @@ def _by_size(given: list[TensorRow]) -> Stream | None:
     return None if row is None else Stream(row.shape[0], row.shape[1])
 
 
-def _continue(found: list[Forward]) -> None:
-    """Tell the last forward how many tokens stand before its own in its cache."""
-    last, before = found[-1], found[-2] if len(found) > 1 else None
-    if last.cached and before is not None and before.main and last.main and before.main.batch == last.main.batch:
-        last.past = before.keys
+def _continue(found: Sequence[Forward]) -> None:
+    """Tell each forward how many tokens stand before its own in its cache: those of the forward before, less those that
+    were taken back, as rejected drafts are. A cache that does not grow, by its size or a window's, does not tell."""
+    before: Forward | None = None
+    for cached, group in groupby(found, lambda forward: forward.held > 0):
+        chain = list(group)
+        grows = len(chain) > 1 and all(one.held < other.held for one, other in pairwise(chain))
+        for last in chain:
+            if cached and before is not None and before.main and last.main and before.main.batch == last.main.batch:
+                last.past = min(before.keys, last.held) if grows else before.keys
+            before = last
 
 
 def _value(trace: Trace, row: TensorRow) -> np.ndarray | None:
