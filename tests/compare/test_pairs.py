@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers as hf
 from torch import nn
+from torch.nn import functional as F
 
 from tftrace.compare.alignment.token_pairs import Stream, Token, forwards, pair_rows
 
@@ -130,6 +131,15 @@ def test_a_generation_is_the_same_as_one_forward_of_its_tokens(tmp_path: Path, m
     right = recorded(tmp_path / "b", model, lambda: model(prompt if given else done[0], **given))
     found = answer(left, right)
     assert is_sound(found) and found.pairs.compared > 40, found.sentence
+
+
+def test_a_token_that_one_run_has_more_at_its_start_is_named(tmp_path: Path) -> None:
+    model, tokens = llama(), ids(1, 9)
+    found = compared(tmp_path, (model, lambda: model(tokens)), (model, lambda: model(F.pad(tokens, (1, 0), value=1))))
+    assert [(one.left, one.right) for one in found.before if one.what == "tokens"] == [
+        ("from the start", "after 1 more")
+    ]
+    assert found.verdict == "differs" and "positions" in named(found)
 
 
 def test_drafts_that_were_rejected_do_not_count(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ..trace.trace import Trace
 from . import same_weights
 from .alignment.meeting import Meeting
 from .alignment.side import Made, TraceSide
-from .alignment.token_pairs import Token, same_tokens, together
+from .alignment.token_pairs import Token, ahead, same_tokens, together
 from .comparison import Prerequisite
 
 _NOT_OF_THE_MODEL = re.compile(  # keys of a configuration that change nothing, or are told elsewhere
@@ -22,6 +22,7 @@ _NOT_OF_THE_MODEL = re.compile(  # keys of a configuration that change nothing, 
 _ATTENTION = re.compile(r"(?:^|\.)(\w+?)_attention_forward$")
 _VERSIONS = ("torch", "transformers")
 _MOST = 6  # names that are listed in a text
+_BEGINS = "from the start"
 
 
 def prerequisites(meeting: Meeting, prefixes: tuple[str, str] | None) -> list[Prerequisite]:
@@ -41,9 +42,12 @@ def prerequisites(meeting: Meeting, prefixes: tuple[str, str] | None) -> list[Pr
 
 
 def _tokens(meeting: Meeting) -> Prerequisite | None:
-    """The first token that differs between rows that meet."""
+    """The first token that differs between rows that meet, or how many more one of them begins with."""
     for left, right in meeting.paired_rows:
         if same_tokens(left, right):
+            if more := ahead(left, right):
+                begins = [f"after {by} more" if by > 0 else _BEGINS for by in (more, -more)]
+                return Prerequisite("tokens", begins[0], begins[1], (f"row {left[0].row}",))
             continue
         ours, theirs = together(left, right)
         wrong = [(a, b) for a, b in zip(ours, theirs, strict=False) if a.id != b.id]

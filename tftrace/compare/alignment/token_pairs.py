@@ -220,6 +220,13 @@ def together(left: Sequence[Token], right: Sequence[Token]) -> tuple[list[Token]
     return (a[at:], b) if at > 0 else (a, b[-at:])
 
 
+def ahead(left: Sequence[Token], right: Sequence[Token]) -> int:
+    """How many tokens that no mask hides the left row has before those of the right; negative if the right has."""
+    if len(left) == len(right) and [t.id for t in left] == [t.id for t in right]:
+        return 0
+    return _within(*([one.id for one in row if one.seen] for row in (left, right)))
+
+
 def _within(left: Sequence[int | None], right: Sequence[int | None]) -> int:
     """Where the tokens of the shorter row stand in the longer one, padded on the left by what no mask tells: so many
     tokens of the left row come before, or, if negative, of the right. 0 if they begin together, or not at all."""
