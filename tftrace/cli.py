@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from . import commands
 from .commands._help import EPILOGUE, Formatter
-from .commands._mistake import mistake
+from .commands._mistake import mistake, of_path
 from .commands._start import start
 from .commands._version import version
 from .errors import TraceError
@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         reader_left()
         return 0
+    except OSError as error:
+        say(f"tftrace: {retold(str(of_path(error)))}")
     return 2
 
 

@@ -11,6 +11,15 @@ from collections.abc import Iterable
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written in UTF-8, as words of a command line that were other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def visible(text: str) -> str:
     """Escape control and invisible characters (``\\x1b``) and replace tabs by spaces."""
     if text.isprintable():

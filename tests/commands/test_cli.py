@@ -207,6 +207,11 @@ def bare_folder(tmp_path: Path) -> Path:
         (["view", "{tmp}"], "is not a readable trace"),
         (["show", "{tmp}/missing"], "There is no trace at"),
         (["export", "{bare}", "{tmp}/run.csv"], "is not a readable trace"),
+        (["record", "demo:bert", "--text", "good \udcff"], "The text holds bytes that are not UTF-8: write it again."),
+        (["show", "{long}"], "xxx… cannot be used (File name too long): check the path."),
+        (["compare", "{long}", "{tmp}"], "cannot be used (File name too long)"),
+        (["recipes", "lint", "{long}"], "cannot be used (File name too long)"),
+        (["run", "{long}"], "cannot be used (File name too long)"),
         (["recrod"], 'Unknown command "recrod"'),
         (["record"], "Name a model: a hub id, a local folder, or demo:bert"),
         (["record", "demo:bert", "--bogus"], "--bogus"),
@@ -222,7 +227,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(p.name for p in tmp_path.rglob("*"))
-    code = main([a.format(tmp=tmp_path, bare=bare_folder) for a in arguments])
+    code = main([a.format(tmp=tmp_path, bare=bare_folder, long="x" * 300) for a in arguments])
     out, err = capsys.readouterr()
     assert code == 2 and sentence in err and "Traceback" not in err
     assert err.startswith("tftrace: ") and err.count("\n") == 1 and out == ""

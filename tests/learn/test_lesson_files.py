@@ -90,6 +90,8 @@ def test_a_small_lesson_is_read(tmp_path: Path) -> None:
     lesson = read_lesson(file)
     assert lesson.label == "mine" and lesson.stations[0].places[0].role == "attention"
     assert lint_lesson(file) == []
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as editors on Windows write UTF-8
+    assert read_lesson(file) == lesson and lint_lesson(file) == []
 
 
 def test_the_lesson_of_the_documentation_is_whole(tmp_path: Path) -> None:

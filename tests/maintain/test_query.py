@@ -143,6 +143,8 @@ def test_mistakes_get_one_sentence(
     assert capsys.readouterr().err == (
         "tftrace: Rows are written as CSV or as JSON, not both: leave one of --csv and --json out.\n"
     )
+    assert main(["query", str(trace.path), "select '\udcff'"]) == 2
+    assert capsys.readouterr().err == "tftrace: The query holds bytes that are not UTF-8: write it again.\n"
     monkeypatch.setitem(sys.modules, "duckdb", None)
     assert main(["query", str(trace.path), "select 1"]) == 2
     assert capsys.readouterr().err == "tftrace: Queries need DuckDB: install it with pip install 'tftrace[query]'.\n"

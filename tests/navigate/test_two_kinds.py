@@ -143,7 +143,8 @@ ENTRY = '[[accept]]\nstep = "{}"\nequation = "attention"\nvariant = "{}"\nwhy = 
 
 def test_what_is_accepted_does_not_count(trace: Trace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "accept.toml"
-    file.write_text(ENTRY.format("layer.*", "no mask") + ENTRY.format("Layer", ""))
+    entries = ENTRY.format("layer.*", "no mask") + ENTRY.format("Layer", "")
+    file.write_bytes(b"\xef\xbb\xbf" + entries.replace("\n", "\r\n").encode())  # as editors on Windows write it
     code, said = _check(trace, capsys, "--accept", str(file))
     assert code == 0 and "accepted (2): as the port has it" in said and "(2 accepted)" in said
     assert _check(trace, capsys, "--accept", str(file), "--strict")[0] == 1  # the design is not accepted

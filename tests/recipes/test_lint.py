@@ -74,6 +74,13 @@ def test_what_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
         assert [f.line for f in lint(file)] == [line], text
 
 
+def test_lines_may_end_as_on_windows_and_begin_with_its_mark(tmp_path: Path) -> None:
+    plain, other = tmp_path / "plain.toml", tmp_path / "other.toml"
+    plain.write_bytes(equation().encode())
+    other.write_bytes(b"\xef\xbb\xbf" + equation().replace("\n", "\r\n").encode())
+    assert lint(plain) == lint(other) and read(plain)[0].id == read(other)[0].id == "e"
+
+
 def equation(**changes: str) -> str:
     parts = {
         "formula": "'x'", "dims": "{ x = '*', out = '*' }", "x": "'arg:x'", "more": ""

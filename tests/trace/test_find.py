@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def test_steps_are_found_by_name(tmp_path: Path) -> None:
         TraceError, match="There are no steps of kind 'layer': choose one of module, function, line, op"
     ):
         trace.find("*", kind="layer")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "码 \udcff\n"
+    folder.mkdir()
+    assert len(attention_trace(folder).find("attention")) == 1
 
 
 def test_a_step_knows_its_source_and_its_equation(tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def test_a_folder_that_vanishes_is_a_warning(tmp_path: Path, moment: str, values
     model, path = Net(), tmp_path / "run.tftrace"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        with tftrace.record(model, path, values=values):
+        with tftrace.record(model, path, values=values) as trace:
             if moment == "before":
                 shutil.rmtree(path)
             result = model(torch.ones(1, 8))
@@ -297,6 +297,7 @@ def test_a_folder_that_vanishes_is_a_warning(tmp_path: Path, moment: str, values
     (one,) = said
     assert "folder was moved, deleted or replaced" in str(one.message)
     assert not path.exists() and not left_open(tmp_path)
+    assert repr(trace).startswith(f"<Trace {str(path)!r}")  # a debugger shows its variables whatever they are
 
 
 def test_a_folder_that_is_another_traces_by_now_is_left_alone(tmp_path: Path) -> None:

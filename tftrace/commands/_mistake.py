@@ -6,7 +6,10 @@ import re
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
+from ..errors import TraceError
 from ..language import later, spoken, tr
+
+_LONGEST = 80  # characters of a path that are shown
 
 # The sentences of cyclopts that users meet, as it says them, and as the catalogue has them.
 _KNOWN = (
@@ -42,6 +45,17 @@ def mistake(error: CycloptsError) -> str:
     else:
         sentence = _known(" ".join(str(error).split()).rstrip(".") + ".")
     return tr("{sentence} See '{command} --help'.", sentence=sentence.replace("?.", "?"), command=command)
+
+
+def of_path(error: OSError) -> TraceError:
+    """What a file system says of a path that was named; raises the error itself if it names none.
+
+    Names that are too long, links in a circle and the like are met wherever a path is first looked at."""
+    if not error.filename or not error.strerror:
+        raise error
+    path = str(error.filename)
+    shown = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}…"
+    return TraceError(f"{shown} cannot be used ({error.strerror}): check the path.")
 
 
 def _known(sentence: str) -> str:

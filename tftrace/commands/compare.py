@@ -153,7 +153,7 @@ def _judged(found: Comparison, sides: tuple[Side, Side], judge: str, chosen: Cho
 def _names(file: Path) -> dict[str, str]:
     """The names in a map; raises TraceError if it is none."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         found = loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise TraceError(f"{file} is no map of names ({error}): write a JSON object, or lines of TOML.") from error

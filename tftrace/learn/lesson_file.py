@@ -58,7 +58,7 @@ def load_lesson(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _LARGEST:
             raise TraceError(f"{file} has more than {_LARGEST >> 20} MB, which no lesson has: name another file.")
-        found: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         return found
     except FileNotFoundError as error:
         raise TraceError(f"There is no file {file}: name a lesson's number or a file that you wrote.") from error

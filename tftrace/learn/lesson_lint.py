@@ -36,9 +36,9 @@ def lint_lesson(file: Path) -> list[LessonFinding]:
         at = _SYNTAX.search(str(error))
         if "is not valid TOML" not in str(error):
             raise
-        line, column = (int(at[1]), int(at[2])) if at else (file.read_text(encoding="utf-8").count("\n") + 1, 1)
+        line, column = (int(at[1]), int(at[2])) if at else (file.read_text(encoding="utf-8-sig").count("\n") + 1, 1)
         return [LessonFinding(line, column, _SYNTAX.sub("", str(error).partition(": ")[0]).strip() + ".")]
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8-sig")
     known = places(text)
     _, mistakes = examine_lesson(data)
     return sorted({_finding(text, known, mistake) for mistake in mistakes})[:_MOST]

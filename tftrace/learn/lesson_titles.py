@@ -27,7 +27,7 @@ def lesson_titles() -> list[LessonTitle]:
     """The lessons that come with tftrace, by number."""
     done, found = stations_done(), []
     for file in sorted(FOLDER.glob("*.toml")):
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         head = dict(_LINE.findall(text.partition("[run.")[0]))
         stations = text.count("\n[[station]]")
         title = {one: head[f"title.{one}"] for one in LANGUAGES}

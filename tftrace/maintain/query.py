@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ..errors import TraceError
 from ..export.table import SCHEMA, batches
+from ..text import is_utf8
 from ..trace import schema
 from ..trace.trace import Trace
 from .memory_limit import memory_limit
@@ -60,6 +61,8 @@ def query(trace: Trace, sql: str, seconds: float | None = None) -> Iterator[pa.R
         import duckdb
     except ImportError as error:
         raise TraceError("Queries need DuckDB: install it with pip install 'tftrace[query]'.") from error
+    if not is_utf8(sql):
+        raise TraceError("The query holds bytes that are not UTF-8: write it again.")
     with duckdb.connect(":memory:", config=_SANDBOX) as connection, _ended_after(connection, seconds) as late:
         try:
             statements = connection.extract_statements(sql)

@@ -99,7 +99,7 @@ def read(path: str | os.PathLike[str]) -> Accepted:
     try:
         if file.stat().st_size > _LARGEST:
             raise TraceError(f"{file} is larger than {_LARGEST >> 20} MiB: it is no list of accepted differences.")
-        data = tomllib.loads(file.read_bytes().decode("utf-8"))
+        data = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise TraceError(f"{file} cannot be read ({error.strerror}): check the path of --accept.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -48,7 +49,7 @@ class Stream:
             file = regular(folder, self.file)
             if file.stat().st_size == 0:  # killed before its first row
                 return
-            with pa.memory_map(str(file)) as source:
+            with pa.memory_map(os.fsencode(file)) as source:
                 self._data = source.read_buffer()
             begin = start(memoryview(self._data))
             if begin is None:

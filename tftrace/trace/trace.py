@@ -38,7 +38,10 @@ class Trace(Columns):
     step_type: ClassVar[type[Step]]  # the class of its steps
 
     def __repr__(self) -> str:
-        return f"<Trace {str(self.path)!r}: {len(self)} steps>"
+        try:
+            return f"<Trace {str(self.path)!r}: {len(self)} steps>"
+        except TraceError:  # it is moved or damaged, which is no reason for a debugger not to show its variables
+            return f"<Trace {str(self.path)!r}>"
 
     def reload(self) -> None:
         """Forget everything that was read, so that whatever has been written since is seen from now on."""

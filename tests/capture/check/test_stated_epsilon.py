@@ -132,6 +132,29 @@ def test_where_nothing_can_be_read_nothing_is_said() -> None:
     assert row["reason"] == "e is 0.001, which neither a constructor nor the configuration is seen to state"
 
 
+def test_an_attribute_that_is_computed_is_not_known() -> None:
+    class Computed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(8, eps=self.small)
+
+        @property
+        def small(self) -> float:
+            return 1e-3
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(x)  # type: ignore[no-any-return]
+
+    class Deleted(Computed):
+        def __init__(self) -> None:
+            nn.Module.__init__(self)
+            self.little = 1e-3
+            self.norm = nn.LayerNorm(8, eps=self.little)
+            del self.little
+
+    assert verdicts(Computed(), X) == {"norm": "unchecked"} and verdicts(Deleted(), X) == {"norm": "holds"}
+
+
 def test_attributes_that_are_said_to_be_each_other_end() -> None:
     class Norm(nn.Module):
         def __init__(self) -> None:

@@ -232,6 +232,7 @@ class Stating(nn.Module):
         self.called = abs(-3.0)
         self.huge = 10.0**9**9
         self.shared, self.other = 1.0, 2.0
+        self.config.seen.number = self.huge
         self.endless = self.endless_too = 1 + self.missing
 
     @property

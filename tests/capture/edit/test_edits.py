@@ -16,7 +16,9 @@ from torch import nn
 import tftrace
 from tests.conftest import tiny
 from tests.support.bits import hooks, same_bits
+from tftrace.capture.edit.attention_parts import Heads, heads_of
 from tftrace.capture.edit.edit_hooks import EditHooks
+from tftrace.capture.edit.edited_part import axes_of
 from tftrace.edits.changes import SKIP, Edit
 from tftrace.errors import TraceError
 from tftrace.recipes.format.library import library
@@ -246,6 +248,21 @@ def test_bad_parts_are_refused_when_they_are_named() -> None:
             make(**given)
     with pytest.raises(TraceError, match="pass the model itself"):
         tftrace.record(edits={"a": tftrace.zero()})
+    for unlike in (torch.ones(8), torch.ones(2, 3, 5, 8)):
+        with pytest.raises(TraceError, match="edit all of it"):
+            axes_of(unlike, 4, "a")
+
+
+class MyAttention(nn.Module):
+    """Its heads are told by its own attribute alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_heads, self.mix = 3, nn.Linear(6, 6)
+
+
+def test_heads_are_told_by_what_an_attention_has() -> None:
+    assert heads_of(MyAttention()) == Heads(3, None) and heads_of(nn.Linear(6, 6)) is None
 
 
 def test_nothing_stays_behind_whatever_happens(bert: Any) -> None:

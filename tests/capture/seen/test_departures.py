@@ -223,8 +223,12 @@ def test_weights_and_heads_that_are_done_otherwise(ways: dict[str, Any], variant
 @pytest.mark.parametrize("tokens", [4, 5])
 @pytest.mark.parametrize(
     "ways",
-    [{"join": lambda y: y.reshape(2, -1, W)}, {"split": lambda y: y.reshape(2, 2, -1, 4)}],
-    ids=["join", "split"],
+    [
+        {"join": lambda y: y.reshape(2, -1, W)},
+        {"split": lambda y: y.reshape(2, 2, -1, 4)},
+        {"split": lambda y: y.reshape(2, 2, -1, 4) * 1.0},
+    ],
+    ids=["join", "split", "scaled"],
 )
 def test_heads_that_are_reshaped_without_being_moved(ways: dict[str, Any], tokens: int) -> None:
     torch.manual_seed(0)
@@ -258,6 +262,15 @@ def test_sinusoids_of_another_base_or_from_another_position(base: float, first: 
     table = torch.stack((angles.sin(), angles.cos()), -1).flatten(1)
     found = remarks(of(lambda s, x: x + s.table, table=table), X)
     assert [one[2] for one in found] == ([] if variant is None else [variant])
+
+
+def test_sinusoids_that_are_wrong_at_a_later_position_differ() -> None:
+    angles = torch.outer(torch.arange(T).float(), 10000.0 ** (-torch.arange(0, W, 2) / W))
+    table = torch.stack((angles.sin(), angles.cos()), -1).flatten(1)
+    table[4] = table[3]
+    with tftrace.record(model := of(lambda s, x: x + s.table, table=table), check="all") as trace:
+        model(X)
+    assert [shown_verdict(trace, check) for step in trace for check in step.checks] == ["differs"]
 
 
 def test_sines_of_frequencies_that_follow_another_rule_are_nobodys_mistake() -> None:

@@ -225,6 +225,18 @@ def test_a_pattern_that_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 # -- training ---------------------------------------------------------------------------------------------
 
 
+def test_a_feed_forward_part_is_checked_where_hidden_numbers_are_dropped_out() -> None:
+    class Drops(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down, self.drop = nn.Linear(8, 32), nn.Linear(32, 8), nn.Dropout(0.5)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.down(self.drop(F.relu(self.up(x))))
+
+    assert verdicts(Drops().train(), X) == [("feed-forward-seen", "holds")]
+
+
 def test_weights_are_checked_where_some_are_dropped_out() -> None:
     kept: list[torch.Tensor] = []
 

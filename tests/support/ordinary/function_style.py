@@ -197,3 +197,24 @@ def scores_with_twice_what_is_added() -> Made:
         return torch.div(scores, 0.5, rounding_mode="floor").softmax(-1) @ x + scores.softmax(-1) @ x
 
     return Wrapped(run, **SHAPES), (floats(2, 5, 16),)
+
+
+@ordinary("multi-head")
+def queries_that_are_scaled_after_their_map() -> Made:
+    def run(w: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        parts = F.linear(x, w["c_attn"].T).chunk(3, -1)
+        q, k, v = (part.unflatten(-1, (4, 4)).transpose(1, 2) for part in (0.5 * parts[0], *parts[1:]))
+        scores = q @ k.mT
+        gate = 0.5 * x * (1 + y)  # like a GELU's, of something that nothing here has made
+        return F.linear((scores.softmax(-1) @ v).transpose(1, 2).flatten(2), w["c_proj"].T, w["c_proj_b"]) + gate
+
+    return Wrapped(run, **SHAPES), (floats(2, 5, 16), floats(2, 5, 16) + 1)
+
+
+@ordinary("attention")
+def keys_that_all_texts_share() -> Made:
+    def run(w: dict[str, torch.Tensor], q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        scores = torch.einsum("tbd,md->tbm", q, w["c_proj"][:7]) / 4
+        return torch.einsum("tbm,bme->tbe", scores.softmax(-1), v)
+
+    return Wrapped(run, **SHAPES), (floats(3, 2, 16), floats(2, 7, 16))

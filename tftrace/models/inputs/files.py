@@ -75,7 +75,7 @@ def read_tensors(name: str) -> dict[str, torch.Tensor]:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(found, dict):
         raise TraceError(f'{path.name} holds no object: write {{"input_ids": [[1, 2, 3]]}}.')
     return found

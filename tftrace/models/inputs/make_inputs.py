@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ...errors import TraceError
+from ...text import is_utf8
 from ..request import Request
 from ..source.failure import attempt
 from ..source.locate import Place
@@ -36,6 +37,8 @@ def make_inputs(model: Any, processing: Processing, request: Request, place: Pla
     texts = options.text
     if not (texts or options.image or options.audio or options.inputs) and place.text is not None:
         texts = (place.text,)
+    if not all(map(is_utf8, texts)):
+        raise TraceError("The text holds bytes that are not UTF-8: write it again.")
     if options.inputs is not None:
         if texts or options.image or options.audio:
             raise TraceError("--inputs is all that the model is given: leave out --text, --image and --audio.")

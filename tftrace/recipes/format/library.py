@@ -320,7 +320,7 @@ def files(path: Path) -> list[Path]:
 
 
 def load(file: Path) -> dict[str, Any]:
-    """Read a TOML file, which may be a stranger's.
+    """Read a TOML file, which may be a stranger's; some editors put a mark before UTF-8.
 
     Raises:
         RecipeError: It cannot be read, or is too large.
@@ -328,7 +328,7 @@ def load(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _LARGEST:
             raise RecipeError(f"{file.name} is larger than {_LARGEST >> 10} KiB: split it, or check the path.")
-        text = file.read_bytes().decode("utf-8")
+        text = file.read_bytes().decode("utf-8-sig")
         for number, line in enumerate(text.splitlines(), 1):
             if len(line) > _LONGEST_LINE or line.count(".") > _MOST_DOTS:
                 most = f"{_LONGEST_LINE} characters, or {_MOST_DOTS} dots"

@@ -46,7 +46,7 @@ def lint(file: Path) -> list[Finding]:
         line, column, *_ = [*(int(n) for n in (at.groups() if at else ()) if n), end, 1]
         return [Finding(line, column, _SYNTAX.sub("", str(error)).replace(" .", "."))]
     mistakes += [] if file.name in (SHARED, PAPERS) else unused(names, data)
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8-sig")
     known = places(text)
     found = {_finding(text, known, mistake) for mistake in mistakes}
     return sorted(found | set(_long_lines(text)))[:_MOST]
