@@ -6,7 +6,8 @@ import copy
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from torch import nn
 import tftrace
 from tests.conftest import tiny
 from tests.support.bits import hooks, same_bits
+from tftrace.capture.calls import Call, place
 from tftrace.capture.edit.attention_parts import Heads, heads_of
-from tftrace.capture.edit.edit_hooks import EditHooks
+from tftrace.capture.edit.edit_hooks import EditHooks, edited_step
 from tftrace.capture.edit.edited_part import axes_of
 from tftrace.edits.changes import SKIP, Edit
 from tftrace.errors import TraceError
 from tftrace.recipes.format.library import library
+from tftrace.trace import schema
 
 SELF = "bert.encoder.layer.0.attention.self"
 WIDTH = 8  # of a head of the tiny models
@@ -251,6 +254,16 @@ def test_bad_parts_are_refused_when_they_are_named() -> None:
     for unlike in (torch.ones(8), torch.ones(2, 3, 5, 8)):
         with pytest.raises(TraceError, match="edit all of it"):
             axes_of(unlike, 4, "a")
+
+
+def test_a_function_that_is_no_step_marks_that_of_its_module() -> None:
+    module, told = nn.Linear(2, 2), list[tuple[str, str]]()
+    outer, inner = Call(place(schema.MODULE, "a", "Linear")), Call(place(schema.FUNCTION, "a.attend", "attend"))
+    outer.owner = module
+    for stack, wanted in (([outer], "a"), ([outer, inner], "a.attend")):
+        recording: Any = SimpleNamespace(stack=stack, see_edit=lambda call, what: told.append((call.name, what)))
+        edited_step(recording, cast(Any, SimpleNamespace(function="attend")), module, "zero")
+        assert told.pop() == (wanted, "zero") and not told
 
 
 class MyAttention(nn.Module):

@@ -42,7 +42,7 @@ def test_the_map_is_there_and_a_cell_is_explained(entry: Any) -> None:
         found = attention(trace, at)
         assert found is not None and found.reason == "" and found.probabilities is not None
         assert found.probabilities.ndim == 4 and np.allclose(found.probabilities.sum(-1), 1, atol=1e-5)
-        mixed = explain(trace, at, (0, 0, -1, 2), equation=trace.column("equation")[at])
+        mixed = explain(trace, at, (0, 0, -1, -1), equation=trace.column("equation")[at])
         assert mixed.symbol == "out" and mixed.matches and len(mixed.terms) == found.probabilities.shape[-1]
 
 
