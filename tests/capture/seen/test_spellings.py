@@ -99,7 +99,7 @@ MISTAKEN: dict[str, tuple[Forward, str]] = {
 def test_a_mistake_in_what_is_called_a_norm(mistake: str) -> None:
     forward, by = MISTAKEN[mistake]
     assert verdicts("RMSNorm", forward, Norm) == [("rms-norm-seen", "differs", f"divided by {by}")]
-    assert verdicts("Projector", forward, Norm) == []  # what else it may be is nobody's mistake
+    assert verdicts("NormalizedCorrelation", forward, Norm) == []  # what else it may be is nobody's mistake
 
 
 def test_a_variance_without_its_root() -> None:
@@ -107,7 +107,7 @@ def test_a_variance_without_its_root() -> None:
         return (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + s.eps) * s.g + s.b
 
     found = [("layer-norm-seen", "differs", "divided by the variance, not by its root")]
-    assert verdicts("LayerNorm", forward, Norm) == found and verdicts("Whitened", forward, Norm) == []
+    assert verdicts("LayerNorm", forward, Norm) == found and verdicts("NormalizedLoss", forward, Norm) == []
 
 
 def test_nothing_is_said_where_a_length_is_clamped() -> None:

@@ -92,7 +92,9 @@ def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
     width = put["x"].shape[-1]
     proposal.clamped = found.clamped
     if found.mistaken:  # a norm by its name alone: lengths and other quotients are computed for other ends as well
-        proposal.named = "norm" if found.centered or found.mistaken == "root" else "rms"
+        if found.centered and found.mistaken == "sum":
+            raise Unfit
+        proposal.named = ("layernorm",) if found.centered else ("rms", "layernorm")
     elif not is_own(found.factor, width, len(found.x.shape)):
         raise Unfit
     proposal.values |= {"e": found.epsilon, "E": found.epsilon, "f": found.factor}
@@ -109,7 +111,8 @@ def _proposed(made: Made, found: _Normalized, bias: Operand | None) -> Proposal:
         proposal.values["b"] = 0.0
     if put["out"].shape != put["x"].shape or (bias is not None and not found.centered):
         raise Unfit
-    made.norm_of = through(found.x, CASTS)
+    if not found.mistaken:
+        made.norm_of = through(found.x, CASTS)
     return proposal
 
 

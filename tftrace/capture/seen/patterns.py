@@ -59,9 +59,7 @@ class Patterns:
         with suppress(Unfit), torch.no_grad():
             found = pattern(made)
             call = None if found is None else self.holder(found.since)
-            if found is None or call is None or call.stated:
-                return
-            if found.named in call.place.type.lower():
+            if found is not None and call is not None and not call.stated and _is_named(call, found.named):
                 if "E" in found.values and not found.clamped:
                     found.values["E"] = _epsilon(call) or found.values["E"]
                 self.propose(found, call)
@@ -78,6 +76,12 @@ class Patterns:
             if call.place.kind in schema.CALLS and call.step <= since and not call.muted:
                 return call
         return None
+
+
+def _is_named(call: Call, names: tuple[str, ...]) -> bool:
+    """Whether the class or the function has one of these in its name, if there are any."""
+    own = call.place.type.lower().replace("_", "")
+    return not names or any(name in own for name in names)
 
 
 def _epsilon(call: Call) -> float | None:

@@ -45,7 +45,7 @@ class Proposal:
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     values: dict[str, float | str] = field(default_factory=dict)
     clamped: bool = False  # whether its epsilon is the least that it divides by, not one that is added
-    named: str = ""  # what the name of the class or function must have in it, where the numbers alone do not tell
+    named: tuple[str, ...] = ()  # one of these is in the name of what computes it, where numbers alone do not tell
     random: str = ""  # why it cannot be checked, if something was dropped out
     sure: bool = True  # whether it can be told which dimension is which; otherwise it may hold, but not differ
 
