@@ -14,6 +14,8 @@ import transformers as hf
 from torch import nn
 from torch.nn import functional as F
 
+from tftrace.compare import TraceSide
+from tftrace.compare.alignment.beams import give_parents
 from tftrace.compare.alignment.token_pairs import Stream, Token, forwards, pair_rows
 
 from ..support.builders import Builder
@@ -132,6 +134,22 @@ def test_a_generation_is_the_same_as_one_forward_of_its_tokens(tmp_path: Path, m
     right = recorded(tmp_path / "b", model, lambda: model(prompt if given else done[0], **given))
     found = answer(left, right)
     assert is_sound(found) and found.pairs.compared > 40, found.sentence
+
+
+@pytest.mark.parametrize("make", [llama, _bart])
+def test_the_beams_of_a_search_are_the_same_as_one_forward_of_what_they_found(tmp_path: Path, make: Any) -> None:
+    model, prompt = make(), ids(2, 5)
+    done: list[torch.Tensor] = []
+    said: dict[str, Any] = {"max_new_tokens": 5, "num_beams": 3, "do_sample": False, "pad_token_id": 0}
+    searched = recorded(tmp_path / "a", model, lambda: done.append(model.generate(prompt, **said)))
+    sides = [TraceSide(searched)]
+    passes = forwards(searched, sides[0].forwards)
+    give_parents(sides[0], passes)
+    assert any(one.parents is not None for one in passes)  # some beams were left
+    given = {"decoder_input_ids": done[0]} if make is _bart else {}
+    whole = recorded(tmp_path / "b", model, lambda: model(prompt if given else done[0], **given))
+    found = answer(searched, whole)
+    assert is_sound(found) and "tokens" not in named(found), found.sentence
 
 
 def test_a_token_that_one_run_has_more_at_its_start_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -67,7 +67,8 @@ def vectors(
         if KEYS in layout and TOKENS not in layout and BOTH not in layout:  # the cache: its last state has it all
             if number != max(made):
                 continue
-            chosen = np.arange(len(place))
+            place = _at_the_end(place, slots.starts, number)
+            chosen = np.flatnonzero(place[:, 1] >= 0)
         else:
             chosen = np.flatnonzero(place[:, 0] == number)
         if not len(chosen):
@@ -116,6 +117,15 @@ def printed(
     if not parts or len(widths) != 1:
         return None
     return Vectors(np.concatenate(at), np.concatenate(parts), printed=True, width=widths.pop())
+
+
+def _at_the_end(place: np.ndarray, starts: Sequence[int], number: int) -> np.ndarray:
+    """Places in the rows where their texts lie in a forward pass, -1 in none: beams may have changed theirs."""
+    found: np.ndarray = place.copy()
+    for begin, end in pairwise([*starts, len(place)]):
+        rows = place[begin:end, 1][place[begin:end, 0] == number]
+        found[begin:end, 1] = rows[-1] if len(rows) else -1
+    return found
 
 
 def _widened(part: np.ndarray, keys: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import distance, numbered_tokens, token_pairs
+from . import beams, distance, numbered_tokens, token_pairs
 from .distance import Distance, between
 from .layouts import BOTH, KEYS, TOKENS, Layout, Vectors, layouts, likelihood, printed, vectors
 from .side import Made, Side, TraceSide
@@ -54,6 +54,9 @@ class Meeting:
             token_pairs.forwards(side.trace, side.forwards) if isinstance(side, TraceSide) else []
             for side in self.sides
         )
+        for side, found in zip(self.sides, self.forwards, strict=True):
+            if isinstance(side, TraceSide):
+                beams.give_parents(side, found)
         if isinstance(left, TraceSide) and isinstance(right, TraceSide) and self._unknown() and not self._same_sizes():
             numbered_tokens.number_tokens((left, right), self.forwards)
         self._tell_rows(chosen)

@@ -21,7 +21,7 @@ from ...trace.values import read_value
 _IDS = re.compile(r"(^|_)(input_ids|ids|tokens|token_ids|idx)$|^(input|inputs|x|src|tokens)$")
 _DECODER = re.compile(r"^decoder_(input_)?ids$|^(tgt|y)$")
 _NO_IDS = re.compile(r"mask|position|type|label|segment|cache|past", re.IGNORECASE)
-_CACHE = re.compile(r"(past|cache|mems)", re.IGNORECASE)
+CACHE = re.compile(r"(past|cache|mems)", re.IGNORECASE)
 SAME_TOKENS, SAME_END, OTHER_TOKENS = range(3)  # what two forwards see of a pair of rows
 _WHOLE = re.compile(r"u?int\d+|long")
 
@@ -46,6 +46,7 @@ class Forward:
     encoder: Stream | None = None
     held: int = 0  # how many keys its cache had room for; 0 without one
     past: int = 0
+    parents: list[int] | None = None  # the rows of the one before that its rows go on with, where these changed places
 
     @property
     def keys(self) -> int:
@@ -128,6 +129,9 @@ def rows(found: Sequence[Forward], encoder: bool = False) -> list[list[Token]]:
         if encoder or not forward.past or len(running) != stream.batch:
             running, masks = [[] for _ in range(stream.batch)], [None] * stream.batch
             made += running
+        elif forward.parents is not None:
+            running = [list(running[at]) for at in forward.parents]
+            made[-len(running) :] = running
         past = 0 if encoder else forward.past
         for row, tokens in enumerate(running):
             tokens[:] = [one for one in tokens if one.key < past]  # the others were drafted, and rejected
@@ -251,7 +255,7 @@ def _forward(trace: Trace, root: int, number: int) -> Forward:
     main, encoder = _streams(trace, given)
     if main is None:
         main = _embedded(trace, root) or _by_size(given)
-    held = [row.shape[2] for row in given if _CACHE.search(row.name) and row.numel and len(row.shape) == 4]
+    held = [row.shape[2] for row in given if CACHE.search(row.name) and row.numel and len(row.shape) == 4]
     return Forward(number, main, encoder, max(held, default=0))
 
 
