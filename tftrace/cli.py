@@ -16,7 +16,7 @@ from .commands._version import version
 from .errors import TraceError
 from .language import LANGUAGES, later, preferred, speak, tr
 from .language.retell import retold
-from .terminal import reader_left, say
+from .terminal import finish, reader_left, say
 
 app = App(
     name="tftrace",
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             arguments = expand_check(arguments)
         code = app(arguments, exit_on_error=False, print_error=False)
+        finish()
         return code if isinstance(code, int) else 0
     except TraceError as error:
         say(f"tftrace: {retold(str(error))}")

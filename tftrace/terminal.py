@@ -60,6 +60,11 @@ def on_screen() -> bool:
     return (sys.stdin.isatty() and sys.stdout.isatty()) or bool(os.environ.get("TEXTUAL_DRIVER"))
 
 
+def finish() -> None:
+    """Hand over what waits in standard output; else only Python, as it ends, would tell that there is no room."""
+    sys.stdout.flush()
+
+
 def reader_left() -> None:
     """Whoever read standard output has seen enough, as `head` has: what else is printed goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

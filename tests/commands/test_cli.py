@@ -15,6 +15,8 @@ import tftrace
 from tftrace.cli import main
 from tftrace.trace.writer import TraceWriter
 
+from ..support.builders import attention_trace
+
 DEMO = Path(tftrace.__file__).parent / "demo"
 
 
@@ -260,6 +262,21 @@ def test_a_name_from_a_stranger_is_shown_and_not_obeyed(capsys: pytest.CaptureFi
     assert main(["show", "/tmp/\x1b[2J\x1b]0;owned\x07"]) == 2
     err = capsys.readouterr().err
     assert "\x1b" not in err and "\\x1b[2J" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("words", [["show"], ["query", "select * from tensors", "--csv"], ["check", "--json"]])
+def test_output_that_nothing_takes_is_said(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = attention_trace(tmp_path)
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main([words[0], str(trace.path), *words[1:]]) == 2
+        monkeypatch.undo()
+    assert capsys.readouterr().err == (
+        "tftrace: What was found cannot be printed (No space left on device): make room, or print it elsewhere.\n"
+    )
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -74,6 +75,10 @@ def test_weights_hide_nothing_where_queries_keys_and_values_differ() -> None:
     place = Place(0, {0: made((1, 2, 5, 4), 1.0)})
     pair = Judged(place, place, Distance(1.0, equal=False), 2.0**-24, INHERITED)
     assert attends_otherwise(cast(Meeting, None), pair, [replace(pair) for _ in range(3)])
+    # of two that differ the scores are computed again: these are the same
+    ones: Any = SimpleNamespace(numbers=np.ones((5, 8, 1)), at=np.arange(5))
+    meeting: Any = SimpleNamespace(vectors=lambda *_: ones)
+    assert not attends_otherwise(meeting, pair, [replace(pair) for _ in range(2)])
 
 
 def test_how_much_cancelled() -> None:

@@ -126,6 +126,41 @@ def test_the_configuration_says_what_is_right_not_the_module(tmp_path: Path) -> 
     assert row["verdict"] == "unchecked" and "'nonsense', which is not a known activation" in row["reason"]
 
 
+class Part(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = 3.0
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return x + 1
+
+
+class Times(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = Part()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.part(x) * self.part.factor
+
+
+def test_the_line_of_a_parts_constructor_says_what_is_right(tmp_path: Path) -> None:
+    kind = {"_kind": 'class = "Times"'}
+    recipe = entry(
+        "times",
+        "out = y * f",
+        'y = "* C", out = "* C"',
+        **kind,
+        y="return of part",
+        f="init:factor of part",
+        out="return",
+    )
+    model = Times()
+    assert recorded(recipe, model, tmp_path, torch.ones(2, 3))["times"]["verdict"] == "holds"
+    model.part.factor = 2.0
+    assert recorded(recipe, model, tmp_path, torch.ones(2, 3))["times"]["verdict"] == "differs"
+
+
 def test_a_convolution_is_read_through_windows(tmp_path: Path) -> None:
     recipe = entry(
         "conv", "dot(window(x, Y, P, K, s, p, d, X, Q, L, t, q, e), W, C, K, L) + b",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import tftrace
 from tests.support.bits import hooks
@@ -19,8 +21,10 @@ from tests.support.zoo_models import build
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.models.load import Loaded, load_again
+from tftrace.models.one_step.tensor_file import save
 from tftrace.models.trials.sweep_units import units
 from tftrace.navigate.edited_steps import edited_steps
+from tftrace.trace.writer import TableFile
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "what-if.json"
 CLOSE = 1e-5
@@ -235,6 +239,25 @@ def test_what_cannot_be_tried_is_said(
     assert main(["what-if", str(film.path), *words]) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
+
+
+def test_a_run_that_could_not_be_written_is_not_compared(
+    film: tftrace.Trace, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TableFile, "write", full)
+    assert main(["what-if", str(film.path), "40", "--zero", "-o", str(tmp_path / "new.tftrace")]) == 2
+    said = "tftrace: The edited run is not whole, as the disk was full (No space left on device): make room, or "
+    assert capsys.readouterr().err.endswith(said + "choose another path.\n")
+    monkeypatch.setattr("tftrace.models.one_step.tensor_file.save_file", lambda *_: _fail())
+    with pytest.raises(OSError, match="No space left on device"):
+        save({"a": np.zeros(3)}, tmp_path / "a.safetensors")
+
+
+def _fail() -> None:
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
 def test_the_command_says_what_became_of_the_answer(

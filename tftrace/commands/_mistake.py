@@ -8,6 +8,8 @@ from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, U
 
 from ..errors import TraceError
 from ..language import later, spoken, tr
+from ..terminal import reader_left
+from ..trace.disk.write_errors import is_full
 
 _LONGEST = 80  # characters of a path that are shown
 
@@ -48,9 +50,12 @@ def mistake(error: CycloptsError) -> str:
 
 
 def of_path(error: OSError) -> TraceError:
-    """What a file system says of a path that was named; raises the error itself if it names none.
+    """What a file system says of a path that was named, or of where output goes; else raises the error itself.
 
     Names that are too long, links in a circle and the like are met wherever a path is first looked at."""
+    if is_full(error) and not error.filename:
+        reader_left()  # nor can what waits be written as the program ends
+        return TraceError(f"What was found cannot be printed ({error.strerror}): make room, or print it elsewhere.")
     if not error.filename or not error.strerror:
         raise error
     path = str(error.filename)

@@ -18,6 +18,7 @@ from ..errors import TraceError
 from ..export.table import SCHEMA, batches
 from ..text import is_utf8
 from ..trace import schema
+from ..trace.disk.write_errors import is_full
 from ..trace.trace import Trace
 from .memory_limit import memory_limit
 
@@ -78,6 +79,8 @@ def query(trace: Trace, sql: str, seconds: float | None = None) -> Iterator[pa.R
         except MemoryError as error:
             raise TraceError(_TOO_LARGE) from error
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # OSError: a stream of rows is interrupted
+            if is_full(error):  # what the rows are written to
+                raise
             if late.is_set():
                 raise TraceError(f"The query took longer than {seconds} seconds: ask for less of the trace.") from error
             if isinstance(error, duckdb.OutOfMemoryException) or "maximum total string size" in str(error):

@@ -160,6 +160,8 @@ def _recorded(
     except Exception as error:  # a model may raise anything
         said = next(iter(str(error).splitlines()), "")[:200].rstrip(".:")
         raise TraceError(f"The edited run failed ({type(error).__name__}: {said}): choose another edit.") from error
+    if recorder.unwritten is not None:
+        raise TraceError(f"The edited run is not whole, as {recorder.unwritten}: make room, or choose another path.")
     return output, recorded
 
 
