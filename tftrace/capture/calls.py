@@ -36,38 +36,66 @@ def place(kind: str, name: str, type_name: str, site: Site = NOWHERE, definition
     return Place(kind, name, type_name, *site, definition.file, definition.line)
 
 
+_NONE: Mapping[Any, Any] = {}
+
+
 class Call:
     """A step that has been entered: module, function, line or op.
 
-    Hundreds are made in a forward of a few milliseconds, so whatever most calls lack is a default of the class.
+    Hundreds are made in a forward of a few milliseconds. Python reads and writes slots quickest: an attribute of an
+    object is slow as soon as its class has a default of the same name.
+
+    Attributes:
+        place: Its place in code and tree.
+        direct: Whether it is a module's forward that was called past the hooks.
+        muted: Whether the user left the module out: neither it nor anything below it is recorded.
+        parent: The recorded step above this one.
+        owner: The nn.Module that runs; for a function or a line, the module around it.
+        body: The code of the module's frame, until that frame has been seen.
+        values: Locals when it returned.
+        known: What the recipes say about its module or function.
+        given: Views of the tensors in the arguments, as they were, by id.
+        returned: Views of the tensors in the result.
+        seen: Calls below that returned, by relative name, if a recipe needs them.
+        wanted: Which calls those are, if there is `seen` (`finder.Wanted`).
+        latest: The last call below of each class of modules, if a recipe needs it.
+        noted: Equations that it was seen to compute, after the order of their checks.
+        told: Those of them whose tensors were written.
+        held: Whether it ends after its frame: what the frame returns is changed on purpose.
+        edited: What was changed in its result on purpose.
+        attends: Whether it takes queries, keys and values, or has them made below it.
+        before: The previous call of the same class, if a recipe needs it.
+        hooked: What the engine of hooks knows of a call that it has begun.
     """
 
-    step = depth = forward = occurrence = start_ns = own_ns = 0
-    direct = False  # whether it is a module's forward that was called past the hooks
-    muted = False  # whether the user left the module out: neither it nor anything below it is recorded
-    parent: Call | None = None  # the recorded step above this one
-    owner: Any = None  # the nn.Module that runs; for a function or a line, the module around it
-    body: CodeType | None = None  # the code of the module's frame, until that frame has been seen
-    arguments: Mapping[str, Any] = {}
-    result: Any = None
-    values: Mapping[str, Any] = {}  # locals when it returned
-    equations: tuple[Any, ...] = ()
-    known: Any = None  # what the recipes say about its module or function
-    given: Mapping[int, View] = {}  # views of the tensors in the arguments, as they were, by id
-    returned: dict[int, View] | None = None  # views of the tensors in the result
-    seen: dict[str, list[Call]] | None = None  # calls below that returned, by relative name, if a recipe needs them
-    wanted: Any = None  # which calls those are, if there is `seen` (`finder.Wanted`)
-    latest: Mapping[type, Call] = {}  # the last call below of each class of modules, if a recipe needs it
-    noted: tuple[tuple[int, str], ...] = ()  # equations that it was seen to compute, after the order of their checks
-    held = False  # whether it ends after its frame: what the frame returns is changed on purpose
-    edited = ""  # what was changed in its result on purpose
-    told: tuple[str, ...] = ()  # those of them whose tensors were written
-    attends: bool = False  # whether it takes queries, keys and values, or has them made below it
-    before: Call | None = None  # the previous call of the same class, if a recipe needs it
-    hooked: Any = None  # what the engine of hooks knows of a call that it has begun
+    __slots__ = (
+        *("place", "step", "depth", "forward", "occurrence", "start_ns", "own_ns", "parent", "owner", "body"),
+        *("arguments", "result", "values", "equations", "known", "given", "returned", "seen", "wanted", "latest"),
+        *("noted", "edited", "told", "before", "hooked", "direct", "muted", "held", "attends"),
+    )
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.step = self.depth = self.forward = self.occurrence = self.start_ns = self.own_ns = 0
+        self.direct = self.muted = self.held = self.attends = False
+        self.parent: Call | None = None
+        self.before: Call | None = None
+        self.body: CodeType | None = None
+        self.owner: Any = None
+        self.result: Any = None
+        self.known: Any = None
+        self.wanted: Any = None
+        self.hooked: Any = None
+        self.arguments: Mapping[str, Any] = _NONE
+        self.values: Mapping[str, Any] = _NONE
+        self.given: Mapping[int, View] = _NONE
+        self.latest: Mapping[type, Call] = _NONE
+        self.returned: dict[int, View] | None = None
+        self.seen: dict[str, list[Call]] | None = None
+        self.equations: tuple[Any, ...] = ()
+        self.noted: tuple[tuple[int, str], ...] = ()
+        self.told: tuple[str, ...] = ()
+        self.edited = ""
 
     @property
     def stated(self) -> bool:

@@ -43,6 +43,12 @@ MODULES = _name("torch.nn:Module._modules", "the modules in a module", _NOTHING,
 PARAMETERS = _name("torch.nn:Module._parameters", "its own parameters", _NOTHING, _STOPS, made=torch.nn.Module)
 BUFFERS = _name("torch.nn:Module._buffers", "its own buffers", _NOTHING, _STOPS, made=torch.nn.Module)
 children_of, parameters_of, buffers_of = attrgetter(MODULES), attrgetter(PARAMETERS), attrgetter(BUFFERS)
+_global_hooks = _bind(
+    "torch.nn.modules.module:_global_forward_hooks",
+    "whether somebody else's hook runs in each call",
+    *("Recordings of functions and lines take longer", _ELSE),
+    instead={None: None},  # as if there were one
+)
 
 # -- tensors and their memory ---------------------------------------------------------------------------
 
@@ -214,3 +220,8 @@ def knows_storages() -> bool:
 def sees_all_calls() -> bool:
     """Whether the calls of all modules can be intercepted."""
     return not any(one.without == _CALLS for one in INTERNALS.gone)
+
+
+def has_global_hooks() -> bool:
+    """Whether a hook that is not on one module runs after the forward of each."""
+    return bool(_global_hooks)

@@ -26,7 +26,7 @@ class Known(Protocol):
     muted: bool
     scripted: bool
     body: CodeType | None
-    places: dict[tuple[CodeType | None, int, str], Any]
+    places: dict[tuple[int, int, str], tuple[CodeType | None, Any]]
     described: int | None
 
 
@@ -67,7 +67,7 @@ def _has_own_call(kind: Any) -> bool:
 def _surely_past(every: list[Known], paths: Mapping[str, Known], unseen: Mapping[int, Known]) -> Iterator[Known]:
     """The modules that were never called though their forward called a part of them."""
     for one in every:
-        codes = {code for code, _, _ in one.places}
+        codes = {code for code, _ in one.places.values()}
         above = one.names[0] if len(one.names) == 1 else ""
         while above:
             above = above.rpartition(".")[0]

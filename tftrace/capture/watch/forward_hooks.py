@@ -24,7 +24,9 @@ from ..depth import back_to, take, taken
 from ..patches import Layer, Patch
 from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, FORWARD_PRE_HOOKS, children_of, getframe
+from ..unseen.torch_only import runs_only_torch
 from ..unseen.went_around import listed
+from .modes import only_ours
 from .watched_modules import BETWEEN, Watched, WatchedModules, walk
 
 BETWEEN.add(__file__)
@@ -50,9 +52,11 @@ class Hooked:
 
 
 class _Owed(threading.local):
-    """The frames that calls of this thread no longer need room for."""
+    """The frames that calls of this thread no longer need room for, and whether our trace function is set aside while a
+    module of torch's runs."""
 
     frames = 0
+    dark = False
 
 
 class _Hook:
@@ -76,9 +80,12 @@ class _Entering(_Hook):
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs: dict[str, Any]) -> None:
         if not kwargs or is_dynamo_compiling():
             return
-        untraced = self.recording.tracing is not None and self.recording.untrace()
+        untraced = self.recording.tracing is not None and self.watching.untrace()
         try:
             self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
+            if untraced and runs_only_torch(module, (*args, *kwargs[0].values())) and only_ours():
+                self.watching.set_aside()
+                untraced = False
         finally:
             if untraced:
                 self.recording.retrace()
@@ -92,7 +99,7 @@ class _Leaving(_Hook):
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs_and_result: Any) -> None:
         if is_dynamo_compiling():
             return
-        untraced = self.recording.tracing is not None and self.recording.untrace()
+        untraced = self.recording.tracing is not None and self.watching.untrace()
         try:
             self.watching.finish(module, kwargs_and_result[-1], getframe(1))
         finally:
@@ -279,6 +286,18 @@ class ForwardHooks(WatchedModules):
         if self._owed.frames:
             owed, self._owed.frames = self._owed.frames, 0
             back_to(max(taken() - owed, 0))
+
+    # -- our trace function, if lines are followed by one ------------------------------------------------
+
+    def untrace(self) -> bool:
+        """Do what `Recording.untrace` does; whether our trace function is to be put back, also if it was left aside
+        when the last module began."""
+        dark, self._owed.dark = self._owed.dark, False
+        return self._recording.untrace() or dark
+
+    def set_aside(self) -> None:
+        """Leave our trace function aside until the module that begins has ended."""
+        self._owed.dark = True
 
     # -- a call ends ------------------------------------------------------------------------------------
 

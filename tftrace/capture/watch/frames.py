@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..torch_internals import getframe
 
 _PLACES = (4, 3, 5, 2)  # tool ids; 0, 1, 2 and 5 are meant for debuggers, coverage, profilers, optimizers
+_CODES = 1 << 16  # that are remembered
 _RETURNS = {opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opmap}
 _DEBUGGERS = {"set_trace", "settrace"}  # functions by which pdb and similar debuggers take over a running program
 
@@ -34,12 +35,28 @@ class Follower(Protocol):
     def called(self, frame: FrameType) -> Body | None: ...
 
 
+class _Wanted(dict[int, tuple[bool, CodeType]]):
+    """Whether code is wanted, by its id, which stays unique as the code is kept: the hash of code goes through all of
+    its names and constants, and Python tells of every call."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def ask(self, code: CodeType) -> bool:
+        """Ask for code that is new."""
+        wanted = self._follower.wants(code)
+        if len(self) >= _CODES:  # of a program that makes code all the time
+            self.clear()
+        self[id(code)] = wanted, code
+        return wanted
+
+
 class Settrace:
     """Follows frames through `sys.settrace`, in each thread that calls `start`."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._closed = follower, False
-        self._wanted: dict[CodeType, bool] = {}
+        self._wanted = _Wanted(follower)
         self.function = self._called
 
     def start(self) -> bool:
@@ -64,10 +81,8 @@ class Settrace:
         self.stop()
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> Any:
-        wanted = self._wanted.get(frame.f_code)
-        if wanted is None:
-            wanted = self._look_at(frame)
-        if not wanted:
+        known = self._wanted.get(id(frame.f_code))
+        if not (self._look_at(frame) if known is None else known[0]):
             return None
         body = self._follower.called(frame)
         if body is None:
@@ -89,8 +104,7 @@ class Settrace:
                     above.f_trace_lines = True
                 above = above.f_back
             return False
-        wanted = self._wanted[code] = self._follower.wants(code)
-        return wanted
+        return self._wanted.ask(code)
 
 
 class _Local:
@@ -243,7 +257,7 @@ class Setprofile:
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._threads, self._closed = follower, _Stacks(), False
-        self._wanted: dict[CodeType, bool] = {}
+        self._wanted = _Wanted(follower)
 
     def start(self) -> bool:
         """Begin to follow this thread; False if a profiler has taken our place."""
@@ -271,9 +285,8 @@ class Setprofile:
             if self._closed:
                 return self.stop()
             code = frame.f_code
-            wanted = self._wanted.get(code)
-            if wanted is None:
-                wanted = self._wanted[code] = self._follower.wants(code)
+            known = self._wanted.get(id(code))
+            wanted = self._wanted.ask(code) if known is None else known[0]
             body = self._follower.called(frame) if wanted else None
             if body is not None:
                 self._threads.frames.append((frame, body))

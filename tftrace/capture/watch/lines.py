@@ -50,11 +50,11 @@ class LineTracer:
     def __init__(self, recording: Recording, hooks: WatchedModules, writer: TraceWriter, *, lines: bool) -> None:
         self._recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
         self._files: set[str] = set()
-        self._forwards: set[CodeType] = set()  # code of torch's own forwards
+        self._forwards: dict[int, CodeType] = {}  # code of torch's own forwards, by its id: its hash takes long
         self._kinds: set[type] = set()
         self._looked_at = 0  # how many modules there were when their files were last looked up
         self._places: dict[Any, Place] = {}
-        self._lines: dict[tuple[CodeType, str], dict[int, _Line]] = {}
+        self._lines: dict[tuple[int, str], tuple[CodeType, dict[int, _Line]]] = {}  # by the id of code that is kept
         self.again: Callable[[], None] = lambda: None
 
     def wants(self, code: CodeType) -> bool:
@@ -63,7 +63,7 @@ class LineTracer:
             return False
         self._look_for_files()
         integration = _INTEGRATIONS in code.co_filename and code.co_name.endswith("_attention_forward")
-        return code.co_filename in self._files or code in self._forwards or integration
+        return code.co_filename in self._files or id(code) in self._forwards or integration
 
     def follow(self, code: CodeType) -> None:
         """Follow a function as well, and the functions of its file that it calls."""
@@ -81,7 +81,7 @@ class LineTracer:
                 forward = vars(base).get("forward")
                 code = getattr(inspect.unwrap(forward), "__code__", None) if callable(forward) else None
                 if code is not None and code.co_filename.startswith(_TORCH):
-                    self._forwards.add(code)
+                    self._forwards[id(code)] = code
                 elif code is not None:
                     self._files.add(code.co_filename)
             self._kinds.add(kind)
@@ -90,9 +90,10 @@ class LineTracer:
     def called(self, frame: FrameType) -> _Body | None:
         """Begin to follow a frame; it becomes a step of its own, unless it is the forward of the module just called."""
         recording = self._recording
-        if frame.f_code in self._forwards and not recording.busy and not recording.over:
+        code = frame.f_code
+        if id(code) in self._forwards and not recording.busy and not recording.over:
             stack = recording.stack  # a forward of torch's own, as of most modules: nothing of it is followed
-            if stack and stack[-1].body is frame.f_code:
+            if stack and stack[-1].body is code:
                 stack[-1].body = None
                 return None
         return recording.hook(self._called, frame)  # type: ignore[no-any-return]
@@ -102,7 +103,7 @@ class LineTracer:
         top = stack[-1] if stack else None
         if top is None or top.muted:
             return None
-        torchs = code in self._forwards
+        torchs = id(code) in self._forwards
         if top.body is code:
             top.body = None
             followed = self.lines or any(match.locals for match in top.equations)
@@ -140,12 +141,12 @@ class LineTracer:
         return call
 
     def _body(self, call: Call, frame: FrameType) -> _Body:
-        key = (frame.f_code, call.name)
-        lines = self._lines.get(key)
-        if lines is None:
-            lines = self._lines[key] = {}
-            self._writer.keep_source(frame.f_code.co_filename)
-        return _Body(self._recording, call, lines)
+        code = frame.f_code
+        known = self._lines.get((id(code), call.place.name))
+        if known is None:
+            known = self._lines[id(code), call.place.name] = code, {}
+            self._writer.keep_source(code.co_filename)
+        return _Body(self._recording, call, known[1])
 
 
 class _Body:

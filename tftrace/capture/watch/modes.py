@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ..torch_internals import count_function_modes, function_mode_at, pop_mode, push_mode
+from ..torch_internals import count_dispatch_modes, count_function_modes, function_mode_at, pop_mode, push_mode
 
 # With these torch takes a fused path, which rounds differently, unless a mode watches.
 _FUSED = (torch.nn.TransformerEncoder, torch.nn.TransformerEncoderLayer, torch.nn.MultiheadAttention)
@@ -42,6 +42,13 @@ class WatchingMode(TorchFunctionMode):
 def modes() -> list[Any]:
     """The modes of this thread, the outermost first."""
     return [function_mode_at(at) for at in range(count_function_modes())]
+
+
+def only_ours() -> bool:
+    """Whether no mode of others watches this thread, which may run code of theirs at each function of torch's."""
+    if count_dispatch_modes():
+        return False
+    return not count_function_modes() or all(isinstance(mode, WatchingMode) for mode in modes())
 
 
 def may_be_fused(module: torch.nn.Module) -> bool:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class OpMode(WatchingMode):
     def __init__(self, recording: Recording, writer: TraceWriter, lost: list[str]) -> None:
         super().__init__()
         self._recording, self._writer, self._lost = recording, writer, lost
-        self._places: dict[Any, Place] = {}
+        self._places: dict[Any, tuple[CodeType | None, Place]] = {}  # by the id of code that is kept
         self._aside = _Aside()
         self._closed = False
 
@@ -115,11 +115,13 @@ class OpMode(WatchingMode):
         while caller is not None and caller.f_code.co_filename in _BETWEEN:
             caller = caller.f_back
         above = stack[-1].call.name
-        key = (func, above, caller and caller.f_code, caller and caller.f_lasti)
-        where = self._places.get(key)
-        if where is None:
-            site = NOWHERE if caller is None else call_site(caller)
-            where = self._places[key] = self._place(func, above, site)
+        code, at = (None, 0) if caller is None else (caller.f_code, caller.f_lasti)
+        known = self._places.get((func, above, id(code), at))
+        if known is None:
+            where = self._place(func, above, NOWHERE if caller is None else call_site(caller))
+            self._places[func, above, id(code), at] = code, where
+        else:
+            where = known[1]
         arguments = {f"[{at}]": value for at, value in enumerate(args)} | kwargs
         return self._recording.enter(where, stack[-1].owner, arguments)
 

@@ -23,6 +23,7 @@ from ..torch_internals import FORWARD_HOOKS, children_of, parameters_of
 from ..unseen.made_modules import MadeModules
 from ..unseen.went_around import went_around
 
+_PLACES = 1024  # from which calls of a module are remembered
 _GONE = 4096  # modules that are remembered when they are gone
 _OF_TORCH = (torch.fx.GraphModule, torch.jit.ScriptModule)  # which torch makes of others
 _OURS = str(Path(__file__).parents[2]) + os.sep
@@ -41,7 +42,7 @@ class Watched:
         self.forward = _forward if self.scripted else type(module).forward
         self.definition, self.body = defined(self.forward), code_of(self.forward)
         self.parameters, _ = parameters(self.forward)
-        self.places: dict[tuple[CodeType | None, int, str], Place] = {}
+        self.places: dict[tuple[int, int, str], tuple[CodeType | None, Place]] = {}  # by the id of a caller's code
         self.children: tuple[torch.nn.Module | None, ...] = ()  # when they were last looked at
         self.described: int | None = None  # the forward in which its parameters were recorded
         self.handles: list[Any] = []  # of hooks on a module that was made while another ran
@@ -214,10 +215,13 @@ class WatchedModules:
             caller = caller.f_back
         names = watched.names
         name = names[0] if len(names) == 1 else self._name(watched, module)
-        key = (None, 0, name) if caller is None else (caller.f_code, caller.f_lasti, name)
-        where = watched.places.get(key) or self._place(watched, key, caller)
+        code, at = (None, 0) if caller is None else (caller.f_code, caller.f_lasti)
+        known = watched.places.get((id(code), at, name))
+        where = self._place(watched, name, at, caller) if known is None else known[1]
         if kwargs or len(args) > len(watched.parameters):
             arguments = bind_arguments(watched.forward, args, kwargs)
+        elif len(args) == 1:
+            arguments = {watched.parameters[0]: args[0]}
         else:
             arguments = dict(zip(watched.parameters, args, strict=False))
         call = recording.enter(where, module, arguments)
@@ -245,13 +249,18 @@ class WatchedModules:
         if self._advance is not None:
             self._advance()
 
-    def _place(self, watched: Watched, key: tuple[CodeType | None, int, str], caller: FrameType | None) -> Place:
+    def _place(self, watched: Watched, name: str, at: int, caller: FrameType | None) -> Place:
+        """The place of calls from one point of the code. It is remembered by the id of that code, which stays unique
+        since the code is kept: its own hash goes through all of its names and constants, each time."""
         ours = caller is None or caller.f_code.co_filename.startswith(_OURS)
         site = NOWHERE if ours or caller is None else call_site(caller)
         self._writer.keep_source(site.file)
         self._writer.keep_source(watched.definition.file)
-        where = place(schema.MODULE, key[2], watched.type, site, watched.definition)
-        watched.places[key] = where
+        where = place(schema.MODULE, name, watched.type, site, watched.definition)
+        if len(watched.places) >= _PLACES:  # of code that is made anew for each forward
+            watched.places.clear()
+        code = None if caller is None else caller.f_code
+        watched.places[id(code), at, name] = code, where
         return where
 
 
