@@ -42,9 +42,14 @@ _TRUE: tuple[tuple[str, str, str], ...] = (  # situation, where, and why the ans
     ("left", r"compressor", "keys are pooled in groups, padding included"),
     ("left", r"input_ids \+ offset", "the codebook of a token is told by its position, padding included"),
     ("batch", r"_loss\b", "a loss is the mean over all rows"),
-    ("attention", r"models/(aimv2|blt)/", "no mask is made for SDPA, or for eager, and `is_causal` says another thing"),
+    ("right", r"pooled_output", "the last token is padding, and the answer is made from it"),
+    (
+        "attention",
+        r"^phi4_multimodal|models/(aimv2|blt)/",
+        "no mask is made for SDPA, or for eager, and `is_causal` says another thing",
+    ),
     ("attention", r"models/nemotron", "the mask of eager is numbers, of which the code takes the logical not"),
-    ("cached", r"models/moshi/", "the sliding window is kept in one of the two ways only"),
+    ("cached", r"^moshi", "the sliding window is kept in one of the two ways only"),
     ("attention", r"models/(grounding_dino|bert)/", "a mask of truth values is added to the scores"),
 )
 
@@ -227,7 +232,7 @@ def report(rows: Iterable[dict[str, Any]]) -> str:
 
 def _true(row: dict[str, Any]) -> str:
     """Why an answer that is not sound is true of the model's code, if that is known."""
-    first = json.dumps((row.get("first") or {}).get("left"))
+    first = f"{row['case']} {json.dumps((row.get('first') or {}).get('left'))}"
     found = (why for how, where, why in _TRUE if re.fullmatch(how, row["situation"]) and re.search(where, first, re.I))
     why = next(found, "")
     return f" [{why}]" if why else ""

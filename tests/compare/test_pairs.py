@@ -100,6 +100,7 @@ def test_rows_of_other_tokens_meet_in_order_where_both_runs_have_as_many(tmp_pat
     step = builder.step(0)
     builder.tensor(step, "input", "sizes", (2, 3, 4), dtype="int64")
     builder.tensor(step, "input", "frames", (2, 9, 8), dtype="bfloat16")
+    builder.tensor(step, "input", "image_sizes", (2, 2), dtype="int64")  # nor are the sizes of pictures
     (forward,) = forwards(builder.done(), [0])
     assert forward.main == Stream(2, 9)
 

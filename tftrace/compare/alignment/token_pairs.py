@@ -20,7 +20,7 @@ from ...trace.values import read_value
 
 _IDS = re.compile(r"(^|_)(input_ids|ids|tokens|token_ids|idx)$|^(input|inputs|x|src|tokens)$")
 _DECODER = re.compile(r"^decoder_(input_)?ids$|^(tgt|y)$")
-_NO_IDS = re.compile(r"mask|position|type|label|segment|cache|past", re.IGNORECASE)
+_NO_IDS = re.compile(r"mask|position|type|label|segment|cache|past|size|shape|grid|length", re.IGNORECASE)
 CACHE = re.compile(r"(past|cache|mems)", re.IGNORECASE)
 SAME_TOKENS, SAME_END, OTHER_TOKENS = range(3)  # what two forwards see of a pair of rows
 _WHOLE = re.compile(r"u?int\d+|long")
