@@ -87,6 +87,9 @@ def test_how_much_cancelled() -> None:
     for part in (1.0, 8.0):
         scores = made((2, 3, 5, 7), usual / part)
         assert np.isclose(cancelled("s = torch.matmul(q, k)", scores, [queries, keys]), part)
+    similar, texts, pictures, scale = made((2, 2), 2.8), made((2, 8), 2**0.5), made((8, 2), 2**0.5), made((), 14.0)
+    plain, times = (cancelled(f"s = torch.matmul(t, p){by}", similar, [texts, pictures, scale]) for by in ("", " * e"))
+    assert plain == 1.0 and times > 3.5  # a scale of its own makes what is left of unit vectors no less a rest
     assert cancelled("m = x.mean(-1)", made((4, 1), 0.01), [made((4, 25), 10.0)]) == 40.0
     assert cancelled("v = x.pow(2).mean(-1)", made((4, 1), 0.01), [made((4, 25), 10.0)]) == 1.0
     assert cancelled("z = x - y", made((4, 8), 0.1), [made((4, 8), 5.0), made((4, 8), 5.0)]) == 50.0

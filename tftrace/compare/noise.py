@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
 
 from .alignment.side import UNITS, Made
 
@@ -24,6 +25,7 @@ ESTIMATED = 3.0  # how much larger than it is a difference may look in prints
 _HALF = 2.0**-12  # units above this are those of half precision
 FEW = 4.0  # bounds up to which a difference may yet be rounding: in float32 it is taken for that, in half it is open
 _PRODUCT = re.compile(r"matmul|\bbmm\b|\bmm\b|einsum|\bdot\b|\w @ \w|baddbmm")
+_SCALED = re.compile(r"\) \* \w|\w \* \w+\(")  # a product that is multiplied by a number as well
 _MEAN = re.compile(r"\bmean\(")
 _SUM = re.compile(r"\bsum\(")
 _POWERS = re.compile(r"pow\(|square\(|\*\* ?2|\bvar\(|\babs\(|\bnorm\(|exp\(|softmax")  # what is summed has one sign
@@ -95,7 +97,8 @@ def _expected(text: str, result: Made, inputs: Sequence[Made], weight: Made | No
         given = next((one for one in inputs if one.shape[-1:] == weight.shape[1:]), None)
         return 0.0 if given is None else given.statistics[4] * weight.statistics[4] / float(weight.shape[1] ** 0.5)
     if _PRODUCT.search(text):
-        return _product(result, inputs)
+        scales = [one.statistics[4] for one in inputs if one.numel == 1] if _SCALED.search(text) else []
+        return _product(result, inputs) * prod(scales)
     if _POWERS.search(text):
         return 0.0
     fewer = first.numel / max(result.numel, 1)
