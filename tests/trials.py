@@ -34,6 +34,7 @@ from .support.interrupted import changed, replaceable
 
 _FORWARDS = 6  # of each recording of a trial that is interrupted
 _LONGEST = 120  # seconds of a trial
+_LOST = 20  # seconds after which a Ctrl-C is sent again: Python drops one that strikes in somebody's `__del__`
 Run = Callable[[], Any]
 
 WAYS: list[dict[str, Any]] = [
@@ -139,9 +140,12 @@ def trial(number: int, kind: int, folder: Path) -> str:
     time.sleep(draw.random() * (0.35 if kind == signal.SIGINT else 1.5) * (4 if way["generate"] else 1))
     if told:
         os.kill(pid, kind)
-    end = time.monotonic() + _LONGEST
+    end, again = time.monotonic() + _LONGEST, time.monotonic() + _LOST
     while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < end:
         time.sleep(0.005)
+        if kind == signal.SIGINT and time.monotonic() > again:
+            os.kill(pid, kind)
+            again += _LOST
     if not ended[0]:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
