@@ -16,6 +16,7 @@ from tftrace import Trace
 from tftrace.cli import main
 from tftrace.errors import TraceError
 from tftrace.explain.explain import KEPT, REPLAYED, explain
+from tftrace.recipes.evaluate.from_trace import KeptTensors, fit_recorded
 from tftrace.trace import schema
 
 from ..conftest import tiny
@@ -155,3 +156,11 @@ def test_mistakes_are_sentences(demo: Trace, capsys: pytest.CaptureFixture[str])
     plain = next(s for s in demo if s.equation is None).position
     assert main(["explain", str(demo.path), str(plain), "--cell", "0"]) == 2
     assert "has no equation" in capsys.readouterr().err
+
+
+def test_a_number_that_a_damaged_trace_has_as_a_word() -> None:
+    model = nn.LayerNorm(4)
+    with tftrace.record(model, level="lines", values="all") as trace:
+        model(torch.randn(2, 4))
+    with pytest.raises(TraceError, match="what e stood for was not recorded"):  # what has no number is read as a size
+        KeptTensors(trace, fit_recorded(trace, 0, "layer-norm")).size("e")

@@ -52,6 +52,14 @@ def test_parts_that_some_forwards_lack_are_empty_cells(tmp_path: Path) -> None:
     assert grid(Builder(tmp_path / "empty.tftrace").done()).rows == []
 
 
+def test_a_forward_that_its_outermost_step_does_not_tell(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "damaged.tftrace")
+    builder.step(0, forward=0)
+    builder.step(1, name="decoder.layer.0", forward=7)
+    found = grid(builder.done())
+    assert (found.forwards, found.roots, found.cells.tolist()) == ([7], [0], [[1]])
+
+
 def test_arrows_and_clicks_walk_the_grid(tmp_path: Path) -> None:
     async def script(app: TraceApp, pilot: Pilot[None]) -> None:
         app.go(4)

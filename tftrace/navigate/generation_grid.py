@@ -64,9 +64,9 @@ def _grid(trace: Trace) -> Grid:
     order = np.lexsort(_first_in_forward(trace, calls[first]))
     place = np.empty(len(kinds), np.int64)
     place[order] = np.arange(len(kinds))
-    forwards = np.unique(forward)
+    forwards, begins = np.unique(forward, return_index=True)
     tops = np.flatnonzero(trace.parents < 0)
-    roots = tops[np.searchsorted(trace.column("forward")[tops], forwards)].tolist()
+    roots = tops[np.searchsorted(tops, calls[begins], side="right") - 1].tolist()
     row, column = place[np.searchsorted(kinds, codes[calls])], np.searchsorted(forwards, forward)
     cells = np.full((len(kinds), len(forwards)), -1, np.int64)
     cells[row[::-1], column[::-1]] = calls[::-1]  # in reverse, so that the first of several calls wins

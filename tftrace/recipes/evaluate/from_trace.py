@@ -127,6 +127,8 @@ class KeptTensors:
         return constant(number) if isinstance(number, float) else None
 
     def size(self, dim: str) -> int:
+        if dim not in self._fit.plan.sizes:  # a symbol whose number is missing is read as a size
+            raise TraceError(f"what {dim} stood for was not recorded")
         return self._fit.plan.sizes[dim]
 
     def positions(self, dim: str) -> Array:
