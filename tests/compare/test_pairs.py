@@ -103,6 +103,15 @@ def test_rows_of_other_tokens_meet_in_order_where_both_runs_have_as_many(tmp_pat
     builder.tensor(step, "input", "image_sizes", (2, 2), dtype="int64")  # nor are the sizes of pictures
     (forward,) = forwards(builder.done(), [0])
     assert forward.main == Stream(2, 9)
+    # positions that were not kept are no tokens
+    for most, tokens in ((8, None), (30, Stream(2, 9))):
+        builder = Builder(tmp_path / f"{most}.tftrace")
+        builder.step(0)
+        step = builder.step(1, type="Embedding")
+        statistics = {"min": 0.0, "max": float(most), "mean": 4.0}
+        builder.tensor(step, "input", "input", (2, 9), dtype="int64", **statistics)
+        (forward,) = forwards(builder.done(), [0])
+        assert forward.main == tokens
 
 
 def _mpt() -> Any:

@@ -296,11 +296,18 @@ def _embedded(trace: Trace, root: int) -> Stream | None:
     for at in range(root, int(ends[root])):
         if "Embedding" in str(types[at]):
             for row in trace.tensors_of(at):
-                if row.role == schema.INPUT and _WHOLE.fullmatch(row.dtype) and len(row.shape) == 2:
-                    ids = _value(trace, row)
-                    if ids is None or not np.array_equal(ids, np.broadcast_to(np.arange(row.shape[1]), row.shape)):
-                        return Stream(row.shape[0], row.shape[1], ids)
+                whole = row.role == schema.INPUT and _WHOLE.fullmatch(row.dtype) and len(row.shape) == 2
+                if whole and not _counts(row, ids := _value(trace, row)):
+                    return Stream(row.shape[0], row.shape[1], ids)
     return None
+
+
+def _counts(row: TensorRow, ids: np.ndarray | None) -> bool:
+    """Whether whole numbers are positions from 0 on, as far as statistics tell where they were not kept."""
+    last = row.shape[1] - 1
+    if ids is None:
+        return (row.min, row.max, row.mean) == (0, last, last / 2)
+    return np.array_equal(ids, np.broadcast_to(np.arange(last + 1), row.shape))
 
 
 def _by_size(given: list[TensorRow]) -> Stream | None:
