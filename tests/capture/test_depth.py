@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace.capture.depth import take
 
 from ..support.odd import Same, modules, names, parents, whole
 
@@ -141,6 +142,14 @@ def test_what_never_ends_meets_the_limit(method: bool, level: str) -> None:
     with tftrace.record(again := nn.Sequential(Same()), level=level) as trace:
         again(X)
     assert names(whole(trace)) == ["", "0"]
+
+
+def test_a_thread_that_ended_needs_no_room() -> None:
+    before = sys.getrecursionlimit()
+    thread = threading.Thread(target=take, args=(500,))  # as one whose forward was still recorded when it was killed
+    thread.start()
+    thread.join()
+    assert sys.getrecursionlimit() == before
 
 
 def test_threads_have_room_of_their_own() -> None:

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 _SLACK = 64  # frames for calls that return at once: a trace function, a mode, the count itself
 _STEP = 64  # frames by which the limit is changed at a time, so that it is changed seldom
@@ -21,10 +22,17 @@ _STEP = 64  # frames by which the limit is changed at a time, so that it is chan
 class _Room:
     """Our frames on the stack of a thread, and by how much it raises the limit."""
 
-    __slots__ = ("given", "taken")
+    __slots__ = ("__weakref__", "given", "taken")
 
     def __init__(self) -> None:
         self.taken = self.given = 0
+
+    def __del__(self) -> None:
+        """Its thread has ended, perhaps while it was recorded."""
+        if self.given:
+            self.given = 0
+            with suppress(Exception):  # at the very end of the program there is nothing left to set
+                _settle()
 
 
 class _Thread(threading.local):
@@ -35,7 +43,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-_rooms: dict[int, _Room] = {}  # of the threads that raise the limit
+_rooms: WeakValueDictionary[int, _Room] = WeakValueDictionary()  # of the threads that raise the limit, while they live
 _bases: dict[int, int] = {}  # for each limit that we have set, the limit without us
 
 
@@ -106,7 +114,7 @@ def _give(room: _Room, more: int) -> None:
 def _settle() -> None:
     """Set the limit to what all threads need together, and again if that has changed meanwhile."""
     given = None
-    while given != (given := sum([room.given for room in list(_rooms.values())])):
+    while given != (given := sum([room.given for ref in _rooms.valuerefs() if (room := ref()) is not None])):
         now = sys.getrecursionlimit()
         base = _bases.get(now, now)  # a limit that somebody else has set meanwhile stays when we are gone
         _bases[base + given] = base
