@@ -92,6 +92,14 @@ one_line("NoTargets", loss, numbers(2, 5, 8), torch.full((2, 5), -100), line="F.
          detail="no targets")  # fmt: skip
 
 
+def targets_in_the_line(self: Any, x: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(x.flatten(0, 1), torch.full((10,), -100))
+
+
+one_line("NoTargetsKept", targets_in_the_line, numbers(2, 5, 8), line="F.cross_entropy", cause="0/0",
+         detail="no targets")  # fmt: skip
+
+
 def unlikely(self: Any, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     logits = x.masked_fill(torch.arange(8) < 3, -torch.inf)
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
