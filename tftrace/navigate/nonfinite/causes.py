@@ -179,10 +179,9 @@ def _guessed(trace: Trace, position: int, row: TensorRow, found: Sources) -> Bla
 
 def _of_nan(row: TensorRow, found: Sources, did: frozenset[str], text: str, zeros: bool, negative: bool) -> Blame:
     infinite = bool(found.masks) or "inf" in text.lower()
-    ignored = any(one.max == _IGNORED and "int" in one.dtype for one in found.rows)
-    if ignored or (
-        did == {"softmax"} and "cross_entropy" in text and not found.masks
-    ):  # of finite numbers no other way
+    # of finite numbers a cross entropy is NaN in no other way
+    no_targets = did == {"softmax"} and "cross_entropy" in text and not found.masks
+    if no_targets or any(one.max == _IGNORED and "int" in one.dtype for one in found.rows):
         return Blame("0/0", "a loss over no targets")
     if did & {"softmax", "attention"}:
         hidden = found.masks or any(one.dtype == "bool" for one in found.rows)
