@@ -193,7 +193,7 @@ def _named(trace: Trace, call: int, tensor: TensorRow) -> str:
 def judgement(check: CheckRow | None, verdict: str, covers: str = "", language: str = LANGUAGES[0]) -> str:
     """A check as text: `✓ holds  3.0e-07 ≤ 1.2e-05 (32 cells)`, with the fitting variant or the reason, if any.
 
-    A check that covers less than the TeX shows: `wiring ✓: the products have rows of their own (32 cells)`.
+    A check that covers less than the TeX shows: `wiring ✓: the products are checked in rows of their own (32 cells)`.
     """
     if check is None:
         return f"{MARKS[schema.UNCHECKED]} unchecked"
