@@ -16,7 +16,7 @@ from tftrace.cli import main
 from tftrace.navigate.verdict_summary import summaries
 from tftrace.recipes.format.covers import COVERS
 
-SAID = "wiring ✓: the products have rows of their own  equal (8 cells)"
+SAID = "wiring ✓: the products are checked in rows of their own  equal (8 cells)"
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_the_verdicts_of_a_run_say_it(run: Trace, capsys: pytest.CaptureFixture[
     assert main(["check", str(run.path)]) == 0
     out = capsys.readouterr().out
     (row,) = [line for line in out.splitlines() if "sequential" in line]
-    assert row.endswith("equal  wiring ✓: the products have rows of their own") and "0 ≤ 0" not in out
+    assert row.endswith("equal  wiring ✓: the products are checked in rows of their own") and "0 ≤ 0" not in out
     assert main(["check", str(run.path), "--json"]) == 0
     assert {r["equation"]: r["covers"] for r in json.loads(capsys.readouterr().out)}["identity"] == ""
 
