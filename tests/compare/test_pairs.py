@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from tftrace.compare import TraceSide
 from tftrace.compare.alignment.beams import give_parents
-from tftrace.compare.alignment.token_pairs import Stream, Token, forwards, pair_rows
+from tftrace.compare.alignment.forward_tokens import Stream, forwards
+from tftrace.compare.alignment.token_pairs import Token, pair_rows
 
 from ..support.builders import Builder
 from .runs import LLAMA, SIZES, answer, bert, compared, first_place, gpt2, ids, is_sound, llama, named, recorded, spread

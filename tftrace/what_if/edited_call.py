@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ..compare.alignment import token_pairs
+from ..compare.alignment import forward_tokens, token_pairs
 from ..edits import Edit
 from ..edits.changes import FROM
 from ..errors import TraceError
@@ -106,7 +106,7 @@ def _again(trace: Trace, names: list[str], path: Path) -> Trace:
 
 def _meeting(trace: Trace, other: Trace, forward: int, encoder: bool) -> dict[int, int] | None:
     """Which token of the other run stands where one of this run does, in the first row; None if nothing is known."""
-    sides = [token_pairs.forwards(one, [forward]) for one in (trace, other)]
+    sides = [forward_tokens.forwards(one, [forward]) for one in (trace, other)]
     rows = [token_pairs.rows(found, encoder) for found in sides]
     if encoder and not all(rows):
         rows = [token_pairs.rows(found) for found in sides]

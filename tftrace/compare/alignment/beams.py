@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from ...trace import schema
+from .forward_tokens import CACHE, Forward
 from .side import Made, TraceSide
-from .token_pairs import CACHE, Forward
 
 _KEYS = 2  # the axis of the keys in a cache
 

@@ -12,8 +12,9 @@ from itertools import pairwise, product
 import numpy as np
 
 from ...trace import prints
+from .forward_tokens import Forward
 from .side import Made, Side
-from .token_pairs import Forward, Slots
+from .token_pairs import Slots
 
 ROWS, TOKENS, BOTH, KEYS, LAST, ENCODED, CHANNELS = "B", "T", "BT", "K", "L", "E", "·"
 _MOST = 12  # layouts that are tried

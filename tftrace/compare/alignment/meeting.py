@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from . import beams, distance, numbered_tokens, token_pairs
+from . import beams, distance, forward_tokens, numbered_tokens, token_pairs
 from .distance import Distance, between
+from .forward_tokens import Forward
 from .layouts import BOTH, KEYS, TOKENS, Layout, Vectors, layouts, likelihood, printed, vectors
 from .side import Made, Side, TraceSide
-from .token_pairs import SAME_END, SAME_TOKENS, Forward, Slots, Token
+from .token_pairs import SAME_END, SAME_TOKENS, Slots, Token
 
 _CLOSE, _NEAR = 8.0, 1e-3  # units, and relative l2; what is as close as one of them needs no other layout
 _BETTER = 0.1  # another layout is taken if the distance is less than this share of that in the likeliest one
@@ -51,7 +52,7 @@ class Meeting:
         chosen = chosen or Chosen()
         self.sides = (left, right)
         self.forwards = tuple(
-            token_pairs.forwards(side.trace, side.forwards) if isinstance(side, TraceSide) else []
+            forward_tokens.forwards(side.trace, side.forwards) if isinstance(side, TraceSide) else []
             for side in self.sides
         )
         for side, found in zip(self.sides, self.forwards, strict=True):
@@ -82,14 +83,14 @@ class Meeting:
                 first = [next((one.shape[:1] for one in side.tensors), ()) for side in (left, right)]
                 for side, found in zip((left, right), self.forwards, strict=True):
                     if chosen.rows is not None or first[0] != first[1]:
-                        token_pairs.give_rows(side.trace, found)
+                        forward_tokens.give_rows(side.trace, found)
         elif chosen.rows is not None:
             for at, dump in enumerate(self.sides):
                 there = token_pairs.rows(self.forwards[1 - at])
                 if not isinstance(dump, TraceSide) and chosen.rows[1 - at] < len(there):
                     row = there[chosen.rows[1 - at]]
                     lengths = [sum(token.seen for token in row), len(row)]
-                    self.forwards[at].extend(token_pairs.of_dump([one.shape for one in dump.tensors], lengths))
+                    self.forwards[at].extend(forward_tokens.of_dump([one.shape for one in dump.tensors], lengths))
 
     @property
     def by_row(self) -> bool:

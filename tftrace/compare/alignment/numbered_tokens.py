@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .forward_tokens import Forward
 from .side import TraceSide
-from .token_pairs import Forward
 
 _DIGITS = 4  # to which prints of the same vector agree
 
