@@ -38,15 +38,16 @@ def _caches(side: TraceSide, role: str) -> dict[int, list[Made]]:
 def _parents(side: TraceSide, before: Sequence[Made], now: Sequence[Made]) -> list[int] | None:
     """The rows of a cache as it was left that those of a cache as it was taken up are; None where none is known, or
     where they stayed in their places."""
-    for left, taken in zip(before, now, strict=False):
-        if left.number == taken.number or left.shape != taken.shape or len(left.shape) != 4:
-            return None
-        prints = [side.token_print(one, _KEYS) for one in (left, taken)]
-        if prints[0] is None or prints[1] is None:
-            return None
-        found = [_row(row, at, prints[0]) for at, row in enumerate(prints[1])]
-        return None if None in found or found == [*range(len(found))] else [at for at in found if at is not None]
-    return None
+    if not before or not now:
+        return None
+    left, taken = before[0], now[0]
+    if left.number == taken.number or left.shape != taken.shape or len(left.shape) != 4:
+        return None
+    there, here = (side.token_print(one, _KEYS) for one in (left, taken))
+    if there is None or here is None:
+        return None
+    found = [_row(row, at, there) for at, row in enumerate(here)]
+    return None if None in found or found == [*range(len(found))] else [at for at in found if at is not None]
 
 
 def _row(wanted: np.ndarray, at: int, rows: np.ndarray) -> int | None:

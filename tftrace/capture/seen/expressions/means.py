@@ -6,7 +6,7 @@ from math import isclose, sqrt
 from typing import NamedTuple
 
 from ..tape import Made, Operand
-from .activation import same, through
+from .activation import factors, same, through
 from .scale import number
 
 CASTS = frozenset(("same",))
@@ -47,8 +47,8 @@ def root(operand: Operand) -> Root | None:
         found = root(first) if isinstance(first, Operand) and _changed_nothing(made) else None
         return None if found is None else found._replace(clamped=True)
     if made.kind in ("mul", "div"):
-        by, inner = _times(made)
-        found = root(inner) if inner is not None and not _is(inner, "mul", "div", "add") else None
+        by, parts = factors(made)
+        found = root(parts[0]) if len(parts) == 1 and not _is(parts[0], "mul", "div", "add") else None
         return None if found is None else found._replace(scale=found.scale * by)
     if made.kind == "norm":
         return _length(made)
@@ -90,7 +90,8 @@ def spread(operand: Operand) -> Spread | None:
     if made.kind == "var" or _result_of(made, "var_mean", 0):
         axis = _axis(made, given) if isinstance(given, Operand) else None
         return Spread(given, axis, made.step) if isinstance(given, Operand) and axis is not None else None
-    found = mean(operand) or _sum(operand)
+    averaged = mean(operand)
+    found = _sum(operand) if averaged is None else (*averaged, 1.0)
     inner = None if found is None else through(found[0], CASTS).maker
     if found is None or inner is None:
         return None
@@ -103,20 +104,20 @@ def spread(operand: Operand) -> Spread | None:
     return None
 
 
-def mean(operand: Operand) -> tuple[Operand, int, float] | None:
-    """What a mean is of, along which dimension, and 1; it may be written as a sum by the number of its parts."""
+def mean(operand: Operand) -> tuple[Operand, int] | None:
+    """What a mean is of, and along which dimension; it may be written as a sum by the number of its parts."""
     made = through(operand, CASTS).maker
     if made is None:
         return None
     if made.kind in ("mul", "div"):
-        by, inner = _times(made)
-        total = None if inner is None else _sum(inner)
-        return (*total[:2], 1.0) if total is not None and isclose(by * total[2], 1, rel_tol=1e-6) else None
+        by, parts = factors(made)
+        total = _sum(parts[0]) if len(parts) == 1 else None
+        return total[:2] if total is not None and isclose(by * total[2], 1, rel_tol=1e-6) else None
     given = made.get(0, "input")
     if not isinstance(given, Operand) or not (made.kind == "mean" or any(_result_of(made, one, 1) for one in _BOTH)):
         return None
     axis = _axis(made, given)
-    return None if axis is None else (given, axis, 1.0)
+    return None if axis is None else (given, axis)
 
 
 def centered(operand: Operand, axis: int) -> Operand | None:
@@ -157,16 +158,6 @@ def _length(made: Made) -> Root | None:
         return None
     axis = _axis(made, given, 2)
     return None if axis is None else Root(0.0, given, axis, made.step, sqrt(given.shape[axis]))
-
-
-def _times(made: Made) -> tuple[float, Operand | None]:
-    """A product or quotient as a number times a tensor."""
-    one, two = made.get(0, "input"), made.get(1, "other")
-    if (by := number(two)) and isinstance(one, Operand):
-        return (by if made.kind == "mul" else 1 / by), one
-    if made.kind == "mul" and (by := number(one)) and isinstance(two, Operand):
-        return by, two
-    return 0.0, None
 
 
 def _changed_nothing(made: Made) -> bool:
