@@ -17,6 +17,7 @@ SOURCES = (
     "tftrace/capture/check/_route.c",
     "tftrace/capture/measure/_prints.c",
     "tftrace/capture/measure/_stats.c",
+    "tftrace/capture/quick/_quick.c",
     "tftrace/recipes/evaluate/_products.c",
 )
 

@@ -88,7 +88,7 @@ def test_only_one_file_names_them(file: Path) -> None:
         assert found == [], f"{found} are private names of others: they belong into {HERE.name}"
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.c")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.[ch]")), ids=lambda file: file.name)
 def test_no_compiled_part_names_one(file: Path) -> None:
     texts = set(re.findall(r'"(\w+)"', file.read_text(encoding="utf-8")))
     assert not texts & {word for word in words() if word.startswith("_")}

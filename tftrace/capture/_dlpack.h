@@ -36,7 +36,7 @@ static uint64_t number_from(PyObject *object, PyObject *method, int *ok) {
 
 /* Where a tensor's numbers begin on the host, and what else it is; NULL, never with an error, if torch cannot tell or its
    storage is not there or does not hold all of them. */
-static char *memory_of(PyObject *tensor, Told *told) {
+static inline char *memory_of(PyObject *tensor, Told *told) {
     int ok = exchange->tell(tensor, told) == 0 && told->device.type == HOST && told->data;
     PyObject *storage = ok ? PyObject_CallMethodNoArgs(tensor, storage_name) : NULL;
     char *found = NULL;

@@ -61,6 +61,7 @@ class Guard:
         over: Whether nothing more is recorded, even if threads still run.
         tracing: Our own sys.settrace function, if lines are followed by one.
         steps: How many steps have been entered.
+        hook: Does what `run` does; an engine may put what is compiled in its place.
     """
 
     def __init__(self) -> None:
@@ -73,6 +74,7 @@ class Guard:
         self._local = _Local()
         self._lock = threading.RLock()
         self._start = perf_counter_ns()
+        self.hook: Callable[..., Any] = self.run
 
     def failed(self, running: list[Call]) -> None:
         """Called once, when a failure has ended the recording in the midst of these calls."""
@@ -83,7 +85,7 @@ class Guard:
         """Whether this thread is in the recording's own code, which is not recorded."""
         return self._local.state.busy
 
-    def hook(self, work: Callable[..., Any], *args: Any) -> Any:
+    def run(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of the recording; if it fails, the recording ends, and the model's forward goes on.
 
         Neither the line tracer nor what watches torch (modes, classes of tensors) sees it. A step that it enters begins
@@ -118,10 +120,7 @@ class Guard:
                             return work(*args)
                     return work(*args)
         except Exception as error:
-            if isinstance(error, RecursionError) and lent is None and _full(getframe()):
-                self.full = True  # the calls of the model itself have filled the stack
-                return None
-            self._fail(error)
+            self.broke(error, lent is None)
             return None
         finally:
             state.busy = False
@@ -137,6 +136,14 @@ class Guard:
                 take_back(_ROOM, lent)
             if state.later:
                 self._do_later(state)
+
+    def broke(self, error: Exception, crowded: bool = True) -> None:
+        """End the recording after an error in a piece of it; one that had no room of its own, and lacked some, is just
+        left out."""
+        if isinstance(error, RecursionError) and crowded and _full(getframe()):
+            self.full = True  # the calls of the model itself have filled the stack
+        else:
+            self._fail(error)
 
     def untrace(self) -> bool:
         """Set our own sys.settrace function aside; whether there was one. Python looks for a new line at each of its
@@ -193,7 +200,7 @@ class Guard:
             gone = isinstance(error, FileNotFoundError)
             stopped += "Its folder was moved, deleted or replaced." if gone else "What was written can be opened."
         else:
-            stopped += f"{self.failure}. Please report this:\n{traceback.format_exc()}"
+            stopped += f"{self.failure}. Please report this:\n{''.join(traceback.format_exception(error))}"
         return stopped
 
 

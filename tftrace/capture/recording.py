@@ -70,6 +70,7 @@ class Recording(Guard):
         on_root: Called when an outermost step begins (True) and ends (False).
         on_abandoned: Called with each call that a hook has begun and none has ended, when it is closed.
         watch: Is told of each step as it begins and ends, if there is one.
+        quick: Begins and ends most steps, if that is compiled; see `quick.quick_calls`.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Recording(Guard):
         self.on_root: Callable[[bool], None] = lambda entering: None
         self.on_abandoned: Callable[[Call], None] = lambda call: None
         self.watch: StepWatch | None = None
+        self.quick: Any = None
         self._forwards = itertools.count()
         self._running: dict[int, State] = {}  # the states of threads that are in a forward
         self._written = self._start
@@ -102,6 +104,11 @@ class Recording(Guard):
     def pass_over(self) -> None:
         """Count a forward that is not recorded, so that each keeps its number within the run."""
         next(self._forwards)
+
+    def parts(self) -> tuple[dict[str, Any], Rows, Identities, Keeper | None]:
+        """What compiled code works on in our place: guard, rows, identities, and what keeps tensors."""
+        guard = {"local": self._local, "acquire": self._lock.acquire, "release": self._lock.release}
+        return guard, self._rows, self._identities, self._keep
 
     def failed(self, running: list[Call]) -> None:
         """Stop watching, and write what was recorded before."""
@@ -136,6 +143,10 @@ class Recording(Guard):
             forward: The number of the forward, if this step repeats an earlier one; by default a new one.
             direct: Whether it is a module's forward, called past the module's hooks.
         """
+        if self.quick is not None and forward is None and arguments is not None:
+            quick: Call | None = self.quick.enter(where, owner, arguments, direct)
+            if quick is not None:
+                return quick
         state = self._local.state
         call = self._begin(state, where, where.name, forward)
         call.owner, call.direct = owner, direct
@@ -238,6 +249,8 @@ class Recording(Guard):
 
     def leave(self, call: Call, result: Any = None, raised: bool = False) -> None:
         """End a step, and those below it that an exception left open."""
+        if self.quick is not None and not raised and self.quick.leave(call, result):
+            return
         state = self._local.state
         stack, now = state.stack, state.began - self._start
         failed = schema.RETURNED if state.stopping else schema.RAISED
@@ -269,17 +282,8 @@ class Recording(Guard):
             return
         if state.entered is call:
             state.entered = None
-        equation = None
         call.result = result
-        if call.equations:
-            if call.seen is not None:
-                state.collectors.pop()
-            if status is schema.RETURNED and self._equations is not None and not state.stopping:
-                self._equations.finish(call)
-            # Steps above may keep this call for its arguments and result, but not all that was computed below it.
-            call.seen, call.before, call.latest = None, None, {}
-        if status is schema.RETURNED and (call.equations or call.noted) and not state.stopping:
-            equation = call.equation
+        equation = self._conclude(state, call, status) if call.equations or call.noted else None
         took = now - call.start_ns - state.own + call.own_ns
         self._rows.step(call, took if took > 0 else 0, status, equation)
         if state.collectors and status is schema.RETURNED and call.place.kind in schema.CALLS:
@@ -294,6 +298,18 @@ class Recording(Guard):
         due = self.steps - self._settled > _STEPS or (parent is None and self._unwritten >= _FORWARDS)
         if due or now + self._start - self._written > _NANOSECONDS:
             self.settle(waiting=parent is not None)
+
+    def _conclude(self, state: State, call: Call, status: str) -> str | None:
+        """Check the equations of a call that has ended; the one that its step is said to compute."""
+        returned = status is schema.RETURNED and not state.stopping
+        if call.equations:
+            if call.seen is not None:
+                state.collectors.pop()
+            if returned and self._equations is not None:
+                self._equations.finish(call)
+            # Steps above may keep this call for its arguments and result, but not all that was computed below it.
+            call.seen, call.before, call.latest = None, None, {}
+        return call.equation if returned else None
 
     def settle(self, waiting: bool = False, ended: bool = False) -> None:
         """Write everything that has been gathered.
@@ -351,6 +367,13 @@ class Recording(Guard):
 
     def see_one(self, call: Call, role: str, name: str, value: Any, seen: dict[int, View] | None = None) -> None:
         """Do what `see` does for one value."""
+        if self.quick is not None and self.watch is None:
+            self.quick.see(call, role, name, value, seen)
+        else:
+            self.see_any(call, role, name, value, seen)
+
+    def see_any(self, call: Call, role: str, name: str, value: Any, seen: dict[int, View] | None) -> None:
+        """Do what `see_one` does, of any value."""
         if isinstance(value, torch.Tensor):
             record = self._identities.of(value, seen)
             if self._keep is not None:

@@ -9,7 +9,7 @@ Names of attributes are in capitals; what has been looked up is in lower case.""
 from __future__ import annotations
 
 from contextlib import nullcontext
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 
 import torch
 
@@ -54,12 +54,13 @@ _global_hooks = _bind(
 
 VERSION = _name("torch:Tensor._version", "how often a tensor was written to", _NOTHING, _STOPS)
 version_of = attrgetter(VERSION)
-base_of = attrgetter(
-    _name("torch:Tensor._base", "which views are views of weights", "Views of weights are kept as inputs are")
-)
+BASE = _name("torch:Tensor._base", "which views are views of weights", "Views of weights are kept as inputs are")
+base_of = attrgetter(BASE)
 _OBJECTS = "A view, or a tensor that is wrapped anew, counts as another tensor"
-storage_address = attrgetter(_name("torch:UntypedStorage._cdata", "which memory a tensor is in", _OBJECTS))
-weak_storage = _bind("torch:UntypedStorage._weak_ref", "keeps an address from being used again", _OBJECTS)
+STORAGE_ADDRESS = _name("torch:UntypedStorage._cdata", "which memory a tensor is in", _OBJECTS)
+storage_address = attrgetter(STORAGE_ADDRESS)
+WEAK_STORAGE = _name("torch:UntypedStorage._weak_ref", "keeps an address from being used again", _OBJECTS)
+weak_storage = methodcaller(WEAK_STORAGE)
 storage_is_gone = _bind("torch:UntypedStorage._expired", "whether what is known of it can be forgotten", _OBJECTS)
 free_weak_storage = _bind("torch:UntypedStorage._free_weak_ref", "gives a weak reference back", _OBJECTS)
 

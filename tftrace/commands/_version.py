@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import version as version_of
 
-PARTS = ("capture.check._route", "capture.measure._stats", "capture.measure._prints", "recipes.evaluate._products")
+PARTS = (
+    *("capture.check._route", "capture.measure._stats", "capture.measure._prints", "capture.quick._quick"),
+    "recipes.evaluate._products",
+)
 
 
 def version() -> str:

@@ -21,6 +21,7 @@ from tftrace.capture.measure import device_stats
 from tftrace.capture.measure.device_stats import DeviceSums
 from tftrace.capture.measure.summaries import Summaries
 from tftrace.capture.measure.summary import Summary
+from tftrace.capture.quick import quick_calls
 
 from .test_device_stats import Calls, Waits
 
@@ -58,6 +59,7 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Tensors seem to be on a device. Nothing is written for the clock's sake."""
     watch = Watch()
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(quick_calls, "compiled", None)  # which knows better where a tensor is
     monkeypatch.setattr(guard, "count_dispatch_modes", lambda: 1)
     monkeypatch.setattr(guard, "disable_dispatch_modes", watch)
     monkeypatch.setattr(guard, "disable_function_modes", contextlib.nullcontext)
@@ -190,6 +192,7 @@ def test_many_cells_are_evaluated_all_the_same(
 
 def test_what_stands_for_statistics_can_be_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(quick_calls, "compiled", None)  # which knows better where a tensor is
     known, tensors = Summaries(), [torch.randn(5), torch.tensor([1.0, 3.0]), torch.empty(2, device="meta")]
     first, second, third = (known.of(tensor) for tensor in tensors)
     assert not known.ready

@@ -106,6 +106,17 @@ class Identities:
         record = self._views[known] = (next(self._next), *described, summary)
         return record
 
+    def form(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        """What compiled code remembers of all tensors that are like one: shape, strides and dtype, what their records
+        say, and whether their elements lie close."""
+        shape, stride = tuple(tensor.shape), tensor.stride()
+        return shape, stride, tensor.dtype, _described(tensor, shape), _dense(shape, stride)
+
+    def parts(self) -> dict[str, Any]:
+        """What compiled code works on in our place."""
+        known = {"views": self._views, "storages": self._storages, "stretches": self._stretches, "next": self._next}
+        return {**known, "of": self.of, "summary": self._summary}
+
     def _form(self, tensor: torch.Tensor, key: tuple[Any, ...]) -> _Form:
         """What the records of all views say that have the shape, strides, device and dtype of this one."""
         if len(self._forms) >= _MOST_FORMS:
@@ -165,8 +176,9 @@ class Identities:
         if len(self._storages) < self._most:
             return
         gone = {address for address, weak in self._storages.items() if storage_is_gone(weak)}
-        self._views = {view: record for view, record in self._views.items() if view[0] not in gone}
-        self._stretches = {part: found for part, found in self._stretches.items() if part[0] not in gone}
+        for known in (self._views, self._stretches):
+            for view in [view for view in known if view[0] in gone]:
+                del known[view]
         for address in gone:
             free_weak_storage(self._storages.pop(address))
         self._most = max(_FEW, 2 * len(self._storages))

@@ -134,6 +134,12 @@ def keeper(values: Values | None, prints: TokenPrints | None) -> Keeper | None:
     return keep
 
 
+def ways(tensor: torch.Tensor) -> tuple[_Way, ...]:
+    """The prints that a plain tensor has, unless it is a weight."""
+    real = str(tensor.dtype).removeprefix("torch.") in _REAL
+    return _ways(tuple(tensor.shape)) if real else ()
+
+
 @lru_cache(maxsize=4096)
 def _ways(shape: tuple[int, ...]) -> tuple[_Way, ...]:
     """The prints that a tensor of this shape has."""

@@ -22,6 +22,7 @@ from torch.compiler import is_dynamo_compiling
 from ..calls import Call
 from ..depth import back_to, take, taken
 from ..patches import Layer, Patch
+from ..quick.quick_calls import quick_calls
 from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, FORWARD_PRE_HOOKS, children_of, getframe
 from ..unseen.torch_only import runs_only_torch
@@ -47,8 +48,8 @@ class Hooked:
 
     __slots__ = ("caller", "error", "frame", "room")
 
-    def __init__(self, frame: FrameType, error: BaseException | None) -> None:
-        self.frame, self.caller, self.error, self.room = frame, frame.f_back, error, 0
+    def __init__(self, frame: FrameType | None, error: BaseException | None) -> None:
+        self.frame, self.caller, self.error, self.room = frame, frame and frame.f_back, error, 0
 
 
 class _Owed(threading.local):
@@ -82,7 +83,9 @@ class _Entering(_Hook):
             return
         untraced = self.recording.tracing is not None and self.watching.untrace()
         try:
-            self.watching.begin(self.watched, module, args, kwargs[0], getframe(1))
+            frame, quick = getframe(1), self.watching.quick
+            if quick is None or not quick.begin(self.watched, module, args, kwargs[0], frame):
+                self.watching.begin(self.watched, module, args, kwargs[0], frame)
             if untraced and runs_only_torch(module, (*args, *kwargs[0].values())) and only_ours():
                 self.watching.set_aside()
                 untraced = False
@@ -101,7 +104,9 @@ class _Leaving(_Hook):
             return
         untraced = self.recording.tracing is not None and self.watching.untrace()
         try:
-            self.watching.finish(module, kwargs_and_result[-1], getframe(1))
+            frame, quick = getframe(1), self.watching.quick
+            if quick is None or not quick.end(self.watched, module, kwargs_and_result[-1], frame):
+                self.watching.finish(module, kwargs_and_result[-1], frame)
         finally:
             if untraced:
                 self.recording.retrace()
@@ -116,6 +121,7 @@ class ForwardHooks(WatchedModules):
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._number, self._owed = next(_NUMBERS), _Owed()
         self._attached = False
+        self.quick: Any = None
         self._nesting = 1  # how deep modules lie in one another
 
     def attach(self) -> None:
@@ -123,6 +129,9 @@ class ForwardHooks(WatchedModules):
         self._attached = True
         super().attach()
         _SCRIPT.put(self)
+        recording = self._recording
+        quick = recording.quick = self.quick = quick_calls(recording, self, Watched, Hooked(None, None), BETWEEN)
+        recording.hook = recording.run if quick is None else quick.hook
         for watched in list(self.watched.values()):
             if watched.module is not None:
                 self._put(watched, watched.module)
@@ -131,6 +140,8 @@ class ForwardHooks(WatchedModules):
         """Stop watching; the models are left as they were."""
         super().detach()
         _SCRIPT.take(self)
+        self._recording.quick = self.quick = None
+        self._recording.hook = self._recording.run
         self._attached = False
         self._recording.hook(self._close_left, getframe(1))
         for call in self._recording.stack:
@@ -216,7 +227,8 @@ class ForwardHooks(WatchedModules):
         call = recording.hook(self._begin, watched, module, args, kwargs, frame, error)
         if call is None:
             return
-        if call.parent is None or call.depth >= self._nesting:  # the outermost, or a module that calls itself
+        above = sum(one.hooked is not None for one in recording.stack) - 1
+        if call.parent is None or above >= self._nesting:  # the outermost, or a module that calls itself
             self._pay_back()
             room = self._nesting if call.parent is None else 1
             take(room)

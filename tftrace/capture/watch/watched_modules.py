@@ -33,6 +33,23 @@ BETWEEN = {torch_module.__file__, __file__}  # files of the frames between a cal
 class Watched:
     """A module of a recorded model, and what can be worked out before it is called."""
 
+    __slots__ = (
+        *(
+            "module",
+            "kind",
+            "names",
+            "muted",
+            "scripted",
+            "type",
+            "forward",
+            "definition",
+            "body",
+            "parameters",
+            "places",
+        ),
+        *("children", "described", "handles"),
+    )
+
     def __init__(self, module: torch.nn.Module, name: str, muted: bool) -> None:
         self.module: torch.nn.Module | None = module  # so that its id is not used again
         self.kind = type(module)

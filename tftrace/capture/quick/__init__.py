@@ -1,0 +1,1 @@
+"""Puts together what watches a recording, before its block is entered."""

@@ -1,0 +1,105 @@
+/* The attributes of Python's objects that are used here: where they lie in objects with `__slots__`, and their names. */
+
+#include <structmember.h>
+
+enum { AT_KIND, AT_NAME }; /* of a place; see `Place` in `calls.py` */
+
+#define SLOT(OBJECT, AT) (*(PyObject **)((char *)(OBJECT) + (AT)))
+
+#define OF_CALL(X)                                                                                                     \
+    X(place) X(step) X(depth) X(forward) X(occurrence) X(start_ns) X(own_ns) X(parent) X(owner) X(body) X(arguments)   \
+    X(result) X(equations) X(given) X(returned) X(seen) X(noted) X(hooked) X(muted) X(attends) X(direct)
+#define OF_STATE(X) X(stack) X(counts) X(own) X(began) X(entered) X(later) X(busy) X(collectors)
+#define OF_WATCHED(X) X(module) X(muted) X(names) X(body) X(parameters) X(places) X(children) X(described)
+#define OF_HOOKED(X) X(frame) X(caller) X(error) X(room)
+
+#define AS_PLACE(NAME) Py_ssize_t NAME;
+#define AS_TEXT(NAME) #NAME,
+static struct { PyTypeObject *type; OF_CALL(AS_PLACE) } of_call;
+static struct { PyTypeObject *type; OF_STATE(AS_PLACE) } of_state;
+static struct { PyTypeObject *type; OF_WATCHED(AS_PLACE) } of_watched;
+static struct { PyTypeObject *type; OF_HOOKED(AS_PLACE) } of_hooked;
+static const char *const call_slots[] = {OF_CALL(AS_TEXT) NULL}, *const state_slots[] = {OF_STATE(AS_TEXT) NULL},
+                        *const watched_slots[] = {OF_WATCHED(AS_TEXT) NULL}, *const hooked_slots[] = {OF_HOOKED(AS_TEXT) NULL};
+
+/* Words of the trace's format, and names of attributes; the private ones of torch come from `torch_internals.py`. */
+#define WORDS(X)                                                                                                       \
+    X(advance, "_advance") X(attention, "attention") X(begin, "begin") X(broke, "broke") X(collect, "_collect")        \
+    X(conclude, "_conclude") X(do_later, "_do_later") X(enter, "__enter__") X(equations, "_equations")                 \
+    X(exit, "__exit__") X(f_lasti, "f_lasti") X(forward, "forward") X(full, "full") X(input, "input")                  \
+    X(is_neg, "is_neg") X(key, "key") X(left, "_left") X(nesting, "_nesting") X(no_part, "") X(op, "op")               \
+    X(offset, "storage_offset") X(on_left, "on_left") X(on_module, "on_module") X(output, "output") X(over, "over")    \
+    X(parameter, "parameter") X(query, "query") X(result, "result") X(see_any, "see_any") X(seen, "_seen")             \
+    X(settle, "settle") X(settled, "_settled") X(start, "_start") X(state, "state") X(steps, "steps")                  \
+    X(step_rows, "_steps") X(tensors, "tensors") X(tracing, "tracing") X(value, "value") X(waiting, "_waiting")        \
+    X(was_returned, "returned") X(watch, "watch") X(ways, "_ways") X(written, "_written")
+#define PRIVATE(X)                                                                                                     \
+    X(address, "STORAGE_ADDRESS") X(base, "BASE") X(hooks, "FORWARD_HOOKS") X(modules, "MODULES")                      \
+    X(pre_hooks, "FORWARD_PRE_HOOKS") X(version, "VERSION")
+
+#define AS_WORD(NAME, TEXT) PyObject *NAME;
+#define AS_ENTRY(NAME, TEXT) {&word.NAME, TEXT},
+static struct { WORDS(AS_WORD) PRIVATE(AS_WORD) } word;
+static const struct { PyObject **word; const char *text; } words[] = {WORDS(AS_ENTRY)}, private[] = {PRIVATE(AS_ENTRY)};
+
+static int find_words(void) {
+    for (size_t at = 0; at < sizeof words / sizeof *words; at++)
+        if (!(*words[at].word = PyUnicode_InternFromString(words[at].text))) return 0;
+    PyObject *internals = PyImport_ImportModule("tftrace.capture.torch_internals");
+    for (size_t at = 0; internals && at < sizeof private / sizeof *private; at++) {
+        if (!(*private[at].word = PyObject_GetAttrString(internals, private[at].text))) return 0;
+        PyUnicode_InternInPlace(private[at].word);
+    }
+    Py_XDECREF(internals);
+    return internals != NULL;
+}
+
+/* Where an attribute lies in the objects of a class; -1 with an error if that is not known. */
+static Py_ssize_t slot_of(PyTypeObject *type, const char *name) {
+    PyObject *found = PyObject_GetAttrString((PyObject *)type, name);
+    Py_ssize_t at = -1;
+    if (found && Py_TYPE(found) == &PyMemberDescr_Type) at = ((PyMemberDescrObject *)found)->d_member->offset;
+    else if (found) PyErr_Format(PyExc_TypeError, "%s.%s is no slot", type->tp_name, name);
+    Py_XDECREF(found);
+    return at;
+}
+
+/* Look up where the attributes of a class lie whose objects have nothing but slots: their places follow it in a struct. */
+static int find_slots(PyTypeObject **of, PyObject *type, const char *const *names) {
+    Py_ssize_t *at = (Py_ssize_t *)(of + 1);
+    if (((PyTypeObject *)type)->tp_dictoffset || ((PyTypeObject *)type)->tp_weaklistoffset) {
+        PyErr_Format(PyExc_TypeError, "%R has more than slots", type);
+        return 0;
+    }
+    Py_XSETREF(*of, (PyTypeObject *)Py_NewRef(type));
+    for (; *names; names++)
+        if ((*at++ = slot_of(*of, *names)) < 0) return 0;
+    return 1;
+}
+
+/* Give an attribute another value, whose reference is taken; nothing if there is none, with an error set. */
+static void put(PyObject *object, Py_ssize_t at, PyObject *value) {
+    if (value) Py_XSETREF(SLOT(object, at), value);
+}
+
+/* Another object with the same attributes. */
+static PyObject *copied(PyObject *like) {
+    PyTypeObject *type = Py_TYPE(like);
+    PyObject *made = type->tp_alloc(type, 0);
+    for (Py_ssize_t at = sizeof(PyObject); made && at < type->tp_basicsize; at += sizeof(PyObject *))
+        SLOT(made, at) = Py_XNewRef(SLOT(like, at));
+    return made;
+}
+
+/* What an object of Python's has under a name, borrowed; `own` is its `__dict__`. */
+static PyObject *own_of(PyObject *own, PyObject *name) {
+    PyObject *found = PyDict_GetItemWithError(own, name);
+    if (!found && !PyErr_Occurred()) PyErr_SetObject(PyExc_AttributeError, name);
+    return found;
+}
+
+/* Whether a call gave something, which is not needed; else -1. */
+static int done(PyObject *found) {
+    Py_XDECREF(found);
+    return found ? 0 : -1;
+}
