@@ -113,6 +113,11 @@ def test_rows_of_other_tokens_meet_in_order_where_both_runs_have_as_many(tmp_pat
         builder.tensor(step, "input", "input", (2, 9), dtype="int64", **statistics)
         (forward,) = forwards(builder.done(), [0])
         assert forward.main == tokens
+    # nor is what a damaged trace says of sizes that nothing has
+    for shape in ((1 << 40, 0), (3, 1 << 40), (-2, 9)):
+        builder = Builder(tmp_path / f"{shape}.tftrace")
+        builder.tensor(builder.step(0), "input", "input_ids", shape, dtype="int64")
+        assert forwards(builder.done(), [0])[0].main is None
 
 
 def _mpt() -> Any:

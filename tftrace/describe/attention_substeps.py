@@ -191,10 +191,10 @@ def _linear_maps(trace: Trace, first: int, last: int) -> list[tuple[int, TensorR
 
 def _width(trace: Trace, attention: int) -> int:
     """The size of a head, d_k; 0 if unknown."""
-    if "Q" in (seen := _seen(trace, attention)):
-        return seen["Q"].shape[-1]
-    rows = [row for row in trace.tensors_of(attention) if row.role == schema.INPUT and row.shape]
-    return rows[0].shape[-1] if rows else 0
+    query = _seen(trace, attention).get("Q")
+    rows = [query] if query is not None else [row for row in trace.tensors_of(attention) if row.role == schema.INPUT]
+    sizes = [row.shape[-1] for row in rows if row.shape]
+    return max(sizes[0], 0) if sizes else 0  # a damaged trace may say anything
 
 
 def _seen(trace: Trace, attention: int) -> dict[str, TensorRow]:

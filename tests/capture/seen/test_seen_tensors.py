@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 import tftrace
 from tftrace import describe
+from tftrace.describe import attention_substeps
 from tftrace.explain.attention_weights import attention
 from tftrace.explain.explain import explain
 from tftrace.maintain.prune import prune
@@ -67,6 +69,19 @@ def test_sub_steps_of_attention_in_lines_of_a_module() -> None:
     assert texts["softmax"] == ["att = F.softmax(att, dim=-1)"] and texts["weighted sum"] == ["y = att @ v"]
     assert [one.symbol for one in steps["scale and mask"].tensors] == ["M", "Z"]
     assert [one.name for one in steps["weighted sum"].tensors] == ["v", "y"]
+
+
+@pytest.mark.parametrize("shape", [(), (4, -3)])
+def test_a_damaged_shape_says_nothing_of_the_size_of_a_head(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = recorded("causal_self_attention")
+    (at,) = describe.attention_steps(trace).tolist()
+    found = seen_tensors(trace, at, "attention-seen")
+    damaged = found | {"Q": replace(found["Q"], shape=shape)}
+    monkeypatch.setattr(attention_substeps, "seen_tensors", lambda *_: damaged)
+    steps = describe.substeps(trace, at, rebuilt=attention(trace, at))
+    assert len(steps) == 5 and r"\sqrt" in steps[2].tex
 
 
 def test_the_scale_that_was_seen_is_that_of_the_map() -> None:

@@ -19,6 +19,7 @@ _DECODER = re.compile(r"^decoder_(input_)?ids$|^(tgt|y)$")
 _NO_IDS = re.compile(r"mask|position|type|label|segment|cache|past|size|shape|grid|length", re.IGNORECASE)
 CACHE = re.compile(r"(past|cache|mems)", re.IGNORECASE)
 _WHOLE = re.compile(r"u?int\d+|long")
+_MOST = 1 << 22  # tokens of a forward pass that are paired; a damaged trace may claim any number
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def give_rows(trace: Trace, found: Sequence[Forward]) -> None:
         given = [row for row in trace.tensors_of(roots[forward.number]) if row.role == schema.INPUT]
         row = next((row for row in given if len(row.shape) > 1 and "float" in row.dtype), None)
         if row is not None:
-            forward.main = Stream(row.shape[0], 1, whole=True)
+            forward.main = _plausible(Stream(row.shape[0], 1, whole=True))
 
 
 def of_dump(shapes: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> list[Forward]:
@@ -89,7 +90,13 @@ def _forward(trace: Trace, root: int, number: int) -> Forward:
     if main is None:
         main = _embedded(trace, root) or _by_size(given)
     held = [row.shape[2] for row in given if CACHE.search(row.name) and row.numel and len(row.shape) == 4]
-    return Forward(number, main, encoder, max(held, default=0))
+    return Forward(number, _plausible(main), _plausible(encoder), max(held, default=0))
+
+
+def _plausible(stream: Stream | None) -> Stream | None:
+    """A stream, unless it is said to be larger than any that a run could have taken."""
+    fits = stream is not None and min(stream.batch, stream.tokens) >= 0
+    return stream if stream is not None and fits and stream.batch * max(stream.tokens, 1) <= _MOST else None
 
 
 def _streams(trace: Trace, given: list[TensorRow]) -> tuple[Stream | None, Stream | None]:
