@@ -295,6 +295,7 @@ class Recording(Guard):
             if self.sieve is not None:
                 self.sieve.end(call.forward)
             self._unwritten += 1
+            self._identities.forget_freed()
         due = self.steps - self._settled > _STEPS or (parent is None and self._unwritten >= _FORWARDS)
         if due or now + self._start - self._written > _NANOSECONDS:
             self.settle(waiting=parent is not None)
