@@ -86,3 +86,16 @@ def test_rows_whose_writing_was_interrupted_are_written_later(tmp_path: Path, mo
     writer.close()
     trace = load(path)
     assert [len(table) for table in (trace.steps, trace.tensors, trace.checks)] == [1, 1, 1]
+
+
+def test_what_is_known_of_freed_memory_goes_while_forwards_are_recorded(tmp_path: Path) -> None:
+    writer = TraceWriter(create_folder(tmp_path / "run", False), {})
+    identities = Identities()
+    recording = Recording(Rows(writer, 0, Summaries(), {}), identities, None, lambda: None)
+    recording.settle()  # from here on nothing is written
+    for _ in range(12):
+        call = recording.enter(place("module", "", "Net"), arguments={str(at): torch.zeros(3) for at in range(100)})
+        recording.leave(call)
+        del call
+    assert len(identities._storages) < 400
+    writer.close()

@@ -92,6 +92,7 @@ def test_decoding_with_a_cache_holds() -> None:
 def test_readings_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(monkeypatch: Patch) -> None:
     model, inputs = tiny("gpt2")
     monkeypatch.setattr(checker, "_readings", {})
+    monkeypatch.setattr(checker, "_all_routes", {})
 
     def generated() -> list[dict[str, Any]]:
         with tftrace.record(model) as trace:
@@ -102,6 +103,7 @@ def test_readings_are_forgotten_before_they_fill_the_memory_and_nothing_is_lost(
     whole = generated()
     assert len(checker._readings) > 20
     monkeypatch.setattr(checker, "_readings", {})
+    monkeypatch.setattr(checker, "_all_routes", {})
     monkeypatch.setattr(checker, "_MOST_FITS", 2)
     rows = generated()
     assert len(checker._readings) <= 2

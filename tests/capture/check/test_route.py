@@ -26,7 +26,8 @@ Row = tuple[str, str, float | None, float | None, int, str | None, str | None]
 
 @pytest.fixture(autouse=True, params=["compiled", "in Python"])
 def language(request: pytest.FixtureRequest, monkeypatch: Patch) -> None:
-    """What is compiled does what is done without it."""
+    """What is compiled does what is done without it; no route comes from another test."""
+    monkeypatch.setattr(checker, "_all_routes", {})
     if request.param == "in Python":
         monkeypatch.setattr(route, "compiled", None)
     elif compiled_part(route) is None:
@@ -249,3 +250,72 @@ def test_a_group_of_tensors_is_told_from_a_tensor(tmp_path: Path, monkeypatch: P
     assert again == anew
     assert [row[1] for row in again] == ["holds", "holds", "holds", "holds", "differs", "holds"]
     assert followed == [False, False, True, False, False, False, False, True, True]
+
+
+def test_a_later_recording_takes_the_routes_of_an_earlier_one(monkeypatch: Patch, followed: list[bool]) -> None:
+    model, inputs = tiny("bert")
+    first, tried = rows(model, [lambda: model(**inputs)]), len(followed)
+    again = rows(model, [lambda: model(**inputs)])
+    assert again == first
+    assert sum(followed[tried:]) > 0.9 * len(again) > sum(followed[:tried])
+    # AND they are forgotten before they fill the memory
+    monkeypatch.setattr(checker, "_MOST_KNOWN", 1)
+    rows(model.double(), [lambda: model(**inputs)])
+    assert len(checker._all_routes) == 1
+
+
+class Scaled(nn.Linear):
+    """As after a cell of a notebook was run again: the name that an equation is known by, and another forward."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = super().forward(x) * 1.01
+        return scaled
+
+
+Scaled.__name__ = Scaled.__qualname__ = "Linear"
+
+
+def changes() -> dict[str, Callable[[Any, Patch], Any]]:
+    """What may happen to a model between two recordings of it."""
+
+    def patched(model: Any, monkeypatch: Patch) -> None:
+        original = nn.Linear.forward
+        monkeypatch.setattr(nn.Linear, "forward", lambda self, x: original(self, x) * 1.01)
+
+    def of_its_own(model: Any, monkeypatch: Patch) -> None:
+        model[1].forward = lambda x: nn.functional.linear(x, model[1].weight) * 1.01
+
+    def written(model: Any, _: Patch) -> None:
+        model[1].weight.data.mul_(2)
+
+    def set_otherwise(model: Any, _: Patch) -> None:
+        model[0].eps = 0.5
+
+    return {
+        "nothing": lambda *_: None,
+        "a patched forward": patched,
+        "a forward of its own": of_its_own,
+        "a hook": lambda model, _: model[1].register_forward_hook(lambda _, given, result: result * 1.01),
+        "another class": lambda model, _: setattr(model, "1", Scaled(8, 8)),
+        "other weights": written,
+        "another epsilon": set_otherwise,
+        "another dtype": lambda model, _: model.double(),
+        "a module twice": lambda model, _: model.append(model[1]),
+        "without bias": lambda model, _: setattr(model[1], "bias", None),
+    }
+
+
+@pytest.mark.parametrize("cells", [None, 7])
+@pytest.mark.parametrize("name", changes())
+def test_no_route_of_an_earlier_recording_hides_a_change(name: str, cells: int | None, monkeypatch: Patch) -> None:
+    torch.manual_seed(0)
+    model: Any = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8))
+    call = lambda: model(torch.linspace(-1, 1, 48).view(6, 8).to(model[1].weight.dtype))  # noqa: E731
+    assert {row[1] for row in rows(model, [call])} == {"holds"}
+    changes()[name](model, monkeypatch)
+    found = rows(model, [call], check=cells)
+    with monkeypatch.context() as patch:
+        patch.setattr(checker, "_all_routes", {})
+        assert found == rows(model, [call], check=cells)
+    wrong = name in ("a forward of its own", "a hook")
+    assert ("differs" in {row[1] for row in found}) == wrong

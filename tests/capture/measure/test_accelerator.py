@@ -15,7 +15,7 @@ from torch import nn
 
 import tftrace
 from tftrace.capture import guard, pending_rows, recording
-from tftrace.capture.check import cells, verdicts
+from tftrace.capture.check import cells, checker, verdicts
 from tftrace.capture.check.host_arrays import host
 from tftrace.capture.measure import device_stats
 from tftrace.capture.measure.device_stats import DeviceSums
@@ -60,6 +60,7 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch()
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
     monkeypatch.setattr(quick_calls, "compiled", None)  # which knows better where a tensor is
+    monkeypatch.setattr(checker, "_all_routes", {})  # as do routes of recordings before
     monkeypatch.setattr(guard, "count_dispatch_modes", lambda: 1)
     monkeypatch.setattr(guard, "disable_dispatch_modes", watch)
     monkeypatch.setattr(guard, "disable_function_modes", contextlib.nullcontext)
@@ -193,6 +194,7 @@ def test_many_cells_are_evaluated_all_the_same(
 def test_what_stands_for_statistics_can_be_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
     monkeypatch.setattr(quick_calls, "compiled", None)  # which knows better where a tensor is
+    monkeypatch.setattr(checker, "_all_routes", {})  # as do routes of recordings before
     known, tensors = Summaries(), [torch.randn(5), torch.tensor([1.0, 3.0]), torch.empty(2, device="meta")]
     first, second, third = (known.of(tensor) for tensor in tensors)
     assert not known.ready

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -45,9 +46,12 @@ from .verdicts import EDITED, Verdicts, failure, fits
 _MOST_FITS = 512  # readings that are remembered, of about 18 KB each; each token of a generation has its own shapes
 _MOST_PRODUCTS = 1 << 21  # products for the cells of a step that its recipe calls costly
 _MOST_ROUTES = 4  # routes that are tried if a call is unlike the last one of its module
+_MOST_KNOWN = 128  # equations, as they are found and stated, whose routes later recordings try as well
 
 # The readings of all recordings, as most are of the same few models; a text says why an equation cannot be read.
 _readings: dict[Any, tuple[Equation, Reading | str]] = {}
+# The routes of all recordings. That a call is like the one that made a route is asked of each call anyway.
+_all_routes: dict[Any, tuple[Match, list[Route]]] = {}
 
 
 class Checker:
@@ -150,7 +154,10 @@ class Checker:
         """Read the cells as on an earlier call, if there was one like this other than the last of its module."""
         if other_epsilons(match.bind, call):
             return False
-        for route in self._routes.get(id(match), ()):
+        routes = self._routes.get(id(match))
+        if routes is None:  # a recording changes its own only
+            routes = self._routes[id(match)] = [*map(copy, _all_routes.get(self._kind(match), (match, []))[1])]
+        for route in routes:
             if route is not last and self._follow(route, match, call, order):
                 call.known.routes[id(match)] = route
                 return True
@@ -181,6 +188,14 @@ class Checker:
     def _remember(self, match: Match, call: Call, route: Route) -> None:
         call.known.routes[id(match)] = route
         self._routes[id(match)] = [route, *self._routes.get(id(match), ())][:_MOST_ROUTES]
+        if len(_all_routes) >= _MOST_KNOWN:
+            _all_routes.clear()
+        known = _all_routes.setdefault(self._kind(match), (match, []))[1]
+        known[:] = [copy(route), *known][:_MOST_ROUTES]
+
+    def _kind(self, match: Match) -> Any:
+        """What has the same routes in every recording; the match that is kept beside them keeps the ids its own."""
+        return id(match.equation), id(match.bind), match.evidence, match.stated, match.against, self._every, self._cells
 
     def _read(self, match: Match, call: Call, order: int) -> None:
         step, asked = call.step, _amounts(match, call)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +26,22 @@ Patterns = tuple[frozenset[str], frozenset[str]]
 Asking = tuple[tuple[Match, ...], "Patterns | None"]  # equations, and the calls below that they need
 
 
+class Facts(NamedTuple):
+    """What follows from the equations of a module, or of a function in modules of one class.
+
+    Attributes:
+        chained: Whether an equation needs the previous call of the same class.
+        beside: Whether an equation stands beside all others.
+        attends: Whether an equation is one of attention.
+        always: The equations and what they need, if these are the same for every call.
+    """
+
+    chained: bool
+    beside: bool
+    attends: bool
+    always: Asking | None
+
+
 class Known:
     """What is known of a module, or of a function in modules of one class.
 
@@ -32,30 +49,16 @@ class Known:
         owner: Returns the module, if it still exists.
         levels: Its equations; see `Library.of_module`.
         overwrites: Whether it overwrites its input.
-        chained: Whether an equation needs the previous call of the same class.
-        attends: Whether an equation is one of attention.
         routes: How the cells of each equation were last read, by id of the match.
-        always: Its equations and what they need, if these are the same for every call.
+        chained, beside, attends, always: See `Facts`.
     """
 
-    def __init__(
-        self,
-        owner: torch.nn.Module | None,
-        levels: tuple[Level, ...],
-        asked: Callable[[tuple[Match, ...]], Patterns | None],
-    ) -> None:
+    def __init__(self, owner: torch.nn.Module | None, levels: tuple[Level, ...], facts: Facts) -> None:
         self.owner: Callable[[], Any] = (lambda: None) if owner is None else weakref.ref(owner)
         self.levels = levels
         self.overwrites = owner is not None and owner.__dict__.get("inplace") is True
-        self.chained = any(m.chained for level in levels for m in level)
-        self.beside = any(m.bind.beside for level in levels for m in level)
-        self.attends = any(m.bind.symbols.keys() >= QUERY_KEY_VALUE for level in levels for m in level)
         self.routes: dict[int, Any] = {}
-        self.always: Asking | None = None
-        if not levels:
-            self.always = (), None
-        elif not self.chained and not self.beside and not any(m.conditional for m in levels[0]):
-            self.always = levels[0], asked(levels[0])
+        self.chained, self.beside, self.attends, self.always = facts
 
 
 class Wanted(dict[str, "str | None"]):
@@ -80,7 +83,7 @@ class Wanted(dict[str, "str | None"]):
 
     def __missing__(self, name: str) -> str | None:
         relative = name[len(self._scope) :].lstrip(".")
-        fitting = frozenset(pattern for pattern in self._patterns if fnmatchcase(relative, pattern))
+        fitting = _fitting(self._patterns, relative)
         found = relative if fitting else None
         if len(self) >= _MOST_NAMES:
             self.clear()
@@ -102,6 +105,7 @@ class Finder:
     def __init__(self, library: Library, met: dict[str, Any]) -> None:
         self._library, self._met = library, met
         self._modules: dict[int, Known] = {}
+        self._known: dict[int, tuple[tuple[Level, ...], Facts]] = {}  # by the id of the equations
         self._functions: dict[tuple[str, type, str | None], Known] = {}
         self._children: dict[tuple[int, ...], Patterns | None] = {}
         self._wanted: dict[tuple[Patterns, str], Wanted] = {}
@@ -119,7 +123,7 @@ class Finder:
             known = self._functions.get(code)
             if known is None:
                 levels = self._library.of_function(*code[:2], file_in_library(code[2]))
-                known = self._functions[code] = Known(None, levels, self._asked)
+                known = self._functions[code] = Known(None, levels, self._facts(levels))
         if known.chained and call.parent is not None:
             above, kind = call.parent.call, type(owner)
             call.before = above.latest.get(kind)
@@ -146,8 +150,21 @@ class Finder:
             self._modules.clear()
         inside = Inside(children_of(module), parameters_of(module), module.__dict__)
         levels = self._library.of_module(type(module), inside)
-        known = self._modules[id(module)] = Known(module, levels, self._asked)
+        known = self._modules[id(module)] = Known(module, levels, self._facts(levels))
         return known
+
+    def _facts(self, levels: tuple[Level, ...]) -> Facts:
+        """What follows from some equations, which many modules have in common."""
+        found = self._known.get(id(levels))  # the library may not keep them
+        if found is None:
+            every = [match for level in levels for match in level]
+            chained, beside = any(m.chained for m in every), any(m.bind.beside for m in every)
+            attends = any(m.bind.symbols.keys() >= QUERY_KEY_VALUE for m in every)
+            always: Asking | None = None if levels else ((), None)
+            if levels and not chained and not beside and not any(m.conditional for m in levels[0]):
+                always = levels[0], self._asked(levels[0])
+            found = self._known[id(levels)] = levels, Facts(chained, beside, attends, always)
+        return found[1]
 
     def _applying(self, known: Known, call: Call) -> Asking:
         """The equations of the first level that has some that apply.
@@ -177,6 +194,11 @@ class Finder:
             self._children[key] = (asked, asked - every) if asked else None
             self._met.update({m.equation.id: m.equation.data for m in matches})
         return self._children[key]
+
+
+@lru_cache(maxsize=4096)
+def _fitting(patterns: frozenset[str], name: str) -> frozenset[str]:
+    return frozenset(pattern for pattern in patterns if fnmatchcase(name, pattern))
 
 
 def drops(module: torch.nn.Module) -> bool:

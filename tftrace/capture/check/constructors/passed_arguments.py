@@ -129,13 +129,8 @@ def _argument(maker: Maker, name: str) -> Any:
         default = _default(_class(maker), name)
         return default if default is UNKNOWN else Default(default)
     first = maker.name.partition(".")[0]
-    values = [
-        _passed(made, name, maker, above)
-        for assigned in _assigned(_class(above), first)
-        for made in ast.walk(assigned)
-        if isinstance(made, ast.Call) and _makes(made, maker, above)
-    ]
-    return _agreed(values)
+    makers = (made for made in _calls(_class(above), first) if _makes(made, maker, above))
+    return _agreed([_passed(made, name, maker, above) for made in makers])
 
 
 def _makes(made: ast.Call, maker: Maker, above: Maker) -> bool:
@@ -218,6 +213,13 @@ def _assigned(kind: Any, attribute: str) -> tuple[ast.expr, ...]:
         if found := tuple(_assignments(each, attribute)):
             return found
     return ()
+
+
+@lru_cache(maxsize=4096)
+def _calls(kind: Any, attribute: str) -> tuple[ast.Call, ...]:
+    """The calls in what the constructors of a class assign to `self.attribute`."""
+    every = (node for assigned in _assigned(kind, attribute) for node in ast.walk(assigned))
+    return tuple(node for node in every if isinstance(node, ast.Call))
 
 
 def _assignments(kind: Any, attribute: str) -> Iterator[ast.expr]:
