@@ -15,9 +15,11 @@ import tftrace
 from tftrace.capture.calls import Call
 from tftrace.capture.guard import State
 from tftrace.capture.quick import quick_calls
+from tftrace.capture.quick.quick_calls import quick_lines
 from tftrace.capture.recording import Recording
 from tftrace.capture.watch import forward_hooks
 from tftrace.capture.watch.forward_hooks import Hooked
+from tftrace.capture.watch.lines import _Body, _Line
 from tftrace.capture.watch.watched_modules import Watched
 from tftrace.trace.prints import read
 
@@ -48,6 +50,11 @@ class Quick:
     def end(self, watched: Any, *given: Any) -> Any:
         done = self._quick.end(watched, *given)
         self._went[watched.names[0], "end", done] += 1
+        return done
+
+    def line(self, body: Any, frame: Any) -> Any:
+        done = self._quick.line(body, frame)
+        self._went["", "line", done] += 1
         return done
 
 
@@ -120,7 +127,7 @@ def test_a_trace_is_the_same_row_by_row(
     model, options = model.eval(), {"values": "none"} | options
     quick = rows(model, inputs, 3, level=level, **options)
     short, long = (sum(n for (*_, done), n in went.items() if done is quickly) for quickly in (True, False))
-    assert short > long
+    assert short > long and (went["", "line", True] > went["", "line", False]) is (level in ("lines", "ops"))
     monkeypatch.setattr(quick_calls, "compiled", None)
     python = rows(model, inputs, 3, level=level, **options)
     for one, other in zip(quick[:4], python[:4], strict=True):
@@ -281,4 +288,7 @@ def test_only_classes_with_slots_alone_are_taken() -> None:
         COMPILED.bind(Call, State, type("Watched", (), {"__slots__": (), "module": property()}), Hooked)
     with pytest.raises(TypeError, match="is missing"):
         COMPILED.Quick(recording=None)
+    with pytest.raises(AttributeError, match="_at"):
+        COMPILED.bind_lines(Hooked, Hooked)
+    quick_lines(_Body, _Line)
     COMPILED.bind(Call, State, Watched, Hooked)

@@ -1,5 +1,6 @@
-/* The attributes of Python's objects that are used here: where they lie in objects with `__slots__`, and their names. */
+/* The attributes of Python's objects that are used here: where they lie in objects with `__slots__`; their names. */
 
+#include <string.h>
 #include <structmember.h>
 
 enum { AT_KIND, AT_NAME }; /* of a place; see `Place` in `calls.py` */
@@ -12,6 +13,8 @@ enum { AT_KIND, AT_NAME }; /* of a place; see `Place` in `calls.py` */
 #define OF_STATE(X) X(stack) X(counts) X(own) X(began) X(entered) X(later) X(busy) X(collectors)
 #define OF_WATCHED(X) X(module) X(muted) X(names) X(body) X(parameters) X(places) X(children) X(described)
 #define OF_HOOKED(X) X(frame) X(caller) X(error) X(room)
+#define OF_BODY(X) X(_at) X(_call) X(_lines) X(_step)
+#define OF_LINE(X) X(binds) X(place)
 
 #define AS_PLACE(NAME) Py_ssize_t NAME;
 #define AS_TEXT(NAME) #NAME,
@@ -19,20 +22,26 @@ static struct { PyTypeObject *type; OF_CALL(AS_PLACE) } of_call;
 static struct { PyTypeObject *type; OF_STATE(AS_PLACE) } of_state;
 static struct { PyTypeObject *type; OF_WATCHED(AS_PLACE) } of_watched;
 static struct { PyTypeObject *type; OF_HOOKED(AS_PLACE) } of_hooked;
+static struct { PyTypeObject *type; OF_BODY(AS_PLACE) } of_body;
+static struct { PyTypeObject *type; OF_LINE(AS_PLACE) } of_line;
 static const char *const call_slots[] = {OF_CALL(AS_TEXT) NULL}, *const state_slots[] = {OF_STATE(AS_TEXT) NULL},
-                        *const watched_slots[] = {OF_WATCHED(AS_TEXT) NULL}, *const hooked_slots[] = {OF_HOOKED(AS_TEXT) NULL};
+                        *const watched_slots[] = {OF_WATCHED(AS_TEXT) NULL},
+                        *const hooked_slots[] = {OF_HOOKED(AS_TEXT) NULL},
+                        *const body_slots[] = {OF_BODY(AS_TEXT) NULL},
+                        *const line_slots[] = {OF_LINE(AS_TEXT) NULL};
 
 /* Words of the trace's format, and names of attributes; the private ones of torch come from `torch_internals.py`. */
 #define WORDS(X)                                                                                                       \
     X(advance, "_advance") X(attention, "attention") X(begin, "begin") X(broke, "broke") X(collect, "_collect")        \
     X(conclude, "_conclude") X(do_later, "_do_later") X(enter, "__enter__") X(equations, "_equations")                 \
-    X(exit, "__exit__") X(f_lasti, "f_lasti") X(forward, "forward") X(full, "full") X(input, "input")                  \
-    X(is_neg, "is_neg") X(key, "key") X(left, "_left") X(nesting, "_nesting") X(no_part, "") X(op, "op")               \
-    X(offset, "storage_offset") X(on_left, "on_left") X(on_module, "on_module") X(output, "output") X(over, "over")    \
-    X(parameter, "parameter") X(query, "query") X(result, "result") X(see_any, "see_any") X(seen, "_seen")             \
-    X(settle, "settle") X(settled, "_settled") X(start, "_start") X(state, "state") X(steps, "steps")                  \
-    X(step_rows, "_steps") X(tensors, "tensors") X(tracing, "tracing") X(value, "value") X(waiting, "_waiting")        \
-    X(was_returned, "returned") X(watch, "watch") X(ways, "_ways") X(written, "_written")
+    X(exit, "__exit__") X(f_lasti, "f_lasti") X(f_locals, "f_locals") X(local, "local") X(forward, "forward")          \
+    X(full, "full") X(input, "input") X(is_neg, "is_neg") X(key, "key") X(left, "_left") X(nesting, "_nesting")        \
+    X(no_part, "") X(op, "op") X(offset, "storage_offset") X(on_left, "on_left") X(on_module, "on_module")             \
+    X(output, "output") X(over, "over") X(parameter, "parameter") X(query, "query") X(result, "result")                \
+    X(see_any, "see_any") X(seen, "_seen") X(settle, "settle") X(settled, "_settled") X(start, "_start")               \
+    X(state, "state") X(steps, "steps") X(step_rows, "_steps") X(tensors, "tensors") X(tracing, "tracing")             \
+    X(value, "value") X(waiting, "_waiting") X(was_returned, "returned") X(watch, "watch") X(ways, "_ways")            \
+    X(written, "_written")
 #define PRIVATE(X)                                                                                                     \
     X(address, "STORAGE_ADDRESS") X(base, "BASE") X(hooks, "FORWARD_HOOKS") X(modules, "MODULES")                      \
     X(pre_hooks, "FORWARD_PRE_HOOKS") X(version, "VERSION")
@@ -64,16 +73,18 @@ static Py_ssize_t slot_of(PyTypeObject *type, const char *name) {
     return at;
 }
 
-/* Look up where the attributes of a class lie whose objects have nothing but slots: their places follow it in a struct. */
+/* Look up where the attributes of a class lie whose objects have nothing but slots; their places follow it in a
+   struct. */
 static int find_slots(PyTypeObject **of, PyObject *type, const char *const *names) {
-    Py_ssize_t *at = (Py_ssize_t *)(of + 1);
+    Py_ssize_t found[32], count = 0;
     if (((PyTypeObject *)type)->tp_dictoffset || ((PyTypeObject *)type)->tp_weaklistoffset) {
         PyErr_Format(PyExc_TypeError, "%R has more than slots", type);
         return 0;
     }
+    for (; names[count]; count++)
+        if ((found[count] = slot_of((PyTypeObject *)type, names[count])) < 0) return 0;
     Py_XSETREF(*of, (PyTypeObject *)Py_NewRef(type));
-    for (; *names; names++)
-        if ((*at++ = slot_of(*of, *names)) < 0) return 0;
+    memcpy(of + 1, found, count * sizeof *found);
     return 1;
 }
 

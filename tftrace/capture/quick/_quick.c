@@ -8,7 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "_calls.h"
+#include "_lines.h"
 
 /* hook(work, *args): as `Guard.hook`. */
 static PyObject *hook(Quick *quick, PyObject *const *given, Py_ssize_t count) {
@@ -138,6 +138,7 @@ static void gone(PyObject *quick) {
 static PyMethodDef of_quick[] = {
     {"begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL, "Begin the step of a call; False if Python has to."},
     {"end", (PyCFunction)(void (*)(void))end, METH_FASTCALL, "End the step of a call that returned; False likewise."},
+    {"line", (PyCFunction)(void (*)(void))line, METH_FASTCALL, "Note the line that begins; False if Python has to."},
     {"hook", (PyCFunction)(void (*)(void))hook, METH_FASTCALL, "See `Guard.hook`."},
     {"enter", (PyCFunction)(void (*)(void))enter, METH_FASTCALL, "Begin a step within another; None if Python has to."},
     {"leave", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, "End the innermost step; False if Python has to."},
@@ -176,7 +177,20 @@ static PyObject *bind(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {{"bind", bind, METH_VARARGS, "Look up where the attributes of classes lie."}, {NULL}};
+/* bind_lines(_Body, _Line): the same for those of lines. */
+static PyObject *bind_lines(PyObject *self, PyObject *args) {
+    PyObject *body, *kind;
+    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &body, &PyType_Type, &kind) ||
+        !find_slots(&of_body.type, body, body_slots) || !find_slots(&of_line.type, kind, line_slots))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"bind", bind, METH_VARARGS, "Look up where the attributes of classes lie."},
+    {"bind_lines", bind_lines, METH_VARARGS, "The same for the classes of lines."},
+    {NULL},
+};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_quick", "What every call goes through.", -1,
                                         functions};
 

@@ -59,27 +59,33 @@ static int see(Quick *quick, PyObject *call, PyObject *role, PyObject *name, PyO
     return bad ? -1 : 0;
 }
 
+/* Number a step that begins, also among those with its key in this forward. */
+static int counted(Quick *quick, PyObject *state, PyObject *call, PyObject *key) {
+    PyObject *counts = SLOT(state, of_state.counts), *steps = own_of(quick->own, word.steps);
+    PyObject *before = steps ? PyDict_GetItemWithError(counts, key) : NULL;
+    if (!steps || PyErr_Occurred()) return -1;
+    long long often = before ? PyLong_AsLongLong(before) : 0;
+    put(call, of_call.occurrence, PyLong_FromLongLong(often));
+    put(call, of_call.step, Py_NewRef(steps));
+    PyObject *next = PyLong_FromLongLong(PyLong_AsLongLong(steps) + 1), *more = PyLong_FromLongLong(often + 1);
+    int bad = !next || !more || PyErr_Occurred() || PyDict_SetItem(counts, key, more) < 0 ||
+              PyDict_SetItem(quick->own, word.steps, next) < 0;
+    if (!bad) put(state, of_state.entered, Py_NewRef(call));
+    Py_XDECREF(next);
+    Py_XDECREF(more);
+    return bad ? -1 : 0;
+}
+
 /* `Recording._begin`, below a step that runs; the call is borrowed. */
-static PyObject *pushed(Quick *quick, PyObject *state, PyObject *place) {
+static PyObject *pushed(Quick *quick, PyObject *state, PyObject *place, PyObject *key) {
     PyObject *stack = SLOT(state, of_state.stack), *above = PyList_GET_ITEM(stack, PyList_GET_SIZE(stack) - 1);
-    PyObject *counts = SLOT(state, of_state.counts), *name = PyTuple_GET_ITEM(place, AT_NAME);
-    PyObject *steps = own_of(quick->own, word.steps), *before = steps ? PyDict_GetItemWithError(counts, name) : NULL;
-    if (!steps || PyErr_Occurred()) return NULL;
-    long long depth = PyLong_AsLongLong(SLOT(above, of_call.depth)), often = before ? PyLong_AsLongLong(before) : 0;
     PyObject *call = copied(quick->call);
     if (!call) return NULL;
     put(call, of_call.place, Py_NewRef(place));
     put(call, of_call.parent, Py_NewRef(above));
-    put(call, of_call.depth, PyLong_FromLongLong(depth + 1));
+    put(call, of_call.depth, PyLong_FromLongLong(PyLong_AsLongLong(SLOT(above, of_call.depth)) + 1));
     put(call, of_call.forward, Py_NewRef(SLOT(above, of_call.forward)));
-    put(call, of_call.occurrence, PyLong_FromLongLong(often));
-    put(call, of_call.step, Py_NewRef(steps));
-    PyObject *next = PyLong_FromLongLong(PyLong_AsLongLong(steps) + 1), *more = PyLong_FromLongLong(often + 1);
-    int bad = !next || !more || PyErr_Occurred() || PyDict_SetItem(counts, name, more) < 0 ||
-              PyDict_SetItem(quick->own, word.steps, next) < 0 || push(stack, call) < 0;
-    if (!bad) put(state, of_state.entered, Py_NewRef(call));
-    Py_XDECREF(next);
-    Py_XDECREF(more);
+    int bad = counted(quick, state, call, key) < 0 || push(stack, call) < 0;
     Py_DECREF(call);
     return bad ? NULL : call;
 }
@@ -87,7 +93,8 @@ static PyObject *pushed(Quick *quick, PyObject *state, PyObject *place) {
 /* `Recording.enter`. */
 static PyObject *entered(Quick *quick, PyObject *state, PyObject *place, PyObject *owner, PyObject *arguments,
                          PyObject *direct) {
-    PyObject *call = pushed(quick, state, place), *equations = own_of(quick->own, word.equations), *name, *value;
+    PyObject *call = pushed(quick, state, place, PyTuple_GET_ITEM(place, AT_NAME)),
+             *equations = own_of(quick->own, word.equations), *name, *value;
     if (!call || !equations) return NULL;
     int attends = PyDict_Contains(arguments, word.query) == 1 && PyDict_Contains(arguments, word.key) == 1 &&
                   PyDict_Contains(arguments, word.value) == 1;
@@ -134,6 +141,18 @@ static int settled(Quick *quick, PyObject *state) {
     return done(PyObject_CallMethodOneArg(quick->recording, word.settle, Py_True));
 }
 
+/* Queue the row of a step that has returned. */
+static int queue_step(Quick *quick, PyObject *state, PyObject *call, PyObject *equation) {
+    PyObject *lasted = took(quick, state, call), *rows = lasted ? own_of(quick->rows, word.step_rows) : NULL;
+    int bad = !rows || push(rows, SLOT(call, of_call.place)) || push(rows, SLOT(call, of_call.step)) ||
+              push(rows, SLOT(SLOT(call, of_call.parent), of_call.step)) || push(rows, SLOT(call, of_call.depth)) ||
+              push(rows, SLOT(call, of_call.forward)) || push(rows, SLOT(call, of_call.occurrence)) ||
+              push(rows, SLOT(call, of_call.start_ns)) || push(rows, lasted) || push(rows, word.was_returned) ||
+              push(rows, equation);
+    Py_XDECREF(lasted);
+    return bad ? -1 : 0;
+}
+
 /* `Recording.leave`, of the innermost call. */
 static int left(Quick *quick, PyObject *state, PyObject *call, PyObject *result) {
     PyObject *returned = SLOT(call, of_call.returned), *equation = Py_None;
@@ -146,18 +165,11 @@ static int left(Quick *quick, PyObject *state, PyObject *call, PyObject *result)
         PyObject *all[] = {quick->recording, state, call, word.was_returned};
         equation = PyObject_VectorcallMethod(word.conclude, all, 4, NULL);
     } else Py_INCREF(equation);
-    PyObject *lasted = equation ? took(quick, state, call) : NULL,
-             *rows = lasted ? own_of(quick->rows, word.step_rows) : NULL;
-    int bad = !rows || push(rows, SLOT(call, of_call.place)) || push(rows, SLOT(call, of_call.step)) ||
-              push(rows, SLOT(SLOT(call, of_call.parent), of_call.step)) || push(rows, SLOT(call, of_call.depth)) ||
-              push(rows, SLOT(call, of_call.forward)) || push(rows, SLOT(call, of_call.occurrence)) ||
-              push(rows, SLOT(call, of_call.start_ns)) || push(rows, lasted) || push(rows, word.was_returned) ||
-              push(rows, equation);
-    Py_XDECREF(lasted);
+    int bad = !equation || queue_step(quick, state, call, equation) < 0;
     Py_XDECREF(equation);
     PyObject *collectors = SLOT(state, of_state.collectors);
     PyObject *all[] = {quick->recording, collectors, call, result};
-    if (bad || (PyList_GET_SIZE(collectors) && done(PyObject_VectorcallMethod(word.collect, all, 4, NULL)) < 0))
-        return -1;
+    int collected = PyList_GET_SIZE(collectors) && PyTuple_GET_ITEM(SLOT(call, of_call.place), AT_KIND) != word.op;
+    if (bad || (collected && done(PyObject_VectorcallMethod(word.collect, all, 4, NULL)) < 0)) return -1;
     return settled(quick, state);
 }

@@ -69,3 +69,9 @@ def quick_calls(
         keep=keep,
         kept=prints.__dict__ if type(prints) is TokenPrints else None,
     )
+
+
+def quick_lines(body: type, line: type) -> None:
+    """Say which classes stand for a frame that is followed, and for a line of it."""
+    if compiled is not None:
+        compiled.bind_lines(body, line)

@@ -17,6 +17,7 @@ from ...trace import schema
 from ...trace.writer import TraceWriter
 from ..calls import Call, Place, place
 from ..code_site import NOWHERE, Site, Statement, call_site, qualified_name, statements
+from ..quick.quick_calls import quick_lines
 from ..recording import Recording
 from .watched_modules import WatchedModules
 
@@ -161,6 +162,9 @@ class _Body:
 
     def line(self, frame: FrameType) -> None:
         """Note the line that begins; it may still belong to the same statement."""
+        quick = self._recording.quick
+        if quick is not None and quick.line(self, frame):
+            return
         line = self._lines.get(frame.f_lineno)
         if line is None or line is not self._at:
             self._recording.hook(self._advance, frame, line)
@@ -217,3 +221,6 @@ class _Body:
         where = place(schema.LINE, self._call.name, qualified_name(frame), site, definition)
         self._lines[number] = line = _Line(where, binds)
         return line
+
+
+quick_lines(_Body, _Line)
