@@ -110,6 +110,10 @@ class Recording(Guard):
         guard = {"local": self._local, "acquire": self._lock.acquire, "release": self._lock.release}
         return guard, self._rows, self._identities, self._keep
 
+    def quicken(self, quick: Any) -> None:
+        """Let steps begin and end in compiled code, or with None in Python again."""
+        self.quick, self.hook = quick, self.run if quick is None else quick.hook
+
     def failed(self, running: list[Call]) -> None:
         """Stop watching, and write what was recorded before."""
         self.on_root(False)

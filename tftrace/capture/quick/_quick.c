@@ -165,30 +165,32 @@ static int find_tensors(void) {
     return parameter_type != NULL;
 }
 
-/* bind(Call, State, Watched, Hooked): look up where the attributes of these classes lie. */
-static PyObject *bind(PyObject *self, PyObject *args) {
-    PyObject *call, *state, *watched, *hooked;
-    if (!PyArg_ParseTuple(args, "O!O!O!O!", &PyType_Type, &call, &PyType_Type, &state, &PyType_Type, &watched,
-                          &PyType_Type, &hooked))
-        return NULL;
-    if (!find_slots(&of_call.type, call, call_slots) || !find_slots(&of_state.type, state, state_slots) ||
-        !find_slots(&of_watched.type, watched, watched_slots) || !find_slots(&of_hooked.type, hooked, hooked_slots))
+/* Take two classes, and look up where their attributes lie. */
+static PyObject *bound_to(PyObject *args, PyTypeObject **one, const char *const *names, PyTypeObject **other,
+                          const char *const *more) {
+    PyObject *first, *second;
+    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &first, &PyType_Type, &second) || !find_slots(one, first, names) ||
+        !find_slots(other, second, more))
         return NULL;
     Py_RETURN_NONE;
 }
 
-/* bind_lines(_Body, _Line): the same for those of lines. */
+static PyObject *bind(PyObject *self, PyObject *args) {
+    return bound_to(args, &of_call.type, call_slots, &of_state.type, state_slots);
+}
+
+static PyObject *bind_calls(PyObject *self, PyObject *args) {
+    return bound_to(args, &of_watched.type, watched_slots, &of_hooked.type, hooked_slots);
+}
+
 static PyObject *bind_lines(PyObject *self, PyObject *args) {
-    PyObject *body, *kind;
-    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &body, &PyType_Type, &kind) ||
-        !find_slots(&of_body.type, body, body_slots) || !find_slots(&of_line.type, kind, line_slots))
-        return NULL;
-    Py_RETURN_NONE;
+    return bound_to(args, &of_body.type, body_slots, &of_line.type, line_slots);
 }
 
 static PyMethodDef functions[] = {
-    {"bind", bind, METH_VARARGS, "Look up where the attributes of classes lie."},
-    {"bind_lines", bind_lines, METH_VARARGS, "The same for the classes of lines."},
+    {"bind", bind, METH_VARARGS, "bind(Call, State): look up where the attributes of these classes lie."},
+    {"bind_calls", bind_calls, METH_VARARGS, "bind_calls(Watched, Hooked): the same, before a call begins or ends."},
+    {"bind_lines", bind_lines, METH_VARARGS, "bind_lines(_Body, _Line): the same, before a line begins."},
     {NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_quick", "What every call goes through.", -1,

@@ -1,5 +1,5 @@
-"""The compiled way of a call of a module that is like most others; see `_quick.c`. Python does the same for every other
-call, and for all of them where nothing could be compiled."""
+"""The compiled way of a step, or a call of a module, that is like most others; see `_quick.c`. Python does the same for
+every other, and for all of them where nothing could be compiled."""
 
 from __future__ import annotations
 
@@ -22,18 +22,15 @@ try:
 except ImportError:  # installed where there is no compiler, or with a torch that has no DLPack in C
     compiled = None  # type: ignore[assignment]
 
+_CALLS = ("engine", "engine_own", "hooked", "between")  # what calls of modules need beside what every step needs
 
-def quick_calls(
-    recording: Recording, engine: Any, watched: type, hooked: Any, between: set[str]
-) -> compiled.Quick | None:
-    """Make what begins and ends the calls of a recording; None where nothing is compiled.
+
+def quick_steps(recording: Recording, **calls: Any) -> compiled.Quick | None:
+    """Make what begins and ends the steps of a recording; None where nothing is compiled.
 
     Args:
         recording: The recording.
-        engine: The engine that sees its calls.
-        watched: The class of what it knows of a module.
-        hooked: What it notes of a call.
-        between: The files of the frames between a call and the forward.
+        calls: What is needed for calls of modules, too; see `quick_calls`.
     """
     guard, rows, identities, keep = recording.parts()
     if compiled is None or type(identities) is not Identities:
@@ -43,15 +40,12 @@ def quick_calls(
     def form(tensor: torch.Tensor) -> tuple[Any, ...]:
         return *identities.form(tensor), token_prints.ways(tensor)
 
-    compiled.bind(Call, State, watched, type(hooked))
+    compiled.bind(Call, State)
     return compiled.Quick(
-        **{**guard, **identities.parts()},
+        **{**guard, **identities.parts(), **dict.fromkeys(_CALLS), **calls},
         recording=recording,
         own=recording.__dict__,
         rows=rows.__dict__,
-        engine=engine,
-        engine_own=engine.__dict__,
-        between=between,
         guard=recording.run,
         clock=perf_counter_ns,
         get_trace=sys.gettrace,
@@ -59,7 +53,6 @@ def quick_calls(
         hide=disable_function_modes,
         dispatched=count_dispatch_modes,
         traced=is_traced,
-        hooked=hooked,
         form=form,
         forms={},
         call=Call(place("module", "", "")),
@@ -69,6 +62,23 @@ def quick_calls(
         keep=keep,
         kept=prints.__dict__ if type(prints) is TokenPrints else None,
     )
+
+
+def quick_calls(
+    recording: Recording, engine: Any, watched: type, hooked: Any, between: set[str]
+) -> compiled.Quick | None:
+    """Do what `quick_steps` does, for an engine whose calls begin and end here as well.
+
+    Args:
+        recording: The recording.
+        engine: The engine that sees its calls.
+        watched: The class of what it knows of a module.
+        hooked: What it notes of a call.
+        between: The files of the frames between a call and the forward.
+    """
+    if compiled is not None:
+        compiled.bind_calls(watched, type(hooked))
+    return quick_steps(recording, engine=engine, engine_own=engine.__dict__, hooked=hooked, between=between)
 
 
 def quick_lines(body: type, line: type) -> None:

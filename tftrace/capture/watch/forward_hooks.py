@@ -129,9 +129,8 @@ class ForwardHooks(WatchedModules):
         self._attached = True
         super().attach()
         _SCRIPT.put(self)
-        recording = self._recording
-        quick = recording.quick = self.quick = quick_calls(recording, self, Watched, Hooked(None, None), BETWEEN)
-        recording.hook = recording.run if quick is None else quick.hook
+        self.quick = quick_calls(self._recording, self, Watched, Hooked(None, None), BETWEEN)
+        self._recording.quicken(self.quick)
         for watched in list(self.watched.values()):
             if watched.module is not None:
                 self._put(watched, watched.module)
@@ -140,8 +139,8 @@ class ForwardHooks(WatchedModules):
         """Stop watching; the models are left as they were."""
         super().detach()
         _SCRIPT.take(self)
-        self._recording.quick = self.quick = None
-        self._recording.hook = self._recording.run
+        self.quick = None
+        self._recording.quicken(None)
         self._attached = False
         self._recording.hook(self._close_left, getframe(1))
         for call in self._recording.stack:

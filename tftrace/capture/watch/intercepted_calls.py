@@ -15,6 +15,7 @@ import torch
 from ..calls import Call
 from ..depth import back_to, take, taken
 from ..patches import Layer, Patch, take_all
+from ..quick.quick_calls import quick_steps
 from ..torch_internals import CALL_IMPL, COPIES, FORWARD_HOOKS, forward_pre_hooks, getframe
 from .watched_modules import BETWEEN, Watched, WatchedModules, walk
 
@@ -30,12 +31,14 @@ class InterceptedCalls(WatchedModules):
     def attach(self) -> None:
         """Begin to watch the models."""
         super().attach()
+        self._recording.quicken(quick_steps(self._recording))
         self.frames = self._run_frames + (self.on_module is not None)
         CALLS_OF_MODULES.put(self)
 
     def detach(self) -> None:
         """Stop watching; torch is left as it was."""
         super().detach()
+        self._recording.quicken(None)
         CALLS_OF_MODULES.take(self)
 
     def find(self, module: torch.nn.Module) -> Watched | None:
