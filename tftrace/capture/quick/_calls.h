@@ -79,10 +79,9 @@ static PyObject *bound(PyObject *parameters, PyObject *args, PyObject *kwargs) {
     return found;
 }
 
-/* Whether the call of a module that is watched can take the short way; `*place` and `*arguments` are what it has then.
- */
+/* Whether the call of a module that is watched can take the short way; `*place` is where it stands then. */
 static int can_begin(Quick *quick, PyObject *state, PyObject *watched, PyObject *module, PyObject *args,
-                     PyObject *kwargs, PyObject *frame, PyObject **place) {
+                     PyObject *frame, PyObject **place) {
     PyObject *stack = SLOT(state, of_state.stack);
     Py_ssize_t deep = PyList_GET_SIZE(stack);
     PyObject *above = PyList_GET_ITEM(stack, deep - 1), *nesting = own_of(quick->engine_own, word.nesting);
@@ -93,7 +92,7 @@ static int can_begin(Quick *quick, PyObject *state, PyObject *watched, PyObject 
     if (SLOT(watched, of_watched.module) != module || SLOT(watched, of_watched.muted) != Py_False ||
         SLOT(watched, of_watched.described) == Py_None || PyList_GET_SIZE(SLOT(watched, of_watched.names)) != 1 ||
         PyTuple_GET_SIZE(args) > PyTuple_GET_SIZE(SLOT(watched, of_watched.parameters)) ||
-        !is_as_it_was(module, watched))
+        is_as_it_was(module, watched) != 1)
         return 0;
     PyFrameObject *caller = caller_of(quick, (PyFrameObject *)frame);
     if (caller && runs(stack, caller)) *place = place_of(watched, caller);
@@ -117,6 +116,7 @@ static PyObject *handled(void) {
     return error ? error : Py_NewRef(Py_None);
 }
 
+/* What is noted of a call that this frame runs. */
 static PyObject *hooked_by(Quick *quick, PyObject *frame) {
     PyObject *hooked = copied(quick->hooked), *above = (PyObject *)PyFrame_GetBack((PyFrameObject *)frame);
     if (hooked) {
@@ -127,6 +127,7 @@ static PyObject *hooked_by(Quick *quick, PyObject *frame) {
     return hooked;
 }
 
+/* Python has to do it: what was found on the way does not matter. */
 static PyObject *no(PyObject *state) {
     Py_XDECREF(state);
     PyErr_Clear();
@@ -144,7 +145,7 @@ static PyObject *begin(Quick *quick, PyObject *const *given, Py_ssize_t count) {
         !PyFrame_Check(given[4]))
         return PyErr_Format(PyExc_TypeError, "begin(watched, module, args, kwargs, frame)");
     PyObject *watched = given[0], *module = given[1], *place = NULL, *state = state_of(quick);
-    if (!state || !can_begin(quick, state, watched, module, given[2], given[3], given[4], &place)) return no(state);
+    if (!state || !can_begin(quick, state, watched, module, given[2], given[4], &place)) return no(state);
     PyObject *arguments = bound(SLOT(watched, of_watched.parameters), given[2], given[3]);
     PyObject *hooked = arguments ? hooked_by(quick, given[4]) : NULL, *call = NULL;
     if (!hooked) {

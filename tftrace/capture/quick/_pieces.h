@@ -4,6 +4,7 @@
 
 enum { DEEP = 16 }; /* as in `guard.py` */
 
+/* Whether an attribute is None. */
 static int is_none_in(PyObject *own, PyObject *name) {
     PyObject *found = own_of(own, name);
     return found ? found == Py_None : -1;
@@ -35,11 +36,12 @@ static int unwatched(Quick *quick) {
 }
 
 typedef struct {
-    PyObject *state,
-        *hidden; /* the state of the thread, and what hides our sums from modes and tensors of other classes */
-    int traced;  /* whether our trace function was set aside */
+    PyObject *state;
+    PyObject *hidden; /* what hides our sums from modes, and from tensors of other classes */
+    int traced;       /* whether our trace function was set aside */
 } Piece;
 
+/* Add what one number has more than another. */
 static int add_to(PyObject *object, Py_ssize_t slot, PyObject *one, PyObject *less) {
     PyObject *more = PyNumber_Subtract(one, less), *sum = more ? PyNumber_Add(SLOT(object, slot), more) : NULL;
     Py_XDECREF(more);
