@@ -106,7 +106,8 @@ class Recorder(Generic[Opened]):
     ) -> None:
         INTERNALS.require()
         self._models = {} if model is None else named_models(model)
-        self._engine = choose(self._models, engine)
+        parts = [part for name, m in self._models.items() for part in m.named_modules(prefix=name)]
+        self._engine = choose([module for _, module in parts], engine)
         if model is None and (include or exclude or layers):
             raise TraceError("include, exclude and layers choose within a model: pass the model itself to record().")
         if model is None and edits:
@@ -115,8 +116,7 @@ class Recorder(Generic[Opened]):
         if level not in schema.LEVELS:
             raise TraceError(f"There is no level {level!r}: choose one of {', '.join(schema.LEVELS)}.")
         self._path, self._level, self._overwrite, self._meta = path, level, overwrite, meta
-        paths = [below for name, m in self._models.items() for below, _ in m.named_modules(prefix=name)]
-        self._selected = selection(paths, include, exclude, layers, self._models)
+        self._selected = selection([path for path, _ in parts], include, exclude, layers, self._models)
         self._wanted, self._wants_prints, self._advance, self._tokenizer = values, prints, advance, tokenizer
         checked = level != "modules" if check is None else check
         if not (checked == ALL or (isinstance(checked, int) and checked >= 0)):

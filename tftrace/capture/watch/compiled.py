@@ -26,7 +26,8 @@ UNSEEN = (
 
 def is_compiled(module: torch.nn.Module) -> bool:
     """Whether a module is a wrapper made by torch.compile, or was compiled in place."""
-    return hasattr(module, ORIGINAL) or vars(module).get(COMPILED_CALL) is not None
+    held = vars(module)
+    return held.get(COMPILED_CALL) is not None or ORIGINAL in held or ORIGINAL in children_of(module)
 
 
 def has_compiled() -> bool:

@@ -3,7 +3,7 @@ change the run or miss calls; then `calls`, which intercepts all calls and leave
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 
@@ -15,11 +15,11 @@ HOOKS, CALLS = "hooks", "calls"
 ENGINES = (HOOKS, CALLS)
 
 
-def choose(models: Mapping[str, torch.nn.Module], wanted: str | None = None) -> tuple[str, str]:
+def choose(modules: Sequence[torch.nn.Module], wanted: str | None = None) -> tuple[str, str]:
     """Choose the engine of a recording.
 
     Args:
-        models: The models to record, by name; none if all models of a program are.
+        modules: The models to record, and all modules in them; none if all models of a program are recorded.
         wanted: The engine that the user asks for.
 
     Returns:
@@ -30,15 +30,15 @@ def choose(models: Mapping[str, torch.nn.Module], wanted: str | None = None) -> 
     """
     if wanted not in (None, *ENGINES):
         raise TraceError(f"There is no engine {wanted!r}: choose hooks or calls, or leave it out.")
-    if not models and wanted == HOOKS:
+    if not modules and wanted == HOOKS:
         raise TraceError("engine='hooks' needs the model that it puts hooks on: pass it to record().")
-    if wanted == CALLS or not models:
+    if wanted == CALLS or not modules:
         _require_calls()
     if wanted is not None:
         return wanted, f"The user chose the engine {wanted}."
-    if not models:
+    if not modules:
         return CALLS, "No model was given to put hooks on."
-    reason = next(filter(None, (_objection(one) for model in models.values() for one in model.modules())), None)
+    reason = next(filter(None, map(_objection, modules)), None)
     if reason is None or not sees_all_calls():
         return HOOKS, "Hooks neither change the run nor miss calls of this model."
     return CALLS, reason

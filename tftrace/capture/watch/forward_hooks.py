@@ -33,6 +33,7 @@ from .watched_modules import BETWEEN, Watched, WatchedModules, walk
 BETWEEN.add(__file__)
 CHANGED = (torch.nn.TransformerEncoderLayer, torch.nn.DataParallel)  # hooks would change what they do, or miss calls
 
+_NO_HOOKS: OrderedDict[int, Any] = OrderedDict()  # stays empty
 _NUMBERS = count()  # of recordings, in the order in which they began
 
 
@@ -436,4 +437,4 @@ def _runs(call: Call, frame: FrameType) -> bool:
 
 def _hooks(module: torch.nn.Module | None, name: str) -> OrderedDict[int, Any]:
     """The hooks of a kind that a module has, in the order in which they run."""
-    return OrderedDict() if module is None else module.__dict__.get(name) or OrderedDict()
+    return _NO_HOOKS if module is None else module.__dict__.get(name) or _NO_HOOKS

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -256,7 +258,21 @@ def folder() -> Path:
 @lru_cache(maxsize=1)
 def shipped() -> tuple[Equation, ...]:
     """The equations that ship with tftrace."""
-    return tuple(e for file in sorted(folder().glob("*.toml")) for e in read(file))
+    with _no_collections():
+        return tuple(e for file in sorted(folder().glob("*.toml")) for e in read(file))
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep Python from looking for garbage: what is read stays, and where torch is imported, looking takes as long as
+    reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @lru_cache(maxsize=1)

@@ -187,8 +187,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         part.write_bytes(content)
         os.replace(part, path)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
 
 
 def _launch(folder: Path) -> str | None:
