@@ -13,7 +13,8 @@
 #define WIDE
 #endif
 
-enum { LANES = 8, SIDE = 16, MOST = 4, LARGE = 1 << 16 }; /* lanes of a print; numbers side by side; axes; see _stats.c */
+enum { LANES = 8, SIDE = 16, MOST = 4 }; /* lanes of a print; numbers side by side; axes */
+enum { LARGE = 1 << 16 };                /* as in `_stats.c` */
 
 static double number_of(uint16_t half) { /* bfloat16 is half of a float32 */
     uint32_t whole = (uint32_t)half << 16;
@@ -22,20 +23,37 @@ static double number_of(uint16_t half) { /* bfloat16 is half of a float32 */
     return number;
 }
 
-/* Add `count` numbers, the first of which is number `at` of its token, to the lanes. */
+/* Where the numbers of some tokens lie: each token has `outer` runs of `inner` numbers. Steps are in numbers. */
+typedef struct {
+    int64_t tokens, token_step, outer, outer_step, inner, inner_step;
+} Form;
+
+/* The lanes of some tokens, as float32; the sums are those of float64, whose order is that of the places in a token. */
 #define KERNEL(NAME, STORED, LOAD)                                                                                     \
-    WIDE static void NAME(const void *data, int64_t count, int64_t step, const float *weights, int64_t at,             \
-                          double *lanes) {                                                                             \
-        const STORED *from = data;                                                                                     \
-        double sums[SIDE] = {0};                                                                                       \
-        const float *by = weights + at;                                                                                \
-        int64_t done = 0;                                                                                              \
-        if (step == 1)                                                                                                 \
-            for (; done + SIDE <= count; done += SIDE)                                                                 \
-                _Pragma("GCC unroll 1") for (int lane = 0; lane < SIDE; lane++)                                        \
-                    sums[lane] += (double)LOAD(from[done + lane]) * (double)by[done + lane];                           \
-        for (; done < count; done++) sums[done % SIDE] += (double)LOAD(from[done * step]) * (double)by[done];          \
-        for (int lane = 0; lane < SIDE; lane++) lanes[(at + lane) % LANES] += sums[lane];                              \
+    WIDE static void NAME(const void *data, Form form, const double *weights, char *out) {                             \
+        for (int64_t token = 0; token < form.tokens; token++, out += LANES * sizeof(float)) {                          \
+            double lanes[LANES] = {0};                                                                                 \
+            for (int64_t outer = 0; outer < form.outer; outer++) {                                                     \
+                const STORED *from = (const STORED *)data + token * form.token_step + outer * form.outer_step;         \
+                int64_t at = outer * form.inner, done = 0;                                                             \
+                const double *by = weights + at;                                                                       \
+                double sums[SIDE] = {0};                                                                               \
+                if (form.inner_step == 1)                                                                              \
+                    for (; done + SIDE <= form.inner; done += SIDE)                                                    \
+                        _Pragma("GCC unroll 1") for (int lane = 0; lane < SIDE; lane++)                                \
+                            sums[lane] += (double)LOAD(from[done + lane]) * by[done + lane];                           \
+                for (; done < form.inner; done++)                                                                      \
+                    sums[done % SIDE] += (double)LOAD(from[done * form.inner_step]) * by[done];                        \
+                if (at % LANES == 0) {                                                                                 \
+                    for (int lane = 0; lane < LANES; lane++) lanes[lane] += sums[lane];                                \
+                    for (int lane = 0; lane < LANES; lane++) lanes[lane] += sums[LANES + lane];                        \
+                } else                                                                                                 \
+                    for (int lane = 0; lane < SIDE; lane++) lanes[(at + lane) % LANES] += sums[lane];                  \
+            }                                                                                                          \
+            float narrow[LANES];                                                                                       \
+            for (int lane = 0; lane < LANES; lane++) narrow[lane] = (float)lanes[lane];                                \
+            memcpy(out, narrow, sizeof narrow);                                                                        \
+        }                                                                                                              \
     }
 
 KERNEL(floats, float, )
@@ -44,7 +62,7 @@ KERNEL(halves, uint16_t, number_of)
 
 static const struct {
     uint8_t code, bits;
-    void (*add)(const void *data, int64_t count, int64_t step, const float *weights, int64_t at, double *lanes);
+    void (*print)(const void *data, Form form, const double *weights, char *out);
 } kinds[] = {{FLOAT, 32, floats}, {FLOAT, 64, doubles}, {BFLOAT, 16, halves}};
 
 static PyObject *prints(PyObject *self, PyObject *args) {
@@ -68,25 +86,16 @@ static PyObject *prints(PyObject *self, PyObject *args) {
         sizes[own] = told.shape[of], steps[own--] = told.strides[of];
         width *= told.shape[of];
     }
-    if (rows * tokens * width <= 0 || weights.len < width * (int64_t)sizeof(float)) goto other;
+    if (rows * tokens * width <= 0 || weights.len < width * (int64_t)sizeof(double)) goto other;
     found = PyBytes_FromStringAndSize(NULL, rows * tokens * LANES * (int64_t)sizeof(float));
     if (!found) goto end;
 
     char *out = PyBytes_AS_STRING(found);
     PyThreadState *others = rows * tokens * width > LARGE ? PyEval_SaveThread() : NULL;
     if (steps[1] == 1 && steps[0] == sizes[1]) sizes[1] *= sizes[0], sizes[0] = 1; /* they are one run */
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t token = 0; token < tokens; token++) {
-            const char *first = data + (size_t)bytes * (size_t)((axis ? row * told.strides[0] : 0) + token * told.strides[axis]);
-            double lanes[LANES] = {0};
-            for (int64_t outer = 0; outer < sizes[0]; outer++)
-                kinds[at].add(first + (int64_t)bytes * outer * steps[0], sizes[1], steps[1], weights.buf,
-                              outer * sizes[1], lanes);
-            for (int lane = 0; lane < LANES; lane++, out += sizeof(float)) {
-                float narrow = (float)lanes[lane];
-                memcpy(out, &narrow, sizeof narrow);
-            }
-        }
+    Form form = {tokens, told.strides[axis], sizes[0], steps[0], sizes[1], steps[1]};
+    for (int64_t row = 0; row < rows; row++, out += tokens * LANES * (int64_t)sizeof(float))
+        kinds[at].print(data + (int64_t)bytes * row * (axis ? told.strides[0] : 0), form, weights.buf, out);
     if (others) PyEval_RestoreThread(others);
     goto end;
 other:

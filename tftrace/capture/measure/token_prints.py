@@ -146,7 +146,8 @@ def _ways(shape: tuple[int, ...]) -> tuple[_Way, ...]:
     found = []
     for axis in axes(shape):
         rows, tokens = shape[0] if axis else 1, shape[axis]
-        found.append((axis, rows, tokens, 4 * rows * tokens * LANES, weights(math.prod(shape) // (rows * tokens))))
+        by = weights(math.prod(shape) // (rows * tokens)).astype(np.float64)  # so that none has to be converted again
+        found.append((axis, rows, tokens, 4 * rows * tokens * LANES, by))
     return tuple(found)
 
 
