@@ -130,8 +130,7 @@ static PyObject *hooked_by(Quick *quick, PyObject *frame) {
 /* Python has to do it: what was found on the way does not matter. */
 static PyObject *no(PyObject *state) {
     Py_XDECREF(state);
-    PyErr_Clear();
-    Py_RETURN_FALSE;
+    return forgotten() ? Py_NewRef(Py_False) : NULL;
 }
 
 static PyObject *yes(PyObject *state, int bad) {
@@ -169,7 +168,7 @@ static PyObject *begin(Quick *quick, PyObject *const *given, Py_ssize_t count) {
 /* Whether the end of a call of a module can take the short way. */
 static int can_end(Quick *quick, PyObject *call, PyObject *watched, PyObject *module, PyObject *frame) {
     PyObject *hooked = SLOT(call, of_call.hooked);
-    if (Py_TYPE(call) != of_call.type || Py_TYPE(hooked) != of_hooked.type || SLOT(call, of_call.owner) != module ||
+    if (Py_TYPE(hooked) != of_hooked.type || SLOT(call, of_call.owner) != module ||
         (SLOT(hooked, of_hooked.frame) != frame && SLOT(hooked, of_hooked.caller) != frame) ||
         PyLong_AsLong(SLOT(hooked, of_hooked.room)) || SLOT(call, of_call.muted) != Py_False ||
         SLOT(call, of_call.parent) == Py_None || SLOT(watched, of_watched.module) != module)
@@ -194,8 +193,12 @@ static PyObject *end(Quick *quick, PyObject *const *given, Py_ssize_t count) {
         return PyErr_Format(PyExc_TypeError, "end(watched, module, result, frame)");
     PyObject *state = state_of(quick), *stack = state ? SLOT(state, of_state.stack) : NULL;
     PyObject *call = stack ? PyList_GET_ITEM(stack, PyList_GET_SIZE(stack) - 1) : NULL;
-    if (!call || !can_end(quick, call, given[0], given[1], given[3])) return no(state);
-    Py_INCREF(call);
+    if (!call || Py_TYPE(call) != of_call.type) return no(state);
+    Py_INCREF(call); /* another thread may end the recording, and all calls with it */
+    if (!can_end(quick, call, given[0], given[1], given[3])) {
+        Py_DECREF(call);
+        return no(state);
+    }
     int bad = tell(quick, given[1], Py_False) < 0;
     if (!bad) {
         put(call, of_call.hooked, Py_NewRef(Py_None));

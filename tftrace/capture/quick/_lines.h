@@ -45,8 +45,9 @@ static PyObject *line(Quick *quick, PyObject *const *given, Py_ssize_t count) {
     if (next == ran) return yes(state, 0);
     Py_ssize_t deep = PyList_GET_SIZE(stack);
     PyObject *top = PyList_GET_ITEM(stack, deep - 1);
-    if (deep >= DEEP || (step != Py_None && step != top) || SLOT(top, of_call.muted) != Py_False ||
-        unwatched(quick) != 1)
+    if (deep >= DEEP || (step == Py_None) != (ran == Py_None) ||
+        (step != Py_None && (step != top || SLOT(step, of_call.parent) == Py_None)) ||
+        SLOT(top, of_call.muted) != Py_False || unwatched(quick) != 1)
         return no(state);
     Piece piece;
     Py_INCREF(next);

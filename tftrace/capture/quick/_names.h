@@ -109,6 +109,13 @@ static PyObject *own_of(PyObject *own, PyObject *name) {
     return found;
 }
 
+/* Forget an error after which Python does the same again; 0 if it is an interrupt, which stays. */
+static int forgotten(void) {
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) return 0;
+    PyErr_Clear();
+    return 1;
+}
+
 /* Whether a call gave something, which is not needed; else -1. */
 static int done(PyObject *found) {
     Py_XDECREF(found);

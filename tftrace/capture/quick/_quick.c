@@ -16,8 +16,7 @@ static PyObject *hook(Quick *quick, PyObject *const *given, Py_ssize_t count) {
     PyObject *state = state_of(quick), *found = NULL;
     if (!state || PyList_GET_SIZE(SLOT(state, of_state.stack)) >= DEEP || unwatched(quick) != 1) {
         Py_XDECREF(state);
-        PyErr_Clear();
-        return PyObject_Vectorcall(quick->guard, given, count, NULL);
+        return forgotten() ? PyObject_Vectorcall(quick->guard, given, count, NULL) : NULL;
     }
     Piece piece;
     if (open_piece(quick, state, &piece) == 1) found = PyObject_Vectorcall(given[0], given + 1, count - 1, NULL);

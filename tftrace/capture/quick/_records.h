@@ -125,8 +125,8 @@ static PyObject *record_of(Records *all, PyObject *tensor, PyObject *seen, PyObj
         Py_DECREF(view);
     } else {
         for (int at = 0; at < 7; at++) Py_XDECREF(parts[at]);
-        PyErr_Clear(); /* it was made in inference mode, has no storage, … */
-        record = PyObject_CallFunctionObjArgs(all->of, tensor, seen ? seen : Py_None, NULL);
+        if (forgotten()) /* it was made in inference mode, has no storage, … */
+            record = PyObject_CallFunctionObjArgs(all->of, tensor, seen ? seen : Py_None, NULL);
     }
     Py_XDECREF(memory);
     return record;
@@ -134,12 +134,12 @@ static PyObject *record_of(Records *all, PyObject *tensor, PyObject *seen, PyObj
 
 /* Take a print of a tensor; 0 if Python has to do it, -1 with an error. */
 static int take_print(Records *all, PyObject *number, PyObject *tensor, PyObject *way) {
-    PyObject *waiting = own_of(all->kept, word.waiting), *ways = own_of(all->kept, word.ways);
-    PyObject *left = own_of(all->kept, word.left), *axis = PyTuple_GET_ITEM(way, WAY_AXIS);
-    if (!waiting || !ways || !left) return -1;
-    PyObject *less = PyNumber_Subtract(left, PyTuple_GET_ITEM(way, WAY_SIZE));
-    PyObject *key = PyLong_FromLongLong(PyLong_AsLongLong(number) << AXIS_BITS | PyLong_AsLongLong(axis));
+    PyObject *axis = PyTuple_GET_ITEM(way, WAY_AXIS);
     PyObject *found = PyObject_CallFunctionObjArgs(all->prints, tensor, axis, PyTuple_GET_ITEM(way, WAY_WEIGHTS), NULL);
+    PyObject *waiting = found ? own_of(all->kept, word.waiting) : NULL;
+    PyObject *ways = waiting ? own_of(all->kept, word.ways) : NULL, *left = ways ? own_of(all->kept, word.left) : NULL;
+    PyObject *less = left ? PyNumber_Subtract(left, PyTuple_GET_ITEM(way, WAY_SIZE)) : NULL;
+    PyObject *key = PyLong_FromLongLong(PyLong_AsLongLong(number) << AXIS_BITS | PyLong_AsLongLong(axis));
     int done = !less || !key || !found || PyErr_Occurred() ? -1 : found != Py_None;
     if (done > 0 && (PyDict_SetItem(waiting, key, found) < 0 || PyDict_SetItem(ways, key, way) < 0 ||
                      PyDict_SetItem(all->kept, word.left, less) < 0))

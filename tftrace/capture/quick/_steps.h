@@ -34,7 +34,9 @@ static int see(Quick *quick, PyObject *call, PyObject *role, PyObject *name, PyO
     if ((PyTuple_CheckExact(value) || PyList_CheckExact(value)) && all_plain(value)) {
         for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(value); at++) {
             PyObject *path = PyUnicode_FromFormat("%U[%zd]", name, at);
-            int bad = !path || see(quick, call, role, path, PySequence_Fast_GET_ITEM(value, at), seen) < 0;
+            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(value, at)); /* another thread may take it out */
+            int bad = !path || see(quick, call, role, path, item, seen) < 0;
+            Py_DECREF(item);
             Py_XDECREF(path);
             if (bad) return -1;
         }

@@ -178,7 +178,7 @@ class _Body:
             line = self._new(frame)
             if line is self._at:
                 return
-        if self._at is not None:
+        if self._step is not None:
             self._end(frame)
         self._at = line
         self._step = self._recording.next_line(self._step, line.place, line, self._call.owner)
