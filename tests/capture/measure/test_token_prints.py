@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace.capture import recording
 from tftrace.capture.measure import token_prints
 from tftrace.capture.measure.token_prints import TokenPrints
+from tftrace.capture.quick import quick_calls
 from tftrace.errors import TraceError
 from tftrace.trace.prints import LANES, axes, print_of, read, weights
 
@@ -170,3 +172,24 @@ def test_a_damaged_file_is_said_to_be(tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(TraceError):
         read(trace.path, 0)
+
+
+@pytest.mark.parametrize("settles", [False, True])
+def test_within_vmap_there_are_none_and_the_recording_goes_on(settles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part, self.low = nn.Linear(4, 4), nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> Any:
+            half = self.low(x.to(torch.float16))  # its print is not read before rows are written
+            torch.func.grad(lambda one: self.part(one).sum() + 0 * self.low(half + 1).sum())(x[0].detach())
+            return torch.vmap(self.part)(x)
+
+    if settles:  # at each step, as if a second had passed
+        monkeypatch.setattr(quick_calls, "compiled", None)
+        monkeypatch.setattr(recording, "_NANOSECONDS", -1)
+    with tftrace.record(model := Net(), level="modules", values="none") as trace:
+        model(torch.ones(2, 3, 4))
+    assert trace.meta.get("failure") is None and trace.meta["complete"] and len(trace) == 5
+    assert read(trace.path, 0)

@@ -18,7 +18,7 @@ from ...trace.prints import LANES, MIXED, SEED, PrintsWriter, axes, weights
 from .device_stats import wait
 from .identity import NUMBER, Record
 from .kept_values import Values, is_weight
-from .plain_memory import held
+from .plain_memory import address, held
 from .stats import PLAIN
 
 try:
@@ -86,8 +86,10 @@ class TokenPrints:
         if compiled is not None and tensor.is_cpu and not tensor.is_neg():
             found = compiled.prints(tensor, axis, by)
         if found is None:
+            if not address(tensor):  # one within vmap: what torch makes of it cannot be read once vmap has ended
+                return
             found = _by_torch(tensor.detach(), axis)
-            if type(found) is not torch.Tensor:  # a wrapper's numbers are elsewhere
+            if type(found) is not torch.Tensor or not address(found):  # the numbers of a wrapper are elsewhere
                 return
         key = number << _AXIS_BITS | axis
         self._waiting[key], self._ways[key] = found, way
@@ -185,7 +187,11 @@ def _fetched(prints: list[torch.Tensor]) -> list[bytes]:
     flat: dict[torch.device, bytes] = {}
     for device in {one.device for one in prints}:
         wait(device)
-        flat[device] = torch.cat([one.flatten() for one in prints if one.device == device]).cpu().numpy().tobytes()
+        here = [one for one in prints if one.device == device]
+        if device.type == "cpu":  # no operator: within torch.func.grad it would make what cannot be read
+            flat[device] = b"".join(one.numpy().tobytes() for one in here)
+        else:
+            flat[device] = torch.cat([one.flatten() for one in here]).cpu().numpy().tobytes()
     begin = dict.fromkeys(flat, 0)
     found = []
     for one in prints:
