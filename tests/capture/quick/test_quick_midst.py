@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 import tftrace
 from tftrace.capture.measure.identity import Identities
+from tftrace.capture.measure.token_prints import TokenPrints
 from tftrace.capture.quick import quick_calls
 from tftrace.capture.watch.lines import _Body
 
@@ -42,24 +44,32 @@ def test_an_interrupt_before_python_would_try_again_is_not_lost(where: str, monk
 
 
 def test_a_list_that_loses_its_tensors_while_they_are_seen(monkeypatch: Patch) -> None:
-    given, model = [torch.ones(2, 3), torch.ones(3, 5)], Outer().eval()
-    form = Identities.form
+    given, model = [torch.ones(2, 3, dtype=torch.float16), torch.ones(3, 5)], Outer().eval()
+    form, keep, alive = Identities.form, TokenPrints.keep, list[Any]()
 
     def emptied(self: Any, tensor: torch.Tensor) -> Any:
-        given.clear()  # as another thread may
+        if given and tensor is given[0]:
+            alive.append(weakref.ref(tensor))
+            given.clear()  # as another thread may
         return form(self, tensor)
 
+    def kept(self: Any, record: Any, tensor: torch.Tensor, *rest: Any) -> None:
+        if tensor.dtype is torch.float16:
+            assert alive[0]() is tensor
+        keep(self, record, tensor, *rest)
+
+    monkeypatch.setattr(TokenPrints, "keep", kept)
     monkeypatch.setattr(Identities, "form", emptied)
     model.net.forward = lambda x, y: model.net.second(x, y)
     model.net.second.forward = lambda x, y: x
-    model.forward = lambda x, y: model.net(x, y)
-    with tftrace.record(model, level="modules") as trace:
+    model.__dict__["forward"] = lambda x, y: model.net(x, y)
+    with tftrace.record(model, level="modules", values="none") as trace:
         model(X, []), model(X, given)
-    assert trace.meta.get("failure") is None and ("net", "returned") in names(trace)
+    assert alive and trace.meta.get("failure") is None and ("net", "returned") in names(trace)
 
 
 def test_a_line_that_an_interrupt_kept_from_beginning_has_no_end(monkeypatch: Patch) -> None:
-    line, done = _Body.line, []
+    line, done = _Body.line, list[int]()
 
     def lost(self: _Body, frame: Any) -> None:
         if not done and self._step is not None:
