@@ -59,6 +59,19 @@ def test_they_are_what_the_definition_says(
             np.testing.assert_allclose(print_of(tensor.double().numpy(), axis), said.float(), rtol=1e-6, atol=1e-6)
 
 
+def test_what_torch_made_is_written_within_a_transform(tmp_path: Path) -> None:
+    taken, half = TokenPrints(tmp_path, ()), torch.randn(3, 8).half()  # which is not compiled
+    taken.keep((0, (3, 8), "float16", "", 0, 0, ()), half, "", "output")
+
+    def written(x: torch.Tensor) -> torch.Tensor:
+        taken.write()
+        return x.sum()
+
+    torch.func.grad(written)(torch.ones(3))
+    taken.close()
+    assert (tmp_path / "prints.arrow").stat().st_size > 3 * 4 * LANES
+
+
 def test_the_weights_are_those_of_splitmix64() -> None:
     state, mask, words = 0, (1 << 64) - 1, []
     for _ in range(100):

@@ -91,6 +91,8 @@ class TokenPrints:
             found = _by_torch(tensor.detach(), axis)
             if type(found) is not torch.Tensor or not address(found):  # the numbers of a wrapper are elsewhere
                 return
+            if found.is_cpu:  # at once: when rows are written, a transform may run in which it cannot be read
+                found = found.numpy().tobytes()
         key = number << _AXIS_BITS | axis
         self._waiting[key], self._ways[key] = found, way
         self._left -= size
@@ -187,11 +189,7 @@ def _fetched(prints: list[torch.Tensor]) -> list[bytes]:
     flat: dict[torch.device, bytes] = {}
     for device in {one.device for one in prints}:
         wait(device)
-        here = [one for one in prints if one.device == device]
-        if device.type == "cpu":  # no operator: within torch.func.grad it would make what cannot be read
-            flat[device] = b"".join(one.numpy().tobytes() for one in here)
-        else:
-            flat[device] = torch.cat([one.flatten() for one in here]).cpu().numpy().tobytes()
+        flat[device] = torch.cat([one.flatten() for one in prints if one.device == device]).cpu().numpy().tobytes()
     begin = dict.fromkeys(flat, 0)
     found = []
     for one in prints:
