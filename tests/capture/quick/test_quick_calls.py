@@ -281,6 +281,18 @@ def test_an_interrupt_in_a_piece_goes_through_and_nothing_stays_set_aside(monkey
     assert len(pieces) > 4 and trace.meta["complete"] and not hooks(model)
 
 
+def test_a_package_that_was_imported_again_leaves_the_calls_of_the_first_to_python() -> None:
+    model = Outer().eval()
+    other = type("Body", (), {"__slots__": ("_at", "_call", "_lines", "_step")})
+    with tftrace.record(model, level="lines") as trace:
+        model(X)
+        COMPILED.bind_lines(other, type("Line", (), {"__slots__": ("binds", "place")}))
+        COMPILED.bind_calls(type("Watched", (), {"__slots__": Watched.__slots__}), Hooked)
+        model(X)
+    half = len(trace) // 2
+    assert "failure" not in trace.meta and names(trace)[:half] == names(trace)[half:] and half > 5
+
+
 def test_only_classes_with_slots_alone_are_taken() -> None:
     with pytest.raises(TypeError, match="more than slots"):
         COMPILED.bind_calls(type("Watched", (), {}), Hooked)

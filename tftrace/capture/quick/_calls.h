@@ -140,9 +140,9 @@ static PyObject *yes(PyObject *state, int bad) {
 
 /* begin(watched, module, args, kwargs, frame): begin the step of a call; False if Python has to. */
 static PyObject *begin(Quick *quick, PyObject *const *given, Py_ssize_t count) {
-    if (count != 5 || Py_TYPE(given[0]) != of_watched.type || !PyTuple_Check(given[2]) || !PyDict_Check(given[3]) ||
-        !PyFrame_Check(given[4]))
+    if (count != 5 || !PyTuple_Check(given[2]) || !PyDict_Check(given[3]) || !PyFrame_Check(given[4]))
         return PyErr_Format(PyExc_TypeError, "begin(watched, module, args, kwargs, frame)");
+    if (Py_TYPE(given[0]) != of_watched.type) return no(NULL); /* of a module that was imported twice */
     PyObject *watched = given[0], *module = given[1], *place = NULL, *state = state_of(quick);
     if (!state || !can_begin(quick, state, watched, module, given[2], given[4], &place)) return no(state);
     PyObject *arguments = bound(SLOT(watched, of_watched.parameters), given[2], given[3]);
@@ -189,8 +189,8 @@ static int after(Quick *quick, PyObject *call, PyObject *result) {
 
 /* end(watched, module, result, frame): end the step of a call that returned; False if Python has to. */
 static PyObject *end(Quick *quick, PyObject *const *given, Py_ssize_t count) {
-    if (count != 4 || Py_TYPE(given[0]) != of_watched.type)
-        return PyErr_Format(PyExc_TypeError, "end(watched, module, result, frame)");
+    if (count != 4) return PyErr_Format(PyExc_TypeError, "end(watched, module, result, frame)");
+    if (Py_TYPE(given[0]) != of_watched.type) return no(NULL);
     PyObject *state = state_of(quick), *stack = state ? SLOT(state, of_state.stack) : NULL;
     PyObject *call = stack ? PyList_GET_ITEM(stack, PyList_GET_SIZE(stack) - 1) : NULL;
     if (!call || Py_TYPE(call) != of_call.type) return no(state);

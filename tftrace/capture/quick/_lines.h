@@ -33,8 +33,8 @@ static int next_line(Quick *quick, PyObject *state, PyObject *step, PyObject *li
 
 /* line(body, frame): note the line that begins in a frame that is followed; False if Python has to. */
 static PyObject *line(Quick *quick, PyObject *const *given, Py_ssize_t count) {
-    if (count != 2 || Py_TYPE(given[0]) != of_body.type || !PyFrame_Check(given[1]))
-        return PyErr_Format(PyExc_TypeError, "line(body, frame)");
+    if (count != 2 || !PyFrame_Check(given[1])) return PyErr_Format(PyExc_TypeError, "line(body, frame)");
+    if (Py_TYPE(given[0]) != of_body.type) return no(NULL); /* of a module that was imported twice */
     PyObject *body = given[0], *frame = given[1], *state = state_of(quick);
     PyObject *number = state ? PyLong_FromLong(PyFrame_GetLineNumber((PyFrameObject *)frame)) : NULL;
     PyObject *next = number ? PyDict_GetItemWithError(SLOT(body, of_body._lines), number) : NULL;

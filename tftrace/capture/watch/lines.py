@@ -49,6 +49,7 @@ class LineTracer:
     """
 
     def __init__(self, recording: Recording, hooks: WatchedModules, writer: TraceWriter, *, lines: bool) -> None:
+        quick_lines(_Body, _Line)
         self._recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
         self._files: set[str] = set()
         self._forwards: dict[int, CodeType] = {}  # code of torch's own forwards, by its id: its hash takes long
@@ -221,6 +222,3 @@ class _Body:
         where = place(schema.LINE, self._call.name, qualified_name(frame), site, definition)
         self._lines[number] = line = _Line(where, binds)
         return line
-
-
-quick_lines(_Body, _Line)
