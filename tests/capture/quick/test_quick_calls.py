@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ import torch
 from torch import nn
 
 import tftrace
+from tftrace import Trace, load
 from tftrace.capture.calls import Call
+from tftrace.capture.forward_choice import Choice
 from tftrace.capture.quick import quick_calls
+from tftrace.capture.recorder import Recorder
 from tftrace.capture.recording import Recording
 from tftrace.capture.watch import forward_hooks
 from tftrace.capture.watch.forward_hooks import Hooked
@@ -198,6 +202,23 @@ def test_the_first_call_of_a_module_and_an_outermost_one_are_left_to_python(went
         model(X), model(X)
     assert went["net.second", "begin", False] == went["net.second", "begin", True] == 1
     assert went["", "begin", True] == went["", "end", True] == 0 and len(names(trace)) == 8
+
+
+def test_weights_are_recorded_with_the_forwards_that_are_kept(
+    went: Counter[Any], monkeypatch: Patch, tmp_path: Path
+) -> None:
+    model, choice, found = Outer().eval(), Choice(when="nan > 0"), []
+    for compiled in (COMPILED, None):
+        monkeypatch.setattr(quick_calls, "compiled", compiled)
+        path = tmp_path / ("python" if compiled is None else "compiled")
+        with Recorder(model, path, "modules", False, {}, choice=choice, open=Trace):
+            for _ in range(2):
+                model(X), model(X / 0)
+        trace = load(path)
+        found.append(trace.tensors.to_pylist())
+        assert [row["name"] for row in found[-1] if row["role"] == "parameter"][:4] == ["weight", "bias"] * 2
+        assert trace.column("forward").tolist() == [1] * 4 + [3] * 4
+    assert repr(found[0]) == repr(found[1]) and went["net.first", "begin", True] == 3
 
 
 @pytest.mark.parametrize("what", ["a part", "a hook", "a forward"])

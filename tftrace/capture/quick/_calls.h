@@ -90,7 +90,7 @@ static int can_begin(Quick *quick, PyObject *state, PyObject *watched, PyObject 
     if (!nesting || deep >= DEEP || SLOT(above, of_call.muted) != Py_False || hooked >= PyLong_AsLong(nesting))
         return 0;
     if (SLOT(watched, of_watched.module) != module || SLOT(watched, of_watched.muted) != Py_False ||
-        SLOT(watched, of_watched.described) == Py_None || PyList_GET_SIZE(SLOT(watched, of_watched.names)) != 1 ||
+        PyList_GET_SIZE(SLOT(watched, of_watched.names)) != 1 ||
         PyTuple_GET_SIZE(args) > PyTuple_GET_SIZE(SLOT(watched, of_watched.parameters)) ||
         is_as_it_was(module, watched) != 1)
         return 0;
@@ -157,6 +157,10 @@ static PyObject *begin(Quick *quick, PyObject *const *given, Py_ssize_t count) {
     if (open == 1 && (call = entered(quick, state, place, module, arguments, Py_False))) {
         put(call, of_call.body, Py_NewRef(SLOT(watched, of_watched.body)));
         put(call, of_call.hooked, Py_NewRef(hooked));
+        PyObject *all[] = {quick->engine, watched, call, module};
+        if (SLOT(watched, of_watched.described) == Py_None &&
+            done(PyObject_VectorcallMethod(word.describe, all, 4, NULL)) < 0)
+            call = NULL;
     }
     int bad = close_piece(quick, &piece) < 0 || (call && tell(quick, module, Py_True) < 0);
     Py_DECREF(place);

@@ -33,15 +33,15 @@ static const char *const call_slots[] = {OF_CALL(AS_TEXT) NULL}, *const state_sl
 /* Words of the trace's format, and names of attributes; the private ones of torch come from `torch_internals.py`. */
 #define WORDS(X)                                                                                                       \
     X(advance, "_advance") X(attention, "attention") X(begin, "begin") X(broke, "broke") X(collect, "_collect")        \
-    X(conclude, "_conclude") X(do_later, "_do_later") X(enter, "__enter__") X(equations, "_equations")                 \
-    X(exit, "__exit__") X(f_lasti, "f_lasti") X(f_locals, "f_locals") X(local, "local") X(forward, "forward")          \
-    X(full, "full") X(input, "input") X(is_neg, "is_neg") X(key, "key") X(left, "_left") X(nesting, "_nesting")        \
-    X(no_part, "") X(op, "op") X(offset, "storage_offset") X(on_left, "on_left") X(on_module, "on_module")             \
-    X(output, "output") X(over, "over") X(parameter, "parameter") X(query, "query") X(result, "result")                \
-    X(see_any, "see_any") X(seen, "_seen") X(settle, "settle") X(settled, "_settled") X(start, "_start")               \
-    X(state, "state") X(steps, "steps") X(step_rows, "_steps") X(tensors, "tensors") X(tracing, "tracing")             \
-    X(value, "value") X(waiting, "_waiting") X(was_returned, "returned") X(watch, "watch") X(ways, "_ways")            \
-    X(written, "_written")
+    X(conclude, "_conclude") X(describe, "describe") X(do_later, "_do_later") X(enter, "__enter__")                    \
+    X(equations, "_equations") X(exit, "__exit__") X(f_lasti, "f_lasti") X(f_locals, "f_locals") X(local, "local")     \
+    X(forward, "forward") X(full, "full") X(input, "input") X(is_neg, "is_neg") X(key, "key") X(left, "_left")         \
+    X(nesting, "_nesting") X(no_part, "") X(op, "op") X(offset, "storage_offset") X(on_left, "on_left")                \
+    X(on_module, "on_module") X(output, "output") X(over, "over") X(parameter, "parameter") X(query, "query")          \
+    X(result, "result") X(see_any, "see_any") X(seen, "_seen") X(settle, "settle") X(settled, "_settled")              \
+    X(start, "_start") X(state, "state") X(steps, "steps") X(step_rows, "_steps") X(tensors, "tensors")                \
+    X(tracing, "tracing") X(value, "value") X(waiting, "_waiting") X(was_returned, "returned") X(watch, "watch")       \
+    X(ways, "_ways") X(written, "_written")
 #define PRIVATE(X)                                                                                                     \
     X(address, "STORAGE_ADDRESS") X(base, "BASE") X(hooks, "FORWARD_HOOKS") X(modules, "MODULES")                      \
     X(pre_hooks, "FORWARD_PRE_HOOKS") X(version, "VERSION")

@@ -168,8 +168,8 @@ static int find_tensors(void) {
 static PyObject *bound_to(PyObject *args, PyTypeObject **one, const char *const *names, PyTypeObject **other,
                           const char *const *more) {
     PyObject *first, *second;
-    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &first, &PyType_Type, &second) || !find_slots(one, first, names) ||
-        !find_slots(other, second, more))
+    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &first, &PyType_Type, &second) ||
+        !find_slots(one, first, names) || !find_slots(other, second, more))
         return NULL;
     Py_RETURN_NONE;
 }
