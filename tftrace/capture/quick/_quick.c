@@ -10,7 +10,7 @@
 
 #include "_lines.h"
 
-/* hook(work, *args): as `Guard.hook`. */
+/* hook(work, *args): as `Guard.run`. */
 static PyObject *hook(Quick *quick, PyObject *const *given, Py_ssize_t count) {
     if (count < 1) return PyErr_Format(PyExc_TypeError, "hook(work, *args)");
     PyObject *state = state_of(quick), *found = NULL;
@@ -138,14 +138,14 @@ static PyMethodDef of_quick[] = {
     {"begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL, "Begin the step of a call; False if Python has to."},
     {"end", (PyCFunction)(void (*)(void))end, METH_FASTCALL, "End the step of a call that returned; False likewise."},
     {"line", (PyCFunction)(void (*)(void))line, METH_FASTCALL, "Note the line that begins; False if Python has to."},
-    {"hook", (PyCFunction)(void (*)(void))hook, METH_FASTCALL, "See `Guard.hook`."},
+    {"hook", (PyCFunction)(void (*)(void))hook, METH_FASTCALL, "See `Guard.run`."},
     {"enter", (PyCFunction)(void (*)(void))enter, METH_FASTCALL, "Begin a step within another; None if Python has to."},
     {"leave", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, "End the innermost step; False if Python has to."},
     {"see", (PyCFunction)(void (*)(void))see_one, METH_FASTCALL, "See `Recording.see_one`."},
     {NULL},
 };
 static PyTypeObject quick_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tftrace.capture._quick.Quick",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tftrace.capture.quick._quick.Quick",
     .tp_basicsize = sizeof(Quick),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = made,

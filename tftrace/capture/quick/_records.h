@@ -4,16 +4,8 @@
 #include "_dlpack.h"
 
 enum { MOST_VIEWS = 1 << 16, MOST_FORMS = 4096, MOST_AXES = 64 }; /* as in `identity.py` */
-enum {
-    FORM_SHAPE,
-    FORM_STRIDE,
-    FORM_DTYPE,
-    FORM_DESCRIBED,
-    FORM_DENSE,
-    FORM_WAYS,
-    FORM_FIELDS
-};                                                        /* `Form` of `quick.py` */
-enum { WAY_AXIS, WAY_SIZE = 3, WAY_WEIGHTS, WAY_FIELDS }; /* of `token_prints.py` */
+enum { FORM_SHAPE, FORM_STRIDE, FORM_DTYPE, FORM_DESCRIBED, FORM_DENSE, FORM_WAYS }; /* of a `form`: `quick_calls.py` */
+enum { WAY_AXIS, WAY_SIZE = 3, WAY_WEIGHTS };                                        /* of `token_prints.py` */
 enum { NUMEL = 3, DESCRIBED = 5 };
 enum { AXIS_BITS = 2 };
 

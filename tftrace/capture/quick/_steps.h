@@ -10,7 +10,7 @@ typedef struct {
     PyObject *own, *engine_own, *rows;              /* their `__dict__`s, and that of the Rows */
     PyObject *local, *acquire, *release;            /* of the recording: its threads' states and its lock */
     PyObject *clock, *get_trace, *set_trace, *hide; /* time; of `sys`; what hides our sums */
-    PyObject *guard, *dispatched, *traced;          /* `Guard.hook`; how many modes see operators; is torch traced */
+    PyObject *guard, *dispatched, *traced;          /* `Guard.run`; how many modes see operators; is torch traced */
     PyObject *between;                              /* the files of the frames between a call and the forward */
     PyObject *call, *hooked;                        /* such objects as they are at first */
     Records records;

@@ -84,7 +84,7 @@ class _Entering(_Hook):
             return
         untraced = self.recording.tracing is not None and self.watching.untrace()
         try:
-            frame, quick = getframe(1), self.watching.quick
+            frame, quick = getframe(1), self.recording.quick
             if quick is None or not quick.begin(self.watched, module, args, kwargs[0], frame):
                 self.watching.begin(self.watched, module, args, kwargs[0], frame)
             if untraced and runs_only_torch(module, (*args, *kwargs[0].values())) and only_ours():
@@ -105,7 +105,7 @@ class _Leaving(_Hook):
             return
         untraced = self.recording.tracing is not None and self.watching.untrace()
         try:
-            frame, quick = getframe(1), self.watching.quick
+            frame, quick = getframe(1), self.recording.quick
             if quick is None or not quick.end(self.watched, module, kwargs_and_result[-1], frame):
                 self.watching.finish(module, kwargs_and_result[-1], frame)
         finally:
@@ -122,7 +122,6 @@ class ForwardHooks(WatchedModules):
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._number, self._owed = next(_NUMBERS), _Owed()
         self._attached = False
-        self.quick: Any = None
         self._nesting = 1  # how deep modules lie in one another
 
     def attach(self) -> None:
@@ -130,8 +129,7 @@ class ForwardHooks(WatchedModules):
         self._attached = True
         super().attach()
         _SCRIPT.put(self)
-        self.quick = quick_calls(self._recording, self, Watched, Hooked(None, None), BETWEEN)
-        self._recording.quicken(self.quick)
+        self._recording.quicken(quick_calls(self._recording, self, Watched, Hooked(None, None), BETWEEN))
         for watched in list(self.watched.values()):
             if watched.module is not None:
                 self._put(watched, watched.module)
@@ -140,7 +138,6 @@ class ForwardHooks(WatchedModules):
         """Stop watching; the models are left as they were."""
         super().detach()
         _SCRIPT.take(self)
-        self.quick = None
         self._recording.quicken(None)
         self._attached = False
         self._recording.hook(self._close_left, getframe(1))
