@@ -12,7 +12,7 @@ from torch import nn
 import tftrace
 from tftrace.capture.check.cells import Reading
 from tftrace.capture.check.judge import Outcome, judge
-from tftrace.capture.check.precision import Precision
+from tftrace.capture.measure.precision import Precision
 from tftrace.recipes.evaluate.fitting import Fit, fit
 from tftrace.recipes.evaluate.split_dimension import split
 from tftrace.recipes.format.library import library

@@ -42,6 +42,10 @@ class NumbersWriter:
             worded = isinstance(value, str)
             self._rows.append((step, name, equation, symbol, None if worded else value, value if worded else None))
 
+    def parts(self) -> dict[str, Any]:
+        """What compiled code looks up before it calls `note`."""
+        return {"numbers": self, "noted": self._known}
+
     def flush(self) -> None:
         """Write the rows that have not been written yet."""
         rows, self._rows = self._rows, []

@@ -40,6 +40,11 @@ class Group:
         awaited: Column, row and cells of what is still on an accelerator.
     """
 
+    __slots__ = (
+        *("reading", "match", "units", "evidence", "steps", "orders", "cells", "together", "columns", "bases"),
+        *("awaited", "_room"),
+    )  # compiled code reads them
+
     def __init__(self, reading: Reading, match: Match, units: Units, evidence: str = STATED) -> None:
         self.reading, self.match, self.units = reading, match, units
         self.evidence = evidence

@@ -24,10 +24,10 @@ from ...recipes.evaluate.value import Array, Value, constant
 from ...recipes.formula.analysis import base_tensor, count_multiplications, moved_dims, named_dims
 from ...recipes.formula.dims import Layout
 from ...recipes.formula.nodes import Apply, Lookup, Name, Node, Select, walk
+from ..measure.precision import UNIT, Precision
 from .host_arrays import along, host, numbers_of, take_padded
 from .masks import masks_of
 from .pass_through import Passed
-from .precision import UNIT, Precision
 from .references import Unbound
 from .strided import Drawn, Strided
 
@@ -106,6 +106,11 @@ class Reading:
         unit = max((UNIT[kind] for kind in kinds), default=2.0**-24)
         self._usual = unit, min(unit, 2.0**-24)
         self._products = [(s.symbol, s.windows) for s in self.statements if s.single_products]
+
+    @property
+    def usual(self) -> tuple[Units, bool]:
+        """The unit roundoffs, and whether they depend on how matrix products are computed at the moment."""
+        return self._usual, bool(self._products)
 
     @cached_property
     def waits(self) -> bool:

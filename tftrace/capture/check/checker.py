@@ -26,6 +26,7 @@ from ..calls import Call
 from ..measure.dequantized import inputs_too
 from ..measure.kept_values import is_weight
 from ..measure.plain_memory import address, is_spread
+from ..measure.precision import Precision
 from ..measure.stats import PLAIN
 from ..seen.proposal import PATTERNS, Proposal
 from ..torch_internals import parameters_of
@@ -36,7 +37,7 @@ from .flow import flow, seen
 from .host_arrays import SPREAD
 from .judge import Outcome, judge_all
 from .masks import Sights
-from .precision import Precision
+from .quick_checks import quick_checks, remember
 from .references import Asked, Unbound, getter, proposed, resolve, tensor_of
 from .route import Route
 from .stated_epsilon import other_epsilons
@@ -73,11 +74,15 @@ class Checker:
         self._sights = Sights()
         self._later: list[Callable[[], None]] = []  # readings that would wait for an accelerator in a forward
         self._stated = StatedVariants()
+        parts = {**self._finder.parts(), **self._verdicts.parts(), **self._numbers.parts()}
+        self._quick = quick_checks(self, inexact=inexact, **parts)
 
     def begin(self, call: Call) -> None:
         """Find the equations of a call, and note what must be kept for them."""
-        if call.parent is None:
-            self._precision = Precision()
+        if self._quick is not None and self._quick.begin(call):
+            return
+        if call.parent is None and vars(now := Precision()) != vars(self._precision):
+            self._precision = now
         self._finder.begin(call)
 
     def finish(self, call: Call) -> None:
@@ -86,20 +91,29 @@ class Checker:
             for order, match in enumerate(call.equations):
                 self._verdicts.unchecked(call.step, order, match, EDITED)
             return
-        if call.equations and (why := _inexact(call.owner)):
+        order, every = 0 if self._quick is None else self._quick.follow(call, 0), len(call.equations)
+        if order < every and (why := inexact(call.owner)):
             self._verdicts.inexact(call.step, why)
-        for order, match in enumerate(call.equations):
-            try:
-                match = self._stated.of(match, call)
-                last = call.known.routes.get(id(match))  # the library keeps the match, so that its id stays unique
-                if last is not None and self._follow(last, match, call, order):
-                    continue
-                if not self._again(match, call, order, last):
-                    self._read(match, call, order)
-            except (Unbound, TraceError) as error:
-                self._verdicts.unchecked(call.step, order, match, str(error).rstrip("."))
-            except Exception as error:  # a kind of tensor that nobody thought of must not end the recording
-                self._verdicts.unchecked(call.step, order, match, failure(error))
+        while order < every:
+            self._check(call.equations[order], call, order)
+            order += 1
+            if order < every and self._quick is not None:
+                order = self._quick.follow(call, order)
+
+    def _check(self, match: Match, call: Call, order: int) -> None:
+        """Read the cells for an equation of a call that has returned."""
+        try:
+            found, match = match, self._stated.of(match, call)
+            last = call.known.routes.get(id(match))  # the library keeps the match, so that its id stays unique
+            if last is not None and self._follow(last, match, call, order):
+                if self._quick is not None:
+                    remember(last, found, match, call, self._stated)
+            elif not self._again(match, call, order, last):
+                self._read(match, call, order)
+        except (Unbound, TraceError) as error:
+            self._verdicts.unchecked(call.step, order, match, str(error).rstrip("."))
+        except Exception as error:  # a kind of tensor that nobody thought of must not end the recording
+            self._verdicts.unchecked(call.step, order, match, failure(error))
 
     def seen(self, proposal: Proposal, call: Call) -> dict[str, dict[str, torch.Tensor]]:
         """Read the cells for what a call was seen to compute, while all of it is there; the call still runs.
@@ -304,7 +318,7 @@ class Checker:
         self._verdicts.judged(step, order, match, outcomes[0], fitting, evidence)
 
 
-def _inexact(owner: Any) -> str | None:
+def inexact(owner: Any) -> str | None:
     """Why what a module returns may differ from its equations without being wrong."""
     if not isinstance(owner, torch.nn.Module):
         return None

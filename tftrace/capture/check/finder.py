@@ -50,14 +50,22 @@ class Known:
         levels: Its equations; see `Library.of_module`.
         overwrites: Whether it overwrites its input.
         routes: How the cells of each equation were last read, by id of the match.
+        plans: What compiled code does of them, by id of the equation as the library has it; see `quick_checks`.
+        wanted: Which calls below are needed, by the scope of the call, if its equations are always the same.
         chained, beside, attends, always: See `Facts`.
     """
+
+    __slots__ = (
+        *("owner", "levels", "overwrites", "routes", "plans", "wanted", "chained", "beside", "attends", "always"),
+    )  # compiled code reads them
 
     def __init__(self, owner: torch.nn.Module | None, levels: tuple[Level, ...], facts: Facts) -> None:
         self.owner: Callable[[], Any] = (lambda: None) if owner is None else weakref.ref(owner)
         self.levels = levels
         self.overwrites = owner is not None and owner.__dict__.get("inplace") is True
         self.routes: dict[int, Any] = {}
+        self.plans: dict[int, Any] = {}
+        self.wanted: dict[str, Wanted] = {}
         self.chained, self.beside, self.attends, self.always = facts
 
 
@@ -136,6 +144,12 @@ class Finder:
         if asked:
             call.seen, key = {}, (asked, call.scope)
             call.wanted = self._wanted.get(key) or self._wanted.setdefault(key, Wanted(*key))
+            if known.always:
+                known.wanted[call.scope] = call.wanted
+
+    def parts(self) -> dict[str, Any]:
+        """What compiled code looks up in our place."""
+        return {"modules": self._modules, "functions": self._functions, "module": schema.MODULE}
 
     def seen(self, pattern: str) -> tuple[Match, ...]:
         """The equations of a pattern that was seen, which are met from now on."""

@@ -14,9 +14,9 @@ from ...recipes.evaluate.plan import Plan
 from ...recipes.evaluate.value import Array, Value, broadcast_to_dims, shared_zeros, to_float64
 from ...recipes.formula.analysis import BATCH
 from ...recipes.formula.nodes import Node
+from ..measure.precision import UNIT
 from .cells import Known, Reading, Units
 from .host_arrays import host
-from .precision import UNIT
 
 _SINGLE = UNIT[torch.float32]
 

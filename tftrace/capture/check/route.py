@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ class Route:
     Attributes:
         group: The group that last took its cells.
         forms: How each column is read.
+        plan: What compiled code does along it, once it has been followed; see `quick_checks`.
         draws: Whether some column is no plain tensor, so that the reading itself draws its cells.
 
     Raises:
@@ -70,9 +72,10 @@ class Route:
     ) -> None:
         self.reading, self.numbers = reading, numbers
         self.group: Group | None = None
+        self.plan: Any = None
         self._plain: list[Item] = []
         self._others: list[tuple[Getter, Any]] = []  # numbers, or the types of other values
-        self._tensors: list[tuple[Getter, Any, Any]] = []
+        self._tensors: list[tuple[Getter, Any, Any, bytes | None]] = []
         first, last, strides = [], [], {}
         for name, source, found in asked:
             kind, one = type(found), _plain(source, found, call)
@@ -87,7 +90,7 @@ class Route:
                     self._plain.append((*one, kind, form, _settled(found)))
                 else:
                     last.append(name)
-                    self._tensors.append((getter(source), kind, form))
+                    self._tensors.append((getter(source), kind, form, _settled(found)))
             else:
                 raise ValueError(f"{name} is {kind.__name__}")
         place = {name: at for at, name in enumerate(first + last)}
@@ -115,12 +118,26 @@ class Route:
         addresses = (compiled.addresses if compiled else _addresses)(self._plain, call)
         if addresses is None:
             return None
-        for get, kind, form in self._tensors:
+        for get, kind, form, _ in self._tensors:
             tensor = get(call)
             if type(tensor) is not kind or not tensor.is_cpu or _form(tensor) != form:
                 return None
             addresses.append(host_address(tensor))
         return None if 0 in addresses else addresses
+
+    def parts(self) -> dict[str, Any]:
+        """What compiled code works with in our place; see `quick_checks`."""
+        return {
+            "items": self._plain,
+            "others": self._others,
+            "tensors": [(get, kind, settled) for get, kind, _, settled in self._tensors],
+            "passed": _packed(self._passed),
+            "flows": _packed(self._flows),
+            "layout": self._layout,
+            "forms": self.forms,
+            "reading": self.reading,
+            "numbers": self.numbers or None,
+        }
 
     def tensors(self, call: Call) -> dict[str, torch.Tensor]:
         """The tensors that the symbols stand for on a call that is like the one that made this route."""
@@ -160,6 +177,10 @@ def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -
     for form, tensor in zip(forms, reads, strict=True):
         found += tensor, *form.numbers
     return struct.pack(f"{len(found)}q", *found)
+
+
+def _packed(pairs: Sequence[tuple[int, int]]) -> bytes:
+    return struct.pack(f"{2 * len(pairs)}q", *chain(*pairs))
 
 
 def _addresses(items: Sequence[Item], call: Call) -> list[int] | None:

@@ -15,7 +15,7 @@ from ...recipes.format.recipe import Equation, Reference
 from ..calls import Call
 from .references import Getter, configuration, fits_condition, getter, has
 
-_PLAIN = (bool, int, float, str)
+_Changing = tuple[tuple[Reference, Getter], ...]
 _MOST = 64  # arguments that are remembered for a module
 _NEAR = 1e-6  # relative difference of numbers that are the same, one of them worked out from the constructor
 
@@ -27,9 +27,11 @@ class StatedVariants:
     are read once for each of its equations, arguments at every call.
     """
 
+    PLAIN = (bool, int, float, str)
+
     def __init__(self) -> None:
         self._made: dict[tuple[int, frozenset[str], frozenset[str]], Match] = {}
-        self._changing: dict[int, tuple[Equation, tuple[Getter, ...]]] = {}  # by id of an equation that is kept
+        self._changing: dict[int, tuple[Equation, _Changing]] = {}  # by id of an equation that is kept
         self._known: WeakKeyDictionary[torch.nn.Module, dict[tuple[Any, ...], Match]] = WeakKeyDictionary()
 
     def of(self, match: Match, call: Call) -> Match:
@@ -41,16 +43,25 @@ class StatedVariants:
         known = self._known.get(call.owner)
         if known is None:
             known = self._known[call.owner] = {}
-        changing = self._changing.get(id(match.equation))
-        if changing is None:
-            changing = self._changing[id(match.equation)] = match.equation, _changing(match.equation)
-        given = [get(call) for get in changing[1]]
-        key = (id(match), *(one if isinstance(one, _PLAIN) else type(one) for one in given))
+        given = [get(call) for _, get in self._sources(match.equation)]
+        key = (id(match), *(one if isinstance(one, self.PLAIN) else type(one) for one in given))
         if key not in known:
             if len(known) >= _MOST:
                 known.clear()
             known[key] = self._asked(match, call)
         return known[key]
+
+    def changing(self, match: Match, call: Call) -> list[tuple[Reference, Any]]:
+        """What is read at every call of a module: the sources, with their values or, of what is no plain value, its
+        class. As long as these and the module are the same, `of` returns the same."""
+        given = ((source, get(call)) for source, get in self._sources(match.equation))
+        return [(source, one if isinstance(one, self.PLAIN) else type(one)) for source, one in given]
+
+    def _sources(self, equation: Equation) -> _Changing:
+        known = self._changing.get(id(equation))
+        if known is None:
+            known = self._changing[id(equation)] = equation, _changing(equation)
+        return known[1]
 
     def _asked(self, match: Match, call: Call) -> Match:
         stated, against = set(), set()
@@ -69,11 +80,11 @@ class StatedVariants:
         return self._made[key]
 
 
-def _changing(equation: Equation) -> tuple[Getter, ...]:
-    """The getters of the sources that are read at every call."""
+def _changing(equation: Equation) -> _Changing:
+    """The sources that are read at every call, and what gets them."""
     sources = [s for variant in equation.stating for named, wanted in variant.stated for s in (*named, wanted)]
     changing = dict.fromkeys(s for s in sources if isinstance(s, Reference) and s.kind not in ("config", "init"))
-    return tuple(getter(source) for source in changing)
+    return tuple((source, getter(source)) for source in changing)
 
 
 def _says(sources: tuple[Reference, ...], wanted: Any, call: Call) -> tuple[Reference, bool] | None:

@@ -18,11 +18,11 @@ from ...recipes.format.evidence import FLOWS, STATED, WIRED
 from ...recipes.format.library import Match
 from ...trace import schema
 from ...trace.writer import TraceWriter
+from ..measure.precision import Precision
 from .batches import Group, fetch
 from .cells import Reading, Units
 from .host_arrays import on_host
 from .judge import Outcome, judge
-from .precision import Precision
 from .references import Unbound
 
 _MOST_HELD = 1 << 22  # cells that may wait to be judged; 16 to 32 MB
@@ -53,6 +53,10 @@ class Verdicts:
         self._seen: set[int] = set()  # steps that were seen to compute something
         self._beside: dict[tuple[int, int], list[Callable[[], str | None]]] = {}  # by step and order
         self._judged = time.monotonic()
+
+    def parts(self) -> dict[str, Any]:
+        """What compiled code works on in our place."""
+        return {"verdicts": self, "of_verdicts": self.__dict__, "holds": schema.HOLDS, "most": _MOST_HELD}
 
     # -- verdicts that are known at once ------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture.check import precision
-from tftrace.capture.check.precision import Precision
+from tftrace.capture.measure import precision
+from tftrace.capture.measure.precision import Precision
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 NEWER = hasattr(torch.backends.cuda.matmul, "fp32_precision")
