@@ -30,7 +30,7 @@ FULL = "Python's stack was nearly full: steps of the innermost calls are missing
 class State:
     """The state of a recording in one thread."""
 
-    __slots__ = ("began", "busy", "collectors", "counts", "entered", "later", "own", "stack", "stopping")
+    __slots__ = ("began", "busy", "collectors", "counts", "dark", "entered", "later", "own", "stack", "stopping")
 
     def __init__(self) -> None:
         self.stack: list[Call] = []
@@ -39,6 +39,7 @@ class State:
         self.began = 0  # when the running piece of the recording began
         self.entered: Call | None = None  # the step that this piece entered
         self.busy = False  # whether a piece of the recording is running
+        self.dark = False  # whether our trace function is set aside while nothing runs that is followed
         self.collectors: list[Call] = []  # calls on the stack whose recipes need calls below them
         self.later: list[Callable[[], None]] = []  # what is to be done when the running piece is done
         self.stopping = False  # whether an exception ends steps on purpose, none of which has failed
@@ -60,6 +61,7 @@ class Guard:
         full: Whether steps are missing because Python's stack was full.
         over: Whether nothing more is recorded, even if threads still run.
         tracing: Our own sys.settrace function, if lines are followed by one.
+        set_trace: Sets it.
         steps: How many steps have been entered.
         hook: Does what `run` does; an engine may put what is compiled in its place.
     """
@@ -70,6 +72,7 @@ class Guard:
         self.full = False
         self.over = False
         self.tracing: Any = None
+        self.set_trace: Callable[[Any], object] = sys.settrace
         self.steps = 0
         self._local = _Local()
         self._lock = threading.RLock()
@@ -131,7 +134,7 @@ class Guard:
                 state.entered = None
                 entered.start_ns, entered.own_ns = ended - self._start, state.own
             if traced and state.stack and not self.over and sys.gettrace() is None:
-                sys.settrace(tracing)
+                self.set_trace(tracing)
             if lent is not None:
                 take_back(_ROOM, lent)
             if state.later:
@@ -146,17 +149,24 @@ class Guard:
             self._fail(error)
 
     def untrace(self) -> bool:
-        """Set our own sys.settrace function aside; whether there was one. Python looks for a new line at each of its
-        instructions while there is one, so that what comes before a `hook` is worth it, too."""
+        """Set our own sys.settrace function aside; whether it is to be put back, also if it was aside already. Python
+        looks for a new line at each of its instructions while there is one, so that what comes before a `hook` is worth
+        it, too."""
+        state = self._local.state
+        dark, state.dark = state.dark, False
         if sys.gettrace() is not self.tracing or self.tracing is None:
-            return False
+            return dark
         sys.settrace(None)
         return True
 
     def retrace(self) -> None:
         """Follow lines again, after `untrace`."""
         if self._local.state.stack and not self.over and sys.gettrace() is None:
-            sys.settrace(self.tracing)
+            self.set_trace(self.tracing)
+
+    def set_aside(self) -> None:
+        """Leave our trace function aside until the module that begins has ended."""
+        self._local.state.dark = True
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """Let the user do something as soon as the running piece of the recording is done; what it raises is theirs."""
@@ -179,7 +189,7 @@ class Guard:
             state.busy = False
             state.own += perf_counter_ns() - began
             if sys.gettrace() is None:  # else the user steps on, and follows the program
-                sys.settrace(tracing)
+                (self.set_trace if tracing is self.tracing else sys.settrace)(tracing)
 
     def _fail(self, error: Exception) -> None:
         with self._lock:

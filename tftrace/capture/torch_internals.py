@@ -43,11 +43,18 @@ MODULES = _name("torch.nn:Module._modules", "the modules in a module", _NOTHING,
 PARAMETERS = _name("torch.nn:Module._parameters", "its own parameters", _NOTHING, _STOPS, made=torch.nn.Module)
 BUFFERS = _name("torch.nn:Module._buffers", "its own buffers", _NOTHING, _STOPS, made=torch.nn.Module)
 children_of, parameters_of, buffers_of = attrgetter(MODULES), attrgetter(PARAMETERS), attrgetter(BUFFERS)
-_global_hooks = _bind(
+_TRACED_LONGER, _SOME = "Recordings of functions and lines take longer", {None: None}  # as if there were one
+global_hooks = _bind(
     "torch.nn.modules.module:_global_forward_hooks",
-    "whether somebody else's hook runs in each call",
-    *("Recordings of functions and lines take longer", _ELSE),
-    instead={None: None},  # as if there were one
+    "whether somebody else's hook runs after the forward of each module",
+    *(_TRACED_LONGER, _ELSE),
+    instead=_SOME,
+)
+global_pre_hooks = _bind(
+    "torch.nn.modules.module:_global_forward_pre_hooks",
+    "whether somebody else's hook runs before it",
+    *(_TRACED_LONGER, _ELSE),
+    instead=_SOME,
 )
 
 # -- tensors and their memory ---------------------------------------------------------------------------
@@ -221,8 +228,3 @@ def knows_storages() -> bool:
 def sees_all_calls() -> bool:
     """Whether the calls of all modules can be intercepted."""
     return not any(one.without == _CALLS for one in INTERNALS.gone)
-
-
-def has_global_hooks() -> bool:
-    """Whether a hook that is not on one module runs after the forward of each."""
-    return bool(_global_hooks)

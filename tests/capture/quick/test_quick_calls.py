@@ -27,36 +27,12 @@ from tftrace.trace.prints import read
 from ...conftest import tiny
 from ...support.bits import hooks, same
 from ...support.compiled import compiled_part
+from ...support.counted import Counted
 
 COMPILED = compiled_part(quick_calls)
 pytestmark = pytest.mark.skipif(COMPILED is None, reason="there was no compiler")
 Patch = pytest.MonkeyPatch
 X = torch.linspace(-1, 1, 24).reshape(2, 3, 4)
-
-
-class Quick:
-    """Counts which calls went the quick way."""
-
-    def __init__(self, quick: Any, went: Counter[Any]) -> None:
-        self._quick, self._went = quick, went
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._quick, name)
-
-    def begin(self, watched: Any, *given: Any) -> Any:
-        done = self._quick.begin(watched, *given)
-        self._went[watched.names[0], "begin", done] += 1
-        return done
-
-    def end(self, watched: Any, *given: Any) -> Any:
-        done = self._quick.end(watched, *given)
-        self._went[watched.names[0], "end", done] += 1
-        return done
-
-    def line(self, body: Any, frame: Any) -> Any:
-        done = self._quick.line(body, frame)
-        self._went["", "line", done] += 1
-        return done
 
 
 @pytest.fixture
@@ -65,7 +41,7 @@ def went(monkeypatch: Patch) -> Counter[Any]:
     found: Counter[Any] = Counter()
     make = quick_calls.quick_calls
     monkeypatch.setattr(
-        forward_hooks, "quick_calls", lambda *given: Quick(quick, found) if (quick := make(*given)) else None
+        forward_hooks, "quick_calls", lambda *given: Counted(quick, found) if (quick := make(*given)) else None
     )
     return found
 
@@ -304,11 +280,11 @@ def test_an_interrupt_in_a_piece_goes_through_and_nothing_stays_set_aside(monkey
 
 def test_a_package_that_was_imported_again_leaves_the_calls_of_the_first_to_python() -> None:
     model = Outer().eval()
-    other = type("Body", (), {"__slots__": ("_at", "_call", "_lines", "_step")})
+    other = type("Body", (), {"__slots__": ("_at", "_call", "_lines", "_recording", "_step")})
     with tftrace.record(model, level="lines") as trace:
         model(X)
-        COMPILED.bind_lines(other, type("Line", (), {"__slots__": ("binds", "place")}))
-        COMPILED.bind_calls(type("Watched", (), {"__slots__": Watched.__slots__}), Hooked)
+        COMPILED.bind(Body=other, Line=type("Line", (), {"__slots__": ("binds", "place")}))
+        COMPILED.bind(Watched=type("Watched", (), {"__slots__": Watched.__slots__}))
         model(X)
     half = len(trace) // 2
     assert "failure" not in trace.meta and names(trace)[:half] == names(trace)[half:] and half > 5
@@ -316,11 +292,11 @@ def test_a_package_that_was_imported_again_leaves_the_calls_of_the_first_to_pyth
 
 def test_only_classes_with_slots_alone_are_taken() -> None:
     with pytest.raises(TypeError, match="more than slots"):
-        COMPILED.bind_calls(type("Watched", (), {}), Hooked)
+        COMPILED.bind(Watched=type("Watched", (), {}))
     with pytest.raises(TypeError, match="is no slot"):
-        COMPILED.bind_calls(type("Watched", (), {"__slots__": (), "module": property()}), Hooked)
+        COMPILED.bind(Watched=type("Watched", (), {"__slots__": (), "module": property()}))
     with pytest.raises(TypeError, match="is missing"):
         COMPILED.Quick(recording=None)
     with pytest.raises(AttributeError, match="_at"):
-        COMPILED.bind_lines(Hooked, Hooked)
-    COMPILED.bind_calls(Watched, Hooked)
+        COMPILED.bind(Body=Hooked)
+    COMPILED.bind(Watched=Watched)

@@ -128,28 +128,29 @@ static PyObject *hooked_by(Quick *quick, PyObject *frame) {
 }
 
 /* Python has to do it: what was found on the way does not matter. */
-static PyObject *no(PyObject *state) {
+static int not_here(PyObject *state) {
     Py_XDECREF(state);
-    return forgotten() ? Py_NewRef(Py_False) : NULL;
+    return forgotten() ? 0 : -1;
 }
 
-static PyObject *yes(PyObject *state, int bad) {
+/* It has been done, well or badly. */
+static int was_here(PyObject *state, int bad) {
     Py_XDECREF(state);
-    return bad ? NULL : Py_NewRef(Py_True);
+    return bad ? -1 : 1;
 }
 
-/* begin(watched, module, args, kwargs, frame): begin the step of a call; False if Python has to. */
-static PyObject *begin(Quick *quick, PyObject *const *given, Py_ssize_t count) {
-    if (count != 5 || !PyTuple_Check(given[2]) || !PyDict_Check(given[3]) || !PyFrame_Check(given[4]))
-        return PyErr_Format(PyExc_TypeError, "begin(watched, module, args, kwargs, frame)");
-    if (Py_TYPE(given[0]) != of_watched.type) return no(NULL); /* of a module that was imported twice */
-    PyObject *watched = given[0], *module = given[1], *place = NULL, *state = state_of(quick);
-    if (!state || !can_begin(quick, state, watched, module, given[2], given[4], &place)) return no(state);
-    PyObject *arguments = bound(SLOT(watched, of_watched.parameters), given[2], given[3]);
-    PyObject *hooked = arguments ? hooked_by(quick, given[4]) : NULL, *call = NULL;
+/* What a method says: whether it has been done. */
+static PyObject *said(int done) { return done < 0 ? NULL : PyBool_FromLong(done); }
+
+/* Begin the step of a call that `frame` runs; 0 if Python has to. */
+static int begun(Quick *quick, PyObject *watched, PyObject *module, PyObject *args, PyObject *kwargs, PyObject *frame) {
+    PyObject *place = NULL, *state = state_of(quick);
+    if (!state || !can_begin(quick, state, watched, module, args, frame, &place)) return not_here(state);
+    PyObject *arguments = bound(SLOT(watched, of_watched.parameters), args, kwargs);
+    PyObject *hooked = arguments ? hooked_by(quick, frame) : NULL, *call = NULL;
     if (!hooked) {
         Py_XDECREF(arguments);
-        return no(state);
+        return not_here(state);
     }
     Py_INCREF(place);
     Piece piece;
@@ -166,7 +167,7 @@ static PyObject *begin(Quick *quick, PyObject *const *given, Py_ssize_t count) {
     Py_DECREF(place);
     Py_DECREF(hooked);
     Py_DECREF(arguments);
-    return yes(state, bad);
+    return was_here(state, bad);
 }
 
 /* Whether the end of a call of a module can take the short way. */
@@ -191,26 +192,23 @@ static int after(Quick *quick, PyObject *call, PyObject *result) {
     return advance != Py_None ? done(PyObject_CallNoArgs(advance)) : 0;
 }
 
-/* end(watched, module, result, frame): end the step of a call that returned; False if Python has to. */
-static PyObject *end(Quick *quick, PyObject *const *given, Py_ssize_t count) {
-    if (count != 4) return PyErr_Format(PyExc_TypeError, "end(watched, module, result, frame)");
-    if (Py_TYPE(given[0]) != of_watched.type) return no(NULL);
+/* End the step of a call that returned, and that `frame` runs; 0 if Python has to. */
+static int ended(Quick *quick, PyObject *watched, PyObject *module, PyObject *result, PyObject *frame) {
     PyObject *state = state_of(quick), *stack = state ? SLOT(state, of_state.stack) : NULL;
     PyObject *call = stack ? PyList_GET_ITEM(stack, PyList_GET_SIZE(stack) - 1) : NULL;
-    if (!call || Py_TYPE(call) != of_call.type) return no(state);
+    if (!call || Py_TYPE(call) != of_call.type) return not_here(state);
     Py_INCREF(call); /* another thread may end the recording, and all calls with it */
-    if (!can_end(quick, call, given[0], given[1], given[3])) {
+    if (!can_end(quick, call, watched, module, frame)) {
         Py_DECREF(call);
-        return no(state);
+        return not_here(state);
     }
-    int bad = tell(quick, given[1], Py_False) < 0;
+    int bad = tell(quick, module, Py_False) < 0;
     if (!bad) {
         put(call, of_call.hooked, Py_NewRef(Py_None));
         Piece piece;
-        if (open_piece(quick, state, &piece) == 1 && left(quick, state, call, given[2]) == 0)
-            after(quick, call, given[2]);
+        if (open_piece(quick, state, &piece) == 1 && left(quick, state, call, result) == 0) after(quick, call, result);
         bad = close_piece(quick, &piece) < 0;
     }
     Py_DECREF(call);
-    return yes(state, bad);
+    return was_here(state, bad);
 }

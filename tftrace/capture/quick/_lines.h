@@ -31,28 +31,26 @@ static int next_line(Quick *quick, PyObject *state, PyObject *step, PyObject *li
     return counted(quick, state, step, line);
 }
 
-/* line(body, frame): note the line that begins in a frame that is followed; False if Python has to. */
-static PyObject *line(Quick *quick, PyObject *const *given, Py_ssize_t count) {
-    if (count != 2 || !PyFrame_Check(given[1])) return PyErr_Format(PyExc_TypeError, "line(body, frame)");
-    if (Py_TYPE(given[0]) != of_body.type) return no(NULL); /* of a module that was imported twice */
-    PyObject *body = given[0], *frame = given[1], *state = state_of(quick);
-    PyObject *number = state ? PyLong_FromLong(PyFrame_GetLineNumber((PyFrameObject *)frame)) : NULL;
+/* Note the line that begins in a frame that is followed; 0 if Python has to. */
+static int advanced(Quick *quick, PyObject *body, PyFrameObject *frame) {
+    PyObject *state = state_of(quick);
+    PyObject *number = state ? PyLong_FromLong(PyFrame_GetLineNumber(frame)) : NULL;
     PyObject *next = number ? PyDict_GetItemWithError(SLOT(body, of_body._lines), number) : NULL;
     PyObject *ran = SLOT(body, of_body._at), *step = SLOT(body, of_body._step);
     PyObject *stack = state ? SLOT(state, of_state.stack) : NULL;
     Py_XDECREF(number);
-    if (!next) return no(state);
-    if (next == ran) return yes(state, 0);
+    if (!next) return not_here(state);
+    if (next == ran) return was_here(state, 0);
     Py_ssize_t deep = PyList_GET_SIZE(stack);
     PyObject *top = PyList_GET_ITEM(stack, deep - 1);
     if (deep >= DEEP || (step == Py_None) != (ran == Py_None) ||
         (step != Py_None && (step != top || SLOT(step, of_call.parent) == Py_None)) ||
         SLOT(top, of_call.muted) != Py_False || unwatched(quick) != 1)
-        return no(state);
+        return not_here(state);
     Piece piece;
     Py_INCREF(next);
-    int fine =
-        open_piece(quick, state, &piece) == 1 && (ran == Py_None || end_line(quick, state, step, ran, frame) == 0);
+    int fine = open_piece(quick, state, &piece) == 1 &&
+               (ran == Py_None || end_line(quick, state, step, ran, (PyObject *)frame) == 0);
     if (fine) {
         put(body, of_body._at, Py_NewRef(next));
         if (step != Py_None) next_line(quick, state, step, next);
@@ -62,5 +60,42 @@ static PyObject *line(Quick *quick, PyObject *const *given, Py_ssize_t count) {
         }
     }
     Py_DECREF(next);
-    return yes(state, close_piece(quick, &piece) < 0);
+    return was_here(state, close_piece(quick, &piece) < 0);
+}
+
+/* Whether an equation of a call asks for what is bound in its frame. */
+static int asks_for_locals(PyObject *call) {
+    PyObject *equations = SLOT(call, of_call.equations);
+    int asks = 0;
+    for (Py_ssize_t at = 0; !asks && at < PyTuple_GET_SIZE(equations); at++) {
+        PyObject *locals = PyObject_GetAttr(PyTuple_GET_ITEM(equations, at), word.locals);
+        asks = locals ? locals != Py_False : -1;
+        Py_XDECREF(locals);
+    }
+    return asks;
+}
+
+/* Note that a frame that is followed returns; 0 if Python has to. */
+static int returned(Quick *quick, PyObject *body, PyFrameObject *frame, PyObject *value) {
+    PyObject *state = state_of(quick), *call = SLOT(body, of_body._call), *step = SLOT(body, of_body._step);
+    PyObject *stack = state ? SLOT(state, of_state.stack) : NULL;
+    Py_ssize_t deep = state ? PyList_GET_SIZE(stack) : 0, above = deep - 1 - (step != Py_None);
+    if (!deep || deep >= DEEP || above < 0 || PyList_GET_ITEM(stack, above) != call ||
+        (step != Py_None && PyList_GET_ITEM(stack, deep - 1) != step) || SLOT(call, of_call.muted) != Py_False ||
+        SLOT(call, of_call.parent) == Py_None || asks_for_locals(call) || unwatched(quick) != 1)
+        return not_here(state);
+    int ends = PyTuple_GET_ITEM(SLOT(call, of_call.place), AT_KIND) == word.function && SLOT(call, of_call.held) == Py_False;
+    if (ends && SLOT(call, of_call.hooked) != Py_None) return not_here(state);
+    if (!ends && step == Py_None) return was_here(state, 0);
+    Piece piece;
+    Py_INCREF(call);
+    if (open_piece(quick, state, &piece) == 1 &&
+        (step == Py_None || end_line(quick, state, step, SLOT(body, of_body._at), (PyObject *)frame) == 0)) {
+        if (step != Py_None) PyList_SetSlice(stack, deep - 1, deep, NULL);
+        put(body, of_body._step, Py_NewRef(Py_None));
+        put(body, of_body._at, Py_NewRef(Py_None));
+        if (ends && !PyErr_Occurred()) left(quick, state, call, value);
+    }
+    Py_DECREF(call);
+    return was_here(state, close_piece(quick, &piece) < 0);
 }

@@ -49,20 +49,18 @@ static int add_to(PyObject *object, Py_ssize_t slot, PyObject *one, PyObject *le
     return sum ? 0 : -1;
 }
 
-/* Whether this is the function that traces this thread. */
-static int traces(Quick *quick, PyObject *function) {
-    PyObject *now = PyObject_CallNoArgs(quick->get_trace);
-    Py_XDECREF(now);
-    return now ? now == function : -1;
-}
+/* What traces this thread, borrowed; NULL if nothing does. */
+static PyObject *traced_by(void) { return PyThreadState_Get()->c_traceobj; }
+
+static int trace_by(Quick *quick, PyObject *function); /* see `_following.h` */
 
 /* A piece begins; 0 if the recording is over. */
 static int open_piece(Quick *quick, PyObject *state, Piece *piece) {
     PyObject *tracing = own_of(quick->own, word.tracing);
-    *piece = (Piece){state, NULL, tracing && tracing != Py_None ? traces(quick, tracing) : 0};
+    *piece = (Piece){state, NULL, tracing && tracing != Py_None && traced_by() == tracing && !PyThreadState_Get()->tracing};
     put(state, of_state.busy, Py_NewRef(Py_True));
-    if (!tracing || piece->traced < 0 || (piece->traced && done(PyObject_CallOneArg(quick->set_trace, Py_None)) < 0))
-        return -1;
+    if (!tracing) return -1;
+    if (piece->traced) PyEval_SetTrace(NULL, NULL);
     PyObject *began = PyObject_CallNoArgs(quick->clock);
     put(state, of_state.began, began);
     if (!began || done(PyObject_CallNoArgs(quick->acquire)) < 0) return -1;
@@ -90,8 +88,8 @@ static int put_back(Quick *quick, Piece *piece) {
     Py_XDECREF(ended);
     PyObject *tracing = own_of(quick->own, word.tracing), *over = own_of(quick->own, word.over);
     if (fine && piece->traced && tracing && over == Py_False && PyList_GET_SIZE(SLOT(state, of_state.stack)) &&
-        traces(quick, Py_None) == 1)
-        fine = done(PyObject_CallOneArg(quick->set_trace, tracing)) == 0;
+        !traced_by())
+        fine = trace_by(quick, tracing) == 0;
     return fine ? 0 : -1;
 }
 

@@ -8,7 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "_lines.h"
+#include "_following.h"
 
 /* hook(work, *args): as `Guard.run`. */
 static PyObject *hook(Quick *quick, PyObject *const *given, Py_ssize_t count) {
@@ -24,6 +24,13 @@ static PyObject *hook(Quick *quick, PyObject *const *given, Py_ssize_t count) {
     else if (!found) found = Py_NewRef(Py_None);
     Py_DECREF(state);
     return found;
+}
+
+/* line(body, frame): note the line that begins in a frame that is followed; False if Python has to. */
+static PyObject *line(Quick *quick, PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !PyFrame_Check(given[1])) return PyErr_Format(PyExc_TypeError, "line(body, frame)");
+    if (Py_TYPE(given[0]) != of_body.type) Py_RETURN_FALSE; /* of a module that was imported twice */
+    return said(advanced(quick, given[0], (PyFrameObject *)given[1]));
 }
 
 /* enter(place, owner, arguments, direct): begin a step within another; None if Python has to. */
@@ -81,12 +88,17 @@ static const struct {
     OF(release),
     OF(clock),
     OF(hide),
-    OF(get_trace),
     OF(set_trace),
     OF(guard),
     OF(dispatched),
     OF(traced),
     OF(between),
+    OF(kinds),
+    OF(is_torchs),
+    OF(global_hooks),
+    OF(modes),
+    OF(mode_at),
+    OF(ours),
     OF(call),
     OF(hooked),
     RECORDS(of),
@@ -135,8 +147,8 @@ static void gone(PyObject *quick) {
 }
 
 static PyMethodDef of_quick[] = {
-    {"begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL, "Begin the step of a call; False if Python has to."},
-    {"end", (PyCFunction)(void (*)(void))end, METH_FASTCALL, "End the step of a call that returned; False likewise."},
+    {"entering", (PyCFunction)(void (*)(void))entering, METH_FASTCALL, "Begin the step of a call; False if Python has to."},
+    {"leaving", (PyCFunction)(void (*)(void))leaving, METH_FASTCALL, "End the step of a call that returned; False likewise."},
     {"line", (PyCFunction)(void (*)(void))line, METH_FASTCALL, "Note the line that begins; False if Python has to."},
     {"hook", (PyCFunction)(void (*)(void))hook, METH_FASTCALL, "See `Guard.run`."},
     {"enter", (PyCFunction)(void (*)(void))enter, METH_FASTCALL, "Begin a step within another; None if Python has to."},
@@ -164,32 +176,29 @@ static int find_tensors(void) {
     return parameter_type != NULL;
 }
 
-/* Take two classes, and look up where their attributes lie. */
-static PyObject *bound_to(PyObject *args, PyTypeObject **one, const char *const *names, PyTypeObject **other,
-                          const char *const *more) {
-    PyObject *first, *second;
-    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &first, &PyType_Type, &second) ||
-        !find_slots(one, first, names) || !find_slots(other, second, more))
-        return NULL;
+static const struct {
+    const char *name;
+    PyTypeObject **type;
+    const char *const *slots;
+} classes[] = {
+    {"Call", &of_call.type, call_slots},       {"State", &of_state.type, state_slots},
+    {"Watched", &of_watched.type, watched_slots}, {"Hooked", &of_hooked.type, hooked_slots},
+    {"Entering", &of_entering.type, entering_slots}, {"Body", &of_body.type, body_slots},
+    {"Line", &of_line.type, line_slots},       {"Local", &of_local.type, local_slots},
+};
+
+/* bind(**classes): look up where the attributes of these classes lie. */
+static PyObject *bind(PyObject *self, PyObject *args, PyObject *given) {
+    for (size_t at = 0; given && at < sizeof classes / sizeof *classes; at++) {
+        PyObject *type = PyDict_GetItemString(given, classes[at].name);
+        if (type && !find_slots(classes[at].type, type, classes[at].slots)) return NULL;
+    }
     Py_RETURN_NONE;
 }
 
-static PyObject *bind(PyObject *self, PyObject *args) {
-    return bound_to(args, &of_call.type, call_slots, &of_state.type, state_slots);
-}
-
-static PyObject *bind_calls(PyObject *self, PyObject *args) {
-    return bound_to(args, &of_watched.type, watched_slots, &of_hooked.type, hooked_slots);
-}
-
-static PyObject *bind_lines(PyObject *self, PyObject *args) {
-    return bound_to(args, &of_body.type, body_slots, &of_line.type, line_slots);
-}
-
 static PyMethodDef functions[] = {
-    {"bind", bind, METH_VARARGS, "bind(Call, State): look up where the attributes of these classes lie."},
-    {"bind_calls", bind_calls, METH_VARARGS, "bind_calls(Watched, Hooked): the same, before a call begins or ends."},
-    {"bind_lines", bind_lines, METH_VARARGS, "bind_lines(_Body, _Line): the same, before a line begins."},
+    {"bind", (PyCFunction)(void (*)(void))bind, METH_VARARGS | METH_KEYWORDS,
+     "bind(**classes): look up where the attributes of these classes lie."},
     {NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_quick", "What every call goes through.", -1,
@@ -199,5 +208,6 @@ PyMODINIT_FUNC PyInit__quick(void) {
     if (!can_tell() || !find_words() || !find_tensors() || PyType_Ready(&quick_type) < 0) return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module && PyModule_AddObjectRef(module, "Quick", (PyObject *)&quick_type) < 0) Py_CLEAR(module);
+    if (module && !add_tracer(module)) Py_CLEAR(module);
     return module;
 }

@@ -9,12 +9,17 @@ typedef struct {
     PyObject_HEAD PyObject *recording, *engine;     /* a Recording, and the ForwardHooks that see its calls */
     PyObject *own, *engine_own, *rows;              /* their `__dict__`s, and that of the Rows */
     PyObject *local, *acquire, *release;            /* of the recording: its threads' states and its lock */
-    PyObject *clock, *get_trace, *set_trace, *hide; /* time; of `sys`; what hides our sums */
+    PyObject *clock, *set_trace, *hide;             /* time; `sys.settrace`; what hides our sums */
     PyObject *guard, *dispatched, *traced;          /* `Guard.run`; how many modes see operators; is torch traced */
     PyObject *between;                              /* the files of the frames between a call and the forward */
     PyObject *call, *hooked;                        /* such objects as they are at first */
+    PyObject *kinds, *is_torchs;                    /* modules that call one function; is one torch's own */
+    PyObject *global_hooks;                         /* those that run after any call */
+    PyObject *modes, *mode_at, *ours;               /* how many modes see functions; one of them; the class of ours */
     Records records;
 } Quick;
+
+static PyTypeObject quick_type;
 
 static int push(PyObject *list, PyObject *one) { return PyList_Append(list, one); }
 

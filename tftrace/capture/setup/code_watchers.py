@@ -9,7 +9,7 @@ import torch
 
 from ...trace.writer import TraceWriter
 from ..recording import Recording
-from ..watch.frames import source_of_frames
+from ..watch.frames import Settrace, source_of_frames
 from ..watch.lines import LineTracer
 from ..watch.ops import OpMode
 from ..watch.program import ProgramHooks
@@ -58,7 +58,8 @@ class CodeWatchers:
         frames, self._missing = source_of_frames(tracer)
         lost += self._missing
         self.every: list[Watcher] = [frames] if frames is not None else []
-        recording.tracing = getattr(frames, "function", None)
+        if isinstance(frames, Settrace):
+            recording.tracing, recording.set_trace = frames.function, frames.set
         functions.follow, functions.wants = tracer.follow, tracer.wants
         if frames is not None:
             tracer.again = frames.again

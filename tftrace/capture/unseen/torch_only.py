@@ -18,7 +18,7 @@ from ..measure.stats import PLAIN
 from ..torch_internals import (
     FORWARD_HOOKS,
     children_of,
-    has_global_hooks,
+    global_hooks,
     parameters_of,
 )
 
@@ -46,7 +46,7 @@ def runs_only_torch(module: torch.nn.Module, given: tuple[Any, ...]) -> bool:
         given: What it is called with: tensors of a class of their own may bring code along, as hooks do.
     """
     function = _KINDS.get(type(module))
-    if function is None or has_global_hooks() or not _is_torchs(getattr(*function)):
+    if function is None or global_hooks or not _is_torchs(getattr(*function)):
         return False
     own = module.__dict__
     if "forward" in own or len(own.get(FORWARD_HOOKS, ())) != 1 or children_of(module):
@@ -59,3 +59,7 @@ def _is_torchs(function: Any) -> bool:
     """Whether a function is torch's own, and not what somebody has put in its place."""
     code = code_of(function)
     return code is None or code.co_filename.startswith(_TORCH)
+
+
+# What compiled code needs to answer the same, of a module that has our hooks alone.
+TORCH_ONLY: dict[str, Any] = {"kinds": _KINDS, "is_torchs": _is_torchs, "global_hooks": global_hooks}

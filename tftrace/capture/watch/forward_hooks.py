@@ -25,9 +25,9 @@ from ..patches import Layer, Patch
 from ..quick.quick_calls import quick_calls
 from ..recording import Recording
 from ..torch_internals import FORWARD_HOOKS, FORWARD_PRE_HOOKS, children_of, getframe
-from ..unseen.torch_only import runs_only_torch
+from ..unseen.torch_only import TORCH_ONLY, runs_only_torch
 from ..unseen.went_around import listed
-from .modes import only_ours
+from .modes import WatchingMode, only_ours
 from .watched_modules import BETWEEN, Watched, WatchedModules, walk
 
 BETWEEN.add(__file__)
@@ -54,11 +54,9 @@ class Hooked:
 
 
 class _Owed(threading.local):
-    """The frames that calls of this thread no longer need room for, and whether our trace function is set aside while a
-    module of torch's runs."""
+    """The frames that calls of this thread no longer need room for."""
 
     frames = 0
-    dark = False
 
 
 class _Hook:
@@ -82,17 +80,18 @@ class _Entering(_Hook):
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs: dict[str, Any]) -> None:
         if not kwargs or is_dynamo_compiling():
             return
-        untraced = self.recording.tracing is not None and self.watching.untrace()
+        recording, frame = self.recording, getframe(1)
+        if recording.quick is not None and recording.quick.entering(self.watched, module, args, kwargs[0], frame):
+            return
+        untraced = recording.tracing is not None and recording.untrace()
         try:
-            frame, quick = getframe(1), self.recording.quick
-            if quick is None or not quick.begin(self.watched, module, args, kwargs[0], frame):
-                self.watching.begin(self.watched, module, args, kwargs[0], frame)
+            self.watching.begin(self.watched, module, args, kwargs[0], frame)
             if untraced and runs_only_torch(module, (*args, *kwargs[0].values())) and only_ours():
-                self.watching.set_aside()
+                recording.set_aside()
                 untraced = False
         finally:
             if untraced:
-                self.recording.retrace()
+                recording.retrace()
 
 
 class _Leaving(_Hook):
@@ -103,14 +102,15 @@ class _Leaving(_Hook):
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], *kwargs_and_result: Any) -> None:
         if is_dynamo_compiling():
             return
-        untraced = self.recording.tracing is not None and self.watching.untrace()
+        recording, frame, result = self.recording, getframe(1), kwargs_and_result[-1]
+        if recording.quick is not None and recording.quick.leaving(self.watched, module, result, frame):
+            return
+        untraced = recording.tracing is not None and recording.untrace()
         try:
-            frame, quick = getframe(1), self.recording.quick
-            if quick is None or not quick.end(self.watched, module, kwargs_and_result[-1], frame):
-                self.watching.finish(module, kwargs_and_result[-1], frame)
+            self.watching.finish(module, result, frame)
         finally:
             if untraced:
-                self.recording.retrace()
+                recording.retrace()
 
 
 class ForwardHooks(WatchedModules):
@@ -129,7 +129,9 @@ class ForwardHooks(WatchedModules):
         self._attached = True
         super().attach()
         _SCRIPT.put(self)
-        self._recording.quicken(quick_calls(self._recording, self, Watched, Hooked(None, None), BETWEEN))
+        classes = {"Watched": Watched, "Hooked": Hooked, "Entering": _Entering}
+        hooked, only_torch = Hooked(None, None), {**TORCH_ONLY, "ours": WatchingMode}
+        self._recording.quicken(quick_calls(self._recording, self, classes, hooked, BETWEEN, only_torch))
         for watched in list(self.watched.values()):
             if watched.module is not None:
                 self._put(watched, watched.module)
@@ -295,18 +297,6 @@ class ForwardHooks(WatchedModules):
         if self._owed.frames:
             owed, self._owed.frames = self._owed.frames, 0
             back_to(max(taken() - owed, 0))
-
-    # -- our trace function, if lines are followed by one ------------------------------------------------
-
-    def untrace(self) -> bool:
-        """Do what `Recording.untrace` does; whether our trace function is to be put back, also if it was left aside
-        when the last module began."""
-        dark, self._owed.dark = self._owed.dark, False
-        return self._recording.untrace() or dark
-
-    def set_aside(self) -> None:
-        """Leave our trace function aside until the module that begins has ended."""
-        self._owed.dark = True
 
     # -- a call ends ------------------------------------------------------------------------------------
 

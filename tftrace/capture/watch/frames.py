@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from opcode import opmap
 from types import CodeType, FrameType
 from typing import Any, Protocol
 
+from ..quick.quick_calls import quick_tracer
 from ..torch_internals import getframe
 
 _PLACES = (4, 3, 5, 2)  # tool ids; 0, 1, 2 and 5 are meant for debuggers, coverage, profilers, optimizers
@@ -57,12 +59,14 @@ class Settrace:
     def __init__(self, follower: Follower) -> None:
         self._follower, self._closed = follower, False
         self._wanted = _Wanted(follower)
-        self.function = self._called
+        recording = getattr(follower, "recording", None)
+        self.function, self.set = quick_tracer(recording, follower, self._look_at, self._called, _Local)
+        self._forget: Callable[[], None] = getattr(self.function, "again", lambda: None)
 
     def start(self) -> bool:
         """Begin to follow this thread; False if another tracer has taken our place."""
         if sys.gettrace() is None:
-            sys.settrace(self.function)
+            self.set(self.function)
         return sys.gettrace() is self.function
 
     def stop(self) -> None:
@@ -73,11 +77,12 @@ class Settrace:
     def again(self) -> None:
         """Ask again for all code whether it is wanted, since there are new models."""
         self._wanted.clear()
+        self._forget()
 
     def close(self) -> None:
         """Stop following all threads; other threads notice at their next call."""
         self._closed = True
-        self._wanted.clear()
+        self.again()
         self.stop()
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> Any:
@@ -89,21 +94,21 @@ class Settrace:
             return None
         if not self._follower.lines:
             frame.f_trace_lines = False
-        return _Local(body).event
+        return _Local(body)
 
-    def _look_at(self, frame: FrameType) -> bool:
-        """Whether code that is called for the first time is wanted."""
+    def _look_at(self, frame: FrameType) -> bool | None:
+        """Whether code that is called for the first time is wanted; None if that is to be asked again."""
         code = frame.f_code
         if self._closed:
             self.stop()
-            return False
+            return None
         if code.co_name in _DEBUGGERS:
             above = frame.f_back
             while above is not None:  # the debugger needs the lines of frames in which we have switched them off
-                if isinstance(getattr(above.f_trace, "__self__", None), _Local):
+                if isinstance(above.f_trace, _Local):
                     above.f_trace_lines = True
                 above = above.f_back
-            return False
+            return None
         return self._wanted.ask(code)
 
 
@@ -115,12 +120,12 @@ class _Local:
     def __init__(self, body: Body) -> None:
         self._body = body
 
-    def event(self, frame: FrameType, event: str, arg: Any) -> Any:
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
             self._body.line(frame)
         elif event == "return":
             self._body.leave(frame, arg, _raised(frame, arg))
-        return self.event
+        return self
 
 
 def _raised(frame: FrameType, value: Any) -> bool:

@@ -45,12 +45,13 @@ class LineTracer:
         lines: Whether to record lines as well as calls.
 
     Attributes:
+        recording: The recording.
         again: Called when more code may be wanted than before.
     """
 
     def __init__(self, recording: Recording, hooks: WatchedModules, writer: TraceWriter, *, lines: bool) -> None:
         quick_lines(_Body, _Line)
-        self._recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
+        self.recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
         self._files: set[str] = set()
         self._forwards: dict[int, CodeType] = {}  # code of torch's own forwards, by its id: its hash takes long
         self._kinds: set[type] = set()
@@ -91,7 +92,7 @@ class LineTracer:
 
     def called(self, frame: FrameType) -> _Body | None:
         """Begin to follow a frame; it becomes a step of its own, unless it is the forward of the module just called."""
-        recording = self._recording
+        recording = self.recording
         code = frame.f_code
         if id(code) in self._forwards and not recording.busy and not recording.over:
             stack = recording.stack  # a forward of torch's own, as of most modules: nothing of it is followed
@@ -101,7 +102,7 @@ class LineTracer:
         return recording.hook(self._called, frame)  # type: ignore[no-any-return]
 
     def _called(self, frame: FrameType) -> _Body | None:
-        code, stack = frame.f_code, self._recording.stack
+        code, stack = frame.f_code, self.recording.stack
         top = stack[-1] if stack else None
         if top is None or top.muted:
             return None
@@ -136,8 +137,8 @@ class LineTracer:
             self._writer.keep_source(site.file)
         arguments = {name: value for name, value in arguments.items() if not name.startswith("__")}
         if path is None:
-            return self._recording.enter(where, above.owner, arguments)
-        call = self._recording.enter(where, arguments["self"], arguments, direct=True)
+            return self.recording.enter(where, above.owner, arguments)
+        call = self.recording.enter(where, arguments["self"], arguments, direct=True)
         if watched is not None and watched.described is None:
             self._hooks.describe(watched, call, arguments["self"])
         return call
@@ -148,7 +149,7 @@ class LineTracer:
         if known is None:
             known = self._lines[id(code), call.place.name] = code, {}
             self._writer.keep_source(code.co_filename)
-        return _Body(self._recording, call, known[1])
+        return _Body(self.recording, call, known[1])
 
 
 class _Body:
