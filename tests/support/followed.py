@@ -14,16 +14,26 @@ import pytest
 
 from tftrace.capture.watch.frames import Monitoring, Setprofile, Settrace
 
+
+class InPython(Settrace):
+    """As where nothing is compiled."""
+
+    def __init__(self, follower: Any) -> None:
+        super().__init__(follower)
+        self.function, self.set = self._called, sys.settrace
+
+
 MONITORING: Any = getattr(sys, "monitoring", None)
 needs_monitoring = pytest.mark.skipif(MONITORING is None, reason="sys.monitoring came with Python 3.12")
 needs_threads = pytest.mark.skipif(sys.platform in ("emscripten", "wasi"), reason="no threads on this platform")
 SOURCES = [
     pytest.param(Settrace, id="settrace"),
+    pytest.param(InPython, id="settrace in Python"),
     pytest.param(Monitoring, id="monitoring", marks=needs_monitoring),
     pytest.param(Setprofile, id="setprofile"),
 ]
 every_source = pytest.mark.parametrize("kind", SOURCES)
-with_lines = pytest.mark.parametrize("kind", SOURCES[:2])
+with_lines = pytest.mark.parametrize("kind", SOURCES[:3])
 
 
 class Seen:

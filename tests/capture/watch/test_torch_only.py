@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -113,6 +114,38 @@ def test_what_a_hook_of_others_calls_is_a_step() -> None:
     with nn.modules.module.register_module_forward_hook(doubles):  # type: ignore[arg-type]
         steps = recorded(model, "functions")[0]
     assert "act.doubles" in [name for kind, name, *_ in steps if kind == "function"]
+
+
+def before(module: nn.Module, args: Any) -> None:
+    """A pre-hook, which is a function that is followed."""
+    for one in args:
+        twice(one)
+
+
+class Around(nn.LayerNorm):
+    """Has a way of being called of its own."""
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        twice(args[0])
+        return super()._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+@traced
+@pytest.mark.parametrize("way", ["pre-hook", "global pre-hook", "call"])
+def test_what_runs_before_our_hook_is_a_step(way: str) -> None:
+    model = Net().eval()
+    with contextlib.ExitStack() as hooks:
+        if way == "global pre-hook":
+            hooks.enter_context(nn.modules.module.register_module_forward_pre_hook(before))
+        elif way == "call":
+            model.norm = Around(4)
+        with torch.no_grad(), tftrace.record(model, level="functions", engine="hooks") as trace:
+            if way == "pre-hook":  # of which the recording knows only at the next call
+                hooks.enter_context(model.norm.register_forward_pre_hook(before))
+            for _ in range(3):
+                model(torch.ones(2, 4))
+    called = [[step.name for step in trace if step.forward == n and step.name.endswith("twice")] for n in range(3)]
+    assert len(called[0]) >= 2 and called == [called[0]] * 3
 
 
 class Own(torch.Tensor):

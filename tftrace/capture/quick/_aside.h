@@ -1,6 +1,6 @@
-/* The interpreter's trace function, before Python 3.12: it is set aside while nothing runs that is followed, since Python
-   looks for a new line at each instruction while there is one. As in `torch_only.py`, and `untrace` and `retrace` of
-   `guard.py`. */
+/* The interpreter's trace function, before Python 3.12: it is set aside while nothing runs that is followed, since
+   Python looks for a new line at each instruction while there is one. As in `torch_only.py`, and `untrace` and
+   `retrace` of `guard.py`. */
 
 #include "_lines.h"
 
@@ -17,7 +17,8 @@ static int untraced(Quick *quick, PyObject *state) {
 static int retraced(Quick *quick, PyObject *state) {
     PyObject *tracing = own_of(quick->own, word.tracing), *over = own_of(quick->own, word.over);
     if (!tracing || !over) return -1;
-    if (tracing == Py_None || over != Py_False || traced_by() || !PyList_GET_SIZE(SLOT(state, of_state.stack))) return 0;
+    if (tracing == Py_None || over != Py_False || traced_by() || !PyList_GET_SIZE(SLOT(state, of_state.stack)))
+        return 0;
     return trace_by(quick, tracing);
 }
 

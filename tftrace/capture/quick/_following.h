@@ -1,7 +1,8 @@
 /* Frames that are followed before Python 3.12: as `Settrace` of `frames.py` does, but called by the interpreter itself,
-   which then neither makes a dict of the locals of each frame nor calls anything of Python's for one that nobody wants. */
+   which then neither makes a dict of the locals of each frame nor calls anything of Python's for one that nobody wants.
+ */
 
-#include "_aside.h"
+#include "_functions.h"
 
 #if PY_VERSION_HEX < 0x030C0000
 
@@ -10,6 +11,7 @@ enum { UNWANTED, WANTED, CALL, ANSWERS = 4 }; /* to whether code is followed; CA
 typedef struct {
     PyObject_HEAD PyObject *python, *look_at; /* follows frames, in Python; says how code that is new is followed */
     PyObject *follower, *recording;           /* a Follower, and the recording */
+    PyObject *local, *body;                   /* the classes of a frame's trace function, and of what that tells */
     PyObject *call, *inner;                   /* torch's code that calls a module, and the function that it calls */
     PyObject *global_hooks;                   /* those that run before any call */
     uintptr_t round;                          /* of the answers that are remembered */
@@ -39,20 +41,18 @@ static int answered(Tracer *tracer, PyFrameObject *frame) {
 /* A module is called: until our hook runs, nothing runs that is followed, if it is the only one and sure to run. */
 static int set_aside(Tracer *tracer, PyFrameObject *frame) {
     PyObject *quick = PyObject_GetAttr(tracer->recording, word.quick), *state = NULL, *module = NULL, *own = NULL;
-    PyObject *locals = quick && Py_TYPE(quick) == &quick_type ? PyObject_GetAttr((PyObject *)frame, word.f_locals) : NULL;
+    PyObject *locals =
+        quick && Py_TYPE(quick) == &quick_type ? PyObject_GetAttr((PyObject *)frame, word.f_locals) : NULL;
     if (locals && (state = state_of((Quick *)quick)) && (module = PyObject_GetItem(locals, word.self)))
         own = PyObject_GenericGetDict(module, NULL);
     PyObject *hooks = own ? PyDict_GetItemWithError(own, word.pre_hooks) : NULL, *hook = NULL, *calls = NULL;
     Py_ssize_t at = 0;
     if (hooks && PyDict_Check(hooks) && PyDict_GET_SIZE(hooks) == 1 && PyDict_Next(hooks, &at, NULL, &hook) &&
         Py_TYPE(hook) == of_entering.type && SLOT(hook, of_entering.recording) == tracer->recording &&
-        PyObject_Size(tracer->global_hooks) == 0 && (calls = PyObject_GetAttr((PyObject *)Py_TYPE(module), word.call_impl)) == tracer->inner) {
-        PyObject *compiled = PyObject_GetAttr(module, word.compiled_call);
-        if (compiled == Py_None) {
-            PyEval_SetTrace(NULL, NULL);
-            put(state, of_state.dark, Py_NewRef(Py_True));
-        }
-        Py_XDECREF(compiled);
+        PyObject_Size(tracer->global_hooks) == 0 &&
+        (calls = PyObject_GetAttr((PyObject *)Py_TYPE(module), word.call_impl)) == tracer->inner) {
+        PyEval_SetTrace(NULL, NULL);
+        put(state, of_state.dark, Py_NewRef(Py_True));
     }
     Py_XDECREF(calls), Py_XDECREF(own), Py_XDECREF(module), Py_XDECREF(state), Py_XDECREF(locals), Py_XDECREF(quick);
     return forgotten() ? 0 : -1;
@@ -63,9 +63,16 @@ static int frame_begins(Tracer *tracer, PyFrameObject *frame) {
     int answer = answered(tracer, frame);
     if (answer <= UNWANTED) return answer;
     if (answer == CALL) return set_aside(tracer, frame);
-    PyObject *body = PyObject_CallMethodOneArg(tracer->follower, word.called, (PyObject *)frame);
-    if (!body || body == Py_None) return done(body);
-    PyObject *local = of_local.type->tp_alloc(of_local.type, 0), *lines = NULL;
+    PyObject *body = NULL, *quick = PyObject_GetAttr(tracer->recording, word.quick);
+    int did = quick && Py_TYPE(quick) == &quick_type && tracer->body == (PyObject *)of_body.type
+                  ? called_again((Quick *)quick, tracer->follower, frame, &body)
+                  : 0;
+    Py_XDECREF(quick);
+    if (did < 0 || (did == 0 && !forgotten())) return -1;
+    if (did == 0) body = PyObject_CallMethodOneArg(tracer->follower, word.called, (PyObject *)frame);
+    if (!body || body == Py_None) return did ? 0 : done(body);
+    PyTypeObject *type = (PyTypeObject *)tracer->local;
+    PyObject *local = type->tp_alloc(type, 0), *lines = NULL;
     if (local) put(local, of_local._body, Py_NewRef(body));
     int fine = local && PyObject_SetAttr((PyObject *)frame, word.f_trace, local) == 0 &&
                (lines = PyObject_GetAttr(tracer->follower, word.lines));
@@ -94,13 +101,15 @@ static int frame_goes_on(PyObject *body, PyFrameObject *frame, int what, PyObjec
 }
 
 /* The interpreter tells of a frame. */
-static int follow(PyObject *tracer, PyFrameObject *frame, int what, PyObject *value) {
+static int follow(PyObject *self, PyFrameObject *frame, int what, PyObject *value) {
+    Tracer *tracer = (Tracer *)self;
     int bad = 0;
-    if (what == PyTrace_CALL) bad = frame_begins((Tracer *)tracer, frame) < 0;
+    if (what == PyTrace_CALL) bad = frame_begins(tracer, frame) < 0;
     else if (what == PyTrace_LINE || what == PyTrace_RETURN) {
         PyObject *local = PyObject_GetAttr((PyObject *)frame, word.f_trace);
         if (!local) bad = 1;
-        else if (Py_TYPE(local) == of_local.type) bad = frame_goes_on(SLOT(local, of_local._body), frame, what, value) < 0;
+        else if ((PyObject *)Py_TYPE(local) == tracer->local)
+            bad = frame_goes_on(SLOT(local, of_local._body), frame, what, value) < 0;
         Py_XDECREF(local);
     }
     if (bad) PyEval_SetTrace(NULL, NULL); /* as Python does if a function set by `sys.settrace` fails */
@@ -120,10 +129,16 @@ static int trace_by(Quick *quick, PyObject *function) {
 }
 
 static PyMemberDef of_tracer_parts[] = {
-    {"python", T_OBJECT, offsetof(Tracer, python)},       {"look_at", T_OBJECT, offsetof(Tracer, look_at)},
-    {"follower", T_OBJECT, offsetof(Tracer, follower)},   {"recording", T_OBJECT, offsetof(Tracer, recording)},
-    {"call", T_OBJECT, offsetof(Tracer, call)},           {"inner", T_OBJECT, offsetof(Tracer, inner)},
-    {"global_hooks", T_OBJECT, offsetof(Tracer, global_hooks)}, {NULL},
+    {"python", T_OBJECT, offsetof(Tracer, python)},
+    {"look_at", T_OBJECT, offsetof(Tracer, look_at)},
+    {"local", T_OBJECT, offsetof(Tracer, local)},
+    {"body", T_OBJECT, offsetof(Tracer, body)},
+    {"follower", T_OBJECT, offsetof(Tracer, follower)},
+    {"recording", T_OBJECT, offsetof(Tracer, recording)},
+    {"call", T_OBJECT, offsetof(Tracer, call)},
+    {"inner", T_OBJECT, offsetof(Tracer, inner)},
+    {"global_hooks", T_OBJECT, offsetof(Tracer, global_hooks)},
+    {NULL},
 };
 enum { TRACER_PARTS = sizeof of_tracer_parts / sizeof *of_tracer_parts - 1 };
 

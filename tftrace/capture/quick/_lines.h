@@ -84,7 +84,8 @@ static int returned(Quick *quick, PyObject *body, PyFrameObject *frame, PyObject
         (step != Py_None && PyList_GET_ITEM(stack, deep - 1) != step) || SLOT(call, of_call.muted) != Py_False ||
         SLOT(call, of_call.parent) == Py_None || asks_for_locals(call) || unwatched(quick) != 1)
         return not_here(state);
-    int ends = PyTuple_GET_ITEM(SLOT(call, of_call.place), AT_KIND) == word.function && SLOT(call, of_call.held) == Py_False;
+    int ends =
+        PyTuple_GET_ITEM(SLOT(call, of_call.place), AT_KIND) == word.function && SLOT(call, of_call.held) == Py_False;
     if (ends && SLOT(call, of_call.hooked) != Py_None) return not_here(state);
     if (!ends && step == Py_None) return was_here(state, 0);
     Piece piece;

@@ -6,8 +6,7 @@ enum { AT_KIND, AT_NAME }; /* of a place; see `Place` in `calls.py` */
 
 #define OF_CALL(X)                                                                                                     \
     X(place) X(step) X(depth) X(forward) X(occurrence) X(start_ns) X(own_ns) X(parent) X(owner) X(body) X(arguments)   \
-    X(result) X(equations) X(given) X(returned) X(seen) X(noted) X(hooked) X(muted) X(attends) X(direct)   \
-    X(held)
+    X(result) X(equations) X(given) X(returned) X(seen) X(noted) X(hooked) X(muted) X(attends) X(direct) X(held)
 #define OF_STATE(X) X(stack) X(counts) X(own) X(began) X(entered) X(later) X(busy) X(dark) X(collectors)
 #define OF_WATCHED(X) X(module) X(muted) X(names) X(body) X(parameters) X(places) X(children) X(described)
 #define OF_HOOKED(X) X(frame) X(caller) X(error) X(room)
@@ -25,32 +24,40 @@ static struct { PyTypeObject *type; OF_LINE(AS_PLACE) } of_line;
 static struct { PyTypeObject *type; OF_LOCAL(AS_PLACE) } of_local;
 static struct { PyTypeObject *type; OF_ENTERING(AS_PLACE) } of_entering;
 static const char *const call_slots[] = {OF_CALL(AS_TEXT) NULL}, *const state_slots[] = {OF_STATE(AS_TEXT) NULL},
-                        *const watched_slots[] = {OF_WATCHED(AS_TEXT) NULL},
-                        *const hooked_slots[] = {OF_HOOKED(AS_TEXT) NULL},
-                        *const body_slots[] = {OF_BODY(AS_TEXT) NULL},
-                        *const line_slots[] = {OF_LINE(AS_TEXT) NULL}, *const local_slots[] = {OF_LOCAL(AS_TEXT) NULL},
-                        *const entering_slots[] = {OF_ENTERING(AS_TEXT) NULL};
+                         *const watched_slots[] = {OF_WATCHED(AS_TEXT) NULL},
+                         *const hooked_slots[] = {OF_HOOKED(AS_TEXT) NULL},
+                         *const body_slots[] = {OF_BODY(AS_TEXT) NULL}, *const line_slots[] = {OF_LINE(AS_TEXT) NULL},
+                         *const local_slots[] = {OF_LOCAL(AS_TEXT) NULL},
+                         *const entering_slots[] = {OF_ENTERING(AS_TEXT) NULL};
 
 /* Words of the trace's format, and names of attributes; the private ones of torch come from `torch_internals.py`. */
 #define WORDS(X)                                                                                                       \
-    X(advance, "_advance") X(attention, "attention") X(begin, "begin") X(broke, "broke") X(collect, "_collect")        \
-    X(conclude, "_conclude") X(describe, "describe") X(do_later, "_do_later") X(enter, "__enter__")                    \
-    X(equations, "_equations") X(exit, "__exit__") X(f_lasti, "f_lasti") X(f_locals, "f_locals") X(f_trace, "f_trace") X(f_trace_lines, "f_trace_lines") X(function, "function") X(leave, "leave") X(line, "line") X(lines, "lines") X(locals, "locals") X(quick, "quick") X(called, "called") X(self, "self") X(local, "local")     \
-    X(forward, "forward") X(full, "full") X(input, "input") X(is_neg, "is_neg") X(key, "key") X(left, "_left")         \
-    X(nesting, "_nesting") X(no_part, "") X(op, "op") X(offset, "storage_offset") X(on_left, "on_left")                \
-    X(on_module, "on_module") X(output, "output") X(over, "over") X(parameter, "parameter") X(query, "query")          \
-    X(result, "result") X(see_any, "see_any") X(seen, "_seen") X(settle, "settle") X(settled, "_settled")              \
-    X(start, "_start") X(state, "state") X(steps, "steps") X(step_rows, "_steps") X(tensors, "tensors")                \
-    X(tracing, "tracing") X(value, "value") X(waiting, "_waiting") X(was_returned, "returned") X(watch, "watch")       \
-    X(ways, "_ways") X(written, "_written")
+    X(advance, "_advance") X(attention, "attention") X(begin, "begin") X(broke, "broke") X(called, "called")           \
+    X(collect, "_collect") X(conclude, "_conclude") X(describe, "describe") X(do_later, "_do_later") X(dunder, "__")   \
+    X(enter, "__enter__") X(equations, "_equations") X(exit, "__exit__") X(f_lasti, "f_lasti")                         \
+    X(f_locals, "f_locals") X(f_trace, "f_trace") X(f_trace_lines, "f_trace_lines") X(forward, "forward")              \
+    X(forwards, "_forwards") X(full, "full") X(function, "function") X(function_places, "_places") X(input, "input")   \
+    X(is_neg, "is_neg") X(key, "key") X(leave, "leave") X(left, "_left") X(line, "line") X(lines, "lines")             \
+    X(lines_of, "_lines") X(local, "local") X(locals, "locals") X(module, "module") X(nesting, "_nesting")             \
+    X(no_part, "") X(offset, "storage_offset") X(on_left, "on_left") X(on_module, "on_module") X(op, "op")             \
+    X(output, "output") X(over, "over") X(parameter, "parameter") X(query, "query") X(quick, "quick")                  \
+    X(result, "result") X(see_any, "see_any") X(seen, "_seen") X(self, "self") X(settle, "settle")                     \
+    X(settled, "_settled") X(start, "_start") X(state, "state") X(step_rows, "_steps") X(steps, "steps")               \
+    X(tensors, "tensors") X(tracing, "tracing") X(value, "value") X(waiting, "_waiting") X(was_returned, "returned")   \
+    X(watch, "watch") X(ways, "_ways") X(written, "_written")
 #define PRIVATE(X)                                                                                                     \
-    X(address, "STORAGE_ADDRESS") X(call_impl, "CALL_IMPL") X(compiled_call, "COMPILED_CALL") X(base, "BASE") X(hooks, "FORWARD_HOOKS") X(modules, "MODULES")                      \
-    X(parameters, "PARAMETERS") X(pre_hooks, "FORWARD_PRE_HOOKS") X(version, "VERSION")
+    X(address, "STORAGE_ADDRESS") X(base, "BASE") X(call_impl, "CALL_IMPL") X(hooks, "FORWARD_HOOKS")                  \
+    X(modules, "MODULES") X(parameters, "PARAMETERS") X(pre_hooks, "FORWARD_PRE_HOOKS") X(version, "VERSION")
 
 #define AS_WORD(NAME, TEXT) PyObject *NAME;
 #define AS_ENTRY(NAME, TEXT) {&word.NAME, TEXT},
-static struct { WORDS(AS_WORD) PRIVATE(AS_WORD) } word;
-static const struct { PyObject **word; const char *text; } words[] = {WORDS(AS_ENTRY)}, private[] = {PRIVATE(AS_ENTRY)};
+static struct {
+    WORDS(AS_WORD) PRIVATE(AS_WORD)
+} word;
+static const struct {
+    PyObject **word;
+    const char *text;
+} words[] = {WORDS(AS_ENTRY)}, private[] = {PRIVATE(AS_ENTRY)};
 
 static int find_words(void) {
     for (size_t at = 0; at < sizeof words / sizeof *words; at++)

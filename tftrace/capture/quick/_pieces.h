@@ -57,7 +57,8 @@ static int trace_by(Quick *quick, PyObject *function); /* see `_following.h` */
 /* A piece begins; 0 if the recording is over. */
 static int open_piece(Quick *quick, PyObject *state, Piece *piece) {
     PyObject *tracing = own_of(quick->own, word.tracing);
-    *piece = (Piece){state, NULL, tracing && tracing != Py_None && traced_by() == tracing && !PyThreadState_Get()->tracing};
+    *piece =
+        (Piece){state, NULL, tracing && tracing != Py_None && traced_by() == tracing && !PyThreadState_Get()->tracing};
     put(state, of_state.busy, Py_NewRef(Py_True));
     if (!tracing) return -1;
     if (piece->traced) PyEval_SetTrace(NULL, NULL);

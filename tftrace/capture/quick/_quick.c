@@ -78,42 +78,18 @@ static const struct {
     const char *name;
     size_t at;
 } parts[] = {
-    OF(recording),
-    OF(engine),
-    OF(own),
-    OF(engine_own),
-    OF(rows),
-    OF(local),
-    OF(acquire),
-    OF(release),
-    OF(clock),
-    OF(hide),
-    OF(set_trace),
-    OF(guard),
-    OF(dispatched),
-    OF(traced),
-    OF(between),
-    OF(kinds),
-    OF(is_torchs),
-    OF(global_hooks),
-    OF(modes),
-    OF(mode_at),
-    OF(ours),
-    OF(call),
-    OF(hooked),
-    RECORDS(of),
-    RECORDS(summary),
-    RECORDS(form),
-    RECORDS(weak_storage),
-    RECORDS(stats),
-    RECORDS(prints),
-    RECORDS(views),
-    RECORDS(storages),
-    RECORDS(stretches),
-    RECORDS(next),
-    RECORDS(keep),
-    RECORDS(kept),
-    RECORDS(forms),
+    OF(recording),     OF(engine),         OF(own),
+    OF(engine_own),    OF(rows),           OF(local),
+    OF(acquire),       OF(release),        OF(clock),
+    OF(hide),          OF(set_trace),      OF(guard),
+    OF(dispatched),    OF(traced),         OF(between),
+    OF(kinds),         OF(is_torchs),      OF(global_hooks),
+    OF(modes),         OF(mode_at),        OF(ours),
+    OF(call),          OF(hooked),         RECORDS(of),
+    RECORDS(summary),  RECORDS(form),      RECORDS(weak_storage),
+    RECORDS(stats),    RECORDS(prints),    RECORDS(views),
+    RECORDS(storages), RECORDS(stretches), RECORDS(next),
+    RECORDS(keep),     RECORDS(kept),      RECORDS(forms),
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -147,8 +123,10 @@ static void gone(PyObject *quick) {
 }
 
 static PyMethodDef of_quick[] = {
-    {"entering", (PyCFunction)(void (*)(void))entering, METH_FASTCALL, "Begin the step of a call; False if Python has to."},
-    {"leaving", (PyCFunction)(void (*)(void))leaving, METH_FASTCALL, "End the step of a call that returned; False likewise."},
+    {"entering", (PyCFunction)(void (*)(void))entering, METH_FASTCALL,
+     "Begin the step of a call; False if Python has to."},
+    {"leaving", (PyCFunction)(void (*)(void))leaving, METH_FASTCALL,
+     "End the step of a call that returned; False likewise."},
     {"line", (PyCFunction)(void (*)(void))line, METH_FASTCALL, "Note the line that begins; False if Python has to."},
     {"hook", (PyCFunction)(void (*)(void))hook, METH_FASTCALL, "See `Guard.run`."},
     {"enter", (PyCFunction)(void (*)(void))enter, METH_FASTCALL, "Begin a step within another; None if Python has to."},
@@ -181,10 +159,14 @@ static const struct {
     PyTypeObject **type;
     const char *const *slots;
 } classes[] = {
-    {"Call", &of_call.type, call_slots},       {"State", &of_state.type, state_slots},
-    {"Watched", &of_watched.type, watched_slots}, {"Hooked", &of_hooked.type, hooked_slots},
-    {"Entering", &of_entering.type, entering_slots}, {"Body", &of_body.type, body_slots},
-    {"Line", &of_line.type, line_slots},       {"Local", &of_local.type, local_slots},
+    {"Call", &of_call.type, call_slots},
+    {"State", &of_state.type, state_slots},
+    {"Watched", &of_watched.type, watched_slots},
+    {"Hooked", &of_hooked.type, hooked_slots},
+    {"Entering", &of_entering.type, entering_slots},
+    {"Body", &of_body.type, body_slots},
+    {"Line", &of_line.type, line_slots},
+    {"Local", &of_local.type, local_slots},
 };
 
 /* bind(**classes): look up where the attributes of these classes lie. */

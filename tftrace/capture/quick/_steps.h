@@ -6,16 +6,16 @@
 enum { MOST_STEPS = 4096, NANOSECONDS = 1000000000 }; /* as in `recording.py` */
 
 typedef struct {
-    PyObject_HEAD PyObject *recording, *engine;     /* a Recording, and the ForwardHooks that see its calls */
-    PyObject *own, *engine_own, *rows;              /* their `__dict__`s, and that of the Rows */
-    PyObject *local, *acquire, *release;            /* of the recording: its threads' states and its lock */
-    PyObject *clock, *set_trace, *hide;             /* time; `sys.settrace`; what hides our sums */
-    PyObject *guard, *dispatched, *traced;          /* `Guard.run`; how many modes see operators; is torch traced */
-    PyObject *between;                              /* the files of the frames between a call and the forward */
-    PyObject *call, *hooked;                        /* such objects as they are at first */
-    PyObject *kinds, *is_torchs;                    /* modules that call one function; is one torch's own */
-    PyObject *global_hooks;                         /* those that run after any call */
-    PyObject *modes, *mode_at, *ours;               /* how many modes see functions; one of them; the class of ours */
+    PyObject_HEAD PyObject *recording, *engine; /* a Recording, and the ForwardHooks that see its calls */
+    PyObject *own, *engine_own, *rows;          /* their `__dict__`s, and that of the Rows */
+    PyObject *local, *acquire, *release;        /* of the recording: its threads' states and its lock */
+    PyObject *clock, *set_trace, *hide;         /* time; `sys.settrace`; what hides our sums */
+    PyObject *guard, *dispatched, *traced;      /* `Guard.run`; how many modes see operators; is torch traced */
+    PyObject *between;                          /* the files of the frames between a call and the forward */
+    PyObject *call, *hooked;                    /* such objects as they are at first */
+    PyObject *kinds, *is_torchs;                /* modules that call one function; is one torch's own */
+    PyObject *global_hooks;                     /* those that run after any call */
+    PyObject *modes, *mode_at, *ours;           /* how many modes see functions; one of them; the class of ours */
     Records records;
 } Quick;
 

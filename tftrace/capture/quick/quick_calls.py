@@ -105,11 +105,10 @@ def quick_lines(body: type, line: type) -> None:
         compiled.bind(Body=body, Line=line)
 
 
-def quick_tracer(recording: Any, follower: Any, look_at: Any, python: Any, local: type) -> tuple[Any, Any]:
+def quick_tracer(follower: Any, look_at: Any, python: Any, local: type) -> tuple[Any, Any]:
     """Make a trace function that the interpreter calls itself, which it does before Python 3.12.
 
     Args:
-        recording: The recording whose frames are followed; None for none.
         follower: Who wants to follow frames.
         look_at: Says how a frame is followed whose code is new (1 or 0), or None to be asked again.
         python: Does the same in Python.
@@ -121,12 +120,15 @@ def quick_tracer(recording: Any, follower: Any, look_at: Any, python: Any, local
     if not hasattr(compiled, "Tracer"):
         return python, sys.settrace
     compiled.bind(Local=local)
+    recording, body = getattr(follower, "recording", None), getattr(follower, "body", None)
     call, inner = torch.nn.Module.__call__, getattr(torch.nn.Module, CALL_IMPL, None)
     ours = compiled.Tracer(
         python=python,
         look_at=look_at,
         follower=follower,
         recording=recording,
+        local=local,
+        body=body,
         call=_torchs(call) and call.__code__,
         inner=_torchs(inner),
         global_hooks=global_pre_hooks,

@@ -59,8 +59,7 @@ class Settrace:
     def __init__(self, follower: Follower) -> None:
         self._follower, self._closed = follower, False
         self._wanted = _Wanted(follower)
-        recording = getattr(follower, "recording", None)
-        self.function, self.set = quick_tracer(recording, follower, self._look_at, self._called, _Local)
+        self.function, self.set = quick_tracer(follower, self._look_at, self._called, _Local)
         self._forget: Callable[[], None] = getattr(self.function, "again", lambda: None)
 
     def start(self) -> bool:

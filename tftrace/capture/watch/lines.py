@@ -46,17 +46,18 @@ class LineTracer:
 
     Attributes:
         recording: The recording.
+        body: The class of what follows a frame.
         again: Called when more code may be wanted than before.
     """
 
     def __init__(self, recording: Recording, hooks: WatchedModules, writer: TraceWriter, *, lines: bool) -> None:
         quick_lines(_Body, _Line)
-        self.recording, self._hooks, self._writer, self.lines = recording, hooks, writer, lines
+        self.recording, self._hooks, self._writer, self.lines, self.body = recording, hooks, writer, lines, _Body
         self._files: set[str] = set()
         self._forwards: dict[int, CodeType] = {}  # code of torch's own forwards, by its id: its hash takes long
         self._kinds: set[type] = set()
         self._looked_at = 0  # how many modules there were when their files were last looked up
-        self._places: dict[Any, Place] = {}
+        self._places: dict[Any, tuple[Place, Any]] = {}  # by ids, and what has these: hashing code takes long
         self._lines: dict[tuple[int, str], tuple[CodeType, dict[int, _Line]]] = {}  # by the id of code that is kept
         self.again: Callable[[], None] = lambda: None
 
@@ -126,15 +127,7 @@ class LineTracer:
                 path = next(iter(watched.names), watched.type)  # one that was just made has no name yet
         if path is None and torchs:
             return None
-        name = f"{above.name if path is None else path}.{code.co_name}".lstrip(".")
-        caller = frame.f_back
-        key = (name, code, caller and caller.f_code, caller and caller.f_lasti)
-        where = self._places.get(key)
-        if where is None:
-            site = NOWHERE if caller is None else call_site(caller)
-            definition = Site(code.co_filename, code.co_firstlineno)
-            where = self._places[key] = place(schema.FUNCTION, name, qualified_name(frame), site, definition)
-            self._writer.keep_source(site.file)
+        where = self._place(frame, above, path)
         arguments = {name: value for name, value in arguments.items() if not name.startswith("__")}
         if path is None:
             return self.recording.enter(where, above.owner, arguments)
@@ -142,6 +135,20 @@ class LineTracer:
         if watched is not None and watched.described is None:
             self._hooks.describe(watched, call, arguments["self"])
         return call
+
+    def _place(self, frame: FrameType, above: Call, path: str | None) -> Place:
+        """Where a function is called."""
+        caller, code = frame.f_back, frame.f_code
+        key = (id(above.place), path, id(code), id(caller and caller.f_code), caller.f_lasti if caller else 0)
+        known = self._places.get(key)
+        if known is None:
+            name = f"{above.name if path is None else path}.{code.co_name}".lstrip(".")
+            site = NOWHERE if caller is None else call_site(caller)
+            definition = Site(code.co_filename, code.co_firstlineno)
+            where = place(schema.FUNCTION, name, qualified_name(frame), site, definition)
+            known = self._places[key] = where, (above.place, code, caller and caller.f_code)
+            self._writer.keep_source(site.file)
+        return known[0]
 
     def _body(self, call: Call, frame: FrameType) -> _Body:
         code = frame.f_code
