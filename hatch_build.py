@@ -19,6 +19,7 @@ SOURCES = (
     "tftrace/capture/measure/_stats.c",
     "tftrace/capture/quick/_quick.c",
     "tftrace/recipes/evaluate/_products.c",
+    "tftrace/trace/_columns.c",
 )
 
 

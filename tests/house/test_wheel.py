@@ -81,7 +81,7 @@ def test_what_is_compiled_is_in_the_wheel_where_it_can_be(wheel: Path) -> None:
     sources = [path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("tftrace/**/*.c")]
     able = [f"{source.as_posix()}{suffix}" in names for source in sources]
     # THEN all are there or none, as in this environment's own installation
-    assert len(able) == 5 and set(able) == {compiled_part(route) is not None}
+    assert len(able) == 6 and set(able) == {compiled_part(route) is not None}
     assert able[0] is not wheel.name.endswith("-none-any.whl") and not [n for n in names if n.endswith((".c", ".h"))]
 
 

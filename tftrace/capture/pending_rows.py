@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..trace import schema
-from ..trace.arrays import column_of, repeated, statistics_of
+from ..trace.arrays import column_of, distinct, repeated, statistics_of
 from ..trace.writer import TraceWriter
 from .calls import Call, Place
 from .measure.identity import SUMMARY, Record
@@ -131,7 +131,7 @@ class Rows:
             writer.write("tensors", self._tensor_columns(tensors))
 
     def _tensor_columns(self, rows: list[Any]) -> list[Any]:
-        records, index = _distinct(rows[3::_TENSOR])
+        records, index = distinct(rows[3::_TENSOR])
         numbers, *form, summaries = zip(*records, strict=True)
         statistics = _statistics(self._summaries(summaries)).reshape(-1, 8)
         kinds = iter(schema.TENSORS.types)
@@ -153,8 +153,8 @@ def _step_columns(rows: list[Any], rank: int) -> list[Any]:
     places, step, parent, depth, forward, occurrence, start, duration, status, equation = (
         rows[at::_STEP] for at in range(_STEP)
     )
-    distinct, index = _distinct(places)
-    shared = dict(zip(Place._fields, zip(*distinct, strict=True), strict=True))
+    all_places, index = distinct(places)
+    shared = dict(zip(Place._fields, zip(*all_places, strict=True), strict=True))
     own = {
         "step": step,
         "parent": parent,
@@ -171,14 +171,6 @@ def _step_columns(rows: list[Any], rank: int) -> list[Any]:
         column_of(own[field.name], field.type) if field.name in own else repeated(shared[field.name], field.type, index)
         for field in schema.STEPS
     ]
-
-
-def _distinct(objects: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
-    """The distinct objects in order of first appearance, and for each object its position among them."""
-    ids = [*map(id, objects)]
-    found = dict(zip(ids, objects, strict=True))
-    position = dict(zip(found, range(len(found)), strict=True))
-    return [*found.values()], np.fromiter(map(position.__getitem__, ids), np.int64, len(ids))
 
 
 def _statistics(summaries: Sequence[tuple[Any, ...]]) -> np.ndarray:

@@ -7,7 +7,7 @@ from importlib.metadata import version as version_of
 
 PARTS = (
     *("capture.check._route", "capture.measure._stats", "capture.measure._prints", "capture.quick._quick"),
-    "recipes.evaluate._products",
+    *("recipes.evaluate._products", "trace._columns"),
 )
 
 

@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+try:
+    from . import _columns as compiled
+except ImportError:  # installed where there is no compiler
+    compiled = None  # type: ignore[assignment]
+
 _CODES = {pa.int64(): "q", pa.int32(): "i", pa.int8(): "b", pa.float64(): "d"}  # of Python's module array
 _NOTHING: dict[pa.DataType, Any] = dict.fromkeys(_CODES, 0) | {pa.string(): "", pa.binary(): b""}
+_TEXTS, _LISTS = (pa.string(), pa.binary()), (pa.list_(pa.int64()),)
 _MANY = 1024  # rows from which on it is worth to import pyarrow.compute
 _LONGEST = (1 << 31) - 1  # bytes of all texts of a column
 
@@ -39,6 +45,9 @@ def column_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         values: Numbers, texts, bytes or lists of numbers; None for a null.
         kind: Their type.
     """
+    found = _compiled(values, kind)
+    if found is not None:
+        return found
     nothing = _NOTHING.get(kind, ())
     missing = None in values if kind in _NOTHING else any(value is None for value in values)
     known = np.fromiter((value is not None for value in values), np.bool_, len(values)) if missing else None
@@ -51,11 +60,25 @@ def column_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def repeated(values: Sequence[Any], kind: pa.DataType, at: np.ndarray) -> pa.Array:
     """Convert the values at some positions of a sequence to an Arrow array, as `column_of` does."""
+    found = _compiled(values, kind, at)
+    if found is not None:
+        return found
     if len(at) > _MANY:
         return column_of(values, kind).take(indices(at))
     if kind in _CODES and None not in values:
         return _of_numbers(np.array(array(_CODES[kind], values))[at], kind)
     return column_of([*map(values.__getitem__, at.tolist())], kind)
+
+
+def distinct(objects: list[Any]) -> tuple[list[Any], np.ndarray]:
+    """The distinct objects in order of first appearance, and for each object its position among them, int64."""
+    if compiled is not None:
+        found, positions = compiled.distinct(objects)
+        return found, np.frombuffer(positions, np.int64)
+    ids = [*map(id, objects)]
+    by_id = dict(zip(ids, objects, strict=True))
+    position = dict(zip(by_id, range(len(by_id)), strict=True))
+    return [*by_id.values()], np.fromiter(map(position.__getitem__, ids), np.int64, len(ids))
 
 
 def statistics_of(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
@@ -68,6 +91,29 @@ def statistics_of(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
 def indices(numbers: np.ndarray) -> pa.Array:
     """Convert row positions to an Arrow array, as `take` needs them."""
     return _of_numbers(numbers, pa.int64())
+
+
+def _compiled(values: Sequence[Any], kind: pa.DataType, at: np.ndarray | None = None) -> pa.Array | None:
+    """The array of the values, or of those at some positions; None if Python has to make it."""
+    if compiled is None or not isinstance(values, (list, tuple)):
+        return None
+    count = len(values) if at is None else len(at)
+    if kind in _CODES:
+        number = compiled.numbers(values, at, _CODES[kind])
+        return number and pa.Array.from_buffers(kind, count, [*map(_buffer, (number[1], number[0]))])
+    make = compiled.texts if kind in _TEXTS else compiled.lists if kind in _LISTS else None
+    found = make and make(values, at)
+    if not found:
+        return None
+    (ends, content), known = found
+    if kind in _TEXTS:
+        return pa.Array.from_buffers(kind, count, [*map(_buffer, (known, ends, content))])
+    elements = pa.Array.from_buffers(kind.value_type, len(content) // 8, [None, pa.py_buffer(content)])
+    return pa.Array.from_buffers(kind, count, [*map(_buffer, (known, ends))], children=[elements])
+
+
+def _buffer(content: bytes | None) -> Any:
+    return None if content is None else pa.py_buffer(content)
 
 
 def _of_numbers(numbers: np.ndarray, kind: pa.DataType, known: np.ndarray | None = None) -> pa.Array:
