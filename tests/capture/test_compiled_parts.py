@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from tftrace.capture.calls import Call, place
 from tftrace.capture.check import route
 from tftrace.capture.check.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
 from tftrace.capture.check.route import Item
-from tftrace.capture.check.strided import Drawn, Form
+from tftrace.capture.check.strided import Drawn, Form, RowsForm
 from tftrace.capture.measure import stats
 from tftrace.recipes.evaluate import products
 
@@ -247,8 +247,8 @@ KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool
 def copied(forms: list[Form], tensors: list[torch.Tensor], rooms: list[int], seed: int, row: int) -> list[np.ndarray]:
     """What is copied into a row of columns that hold something else; the rest of them is untouched."""
     columns = [np.full((3, *f.shape), 1, f.dtype) for f in forms]
-    layout = route._layout(rooms, forms, list(range(len(forms))))
-    compiled.copy(layout, [x.data_ptr() for x in tensors], seed, [c.ctypes.data for c in columns], row)
+    layout = route._layout(rooms, forms, [(at,) for at in range(len(forms))])
+    assert compiled.copy(layout, [x.data_ptr() for x in tensors], seed, [c.ctypes.data for c in columns], row)
     for column in columns:
         assert (np.delete(column, row, axis=0) == 1).all()
     return [column[row] for column in columns]
@@ -284,23 +284,55 @@ def test_the_cells_are_the_same(dims: int, dtype: torch.dtype) -> None:
             state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
             firsts.append((state >> 33) % room)
         for found, form, x in zip(copied(forms, tensors, rooms, seed, 1), forms, tensors, strict=True):
-            np.testing.assert_array_equal(found, form.at(x.data_ptr(), firsts))
+            np.testing.assert_array_equal(found, form.at([x.data_ptr()], firsts))
+
+
+@needs_compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32], ids=str)
+def test_the_selected_rows_are_the_same(kind: torch.dtype, dtype: torch.dtype) -> None:
+    """Rows of a table that lies in an odd way, by an index of two dimensions, of which one is drawn."""
+    table, index = torch.randn(9, 2, 7).to(dtype).transpose(0, 2)[:, 1], torch.tensor([[3, 0], [6, 6], [1, 2]]).to(kind)
+    row = Form([(Drawn(5, 2, 2), 0)], (table.stride(1),), dtype, 2 * table.stride(1))
+    form = RowsForm(row, Form([(Drawn(2, 1, 2), 1), (Drawn(1, 1, 2), None)], index.stride(), kind), 7, table.stride(0))
+    layout, addresses = route._layout([5, 2], [form], [(0, 1)]), [table.data_ptr(), index.data_ptr()]
+    column = np.full((2, *form.shape), 1, form.dtype)
+    for seed in range(4):
+        firsts = [(s >> 33) % room for s, room in zip(states(seed), (5, 2), strict=False)]
+        assert compiled.copy(layout, addresses, seed, [column.ctypes.data], 1)
+        np.testing.assert_array_equal(column[1], form.at(addresses, firsts))
+        rows = table[index.long()][firsts[1] : firsts[1] + 2, :, firsts[0] + 2 : firsts[0] + 5 : 2]
+        np.testing.assert_array_equal(column[1], rows.double().numpy())
+    assert (column[0] == 1).all()
+    for wrong in (7, -1):  # Python says what is wrong, and counts from the end
+        index.fill_(wrong)
+        assert not compiled.copy(layout, addresses, 0, [column.ctypes.data], 1)
+    many = Form([(Drawn(1, 1, 1025), None)], (0,), kind)
+    layout = route._layout([5, 2], [RowsForm(row, many, 7, table.stride(0))], [(0, 1)])
+    assert not compiled.copy(layout, addresses, 0, [column.ctypes.data], 1)
+
+
+def states(seed: int) -> Iterator[int]:
+    """The numbers by which first positions are drawn."""
+    while True:
+        seed = (seed * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        yield seed
 
 
 def test_more_dimensions_than_there_is_room_for_are_not_remembered() -> None:
     one = Form([(Drawn(3, 1, 2), 0)], (1,), torch.float32)
-    assert route._layout([3] * 64, [one], [0])
+    assert route._layout([3] * 64, [one], [(0,)])
     with pytest.raises(ValueError, match="too many"):
-        route._layout([3] * 65, [one], [0])
+        route._layout([3] * 65, [one], [(0,)])
     with pytest.raises(ValueError, match="too many"):
-        route._layout([3], [one, SimpleNamespace(shape=(1,) * 65)], [0, 1])  # type: ignore[list-item]
+        route._layout([3], [one, SimpleNamespace(shape=(1,) * 65)], [(0,), (1,)])  # type: ignore[list-item]
 
 
 @needs_compiled
 def test_the_layout_of_another_call_is_refused() -> None:
     one, x = Form([(Drawn(3, 1, 2), 0)], (1,), torch.float32), torch.randn(4)
     column = np.zeros((1, 2), np.float32)
-    layout = route._layout([3], [one, one], [0, 1])
+    layout = route._layout([3], [one, one], [(0,), (1,)])
     for addresses, bases in (([x.data_ptr()], [column.ctypes.data] * 2), ([x.data_ptr()] * 2, [column.ctypes.data])):
         with pytest.raises(IndexError):
             compiled.copy(layout, addresses, 0, bases, 0)
@@ -312,7 +344,7 @@ def test_the_layout_of_another_call_is_refused() -> None:
         with pytest.raises(TypeError):
             compiled.copy(*wrong)
     with pytest.raises(TypeError):
-        compiled.copy(route._layout([3], [one], [0]), ["x"], 0, [column.ctypes.data], 0)
+        compiled.copy(route._layout([3], [one], [(0,)]), ["x"], 0, [column.ctypes.data], 0)
 
 
 def summary(x: torch.Tensor) -> Any:

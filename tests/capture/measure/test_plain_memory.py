@@ -14,6 +14,7 @@ from torch import nn
 
 import tftrace
 from tftrace import capture
+from tftrace.capture.calls import Call, place
 from tftrace.capture.check import route
 from tftrace.capture.check.host_arrays import numbers_of
 from tftrace.capture.check.pass_through import _same
@@ -104,7 +105,7 @@ def test_what_is_not_in_memory_is_not_read(kind: str) -> None:
     with pytest.raises(Unbound):
         numbers_of(tensor)
     layout = Layout(tuple((name,) for name in "RC"))
-    assert Strided(layout, {"R": 4, "C": 8}, {}, torch.float32)(tensor, []) is None
+    assert Strided(layout, {"R": 4, "C": 8}, {}, torch.float32)([tensor], []) is None
     assert not _same(tensor, ((0, 1), (1, 1)), ABSENT[kind](), ((0, 1), (1, 1)))
 
 
@@ -116,7 +117,8 @@ def test_compiled_code_does_not_read_them_either(kind: str) -> None:
     assert compiled_part(stats).summary(tensor) is None
     item = (None, 0, 1, None, torch.Tensor, (), compiled_part(route).settle(there))
     for given, found in ((there, [there.data_ptr()]), (tensor, None)):
-        call = type("Call", (), {"result": given, "returned": {}, "given": {}})()
+        call = Call(place("module", "", ""))
+        call.result, call.returned = given, {}
         assert compiled_part(route).addresses([item], call) == found
 
 

@@ -14,7 +14,8 @@ static const char *const known_slots[] = {OF_KNOWN(AS_TEXT) NULL};
 
 #define CHECK_WORDS(X)                                                                                                 \
     X(beside, "_beside")                                                                                               \
-    X(cpu, "cpu") X(edited, "_edited") X(group, "group") X(held, "_held") X(note, "note") X(note_masks, "_note_masks") \
+    X(cpu, "cpu")                                                                                                      \
+    X(edited, "_edited") X(group, "group") X(held, "_held") X(note, "note") X(note_masks, "_note_masks")               \
         X(passed, "passed") X(precision, "_precision") X(row, "row") X(rows, "_rows") X(training, "training")          \
             X(units, "units") X(weight, "weight")
 #define AS_WORD(NAME, TEXT) PyObject *NAME;
@@ -29,8 +30,9 @@ static const struct {
 
 #define OF_CHECKS(X)                                                                                                   \
     X(checker)                                                                                                         \
-    X(own) X(verdicts) X(of_verdicts) X(numbers) X(noted) X(modules) X(functions) X(inexact) X(autocast) X(holds)      \
-        X(module) X(most)
+    X(own)                                                                                                             \
+    X(verdicts) X(of_verdicts) X(numbers) X(noted) X(modules) X(functions) X(inexact) X(autocast) X(holds) X(module)   \
+        X(most)
 typedef struct {
     PyObject_HEAD OF_CHECKS(AS_OBJECT) /* see `Checks` in `_route.pyi` */
 } Checks;
@@ -187,11 +189,11 @@ static int take(Checks *checks, Plan *plan, PyObject *call, PyObject *order, PyO
     PyObject *held = own_of(checks->of_verdicts, word.held);
     if (!held || PyErr_Occurred()) return -1;
     if (is_due(checks, group, held)) return 0;
+    int copied = copy_cells((void *)PyBytes_AS_STRING(plan->layout), addresses, plan->found,
+                            PyLong_AsUnsignedLongLongMask(step), SLOT(group, of_group.bases), PyList_GET_SIZE(steps));
+    if (copied != 1) return copied;
     PyObject *all[] = {checks->checker, plan->reading, plan->match, call, order};
     if (plan->masks == Py_True && done(PyObject_VectorcallMethod(word.note_masks, all, 5, NULL)) < 0) return -1;
-    if (copy_cells((void *)PyBytes_AS_STRING(plan->layout), addresses, plan->found, PyLong_AsUnsignedLongLongMask(step),
-                   SLOT(group, of_group.bases), PyList_GET_SIZE(steps)) < 0)
-        return -1;
     PyObject *sum = PyNumber_Add(held, SLOT(group, of_group.cells));
     int bad = !sum || PyDict_SetItem(checks->of_verdicts, word.held, sum) < 0 || PyList_Append(steps, step) < 0 ||
               PyList_Append(SLOT(group, of_group.orders), order) < 0;

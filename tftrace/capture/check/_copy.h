@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { MOST = 64 }; /* dimensions; `_MOST_DIMS` in `route.py` */
+enum { MOST = 64, MOST_SELECTED = 1024 }; /* dimensions, as `_MOST_DIMS` in `route.py`; rows of a table */
 
 /* Copies elements that lie `step` bytes apart to where they lie close; bfloat16 becomes the float32 it is half of. */
 static char *row_of(char *to, const char *from, int64_t count, int64_t step, int64_t width, int half) {
@@ -43,28 +43,68 @@ static void copy_rows(char *to, const char *from, const int64_t *sizes, const in
     }
 }
 
+/* How the drawn cells of a tensor lie: `Form.column` in `strided.py`. */
+typedef struct {
+    const char *from;
+    const int64_t *sizes, *steps;
+    int64_t dims, width, half, bytes;
+} Column;
+
+/* Read that; what follows it in the layout, or NULL with an error if the layout is of another call. */
+static const int64_t *column_of(const int64_t *layout, char *const *addresses, Py_ssize_t tensors,
+                                const int64_t *starts, Column *column) {
+    int64_t tensor = *layout++;
+    if (tensor < 0 || tensor >= tensors)
+        return PyErr_SetString(PyExc_IndexError, "the layout is of another call"), NULL;
+    column->width = *layout++, column->half = *layout++, column->bytes = *layout++;
+    column->from = addresses[tensor] + *layout++;
+    for (int64_t drawn = *layout++; drawn > 0; drawn--, layout += 2) column->from += starts[layout[0]] * layout[1];
+    column->dims = *layout++; /* one at least */
+    if (column->dims > MOST) return PyErr_SetString(PyExc_IndexError, "a tensor has too many dimensions"), NULL;
+    column->sizes = layout, column->steps = layout + column->dims;
+    return layout + 2 * column->dims;
+}
+
+static void copy_column(char *to, const char *from, const Column *column) {
+    copy_rows(to, from, column->sizes, column->steps, column->dims, column->width, (int)column->half);
+}
+
+/* Copy the rows of a table that an index selects; 0 if they are too many, or one of them is not there. */
+static int copy_selected(char *to, const Column *index, const Column *row, int64_t apart, int64_t count) {
+    char selected[MOST_SELECTED * sizeof(int64_t)];
+    if (index->bytes > (int64_t)sizeof selected) return 0;
+    copy_column(selected, index->from, index);
+    for (int64_t at = 0; at < index->bytes; at += index->width, to += row->bytes) {
+        int64_t one;
+        int32_t half;
+        if (index->width == sizeof one) memcpy(&one, selected + at, sizeof one);
+        else memcpy(&half, selected + at, sizeof half), one = half;
+        if (one < 0 || one >= count) return 0;
+        copy_column(to, row->from + one * apart, row);
+    }
+    return 1;
+}
+
 /* Copy what a layout says (see `_layout` in `route.py`) from the tensors at some addresses into a row of the columns;
-   -1 with an error if the layout is of another call. */
+   0 if Python has to, -1 with an error if the layout is of another call. */
 static int copy_cells(const int64_t *layout, char *const *addresses, Py_ssize_t tensors, uint64_t seed, PyObject *bases,
                       int64_t row) {
     int64_t starts[MOST], rooms = *layout++;
-    if (rooms > MOST) return PyErr_Format(PyExc_IndexError, "too many dimensions are drawn"), -1;
+    if (rooms > MOST) return PyErr_SetString(PyExc_IndexError, "too many dimensions are drawn"), -1;
     for (int64_t at = 0; at < rooms; at++) { /* as in `Reading.starts` */
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         starts[at] = (seed >> 33) % (uint64_t)*layout++;
     }
-    for (int64_t column = 0, columns = *layout++; column < columns; column++) {
-        int64_t tensor = *layout++, width = *layout++, half = *layout++, bytes = *layout++;
-        if (tensor >= tensors || column >= PyList_GET_SIZE(bases))
-            return PyErr_Format(PyExc_IndexError, "the layout is of another call"), -1;
-        char *base = PyLong_AsVoidPtr(PyList_GET_ITEM(bases, column));
-        const char *from = addresses[tensor];
-        if (PyErr_Occurred()) return -1;
-        for (int64_t drawn = *layout++; drawn > 0; drawn--, layout += 2) from += starts[layout[0]] * layout[1];
-        int64_t dims = *layout++; /* one at least */
-        if (dims > MOST) return PyErr_Format(PyExc_IndexError, "a tensor has too many dimensions"), -1;
-        copy_rows(base + row * bytes, from, layout, layout + dims, dims, width, (int)half);
-        layout += 2 * dims;
+    for (int64_t at = 0, columns = *layout++; at < columns; at++) {
+        int selects = *layout == -1;
+        Column index, column;
+        if (selects && !(layout = column_of(layout + 1, addresses, tensors, starts, &index))) return -1;
+        if (!(layout = column_of(layout, addresses, tensors, starts, &column))) return -1;
+        char *to = at < PyList_GET_SIZE(bases) ? PyLong_AsVoidPtr(PyList_GET_ITEM(bases, at)) : NULL;
+        if (!to) return PyErr_SetString(PyExc_IndexError, "the layout is of another call"), -1;
+        if (!selects) copy_column(to + row * column.bytes, column.from, &column);
+        else if (!copy_selected(to + row * layout[0], &index, &column, layout[1], layout[2])) return 0;
+        layout += selects ? 3 : 0;
     }
-    return 0;
+    return 1;
 }

@@ -55,11 +55,10 @@ static PyObject *copy(PyObject *self, PyObject *const *given, Py_ssize_t count) 
     for (Py_ssize_t at = 0; at < tensors; at++) begins[at] = PyLong_AsVoidPtr(PyList_GET_ITEM(given[1], at));
     uint64_t seed = PyLong_AsUnsignedLongLongMask(given[2]);
     int64_t row = PyLong_AsLongLong(given[4]);
-    int bad =
-        PyErr_Occurred() || copy_cells((void *)PyBytes_AS_STRING(given[0]), begins, tensors, seed, given[3], row) < 0;
+    const int64_t *layout = (void *)PyBytes_AS_STRING(given[0]);
+    int copied = PyErr_Occurred() ? -1 : copy_cells(layout, begins, tensors, seed, given[3], row);
     PyMem_Free(begins);
-    if (bad) return NULL;
-    Py_RETURN_NONE;
+    return copied < 0 ? NULL : PyBool_FromLong(copied);
 }
 
 /* -- what checks the calls of a recording ----------------------------------------------------------------------- */

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from .host_arrays import along, host, numbers_of, take_padded
 from .masks import masks_of
 from .pass_through import Passed
 from .references import Unbound
-from .strided import Drawn, Strided
+from .strided import Drawn, Rows, Strided
 
 _DRAWN = (4, 2)  # positions drawn along the last independent dimension, and along each of the others
 _LONG = 64  # from so many cells along dimensions that are read whole, one row is enough
@@ -156,8 +156,8 @@ class Reading:
         starts = self.starts(seed)
         for statement in self.statements:
             cells = None
-            for at, name, strided in statement.reads:
-                part = None if strided is None else strided(tensors[name], starts)
+            for at, names, strided in statement.reads:
+                part = None if strided is None else strided([tensors[name] for name in names], starts)
                 if part is None:
                     cells = cells or _Cells(self, tensors, units, statement.positions(starts))
                     part = cells.part(statement, at)
@@ -225,14 +225,16 @@ class _Statement:
         self.units = [
             UNIT.get(dtypes.get(base_tensor(leaf), torch.int64)) for leaf in self.leaves
         ]  # of each leaf's dtype
-        # index of the leaf, its tensor, and how it is read if it is a plain tensor; the symbol itself comes last
-        self.reads: list[tuple[int, str, Strided | None]] = []
-        self.dims: list[tuple[str, ...]] = []  # of leaves that are no plain tensors, known once they are read
+        # index of the leaf, its tensors, and how it is read if that can be by address; the symbol itself comes last
+        self.reads: list[tuple[int, tuple[str, ...], Strided | Rows | None]] = []
+        self.dims: list[tuple[str, ...]] = []  # of other leaves known once they are read
+        strided = partial(_strided, reading.fit.layouts, sizes, self.drawn, dtypes, first)
         for at, leaf in enumerate((*self.leaves, Name(self.symbol))):
-            name, plain = base_tensor(leaf), isinstance(leaf, Name)
-            strided = Strided(reading.fit.layouts[name], sizes, self.drawn, dtypes[name], first) if plain else None
-            self.reads.append((at, name, strided))
-            self.dims.append(reading.slices[name].names if plain else ())
+            read, found, dims = _way(
+                leaf, {name: one.names for name, one in reading.slices.items()}, dtypes, sizes, strided
+            )
+            self.reads.append((at, read, found))
+            self.dims.append(dims)
         self._alone = [(dim, sizes[dim]) for dim in alone]
 
     def positions(self, starts: Sequence[int]) -> dict[str, Array]:
@@ -249,6 +251,38 @@ class _Statement:
             left = max(left // length, 1)
             parts.append([(dim, np.arange(at, min(at + length, size))) for at in range(0, size, length)])
         return [dict(chosen) for chosen in itertools.product(*parts)]
+
+
+def _strided(
+    layouts: Mapping[str, Layout],
+    sizes: Mapping[str, int],
+    drawn: Mapping[str, Drawn],
+    dtypes: Mapping[str, torch.dtype],
+    first: int,
+    name: str,
+    fixed: tuple[str, int] | None = None,
+) -> Strided:
+    return Strided(layouts[name], sizes, drawn, dtypes[name], first, fixed)
+
+
+def _way(
+    leaf: Node,
+    names: Mapping[str, tuple[str, ...]],
+    dtypes: Mapping[str, torch.dtype],
+    sizes: Mapping[str, int],
+    strided: Callable[..., Strided],
+) -> tuple[tuple[str, ...], Strided | Rows | None, tuple[str, ...]]:
+    """The tensors of a leaf, how it is read by address, and its dimensions; None and none if it has to be evaluated."""
+    match leaf:
+        case Name(name):
+            return (name,), strided(name), names[name]
+        case Select(Name(name), dim, at) if dim in names.get(name, ()) and -sizes[dim] <= at < sizes[dim]:
+            return (name,), strided(name, (dim, at % sizes[dim])), tuple(n for n in names[name] if n != dim)
+        case Lookup(Name(table), Name(index)) if names.get(table) and dtypes.get(index) in _INDICES:
+            rows, *rest = names[table]
+            way = Rows(strided(table, (rows, 0)), strided(index), sizes[rows])
+            return (table, index), way, (*names[index], *rest)
+    return (base_tensor(leaf),), None, ()
 
 
 def _counts(row: int, cost: int, sizes: list[int], cells: int | None) -> list[int]:
@@ -284,6 +318,7 @@ def _all_heads(counts: list[int], alone: Sequence[str], sizes: Mapping[str, int]
     return counts
 
 
+_INDICES = (torch.int64, torch.int32)
 _READABLE = {*UNIT, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
 
@@ -307,8 +342,8 @@ class _Cells(Known):
 
     def part(self, statement: _Statement, at: int) -> Any:
         """The cells of a leaf, or, after the last leaf, those of the symbol."""
-        _, name, strided = statement.reads[at]
-        if strided is not None:
+        _, (name, *_), _ = statement.reads[at]
+        if at == len(statement.leaves) or isinstance(statement.leaves[at], Name):
             return self._cells(name)
         statement.dims[at], found = self._read(statement.leaves[at])
         return found

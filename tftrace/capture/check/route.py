@@ -25,13 +25,14 @@ from .batches import Group
 from .cells import Reading
 from .flow import FLOW
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
-from .strided import Form
+from .strided import Form, RowsForm
 
 try:
     from . import _route as compiled
 except ImportError:  # installed where there is no compiler, or with a torch that has no DLPack in C
     compiled = None  # type: ignore[assignment]
 
+_SIGN = 3  # of a form: whether the numbers in memory have the other sign
 _MOST_DIMS = 64  # drawn dimensions, and dimensions of a tensor; as in `_route.c`
 _SETTLED = (type(None), bool, int, float, str)  # types of values that are compared as a whole
 _ORDERED = (tuple, list)
@@ -83,7 +84,7 @@ class Route:
                 self._plain.append((*one, kind, None, found)) if one else self._others.append((getter(source), found))
             elif kind in _GROUPS:
                 self._plain.append((*one, kind, None, None)) if one else self._others.append((_kind(source), kind))
-            elif kind in PLAIN and found.is_cpu and (form := _form(found)):
+            elif kind in PLAIN and found.is_cpu and (form := _form(found)) and not form[_SIGN]:
                 strides[name] = form[1]
                 if one:
                     first.append(name)
@@ -99,14 +100,14 @@ class Route:
         self._flows = [(place[one], place[two]) for one, two in zip(flows[::2], flows[1::2], strict=True)]
         self.draws = any(strided is None for statement in reading.statements for _, _, strided in statement.reads)
         self._getters = _getters(asked, tensors) if self.draws else {}
-        self.forms: list[Form] = []
-        self._reads: list[int] = []  # for each column, the index of its tensor
+        self.forms: list[Form | RowsForm] = []
+        self._reads: list[tuple[int, ...]] = []  # for each column, the indices of its tensors
         for statement in reading.statements:
-            for _, name, strided in () if self.draws else statement.reads:
+            for _, names, strided in () if self.draws else statement.reads:
                 assert strided is not None
-                name = original_name(name)
-                self.forms.append(strided.form(strides[name]))
-                self._reads.append(place[name])
+                own = [original_name(name) for name in names]
+                self.forms.append(strided.form(*[strides[name] for name in own]))
+                self._reads.append(tuple(place[name] for name in own))
         self._layout = _layout(reading.rooms, self.forms, self._reads)
 
     def addresses(self, call: Call) -> list[int] | None:
@@ -153,18 +154,17 @@ class Route:
 
     def copy(self, addresses: list[int], seed: int, group: Group, row: int) -> None:
         """Copy the drawn cells into a row of a group; `seed` decides which are drawn."""
-        if compiled:
-            return compiled.copy(self._layout, addresses, seed, group.bases, row)
+        if compiled and compiled.copy(self._layout, addresses, seed, group.bases, row):
+            return
         starts = self.reading.starts(seed)
         for column, form, at in zip(group.columns, self.forms, self._reads, strict=True):
-            column[row] = form.at(addresses[at], starts)
+            column[row] = form.at([addresses[one] for one in at], starts)
 
 
-def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -> bytes:
+def _layout(rooms: Sequence[int], forms: Sequence[Form | RowsForm], reads: Sequence[tuple[int, ...]]) -> bytes:
     """Pack what is copied for the compiled `copy`.
 
-    These are the rooms of the drawn dimensions, and for each column the index of its tensor and the numbers of its
-    form; each part begins with its length.
+    These are the rooms of the drawn dimensions, and what each column says of itself; both begin with their number.
 
     Raises:
         ValueError: There are too many dimensions.
@@ -174,8 +174,8 @@ def _layout(rooms: Sequence[int], forms: Sequence[Form], reads: Sequence[int]) -
     if not forms:
         return b""
     found = [len(rooms), *rooms, len(forms)]
-    for form, tensor in zip(forms, reads, strict=True):
-        found += tensor, *form.numbers
+    for form, tensors in zip(forms, reads, strict=True):
+        found += form.column(*tensors)
     return struct.pack(f"{len(found)}q", *found)
 
 
