@@ -1,5 +1,6 @@
 # make demo: set everything up and step through a small model.   make test: set everything up and run the tests.
 # make bench: set everything up and measure what recording costs.   make docs: set everything up and build the site.
+# make test-triton: the kernel for accelerators, interpreted and compiled (on Linux; Triton takes 1 GB).
 # make test-oldest, make test-newest: the tests with the lowest versions that pyproject.toml declares, and with the newest.
 VENV ?= .venv
 PYTHON ?= python3
@@ -8,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 
 SETTLED := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-oldest test-newest lint bench docs docs-links clean
+.PHONY: demo test test-all test-triton test-oldest test-newest lint bench docs docs-links clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/tftrace demo
@@ -16,8 +17,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-all: $(VENV)/.installed-dev
+test-all: $(VENV)/.installed-dev $(VENV)/.installed-triton
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
+
+test-triton: $(VENV)/.installed-dev $(VENV)/.installed-triton
+	$(BIN)/python -m pytest -m "" tests/capture/measure/test_fused.py
 
 test-oldest:
 	$(PYTHON) -m venv --clear .venv-oldest
@@ -57,6 +61,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt hatch_build.py 
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-triton: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[triton]'
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -28,6 +28,7 @@ from .edit.edit_targets import Target
 from .forward_choice import Choice
 from .guard import FULL
 from .keep_when import Sieve
+from .measure.fused.launch import Fused
 from .measure.identity import Identities
 from .measure.kept_values import NONE, Values, check_wanted
 from .measure.next_tokens import FULL as NO_MORE_TOKENS
@@ -154,13 +155,14 @@ class Recorder(Generic[Opened]):
         if self._values is not None:
             self._values.before = writer.check_there
         kept = {} if self._values is None else self._values.places
-        self._prints = TokenPrints(writer.rank_folder, kept) if self._wants_prints else None
+        self._fused = fused = Fused()
+        self._prints = TokenPrints(writer.rank_folder, kept, fused) if self._wants_prints else None
         if self._prints is not None:
             self._prints.before = writer.check_there
         self._answers = answers = NextTokens(writer.rank_folder)
         answers.before = writer.check_there
         answers.words = getattr(self._tokenizer, "convert_ids_to_tokens", None)
-        summaries = Summaries()
+        summaries = Summaries(fused)
         self._checker = checker = None if self._library is None else Checker(self._library, writer, self._cells)
         self._recording = recording = Recording(
             rows := Rows(writer, rank, summaries, kept),
@@ -310,6 +312,8 @@ class Recorder(Generic[Opened]):
                 warnings.warn(UNSEEN, stacklevel=3)
         if recording.full:
             self._lost.append(FULL)
+        if self._fused.failure:
+            self._lost.append(self._fused.failure)
         self._lost += [*self._hooks.missed, *around]
         self._lost += [one for one in INTERNALS.losses(self._level) if one not in self._lost]
         if self._prints is not None and self._prints.full:

@@ -210,7 +210,7 @@ def test_what_stands_for_statistics_can_be_resolved_again(monkeypatch: pytest.Mo
 def test_what_a_device_did_in_any_stream_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[Any] = []
     monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
-    monkeypatch.setattr(DeviceSums, "_enqueue", lambda self, tensor: self._rows(tensor))
+    monkeypatch.setattr(DeviceSums, "_enqueue", lambda self, tensor, printed: self._rows(tensor))
     sums = DeviceSums()
     sums.add(torch.ones(2))
     assert sums.read()[0].mean == 1.0 and waited == []

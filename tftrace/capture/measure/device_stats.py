@@ -1,13 +1,17 @@
 """Computes statistics of tensors on an accelerator without waiting for it while a model runs.
 
-`add` enqueues reductions into a buffer on the device, and `read` copies each buffer to the host once."""
+`add` launches a kernel for it (`fused`) or else enqueues torch's reductions into a buffer on the device, and `read`
+copies each buffer to the host once."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
+from .fused.launch import Fused, Measured
+from .fused.partials import merged
 from .plain_memory import address
 from .summary import EMPTY, NO_NUMBERS, REAL, Summary, flat_parts
 
@@ -21,22 +25,36 @@ _Rows = tuple[int, int, int, int]  # buffer, first row, one past the last row, e
 
 
 class DeviceSums:
-    """Reductions that are under way on any number of devices."""
+    """Reductions that are under way on any number of devices.
 
-    def __init__(self) -> None:
+    Args:
+        fused: Launches kernels, where it can; a new one by default.
+
+    Attributes:
+        latest: What was launched for the tensor that was added last; None if its reductions are torch's.
+    """
+
+    def __init__(self, fused: Fused | None = None) -> None:
+        self._fused = Fused() if fused is None else fused
+        self.latest: Measured | None = None
         self._buffers: list[torch.Tensor] = []
         self._used: list[int] = []
         self._current: dict[torch.device, int] = {}  # the buffer with free rows of each device
-        self._added: list[Summary | list[_Rows]] = []
+        self._added: list[Summary | Measured | list[_Rows]] = []
 
-    def add(self, tensor: torch.Tensor) -> int:
+    def add(self, tensor: torch.Tensor, printed: bool = False) -> int:
         """Enqueue the reductions of a tensor, as it will be when the device reaches them.
+
+        Args:
+            tensor: The tensor.
+            printed: Whether its prints are to be taken in the same launch.
 
         Returns:
             The index of its summary in the next `read()`.
         """
+        self.latest = None
         try:
-            self._added.append(self._enqueue(tensor))
+            self._added.append(self._enqueue(tensor, printed))
         except Exception:  # as for `summarize`
             self._added.append(NO_NUMBERS)
         return len(self._added) - 1
@@ -47,18 +65,28 @@ class DeviceSums:
         self._buffers, self._used, self._current, self._added = [], [], {}, []
         for device in {buffer.device for buffer in buffers}:
             wait(device)
+        launched = [one for one in added if isinstance(one, Measured)]
+        tables = [one.table for one in launched]
+        found = iter(merged(np.concatenate(tables), [*map(len, tables)]) if tables else ())
         read = [buffer[:, :rows].cpu().T.tolist() for buffer, rows in zip(buffers, used, strict=True)]
         return [
-            one if isinstance(one, Summary) else _merged([(n, row) for b, i, j, n in one for row in read[b][i:j]])
+            one
+            if isinstance(one, Summary)
+            else next(found)
+            if isinstance(one, Measured)
+            else _merged([(n, row) for b, i, j, n in one for row in read[b][i:j]])
             for one in added
         ]
 
-    def _enqueue(self, tensor: torch.Tensor) -> Summary | list[_Rows]:
+    def _enqueue(self, tensor: torch.Tensor, printed: bool) -> Summary | Measured | list[_Rows]:
         if tensor.dtype not in REAL or tensor.is_nested or tensor.layout is not torch.strided or tensor.is_meta:
             return NO_NUMBERS
         if tensor.numel() == 0:
             return EMPTY
-        return self._rows(tensor.detach()) if address(tensor) else NO_NUMBERS
+        if not address(tensor):
+            return NO_NUMBERS
+        self.latest = self._fused.measure(tensor, printed)
+        return self._rows(tensor.detach()) if self.latest is None else self.latest
 
     def _rows(self, tensor: torch.Tensor) -> list[_Rows]:
         rows = []

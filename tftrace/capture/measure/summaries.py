@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from .device_stats import DeviceSums
+from .fused.launch import Fused, Measured
+from .kept_values import is_weight
 from .plain_memory import held
 from .stats import PLAIN, plain_summary
 from .summary import NO_NUMBERS
@@ -17,19 +19,28 @@ class Owed:
     """Takes the place of statistics that an accelerator still computes, and later holds them.
 
     A tensor's record may be needed in rows long after, so the statistics live in this object, as long as it is needed.
+
+    Attributes:
+        summary: The statistics, once they have been read.
+        measured: What was launched for them, with prints that were taken in the same launch; None once it was read.
     """
 
-    __slots__ = ("summary",)
+    __slots__ = ("measured", "summary")
 
-    def __init__(self) -> None:
+    def __init__(self, measured: Measured | None = None) -> None:
         self.summary: tuple[Any, ...] = NO_NUMBERS
+        self.measured = measured
 
 
 class Summaries:
-    """The statistics of the tensors of one recording."""
+    """The statistics of the tensors of one recording.
 
-    def __init__(self) -> None:
-        self._sums = DeviceSums()
+    Args:
+        fused: Launches kernels for tensors on accelerators, where it can.
+    """
+
+    def __init__(self, fused: Fused | None = None) -> None:
+        self._sums = DeviceSums(fused)
         self._owed: list[Owed] = []  # in the order of `DeviceSums.read()`
         self._any = False  # whether there ever was a tensor on an accelerator
 
@@ -44,9 +55,9 @@ class Summaries:
             tensor = held(tensor)
         if tensor.is_cpu or tensor.is_meta:
             return plain_summary(tensor)
-        self._sums.add(tensor)
+        self._sums.add(tensor, not is_weight(tensor))
         self._any = True
-        self._owed.append(owed := Owed())
+        self._owed.append(owed := Owed(self._sums.latest))
         return owed
 
     def __call__(self, found: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
@@ -61,5 +72,5 @@ class Summaries:
         if self._owed:
             owed, self._owed = self._owed, []
             for one, summary in zip(owed, self._sums.read(), strict=True):
-                one.summary = tuple(summary)
+                one.summary, one.measured = tuple(summary), None
         return [one.summary if one.__class__ is Owed else one for one in found] if self._any else found

@@ -1,6 +1,7 @@
 """Takes the token prints of tensors (`tftrace.trace.prints`) when each is first seen.
 
-Prints computed on an accelerator stay there until rows are written, so that nothing waits for the device before."""
+Prints computed on an accelerator stay there until rows are written, so that nothing waits for the device before; where
+Triton drives it, they come of the launch that makes the statistics (`fused`), and equal those of `_prints.c`."""
 
 from __future__ import annotations
 
@@ -14,9 +15,11 @@ import numpy as np
 import torch
 
 from ...trace import schema
-from ...trace.prints import LANES, MIXED, SEED, PrintsWriter, axes, weights
+from ...trace.prints import LANES, PrintsWriter, axes, weights
 from .device_stats import wait
-from .identity import NUMBER, Record
+from .fused.device_weights import device_weights
+from .fused.launch import Fused, Print
+from .identity import NUMBER, SUMMARY, Record
 from .kept_values import Values, is_weight
 from .plain_memory import address, held
 from .stats import PLAIN
@@ -41,14 +44,17 @@ class TokenPrints:
     Args:
         rank_folder: The folder of the rank.
         kept: The numbers of tensors that are kept whole; their prints can be made from the values at any time.
+        fused: Launches kernels for tensors on accelerators, where it can.
 
     Attributes:
         full: Whether there was no more room for prints.
         before: Called before prints are written; an exception from it prevents that.
     """
 
-    def __init__(self, rank_folder: Path, kept: Container[int]) -> None:
-        self._writer, self._kept = PrintsWriter(rank_folder), kept
+    def __init__(self, rank_folder: Path, kept: Container[int], fused: Fused | None = None) -> None:
+        self._writer, self._kept, self._fused = PrintsWriter(rank_folder), kept, fused
+        if fused is not None:
+            fused.printing = True
         self._seen: set[int] = set()
         # By number and axis, in one integer: what was found, and its way. Nothing here is an object that the garbage
         # collector counts: as one for each tensor, they brought on collections of the whole heap.
@@ -72,18 +78,28 @@ class TokenPrints:
             if type(tensor) not in PLAIN:
                 tensor = held(tensor)
                 shape = tuple(tensor.shape)
+            launched = self._launched(record, tensor)
             for way in _ways(shape):
-                self._take(number, tensor, way)
+                self._take(number, tensor, way, launched)
         except Exception:  # a subclass may raise anything, and no print is worth a forward
             return
 
-    def _take(self, number: int, tensor: torch.Tensor, way: _Way) -> None:
+    def _launched(self, record: Record, tensor: torch.Tensor) -> tuple[Print, ...]:
+        """The prints that a kernel takes of a tensor on an accelerator: with its statistics, or now."""
+        if self._fused is None or tensor.is_cpu:
+            return ()
+        measured = getattr(record[SUMMARY], "measured", None)  # of an `Owed`
+        return (measured.prints_of(tensor) if measured is not None else ()) or self._fused.prints(tensor)
+
+    def _take(self, number: int, tensor: torch.Tensor, way: _Way, launched: tuple[Print, ...]) -> None:
         axis, _, _, size, by = way
         if size > self._left:
             self.full = True
+            if self._fused is not None:
+                self._fused.printing = False
             return
-        found: Any = None
-        if compiled is not None and tensor.is_cpu and not tensor.is_neg():
+        found: Any = next((one for one in launched if one.axis == axis), None)
+        if found is None and compiled is not None and tensor.is_cpu and not tensor.is_neg():
             found = compiled.prints(tensor, axis, by)
         if found is None:
             if not address(tensor):  # one within vmap: what torch makes of it cannot be read once vmap has ended
@@ -112,6 +128,7 @@ class TokenPrints:
             return
         self.before()
         if any(found.__class__ is not bytes for found in waiting.values()):
+            waiting |= {key: found.content for key, found in waiting.items() if isinstance(found, Print)}
             owed = {key: found for key, found in waiting.items() if not isinstance(found, bytes)}
             waiting |= zip(owed, _fetched([*owed.values()]), strict=True)
         form = [[way[at] for way in ways.values()] for at in range(3)]  # axes, rows, tokens
@@ -159,29 +176,9 @@ def _by_torch(tensor: torch.Tensor, axis: int) -> torch.Tensor:
     """Do what `print_of` does on the tensor's own device; float32 of shape [rows, tokens, LANES]."""
     wide = torch.float32 if tensor.device.type == "mps" else torch.float64
     ahead = tensor.unsqueeze(0) if axis == 0 else tensor.movedim(axis, 1)
-    flat = ahead.flatten(2).to(wide) * _weights(ahead.shape[2:].numel(), tensor.device, wide)
+    flat = ahead.flatten(2).to(wide) * device_weights(ahead.shape[2:].numel(), tensor.device, wide)
     padded = torch.nn.functional.pad(flat, (0, -flat.size(2) % LANES))
     return padded.view(*flat.shape[:2], -1, LANES).sum(2).to(torch.float32)
-
-
-@lru_cache(maxsize=64)
-def _weights(count: int, device: torch.device, wide: torch.dtype) -> torch.Tensor:
-    """Make `weights` on a device: a copy from the host would wait for everything that the device still has to do."""
-    mixed = torch.arange(1, count + 1, device=device) * _signed(SEED)
-    for shift, factor in MIXED:
-        mixed = (mixed ^ _shifted(mixed, shift)) * _signed(factor)
-    mixed = mixed ^ _shifted(mixed, 31)
-    return ((_shifted(mixed, 11).to(wide) * 2.0**-52 - 1) * 3**0.5).to(torch.float32).to(wide)
-
-
-def _signed(number: int) -> int:
-    """The same 64 bits read as a signed integer, since torch has no unsigned ones."""
-    return number - (1 << 64) if number >> 63 else number
-
-
-def _shifted(numbers: torch.Tensor, by: int) -> torch.Tensor:
-    """Shift to the right as for unsigned numbers, filling with zeros."""
-    return (numbers >> by) & ((1 << (64 - by)) - 1)
 
 
 def _fetched(prints: list[torch.Tensor]) -> list[bytes]:
