@@ -1,5 +1,6 @@
-"""Compiles the package's files of C into the wheel, each by itself. Where one cannot be compiled, tftrace does the same
-in Python, and recording costs a little more; with TFTRACE_REQUIRE_COMPILED=1 in the environment the build fails."""
+"""Compiles the package's files of C into the wheel, each by itself, and expands the recipes. Where something cannot be
+made, tftrace does the same in Python, and recording costs a little more; with TFTRACE_REQUIRE_COMPILED=1 in the
+environment the build fails."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ SOURCES = (
     "tftrace/recipes/evaluate/_products.c",
     "tftrace/trace/_columns.c",
 )
+EXPANDED = "tftrace/recipes/format/_expanded.json"
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -28,6 +30,8 @@ class CustomBuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say that the wheel is for this platform and this Python."""
+        self._temporary = tempfile.TemporaryDirectory()
+        self._expand(version == "editable", build_data)
         compiled = {source: str(Path(source).with_suffix(sysconfig.get_config_var("EXT_SUFFIX"))) for source in SOURCES}
         if version == "editable":  # what is there is of an older source, and a program that runs may have it loaded
             for beside in compiled.values():
@@ -35,7 +39,6 @@ class CustomBuildHook(BuildHookInterface):
         if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
             self._without("its compiled parts", "they are for CPython with its global lock")
             return
-        self._temporary = tempfile.TemporaryDirectory()
         made = {}
         for source, beside in compiled.items():
             try:
@@ -50,6 +53,22 @@ class CustomBuildHook(BuildHookInterface):
             return
         build_data["force_include"].update({str(library): beside for beside, library in made.items()})
         build_data["pure_python"], build_data["infer_tag"] = False, True
+
+    def _expand(self, editable: bool, build_data: dict[str, Any]) -> None:
+        """Keep the recipes as they are when expanded; what does this is ours, and needs nothing but Python."""
+        file = Path(self.root, EXPANDED) if editable else Path(self._temporary.name, "expanded.json")
+        sys.path.insert(0, self.root)
+        try:
+            from tftrace.recipes.format import expanded, library
+
+            expanded.store(library.read_all(library.folder()), library.folder(), file)
+        except Exception as error:
+            self._without("its expanded recipes", error)
+            return
+        finally:
+            sys.path.remove(self.root)
+        if not editable:
+            build_data["force_include"][str(file)] = EXPANDED
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove what was compiled."""

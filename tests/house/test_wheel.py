@@ -57,6 +57,7 @@ def test_the_wheel_holds_recipes_and_demo_models(wheel: Path) -> None:
         "tftrace/tui/app.tcss",
         "tftrace/export/html/assets/report.css",
         "tftrace/py.typed",
+        "tftrace/recipes/format/_expanded.json",
     } <= names
     assert not [n for n in names if n.startswith(("tests/", "examples/", "recipes/"))]
 

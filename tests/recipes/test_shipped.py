@@ -23,6 +23,7 @@ def test_no_garbage_is_looked_for_while_the_equations_are_read(enabled: bool) ->
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "read", read)
+        patch.setattr(library, "stored", lambda recipes: None)
         if not enabled:
             gc.disable()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...trace.schema import MISTAKE
+from .variant_kinds import MISTAKE
 
 
 def against(variant: str) -> str:

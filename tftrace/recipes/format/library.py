@@ -10,11 +10,12 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from .evidence import FLOWS, GUESSED, STATED, WIRED, in_library
+from .expanded import stored
 from .named_lists import Names, names
 from .papers import FILE as PAPERS
 from .papers import Paper
@@ -31,17 +32,13 @@ _LARGEST = 256 << 10  # bytes of a recipe file
 _LONGEST_LINE, _MOST_DOTS = 4000, 100  # characters and dots of a line; deeply nested keys take the parser long
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Match:
     """An equation that was found to describe a step.
 
     Attributes:
         equation: The equation.
         bind: The one of its binds that fits.
-        children: The names of the calls below the step that its symbols need.
-        locals: Whether a symbol is a local variable of the step's function.
-        chained: Whether a symbol belongs to the previous call of the same class.
-        conditional: Whether the bind has conditions.
         evidence: What shows that the equation describes the step; see `evidence`.
         stated: The variants that the configuration states.
         against: The variants that contradict what is stated.
@@ -49,13 +46,29 @@ class Match:
 
     equation: Equation
     bind: Bind
-    children: frozenset[str]
-    locals: bool
-    chained: bool
-    conditional: bool
     evidence: str = STATED
     stated: frozenset[str] = frozenset()
     against: frozenset[str] = frozenset()
+
+    @cached_property
+    def children(self) -> frozenset[str]:
+        """The names of the calls below the step that its symbols need."""
+        return self.bind.children
+
+    @cached_property
+    def locals(self) -> bool:
+        """Whether a symbol is a local variable of the step's function."""
+        return self.bind.locals
+
+    @cached_property
+    def chained(self) -> bool:
+        """Whether a symbol belongs to the previous call of the same class."""
+        return self.bind.chained
+
+    @cached_property
+    def conditional(self) -> bool:
+        """Whether the bind has conditions."""
+        return bool(self.bind.when or self.bind.unless)
 
 
 Level = tuple[Match, ...]
@@ -192,9 +205,7 @@ def _shelf(equations: Iterable[Equation]) -> dict[str, list[Match]]:
     shelf: dict[str, list[Match]] = {m: [] for m in MATCHERS}
     for equation in equations:
         for bind in equation.binds:
-            conditional = bool(bind.when or bind.unless)
-            match = Match(equation, bind, bind.children, bind.locals, bind.chained, conditional)
-            shelf[bind.matcher].append(match)
+            shelf[bind.matcher].append(Match(equation, bind))
     for found in shelf.values():
         found.sort(key=lambda m: m.chained)  # what a step computes comes before how it follows another
     return shelf
@@ -259,7 +270,16 @@ def folder() -> Path:
 def shipped() -> tuple[Equation, ...]:
     """The equations that ship with tftrace."""
     with _no_collections():
-        return tuple(e for file in sorted(folder().glob("*.toml")) for e in read(file))
+        return stored(folder()) or read_all(folder())
+
+
+def read_all(recipes: Path) -> tuple[Equation, ...]:
+    """Read the equations of all recipe files in a folder.
+
+    Raises:
+        RecipeError: The first mistake in them.
+    """
+    return tuple(e for file in sorted(recipes.glob("*.toml")) for e in read(file))
 
 
 @contextmanager
@@ -383,7 +403,8 @@ def stated(data: dict[str, Any], file: Path) -> tuple[Names, list[Mistake]]:
         for name in (SHARED, PAPERS):
             other = file.with_name(name)
             if file.name not in (SHARED, PAPERS) and other.is_file():
-                shared = _right(*names(load(other)), name)
+                stat = other.stat()
+                shared = _names_in(other, stat.st_mtime_ns, stat.st_size)
                 found.lists, found.binds = {**found.lists, **shared.lists}, {**found.binds, **shared.binds}
                 found.papers |= shared.papers
         return found
@@ -394,6 +415,12 @@ def stated(data: dict[str, Any], file: Path) -> tuple[Names, list[Mistake]]:
 @lru_cache(maxsize=1)
 def _papers(file: Path) -> dict[str, Paper]:
     return _right(*names(load(file)), file.name).papers
+
+
+@lru_cache(maxsize=4)
+def _names_in(file: Path, changed: int, size: int) -> Names:
+    """What a shared file defines, as long as it is not changed: each file beside it asks for it."""
+    return _right(*names(load(file)), file.name)
 
 
 def read(file: Path) -> list[Equation]:

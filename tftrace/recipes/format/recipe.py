@@ -5,13 +5,12 @@ docs/recipes.md describes the whole format. A recipe is untrusted data: it only 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import TraceError
-from ...trace.schema import DESIGN, MISTAKE
 from ..formula import dims, language
 from .covers import COVERS
 from .mistake import Mistake as Mistake
@@ -21,6 +20,7 @@ from .named_lists import Names
 from .shorthand import in_full
 from .sources import LONGEST, Binding, binding, reference
 from .sources import Reference as Reference
+from .variant_kinds import DESIGN, MISTAKE
 
 MATCHERS = ("class", "function", "module", "base", "structure", "seen")
 PARTS = ("class", "children", "parameters", "attributes", "without")  # of a structure
@@ -73,6 +73,7 @@ class Bind:
         stated: For a structure, library classes with this structure that the recipe means by name.
         flow: Pairs of sources that are the same tensor wherever the equation describes the step.
         beside: Whether the equation comes in addition to whatever else describes the step.
+        written: Of what `late` makes: the bind as it is written, and whether it is chained.
     """
 
     matcher: str
@@ -88,6 +89,12 @@ class Bind:
     stated: tuple[str, ...] = ()
     flow: tuple[Flow, ...] = ()
     beside: bool = False
+    written: tuple[dict[str, Any], bool] | None = field(default=None, repr=False, compare=False)
+
+    if not TYPE_CHECKING:  # for it, everything is there
+
+        def __getattr__(self, name: str) -> Any:
+            return _parsed(self, name, lambda: _Entry({})._bind(self.written[0], ("bind", 0)))
 
     @property
     def children(self) -> frozenset[str]:
@@ -116,6 +123,8 @@ class Bind:
     @property
     def chained(self) -> bool:
         """Whether a symbol belongs to the previous call of the same class."""
+        if self.written is not None:
+            return self.written[1]
         return any(r.child == "<" for r in self._references)
 
     @property
@@ -155,6 +164,7 @@ class Equation:
         variants: Known ways in which code departs from it.
         data: The expanded entry, for the trace's meta.json.
         covers: What a check covers, if that is less than the TeX shows; see `covers`.
+        written: The expanded entry, as it is written.
     """
 
     id: str
@@ -166,7 +176,13 @@ class Equation:
     binds: tuple[Bind, ...]
     variants: tuple[Variant, ...]
     data: Mapping[str, Any] = field(repr=False, compare=False)
-    covers: str = ""
+    covers: str = field(default_factory=str)  # with a default of the class, `__getattr__` would not be asked
+    written: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    if not TYPE_CHECKING:  # for it, everything is there
+
+        def __getattr__(self, name: str) -> Any:
+            return _parsed(self, name, lambda: _Entry(self.written).equation())
 
     @cached_property
     def stating(self) -> tuple[Variant, ...]:
@@ -189,6 +205,42 @@ def parse(entry: dict[str, Any], file: str, names: Names | None = None) -> Equat
     if equation is None:
         raise RecipeError(f"{file}, equation {entry.get('id')!r}: {mistakes[0].message}")
     return equation
+
+
+def late(entry: dict[str, Any], chained: Sequence[bool]) -> Equation:
+    """Make an equation of an expanded entry that is known to have no mistakes; most of it is parsed when it is first
+    asked for.
+
+    Args:
+        entry: The expanded entry.
+        chained: For each of its binds, whether it is chained.
+    """
+    reader = _Entry(entry)
+    binds = []
+    for (at, bind), chain in zip(reader.items("bind"), chained, strict=True):
+        binds.append(_unparsed(Bind, written=(bind, chain), **reader.meant(bind, ("bind", at))))
+    return _unparsed(Equation, written=entry, id=reader.text(entry, ("id",)), binds=tuple(binds))
+
+
+def _unparsed(kind: type[_T], **known: Any) -> _T:
+    made = object.__new__(kind)
+    for name, value in known.items():
+        object.__setattr__(made, name, value)  # it is frozen
+    return made
+
+
+def _parsed(made: Any, wanted: str, parse: Callable[[], Any]) -> Any:
+    """An attribute of what `late` has made, which has now to be parsed."""
+    names = [one.name for one in fields(made)]
+    if wanted == "written" or wanted not in names or made.written is None:
+        raise AttributeError(f"{type(made).__name__!r} object has no attribute {wanted!r}")
+    whole = parse()
+    for name in names:
+        try:
+            object.__getattribute__(made, name)
+        except AttributeError:
+            object.__setattr__(made, name, getattr(whole, name))
+    return object.__getattribute__(made, wanted)
 
 
 def examine(entry: dict[str, Any], names: Names | None = None) -> tuple[Equation | None, list[Mistake]]:
@@ -222,14 +274,14 @@ class _Entry:
         for key in data:
             if key not in _KEYS:
                 self._wrong((key,), f"there is no {key!r} in an equation: there are {', '.join(_KEYS)}.")
-        texts = {key: self._text(data, (key,)) for key in ("id", "cite", "tex", "formula")}
+        texts = {key: self.text(data, (key,)) for key in ("id", "cite", "tex", "formula")}
         patterns = self._dims(data, ("dims",))
         parsed = self._try(("formula",), language.parse, texts.pop("formula"))
         note, _ = self._texts(data, ("note",)), self._texts(data, ("signs",))
         self._list(data, ("aside",))
         covers = self._one_of(data, ("covers",), tuple(COVERS))
-        binds = [b for at, item in self._items("bind") if (b := self._bind(item, ("bind", at))) is not None]
-        variants = [v for at, item in self._items("variant") if (v := self._variant(item, at, parsed, patterns))]
+        binds = [b for at, item in self.items("bind") if (b := self._bind(item, ("bind", at))) is not None]
+        variants = [v for at, item in self.items("variant") if (v := self._variant(item, at, parsed, patterns))]
         if parsed is not None:
             self._names(("formula",), parsed, patterns, binds)
         for at, variant in enumerate(variants):
@@ -245,6 +297,7 @@ class _Entry:
             variants=tuple(variants),
             data=_on_one_line(data),
             covers=covers,
+            written=data,
         )
 
     # -- parts ------------------------------------------------------------------------------------
@@ -254,13 +307,13 @@ class _Entry:
     ) -> Variant | None:
         path = ("variant", at)
         self._keys(data, path, ("name", "formula", "change", "dims", "kind", "stated", "contrary"))
-        name, parsed = self._text(data, (*path, "name")), own
+        name, parsed = self.text(data, (*path, "name")), own
         if "formula" in data:
-            parsed = self._try((*path, "formula"), language.parse, self._text(data, (*path, "formula")))
+            parsed = self._try((*path, "formula"), language.parse, self.text(data, (*path, "formula")))
         found = {**patterns, **self._dims(data, (*path, "dims"))}
         kind = self._one_of(data, (*path, "kind"), KINDS)
         stated = self._stated(data, (*path, "stated"), kind)
-        contrary = self._text(data, (*path, "contrary")) if "contrary" in data else ""
+        contrary = self.text(data, (*path, "contrary")) if "contrary" in data else ""
         return None if parsed is None else Variant(name, parsed, found, kind, stated, contrary)
 
     def _stated(self, data: dict[str, Any], path: Place, kind: str) -> tuple[tuple[tuple[Reference, ...], Any], ...]:
@@ -283,13 +336,10 @@ class _Entry:
         return self._try(path, reference, value) if source else value
 
     def _bind(self, data: dict[str, Any], path: Place) -> Bind | None:
-        matchers = [m for m in MATCHERS if m in data]
-        if len(matchers) != 1:
+        if sum(m in data for m in MATCHERS) != 1:
             self._wrong(path, f"a bind names its steps by one of {', '.join(MATCHERS)}.")
             return None
-        matcher = matchers[0]
-        structure = self._structure(data, (*path, matcher)) if matcher == "structure" else None
-        patterns = () if matcher == "structure" else self._list(data, (*path, matcher))
+        meant = self.meant(data, path)
         symbols = {}
         for symbol, source in data.items():
             if symbol in SETTINGS:
@@ -300,20 +350,30 @@ class _Entry:
             if found is not None:
                 symbols[symbol] = found
         return Bind(
-            matcher,
-            patterns,
-            structure,
-            self._list(data, (*path, "within")),
-            self._conditions(data, (*path, "when")),
-            self._conditions(data, (*path, "unless")),
-            tuple(r for s in self._list(data, (*path, "random")) if (r := self._try((*path, "random"), reference, s))),
-            symbols,
-            unchecked=self._text(data, (*path, "unchecked")) if "unchecked" in data else "",
-            costly=self._text(data, (*path, "costly")) if "costly" in data else "",
+            **meant,
+            when=self._conditions(data, (*path, "when")),
+            unless=self._conditions(data, (*path, "unless")),
+            random=tuple(
+                r for s in self._list(data, (*path, "random")) if (r := self._try((*path, "random"), reference, s))
+            ),
+            symbols=symbols,
+            unchecked=self.text(data, (*path, "unchecked")) if "unchecked" in data else "",
+            costly=self.text(data, (*path, "costly")) if "costly" in data else "",
             stated=self._list(data, (*path, "stated")),
             flow=self._flow(data, (*path, "flow")),
             beside=data.get("beside") is True,
         )
+
+    def meant(self, data: dict[str, Any], path: Place) -> dict[str, Any]:
+        """Parse which steps a bind means: the first attributes of `Bind`, by name."""
+        matcher = next(m for m in MATCHERS if m in data)
+        made = matcher == "structure"
+        return {
+            "matcher": matcher,
+            "patterns": () if made else self._list(data, (*path, matcher)),
+            "structure": self._structure(data, (*path, matcher)) if made else None,
+            "within": self._list(data, (*path, "within")),
+        }
 
     def _flow(self, data: dict[str, Any], path: Place) -> tuple[Flow, ...]:
         """Parse statements such as `arg:input of fc1 = arg:x`: two sources are the same tensor."""
@@ -387,7 +447,7 @@ class _Entry:
             self._wrong(path, str(error), getattr(error, "column", None))
             return None
 
-    def _items(self, key: str) -> list[tuple[int, dict[str, Any]]]:
+    def items(self, key: str) -> list[tuple[int, dict[str, Any]]]:
         value = self._data.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             self._wrong((key,), f"{key!r} must be written as [[equation.{key}]].")
@@ -399,7 +459,7 @@ class _Entry:
             if key not in allowed:
                 self._wrong((*path, key), f"there is no {key!r} here: there are {', '.join(allowed)}.")
 
-    def _text(self, data: Mapping[str, Any], path: Place) -> str:
+    def text(self, data: Mapping[str, Any], path: Place) -> str:
         value = data.get(str(path[-1]))
         if not isinstance(value, str) or not value.strip():
             self._wrong(path, f"{path[-1]!r} is missing or is not text.")

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import TraceError
-from ...trace.schema import MISTAKE
 from ..formula import language
 from ..formula.nodes import Name, walk
 from .contrary import contrary_to
 from .mistake import Mistake, Place, RecipeError
 from .named_lists import Lists, Names, named
 from .papers import cited, keys
+from .variant_kinds import MISTAKE
 
 _LISTS = ("class", "function", "module", "base", "within", "random", "stated")
 _ALTERNATIVES = ("children", "parameters", "attributes")  # of a structure; each item gives alternative names
