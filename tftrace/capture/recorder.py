@@ -9,25 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import torch
 
 from ..edits import Edits
 from ..errors import TraceError
 from ..navigate.live_breakpoint import pause_at
-from ..recipes.format.library import Library, with_own
 from ..trace import schema
 from ..trace.disk.write_errors import why
 from ..trace.writer import TraceWriter
 from .begin import Opened, begin
-from .check.cells import ALL
-from .check.checker import Checker
-from .edit.edit_hooks import EditHooks, edited_step
-from .edit.edit_targets import Target
 from .forward_choice import Choice
 from .guard import FULL
-from .keep_when import Sieve
 from .measure.fused.launch import Fused
 from .measure.identity import Identities
 from .measure.kept_values import NONE, Values, check_wanted
@@ -44,9 +38,6 @@ from .pending_rows import Rows
 from .process import process
 from .recording import Recording, StepWatch
 from .run_facts import about_model, about_run
-from .seen.departures.remarks import Remarks
-from .seen.patterns import Patterns as Seen
-from .setup.code_watchers import CodeWatchers, Watcher
 from .setup.module_engine import engine_of_models, engine_of_program
 from .torch_internals import INTERNALS, knows_storages, sees_ops
 from .watch.bad_weights import BadWeights
@@ -56,11 +47,17 @@ from .watch.compiled import UNSEEN, Eagerly, has_compiled, is_compiled
 from .watch.engine import choose
 from .watch.generate_calls import GenerateCalls
 from .watch.gradients import Gradients
-from .watch.ops import OpMode
 from .watch.program import ProgramHooks
-from .watch.tape_mode import TapeMode, any_own
 from .watch.traced_functions import Functions
 from .watch.watched_modules import WatchedModules
+
+if TYPE_CHECKING:  # what a recording does not need is not imported for it
+    from ..recipes.format.library import Library
+    from .check.checker import Checker
+    from .edit.edit_hooks import EditHooks
+    from .edit.edit_targets import Target
+    from .keep_when import Sieve
+    from .setup.code_watchers import Watcher
 
 Recipes = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 
@@ -120,12 +117,12 @@ class Recorder(Generic[Opened]):
         self._selected = selection([path for path, _ in parts], include, exclude, layers, self._models)
         self._wanted, self._wants_prints, self._advance, self._tokenizer = values, prints, advance, tokenizer
         checked = level != "modules" if check is None else check
-        if not (checked == ALL or (isinstance(checked, int) and checked >= 0)):
+        if not (checked == "all" or (isinstance(checked, int) and checked >= 0)):
             raise TraceError(f"There is no check={check!r}: it is True, False, 'all' or a number of cells.")
-        self._library = with_own(recipes) if checked else None  # before anything runs, as a recipe may have a mistake
+        self._library = _equations(recipes) if checked else None  # before anything runs: a recipe may have a mistake
         self._cells = None if isinstance(checked, bool) else checked
         check_wanted(values)
-        self._edits = EditHooks(self._models, edits, self._equations, self._note_edit) if edits else None
+        self._edits = self._edit_hooks(edits) if edits else None
         self._watch_step, self._pause_at = watch, pause
         if pause is not None:
             pause_at(pause)  # a mistake in it comes before anything runs
@@ -163,7 +160,7 @@ class Recorder(Generic[Opened]):
         answers.before = writer.check_there
         answers.words = getattr(self._tokenizer, "convert_ids_to_tokens", None)
         summaries = Summaries(fused)
-        self._checker = checker = None if self._library is None else Checker(self._library, writer, self._cells)
+        self._checker = checker = None if self._library is None else self._new_checker(self._library, writer)
         self._recording = recording = Recording(
             rows := Rows(writer, rank, summaries, kept),
             identities := (Identities if knows_storages() else ObjectIdentities)(summaries.of),
@@ -177,6 +174,8 @@ class Recorder(Generic[Opened]):
         self._hooks = self._watching(recording, writer)
         when = self._choice.when
         if when is not None:
+            from .keep_when import Sieve
+
             self._sieve = recording.sieve = Sieve(when, rows, writer, checker, self._drop, self._drop_forward)
             if self._values is not None:
                 self._values.patient = True
@@ -257,12 +256,21 @@ class Recorder(Generic[Opened]):
         self._writer.write_meta()
         self._writer.meta["complete"] = False
 
-    def _equations(self) -> Library:
-        """The equations, which name the dimensions of results."""
-        return self._library or with_own()
+    def _new_checker(self, library: Library, writer: TraceWriter) -> Checker:
+        from .check.checker import Checker
+
+        return Checker(library, writer, self._cells)
+
+    def _edit_hooks(self, edits: Edits) -> EditHooks:
+        from .edit.edit_hooks import EditHooks
+
+        # The equations name the dimensions of results.
+        return EditHooks(self._models, edits, lambda: self._library or _equations(None), self._note_edit)
 
     def _note_edit(self, target: Target, module: torch.nn.Module, what: str) -> None:
         """Note that a running step was edited."""
+        from .edit.edit_hooks import edited_step
+
         if self._recording is not None:
             self._recording.hook(edited_step, self._recording, target, module, what)
 
@@ -278,10 +286,17 @@ class Recorder(Generic[Opened]):
         """Make the watchers of code and ops between module calls."""
         if self._level == "modules":
             return []
+        from .setup.code_watchers import CodeWatchers
+        from .watch.ops import OpMode
+        from .watch.tape_mode import TapeMode, any_own
+
         lost, lines = self._lost, self._level != "functions"
         code = CodeWatchers(recording, self._hooks, self._functions, self._writer, lines, lost)
         modules = (module for model in self._models.values() for module in model.modules())
         if self._checker is not None and sees_ops() and (not self._models or any_own(modules)):
+            from .seen.departures.remarks import Remarks
+            from .seen.patterns import Patterns as Seen
+
             remarks = Remarks(recording, Seen(recording, self._checker.seen))
             code.add(TapeMode(recording, remarks.tape, remarks))
         if self._level == "ops" and sees_ops():
@@ -379,6 +394,12 @@ class Recorder(Generic[Opened]):
         found = about_run(self._level) | (about_model(model) if model is not None else {})
         wanted = self._wanted if isinstance(self._wanted, str) else list(self._wanted)
         return found | {"model": names or None, "values": wanted} | self._meta
+
+
+def _equations(recipes: Recipes) -> Library:
+    from ..recipes.format.library import with_own
+
+    return with_own(recipes)
 
 
 def _save(recording: Recording, process: int) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from ..trace import schema
 from ..trace.trace import Trace
 from .difference_kinds import BY_DESIGN, by_design
-from .nonfinite import origins
 
 VERDICTS = (
     schema.DIFFERS,
@@ -60,6 +59,8 @@ def alarming(trace: Trace) -> np.ndarray:
 
 def _alarming(trace: Trace) -> np.ndarray:
     found = np.zeros(len(trace), bool)
+    from .nonfinite import origins  # not before: recordings import this, and it takes them a tenth of a second
+
     found[origins(trace).harmed] = True
     found &= has_nan(trace) | has_inf(trace)
     return found
@@ -107,5 +108,7 @@ def _designed(trace: Trace) -> np.ndarray:
 
 def _wrong(trace: Trace) -> np.ndarray:
     differs = verdicts(trace) == VERDICTS.index(schema.DIFFERS)
+    from .nonfinite import origins
+
     found: np.ndarray = np.union1d(np.flatnonzero(failed(trace) | differs), origins(trace).at)
     return found

@@ -1,7 +1,7 @@
 """The shipped recipes as they are when expanded, kept in a file that is made when tftrace is installed.
 
 Reading and parsing all recipes takes longer than recording a small model. From this file only their names are read, and
-a recipe is parsed when a module is met that it may describe. It counts only for the very recipes, and the very code that
+a recipe is parsed when a module is met that it may describe. It counts only for the very recipes, and the code that
 expands them, of which it was made; without it, all recipes are read. It is data like them: nothing in it can run."""
 
 from __future__ import annotations
