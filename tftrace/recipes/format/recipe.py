@@ -233,7 +233,7 @@ def _parsed(made: Any, wanted: str, parse: Callable[[], Any]) -> Any:
     """An attribute of what `late` has made, which has now to be parsed."""
     names = [one.name for one in fields(made)]
     if wanted == "written" or wanted not in names or made.written is None:
-        raise AttributeError(f"{type(made).__name__!r} object has no attribute {wanted!r}")
+        raise AttributeError(wanted, name=wanted, obj=made)
     whole = parse()
     for name in names:
         try:
