@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tftrace.trace import arrays
-from tftrace.trace.arrays import column_of, distinct, repeated
+from tftrace.trace.arrays import column_of, distinct, floats_of, repeated
 
 from ..support.compiled import compiled_part
 
@@ -94,6 +94,15 @@ def test_distinct_objects_are_told_by_identity_in_order(monkeypatch: pytest.Monk
     monkeypatch.setattr(arrays, "compiled", None)
     other, same = distinct(rows)
     assert [*map(id, other)] == [*map(id, found)] and (same == positions).all()
+
+
+@needs_compiler
+def test_numbers_of_tuples_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[tuple[Any, ...]]] = [[], [(1.5, 2), ()], [(None, 1), (float("inf"), -0.0)], [(2**70,)]]
+    quick = [floats_of(tuples).tobytes() for tuples in given]
+    assert COMPILED.floats([(1, "x")]) is COMPILED.floats([[1]]) is COMPILED.floats(1) is None
+    monkeypatch.setattr(arrays, "compiled", None)
+    assert [floats_of(tuples).tobytes() for tuples in given] == quick
 
 
 @needs_compiler

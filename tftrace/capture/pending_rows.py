@@ -6,14 +6,11 @@ garbage collector has nothing to visit. Columns are put together when a batch is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..trace import schema
-from ..trace.arrays import column_of, distinct, repeated, statistics_of
+from ..trace.arrays import column_of, distinct, floats_of, repeated, statistics_of
 from ..trace.writer import TraceWriter
 from .calls import Call, Place
 from .measure.identity import SUMMARY, Record
@@ -133,7 +130,7 @@ class Rows:
     def _tensor_columns(self, rows: list[Any]) -> list[Any]:
         records, index = distinct(rows[3::_TENSOR])
         numbers, *form, summaries = zip(*records, strict=True)
-        statistics = _statistics(self._summaries(summaries)).reshape(-1, 8)
+        statistics = floats_of(self._summaries(summaries)).reshape(-1, 8)
         kinds = iter(schema.TENSORS.types)
         own = [column_of(rows[at::_TENSOR], next(kinds)) for at in range(3)]
         own += [repeated(column, next(kinds), index) for column in (numbers, *form)]
@@ -171,11 +168,3 @@ def _step_columns(rows: list[Any], rank: int) -> list[Any]:
         column_of(own[field.name], field.type) if field.name in own else repeated(shared[field.name], field.type, index)
         for field in schema.STEPS
     ]
-
-
-def _statistics(summaries: Sequence[tuple[Any, ...]]) -> np.ndarray:
-    """All statistics as floats, one after the other; NaN, which no statistic is, stands for a missing one."""
-    try:
-        return np.fromiter(chain.from_iterable(summaries), np.float64)
-    except TypeError:  # some have none
-        return np.array([np.nan if x is None else x for summary in summaries for x in summary], np.float64)

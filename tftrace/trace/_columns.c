@@ -171,6 +171,32 @@ static PyObject *texts(PyObject *self, PyObject *args) { return joined(args, 0);
 /* lists(values, at): where each list of whole numbers ends, all of their elements, and which are known. */
 static PyObject *lists(PyObject *self, PyObject *args) { return joined(args, 1); }
 
+/* Write the numbers of a tuple as float64, NaN for None; how many there are, or -1. */
+static Py_ssize_t put_floats(PyObject *tuple, double *to) {
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(tuple); at++) {
+        PyObject *one = PyTuple_GET_ITEM(tuple, at);
+        if (one == Py_None) to[at] = Py_NAN;
+        else if (!put_number(one, 'd', (char *)(to + at))) return -1;
+    }
+    return PyTuple_GET_SIZE(tuple);
+}
+
+/* floats(values): the numbers of some tuples one after the other, as float64; None if Python has to. */
+static PyObject *floats(PyObject *self, PyObject *values) {
+    Py_ssize_t all = 0, done = 0;
+    int fine = PyList_Check(values) || PyTuple_Check(values);
+    for (Py_ssize_t at = 0; fine && at < PySequence_Fast_GET_SIZE(values); at++)
+        if ((fine = PyTuple_Check(PySequence_Fast_GET_ITEM(values, at))))
+            all += PyTuple_GET_SIZE(PySequence_Fast_GET_ITEM(values, at));
+    PyObject *made = fine ? PyBytes_FromStringAndSize(NULL, all * (Py_ssize_t)sizeof(double)) : NULL;
+    for (Py_ssize_t at = 0, size; made && at < PySequence_Fast_GET_SIZE(values); at++, done += size)
+        if ((size = put_floats(PySequence_Fast_GET_ITEM(values, at), (double *)PyBytes_AS_STRING(made) + done)) < 0)
+            Py_CLEAR(made);
+    if (made) return made;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
 /* distinct(values): the distinct objects in order of first appearance, and for each value its position among them. */
 static PyObject *distinct(PyObject *self, PyObject *values) {
     if (!PyList_Check(values)) return PyErr_Format(PyExc_TypeError, "distinct(list)");
@@ -204,6 +230,7 @@ static PyMethodDef functions[] = {
     {"numbers", numbers, METH_VARARGS, "numbers(values, at, code): their bytes, and which are known."},
     {"texts", texts, METH_VARARGS, "texts(values, at): where each ends and all of them, and which are known."},
     {"lists", lists, METH_VARARGS, "lists(values, at): where each ends and all elements, and which are known."},
+    {"floats", floats, METH_O, "floats(tuples): all of their numbers as float64, NaN for None."},
     {"distinct", distinct, METH_O, "distinct(values): the distinct objects, and the position of each value."},
     {NULL},
 };

@@ -81,6 +81,17 @@ def distinct(objects: list[Any]) -> tuple[list[Any], np.ndarray]:
     return [*by_id.values()], np.fromiter(map(position.__getitem__, ids), np.int64, len(ids))
 
 
+def floats_of(tuples: Sequence[tuple[Any, ...]]) -> np.ndarray:
+    """All numbers of some tuples as float64, one after the other; NaN stands for None."""
+    found = compiled.floats(tuples) if compiled is not None else None
+    if found is not None:
+        return np.frombuffer(found)
+    try:
+        return np.fromiter(chain.from_iterable(tuples), np.float64)
+    except TypeError:  # some have none
+        return np.array([np.nan if x is None else x for numbers in tuples for x in numbers], np.float64)
+
+
 def statistics_of(numbers: np.ndarray, kind: pa.DataType) -> pa.Array:
     """Convert floats to an Arrow array of numbers of a type; NaN stands for a null."""
     missing = np.isnan(numbers)

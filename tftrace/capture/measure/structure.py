@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 
 _DEPTH = 8
-_NOTHING, _SEQUENCE, _NAMED, _MAPPING, _DATA, _CACHE = range(6)
+_NOTHING, _SEQUENCE, _NAMED, _MAPPING, _DATA, _CACHE = range(6)  # as in `_leaves.h`
 
 
 def leaves(value: Any, path: str = "") -> list[tuple[str, torch.Tensor]]:
@@ -33,7 +33,7 @@ def _collect(value: Any, path: str, within: tuple[int, ...], found: list[tuple[s
         found.append((path, value))
         return
     of: Any = type(value)
-    kind = _kind_of(of)
+    kind = kind_of(of)
     if kind == _NOTHING or id(value) in within or len(within) > _DEPTH:  # a value may hold itself
         return
     within = (*within, id(value))
@@ -59,7 +59,7 @@ def _collect(value: Any, path: str, within: tuple[int, ...], found: list[tuple[s
 
 
 @lru_cache(maxsize=4096)
-def _kind_of(kind: Any) -> int:
+def kind_of(kind: Any) -> int:
     """What a class of values, which are no tensors, holds."""
     if kind is type(None) or issubclass(kind, (str, int, float, torch.nn.Module)):
         return _NOTHING

@@ -22,7 +22,15 @@ static int retraced(Quick *quick, PyObject *state) {
     return trace_by(quick, tracing);
 }
 
-/* Whether values are plain tensors, or None. */
+/* Whether there are only plain tensors in a tuple, and None. */
+static int all_plain(PyObject *values) {
+    for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(values); at++)
+        if (PySequence_Fast_GET_ITEM(values, at) != Py_None && !is_plain(PySequence_Fast_GET_ITEM(values, at)))
+            return 0;
+    return 1;
+}
+
+/* The same of a dict. */
 static int are_plain(PyObject *dict) {
     PyObject *value;
     Py_ssize_t at = 0;

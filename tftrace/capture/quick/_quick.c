@@ -84,6 +84,7 @@ static const struct {
     OF(hide),          OF(set_trace),      OF(guard),
     OF(dispatched),    OF(traced),         OF(between),
     OF(kinds),         OF(is_torchs),      OF(global_hooks),
+    OF(kind_of),
     OF(modes),         OF(mode_at),        OF(ours),
     OF(call),          OF(hooked),         RECORDS(of),
     RECORDS(summary),  RECORDS(form),      RECORDS(weak_storage),

@@ -1,7 +1,6 @@
 /* The steps of a recording: `Recording.enter` and `Recording.leave`, for a step within another that returns. */
 
-#include "_names.h"
-#include "_records.h"
+#include "_leaves.h"
 
 enum { MOST_STEPS = 4096, NANOSECONDS = 1000000000 }; /* as in `recording.py` */
 
@@ -14,7 +13,7 @@ typedef struct {
     PyObject *between;                          /* the files of the frames between a call and the forward */
     PyObject *call, *hooked;                    /* such objects as they are at first */
     PyObject *kinds, *is_torchs;                /* modules that call one function; is one torch's own */
-    PyObject *global_hooks;                     /* those that run after any call */
+    PyObject *global_hooks, *kind_of; /* those that run after any call; what values of a class hold */
     PyObject *modes, *mode_at, *ours;           /* how many modes see functions; one of them; the class of ours */
     Records records;
 } Quick;
@@ -23,31 +22,21 @@ static PyTypeObject quick_type;
 
 static int push(PyObject *list, PyObject *one) { return PyList_Append(list, one); }
 
-/* Whether there are only plain tensors in a tuple or list, and None. */
-static int all_plain(PyObject *values) {
-    for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(values); at++)
-        if (PySequence_Fast_GET_ITEM(values, at) != Py_None && !is_plain(PySequence_Fast_GET_ITEM(values, at)))
-            return 0;
-    return 1;
-}
-
 /* `Recording.see_one`, for what a step within another sees. */
 static int see(Quick *quick, PyObject *call, PyObject *role, PyObject *name, PyObject *value, PyObject *seen) {
     if (value == Py_None || PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) ||
         PyBool_Check(value))
         return 0;
-    if ((PyTuple_CheckExact(value) || PyList_CheckExact(value)) && all_plain(value)) {
-        for (Py_ssize_t at = 0; at < PySequence_Fast_GET_SIZE(value); at++) {
-            PyObject *path = PyUnicode_FromFormat("%U[%zd]", name, at);
-            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(value, at)); /* another thread may take it out */
-            int bad = !path || see(quick, call, role, path, item, seen) < 0;
-            Py_DECREF(item);
-            Py_XDECREF(path);
-            if (bad) return -1;
-        }
-        return 0;
-    }
     if (!is_plain(value)) {
+        PyObject *leaves = leaves_of(quick->kind_of, value, name);
+        int bad = 0;
+        for (Py_ssize_t at = 0; leaves && !bad && at < PyList_GET_SIZE(leaves); at += 2)
+            bad = see(quick, call, role, PyList_GET_ITEM(leaves, at), PyList_GET_ITEM(leaves, at + 1), seen) < 0;
+        if (leaves) {
+            Py_DECREF(leaves);
+            return bad ? -1 : 0;
+        }
+        if (!forgotten()) return -1;
         PyObject *all[] = {quick->recording, call, role, name, value, seen ? seen : Py_None};
         return done(PyObject_VectorcallMethod(word.see_any, all, 6, NULL));
     }

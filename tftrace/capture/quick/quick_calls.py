@@ -13,6 +13,7 @@ from ..calls import Call, place
 from ..guard import State
 from ..measure import stats, token_prints
 from ..measure.identity import Identities
+from ..measure.structure import kind_of
 from ..measure.token_prints import TokenPrints
 from ..recording import Recording
 from ..torch_internals import (
@@ -61,6 +62,7 @@ def quick_steps(recording: Recording, **calls: Any) -> compiled.Quick | None:
         set_trace=sys.settrace,
         hide=disable_function_modes,
         dispatched=count_dispatch_modes,
+        kind_of=kind_of,
         modes=count_function_modes,
         mode_at=function_mode_at,
         traced=is_traced,
