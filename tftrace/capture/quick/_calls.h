@@ -27,10 +27,10 @@ static PyObject *code_of(PyFrameObject *frame) {
     return code;
 }
 
-/* The frame that calls a module: above those of torch and ours. */
-static PyFrameObject *caller_of(Quick *quick, PyFrameObject *frame) {
+/* The first frame, from this one on, whose file is not among some. */
+static PyFrameObject *above_files(PyObject *files, PyFrameObject *frame) {
     PyFrameObject *at = (PyFrameObject *)Py_NewRef(frame);
-    while (at && PySet_Contains(quick->between, ((PyCodeObject *)code_of(at))->co_filename) == 1) {
+    while (at && PySet_Contains(files, ((PyCodeObject *)code_of(at))->co_filename) == 1) {
         PyFrameObject *above = PyFrame_GetBack(at);
         Py_DECREF(at);
         at = above;
@@ -94,7 +94,7 @@ static int can_begin(Quick *quick, PyObject *state, PyObject *watched, PyObject 
         PyTuple_GET_SIZE(args) > PyTuple_GET_SIZE(SLOT(watched, of_watched.parameters)) ||
         is_as_it_was(module, watched) != 1)
         return 0;
-    PyFrameObject *caller = caller_of(quick, (PyFrameObject *)frame);
+    PyFrameObject *caller = above_files(quick->between, (PyFrameObject *)frame);
     if (caller && runs(stack, caller)) *place = place_of(watched, caller);
     Py_XDECREF(caller);
     return *place && unwatched(quick) == 1;

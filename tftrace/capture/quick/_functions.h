@@ -53,12 +53,8 @@ static PyObject *function_place(PyObject *own, PyObject *above, PyFrameObject *f
 /* The step of a function begins, called from a place that is known; 0 if Python has to. */
 static int function_begins(Quick *quick, PyObject *state, PyObject *top, PyObject *own, PyFrameObject *frame,
                            PyObject **body) {
-    PyObject *above = top, *place, *lines;
-    while (PyTuple_GET_ITEM(SLOT(above, of_call.place), AT_KIND) != word.module &&
-           PyTuple_GET_ITEM(SLOT(above, of_call.place), AT_KIND) != word.function)
-        if ((above = SLOT(above, of_call.parent)) == Py_None) return 0;
-    PyObject *code = code_of(frame);
-    if (PyUnicode_Compare(((PyCodeObject *)code)->co_name, word.forward) == 0 ||
+    PyObject *above = innermost(top), *code = code_of(frame), *place, *lines;
+    if (!above || PyUnicode_Compare(((PyCodeObject *)code)->co_name, word.forward) == 0 ||
         !(place = function_place(own, above, frame)) ||
         !(lines = known_of(own_of(own, word.lines_of), code, PyTuple_GET_ITEM(place, AT_NAME))))
         return 0;

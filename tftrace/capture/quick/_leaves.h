@@ -53,8 +53,10 @@ static int walk_cache(Walk *walk, PyObject *value, PyObject *path) {
             if (kind == NOTHING) continue;
             if (kind != CACHE) fine = 0;
         }
-        if (fine) fine = walk_item(walk, item, PyUnicode_GET_LENGTH(path) ? PyUnicode_FromFormat("%U.%S", path, name)
-                                                                         : PyObject_Str(name));
+        if (fine)
+            fine =
+                walk_item(walk, item,
+                          PyUnicode_GET_LENGTH(path) ? PyUnicode_FromFormat("%U.%S", path, name) : PyObject_Str(name));
     }
     Py_XDECREF(items);
     Py_XDECREF(own);

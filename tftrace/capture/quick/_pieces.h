@@ -4,6 +4,15 @@
 
 enum { DEEP = 16 }; /* as in `guard.py` */
 
+/* The innermost module or function that runs; NULL if there is none. */
+static PyObject *innermost(PyObject *call) {
+    for (; call != Py_None; call = SLOT(call, of_call.parent)) {
+        PyObject *kind = PyTuple_GET_ITEM(SLOT(call, of_call.place), AT_KIND);
+        if (kind == word.module || kind == word.function) return call;
+    }
+    return NULL;
+}
+
 /* Whether an attribute is None. */
 static int is_none_in(PyObject *own, PyObject *name) {
     PyObject *found = own_of(own, name);

@@ -8,7 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "_following.h"
+#include "_ops.h"
 
 /* hook(work, *args): as `Guard.run`. */
 static PyObject *hook(Quick *quick, PyObject *const *given, Py_ssize_t count) {
@@ -78,19 +78,16 @@ static const struct {
     const char *name;
     size_t at;
 } parts[] = {
-    OF(recording),     OF(engine),         OF(own),
-    OF(engine_own),    OF(rows),           OF(local),
-    OF(acquire),       OF(release),        OF(clock),
-    OF(hide),          OF(set_trace),      OF(guard),
-    OF(dispatched),    OF(traced),         OF(between),
-    OF(kinds),         OF(is_torchs),      OF(global_hooks),
-    OF(kind_of),
-    OF(modes),         OF(mode_at),        OF(ours),
-    OF(call),          OF(hooked),         RECORDS(of),
-    RECORDS(summary),  RECORDS(form),      RECORDS(weak_storage),
-    RECORDS(stats),    RECORDS(prints),    RECORDS(views),
-    RECORDS(storages), RECORDS(stretches), RECORDS(next),
-    RECORDS(keep),     RECORDS(kept),      RECORDS(forms),
+    OF(recording),      OF(engine),       OF(own),        OF(engine_own),
+    OF(rows),           OF(local),        OF(acquire),    OF(release),
+    OF(clock),          OF(hide),         OF(set_trace),  OF(guard),
+    OF(dispatched),     OF(traced),       OF(between),    OF(kinds),
+    OF(is_torchs),      OF(global_hooks), OF(kind_of),    OF(modes),
+    OF(mode_at),        OF(ours),         OF(call),       OF(hooked),
+    RECORDS(of),        RECORDS(summary), RECORDS(form),  RECORDS(weak_storage),
+    RECORDS(stats),     RECORDS(prints),  RECORDS(views), RECORDS(storages),
+    RECORDS(stretches), RECORDS(next),    RECORDS(keep),  RECORDS(kept),
+    RECORDS(forms),
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -129,6 +126,9 @@ static PyMethodDef of_quick[] = {
     {"leaving", (PyCFunction)(void (*)(void))leaving, METH_FASTCALL,
      "End the step of a call that returned; False likewise."},
     {"line", (PyCFunction)(void (*)(void))line, METH_FASTCALL, "Note the line that begins; False if Python has to."},
+    {"begin_op", (PyCFunction)(void (*)(void))begin_op, METH_FASTCALL, "Begin the step of a function; None likewise."},
+    {"end_op", (PyCFunction)(void (*)(void))end_op, METH_FASTCALL,
+     "End the step of one that returned; False likewise."},
     {"hook", (PyCFunction)(void (*)(void))hook, METH_FASTCALL, "See `Guard.run`."},
     {"enter", (PyCFunction)(void (*)(void))enter, METH_FASTCALL, "Begin a step within another; None if Python has to."},
     {"leave", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, "End the innermost step; False if Python has to."},

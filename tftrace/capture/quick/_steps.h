@@ -13,7 +13,7 @@ typedef struct {
     PyObject *between;                          /* the files of the frames between a call and the forward */
     PyObject *call, *hooked;                    /* such objects as they are at first */
     PyObject *kinds, *is_torchs;                /* modules that call one function; is one torch's own */
-    PyObject *global_hooks, *kind_of; /* those that run after any call; what values of a class hold */
+    PyObject *global_hooks, *kind_of;           /* those that run after any call; what values of a class hold */
     PyObject *modes, *mode_at, *ours;           /* how many modes see functions; one of them; the class of ours */
     Records records;
 } Quick;

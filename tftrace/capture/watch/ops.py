@@ -91,10 +91,15 @@ class OpMode(WatchingMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        recording = self._recording
-        if recording.busy or recording.over or not _computes(func):
+        if not _computes(func):
             return func(*args, **kwargs)
-        call = recording.hook(self._enter, func, args, kwargs, getframe(1))
+        recording, frame = self._recording, getframe(1)
+        quick = recording.quick
+        call = None if quick is None else quick.begin_op(func, args, kwargs, frame, self._places, _BETWEEN)
+        if call is None:
+            if recording.busy or recording.over:
+                return func(*args, **kwargs)
+            call = recording.hook(self._enter, func, args, kwargs, frame)
         try:
             result = func(*args, **kwargs)
         except BaseException:
@@ -102,7 +107,9 @@ class OpMode(WatchingMode):
                 recording.hook(recording.leave, call, None, True)
             raise
         if call is not None:
-            recording.hook(recording.leave, call, args[0] if func is torch.Tensor.__setitem__ else result)
+            made = args[0] if func is torch.Tensor.__setitem__ else result
+            if quick is None or not quick.end_op(call, made):
+                recording.hook(recording.leave, call, made)
         return result
 
     def _enter(
