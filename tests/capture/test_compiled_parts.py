@@ -24,7 +24,7 @@ from tftrace.capture.calls import Call, place
 from tftrace.capture.check import route
 from tftrace.capture.check.references import ARGUMENT, ATTRIBUTE, ITEM, PARAMETER, RESULT
 from tftrace.capture.check.route import Item
-from tftrace.capture.check.strided import Drawn, Form, RowsForm
+from tftrace.capture.check.strided import Drawn, Form, Positions, RowsForm
 from tftrace.capture.measure import stats
 from tftrace.recipes.evaluate import products
 
@@ -310,6 +310,18 @@ def test_the_selected_rows_are_the_same(kind: torch.dtype, dtype: torch.dtype) -
     many = Form([(Drawn(1, 1, 1025), None)], (0,), kind)
     layout = route._layout([5, 2], [RowsForm(row, many, 7, table.stride(0))], [(0, 1)])
     assert not compiled.copy(layout, addresses, 0, [column.ctypes.data], 1)
+
+
+@needs_compiled
+def test_the_positions_are_the_same() -> None:
+    forms = [Positions(Drawn(16, 3, 4), 1), Positions(Drawn(1, 1, 5), None)]
+    columns = [np.zeros((2, *form.shape), form.dtype) for form in forms]
+    layout = route._layout([7, 16], forms, [(), ()])
+    for seed in range(4):
+        firsts = [(s >> 33) % room for s, room in zip(states(seed), (7, 16), strict=False)]
+        assert compiled.copy(layout, [], seed, [column.ctypes.data for column in columns], 1)
+        for column, form in zip(columns, forms, strict=True):
+            np.testing.assert_array_equal(column, [[0] * form.shape[0], form.at([], firsts)])
 
 
 def states(seed: int) -> Iterator[int]:

@@ -14,8 +14,10 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture.calls import Call
+from tftrace.capture.calls import Call, place
 from tftrace.capture.check import checker, route, verdicts
+from tftrace.capture.check.finder import Finder
+from tftrace.capture.check.references import values_of
 from tftrace.capture.measure import precision
 from tftrace.trace.scalars import FILE
 
@@ -74,6 +76,7 @@ def recorded(
             patch.setattr(checker, "quick_checks", lambda *to, **parts: Counted(make(*to, **parts), went))
         else:
             patch.setattr(route, "compiled", None)
+            patch.setattr(Finder, "_deciding", Finder._applying)  # nothing is remembered of what decided before
         with tftrace.record(model, path / f"{compiled}.tftrace", level="functions") as trace:
             for name, change in {"at first": lambda *_: None, **changes}.items():
                 went.clear()
@@ -303,3 +306,17 @@ def test_what_is_asked_at_each_call(tmp_path: Path) -> None:
     found = [(row["verdict"], row["bound"]) for row in trace.checks.to_pylist()]
     assert [verdict for verdict, _ in found[::2]] == [*["holds"] * 3, "unchecked", "holds", "holds"]
     assert {verdict for verdict, _ in found[1::2]} == {"holds"} and found[7][1] > 1e3 * found[9][1]
+
+
+def test_plain_values_decide_what_applies() -> None:
+    call = Call(place("module", "", ""))
+    get: list[Callable[[Call], Any]] = [lambda call: call.arguments["x"]]
+
+    def key(x: Any) -> Any:
+        call.arguments = {"x": x}
+        return values_of(get, call)
+
+    values = (None, 0, False, 0.0, "", 1, True, 1.0, "there", (), [1], torch.zeros(2))
+    assert len({key(value) for value in values}) == len(values)
+    assert key(torch.ones(3)) == key(torch.zeros(2)) == key(object()) and key([2, 3]) == key({"a": 1}) != key({})
+    assert key(nn.ModuleList()) is None  # which has a length of its own

@@ -15,9 +15,10 @@ static const char *const known_slots[] = {OF_KNOWN(AS_TEXT) NULL};
 #define CHECK_WORDS(X)                                                                                                 \
     X(beside, "_beside")                                                                                               \
     X(cpu, "cpu")                                                                                                      \
-    X(edited, "_edited") X(group, "group") X(held, "_held") X(note, "note") X(note_masks, "_note_masks")               \
-        X(passed, "passed") X(precision, "_precision") X(row, "row") X(rows, "_rows") X(training, "training")          \
-            X(units, "units") X(weight, "weight")
+    X(edited, "_edited")                                                                                               \
+    X(group, "group") X(held, "_held") X(note, "note") X(note_masks, "_note_masks") X(passed, "passed")                \
+        X(precision, "_precision") X(row, "row") X(rows, "_rows") X(training, "training") X(units, "units")            \
+            X(weight, "weight")
 #define AS_WORD(NAME, TEXT) PyObject *NAME;
 #define AS_ENTRY(NAME, TEXT) {&word.NAME, TEXT},
 static struct {
@@ -31,8 +32,8 @@ static const struct {
 #define OF_CHECKS(X)                                                                                                   \
     X(checker)                                                                                                         \
     X(own)                                                                                                             \
-    X(verdicts) X(of_verdicts) X(numbers) X(noted) X(modules) X(functions) X(inexact) X(autocast) X(holds) X(module)   \
-        X(most)
+    X(verdicts)                                                                                                        \
+    X(of_verdicts) X(numbers) X(noted) X(modules) X(functions) X(inexact) X(autocast) X(holds) X(module) X(most)
 typedef struct {
     PyObject_HEAD OF_CHECKS(AS_OBJECT) /* see `Checks` in `_route.pyi` */
 } Checks;

@@ -43,6 +43,8 @@ static void copy_rows(char *to, const char *from, const int64_t *sizes, const in
     }
 }
 
+enum { POSITIONS = -2, ROWS = -1 }; /* in the place of the index of a tensor */
+
 /* How the drawn cells of a tensor lie: `Form.column` in `strided.py`. */
 typedef struct {
     const char *from;
@@ -85,6 +87,13 @@ static int copy_selected(char *to, const Column *index, const Column *row, int64
     return 1;
 }
 
+/* The positions themselves: `Positions.column` in `strided.py`. */
+static void copy_positions(char *to, const int64_t *layout, const int64_t *starts) {
+    int64_t position = layout[1] < 0 ? 0 : starts[layout[1]];
+    for (int64_t at = 0; at < layout[3]; at++, position += layout[2], to += sizeof position)
+        memcpy(to, &position, sizeof position);
+}
+
 /* Copy what a layout says (see `_layout` in `route.py`) from the tensors at some addresses into a row of the columns;
    0 if Python has to, -1 with an error if the layout is of another call. */
 static int copy_cells(const int64_t *layout, char *const *addresses, Py_ssize_t tensors, uint64_t seed, PyObject *bases,
@@ -96,15 +105,20 @@ static int copy_cells(const int64_t *layout, char *const *addresses, Py_ssize_t 
         starts[at] = (seed >> 33) % (uint64_t)*layout++;
     }
     for (int64_t at = 0, columns = *layout++; at < columns; at++) {
-        int selects = *layout == -1;
-        Column index, column;
-        if (selects && !(layout = column_of(layout + 1, addresses, tensors, starts, &index))) return -1;
-        if (!(layout = column_of(layout, addresses, tensors, starts, &column))) return -1;
         char *to = at < PyList_GET_SIZE(bases) ? PyLong_AsVoidPtr(PyList_GET_ITEM(bases, at)) : NULL;
         if (!to) return PyErr_SetString(PyExc_IndexError, "the layout is of another call"), -1;
-        if (!selects) copy_column(to + row * column.bytes, column.from, &column);
+        int64_t kind = *layout;
+        Column index, column;
+        if (kind == POSITIONS) {
+            copy_positions(to + row * layout[3] * (int64_t)sizeof *layout, layout, starts);
+            layout += 4;
+            continue;
+        }
+        if (kind == ROWS && !(layout = column_of(layout + 1, addresses, tensors, starts, &index))) return -1;
+        if (!(layout = column_of(layout, addresses, tensors, starts, &column))) return -1;
+        if (kind != ROWS) copy_column(to + row * column.bytes, column.from, &column);
         else if (!copy_selected(to + row * layout[0], &index, &column, layout[1], layout[2])) return 0;
-        layout += selects ? 3 : 0;
+        layout += kind == ROWS ? 3 : 0;
     }
     return 1;
 }

@@ -14,8 +14,9 @@ enum { MOST_TOLD = 16 };
 #define OF_CALL(X)                                                                                                     \
     X(place)                                                                                                           \
     X(step)                                                                                                            \
-    X(parent) X(owner) X(arguments) X(result) X(equations) X(known) X(given) X(returned) X(seen) X(wanted) X(edited)   \
-        X(attends) X(direct)
+    X(parent)                                                                                                          \
+    X(owner) X(arguments) X(result) X(equations) X(known) X(given) X(returned) X(seen) X(wanted) X(edited) X(attends)  \
+        X(direct)
 static struct {
     PyTypeObject *type;
     OF_CALL(AS_PLACE)

@@ -14,8 +14,9 @@ static const char *const group_slots[] = {OF_GROUP(AS_TEXT) NULL};
 #define OF_PLAN(X)                                                                                                     \
     X(match)                                                                                                           \
     X(id)                                                                                                              \
-    X(owner) X(items) X(others) X(tensors) X(passed) X(flows) X(layout) X(forms) X(reading) X(numbers) X(masks)        \
-        X(products) X(cells) X(usual) X(guessed) X(flowing)
+    X(owner)                                                                                                           \
+    X(items) X(others) X(tensors) X(passed) X(flows) X(layout) X(forms) X(reading) X(numbers) X(masks) X(products)     \
+        X(cells) X(usual) X(guessed) X(flowing)
 #define AS_OBJECT(NAME) PyObject *NAME;
 typedef struct {
     PyObject_HEAD OF_PLAN(AS_OBJECT) /* see `Plan` in `_route.pyi` */

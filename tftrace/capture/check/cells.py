@@ -29,7 +29,7 @@ from .host_arrays import along, host, numbers_of, take_padded
 from .masks import masks_of
 from .pass_through import Passed
 from .references import Unbound
-from .strided import Drawn, Rows, Strided
+from .strided import Drawn, Positions, Rows, Strided
 
 _DRAWN = (4, 2)  # positions drawn along the last independent dimension, and along each of the others
 _LONG = 64  # from so many cells along dimensions that are read whole, one row is enough
@@ -226,13 +226,14 @@ class _Statement:
             UNIT.get(dtypes.get(base_tensor(leaf), torch.int64)) for leaf in self.leaves
         ]  # of each leaf's dtype
         # index of the leaf, its tensors, and how it is read if that can be by address; the symbol itself comes last
-        self.reads: list[tuple[int, tuple[str, ...], Strided | Rows | None]] = []
+        self.reads: list[tuple[int, tuple[str, ...], Positions | Strided | Rows | None]] = []
         self.dims: list[tuple[str, ...]] = []  # of other leaves known once they are read
+        names = {name: one.names for name, one in reading.slices.items()}
+        places = {dim: place for place, dim in enumerate(self.drawn, start=first)}
+        positions = lambda dim: (self.drawn.get(dim, Drawn(1, 1, sizes[dim])), places.get(dim))  # noqa: E731
         strided = partial(_strided, reading.fit.layouts, sizes, self.drawn, dtypes, first)
         for at, leaf in enumerate((*self.leaves, Name(self.symbol))):
-            read, found, dims = _way(
-                leaf, {name: one.names for name, one in reading.slices.items()}, dtypes, sizes, strided
-            )
+            read, found, dims = _way(leaf, names, dtypes, sizes, strided, positions)
             self.reads.append((at, read, found))
             self.dims.append(dims)
         self._alone = [(dim, sizes[dim]) for dim in alone]
@@ -271,9 +272,12 @@ def _way(
     dtypes: Mapping[str, torch.dtype],
     sizes: Mapping[str, int],
     strided: Callable[..., Strided],
-) -> tuple[tuple[str, ...], Strided | Rows | None, tuple[str, ...]]:
+    positions: Callable[[str], tuple[Drawn, int | None]],
+) -> tuple[tuple[str, ...], Positions | Strided | Rows | None, tuple[str, ...]]:
     """The tensors of a leaf, how it is read by address, and its dimensions; None and none if it has to be evaluated."""
     match leaf:
+        case Apply("pos", (Name(dim),)) if dim in sizes:
+            return (), Positions(*positions(dim)), (dim,)
         case Name(name):
             return (name,), strided(name), names[name]
         case Select(Name(name), dim, at) if dim in names.get(name, ()) and -sizes[dim] <= at < sizes[dim]:
@@ -342,9 +346,8 @@ class _Cells(Known):
 
     def part(self, statement: _Statement, at: int) -> Any:
         """The cells of a leaf, or, after the last leaf, those of the symbol."""
-        _, (name, *_), _ = statement.reads[at]
         if at == len(statement.leaves) or isinstance(statement.leaves[at], Name):
-            return self._cells(name)
+            return self._cells(statement.reads[at][1][0])
         statement.dims[at], found = self._read(statement.leaves[at])
         return found
 

@@ -12,13 +12,15 @@ import torch
 
 from ...recipes.format.evidence import file_in_library
 from ...recipes.format.library import Inside, Level, Library, Match
+from ...recipes.format.recipe import Bind
 from ...trace import schema
 from ..calls import QUERY_KEY_VALUE, Call
 from ..torch_internals import children_of, parameters_of
-from .references import applies
+from .references import Getter, applies, conditions_of, values_of
 
 _MOST_MODULES = 1 << 16  # modules whose equations are remembered
 _MOST_NAMES = 1 << 16  # names that are remembered for a module
+_MOST_ANSWERS = 256  # values of conditions that are remembered
 _MOST_COPIED = 1 << 22  # elements of an argument that is copied
 
 # Patterns of the calls below that are needed, and those of which the last call is enough.
@@ -34,12 +36,16 @@ class Facts(NamedTuple):
         beside: Whether an equation stands beside all others.
         attends: Whether an equation is one of attention.
         always: The equations and what they need, if these are the same for every call.
+        conditions: What finds the values that decide otherwise.
+        answers: What they decided, by these values.
     """
 
     chained: bool
     beside: bool
     attends: bool
     always: Asking | None
+    conditions: tuple[Getter, ...]
+    answers: dict[Any, Asking]
 
 
 class Known:
@@ -52,11 +58,12 @@ class Known:
         routes: How the cells of each equation were last read, by id of the match.
         plans: What compiled code does of them, by id of the equation as the library has it; see `quick_checks`.
         wanted: Which calls below are needed, by the scope of the call, if its equations are always the same.
-        chained, beside, attends, always: See `Facts`.
+        chained, beside, attends, always, conditions, answers: See `Facts`.
     """
 
     __slots__ = (
         *("owner", "levels", "overwrites", "routes", "plans", "wanted", "chained", "beside", "attends", "always"),
+        *("conditions", "answers"),
     )  # compiled code reads them
 
     def __init__(self, owner: torch.nn.Module | None, levels: tuple[Level, ...], facts: Facts) -> None:
@@ -66,7 +73,7 @@ class Known:
         self.routes: dict[int, Any] = {}
         self.plans: dict[int, Any] = {}
         self.wanted: dict[str, Wanted] = {}
-        self.chained, self.beside, self.attends, self.always = facts
+        self.chained, self.beside, self.attends, self.always, self.conditions, self.answers = facts
 
 
 class Wanted(dict[str, "str | None"]):
@@ -138,7 +145,7 @@ class Finder:
             above.latest = {**above.latest, kind: call}
         call.known = known
         call.attends |= known.attends
-        call.equations, asked = known.always or self._applying(known, call)
+        call.equations, asked = known.always or self._deciding(known, call)
         if known.overwrites and call.equations:
             call.arguments = _copies(call.arguments)
         if asked:
@@ -177,8 +184,24 @@ class Finder:
             always: Asking | None = None if levels else ((), None)
             if levels and not chained and not beside and not any(m.conditional for m in levels[0]):
                 always = levels[0], self._asked(levels[0])
-            found = self._known[id(levels)] = levels, Facts(chained, beside, attends, always)
+            conditions = () if always else conditions_of(m.bind for m in every)
+            found = self._known[id(levels)] = levels, Facts(chained, beside, attends, always, conditions, {})
         return found[1]
+
+    def _deciding(self, known: Known, call: Call) -> Asking:
+        """What `_applying` finds, as it was found for a call with the same values of all conditions."""
+        try:
+            key = values_of(known.conditions, call)
+        except Exception:  # of a condition that comes after one that does not hold
+            key = None
+        if key is None:
+            return self._applying(known, call)
+        found = known.answers.get(key)
+        if found is None:
+            if len(known.answers) >= _MOST_ANSWERS:
+                known.answers.clear()
+            found = known.answers[key] = self._applying(known, call)
+        return found
 
     def _applying(self, known: Known, call: Call) -> Asking:
         """The equations of the first level that has some that apply.
@@ -204,10 +227,21 @@ class Finder:
         key = tuple(map(id, matches))  # the library keeps the matches, so that ids stay unique
         if key not in self._children:
             asked = frozenset[str]().union(*(match.children for match in matches))
-            every = frozenset[str]().union(*(match.children - match.bind.last for match in matches))
+            every = frozenset[str]().union(*(match.children - _last(match.bind) for match in matches))
             self._children[key] = (asked, asked - every) if asked else None
             self._met.update({m.equation.id: m.equation.data for m in matches})
         return self._children[key]
+
+
+_lasts: dict[int, tuple[Bind, frozenset[str]]] = {}
+
+
+def _last(bind: Bind) -> frozenset[str]:
+    """`Bind.last`, which takes long, as it was found once."""
+    known = _lasts.get(id(bind))
+    if known is None:
+        known = _lasts[id(bind)] = bind, bind.last  # the bind is kept, so that its id stays its own
+    return known[1]
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ None of the model's code is run: only plain attributes and items are read, never
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial, reduce
@@ -37,6 +37,36 @@ def applies(match: Match, call: Call) -> bool:
     return all(fits_condition(_looked_up(reference, call), wanted) for reference, wanted in bind.when) and not any(
         fits_condition(_looked_up(reference, call), wanted) for reference, wanted in bind.unless
     )
+
+
+def conditions_of(binds: Iterable[Bind]) -> tuple[Getter, ...]:
+    """What finds the values that `applies` asks for, each once."""
+    every = dict.fromkeys(reference for bind in binds for reference, _ in (*bind.when, *bind.unless))
+    return tuple(partial(_looked_up, reference) for reference in every)
+
+
+def values_of(conditions: Sequence[Getter], call: Call) -> tuple[Any, ...] | None:
+    """All by which a call fulfils conditions or not; None if that is not told by plain values.
+
+    Of a tensor that is whether it is there, of a container whether something is in it, and of any other object that it
+    is there; none of its code is run.
+    """
+    found: list[Any] = []
+    for get in conditions:
+        value = get(call)
+        kind = type(value)
+        if value is None or kind in _SETTLED:
+            found += kind, value
+        elif isinstance(value, torch.Tensor) or not (hasattr(kind, "__bool__") or hasattr(kind, "__len__")):
+            found.append(_THERE)
+        elif kind in _CONTAINERS:
+            found.append(len(value) > 0)
+        else:
+            return None
+    return tuple(found)
+
+
+_SETTLED, _CONTAINERS, _THERE = (bool, int, float, str), (tuple, list, dict), "there"
 
 
 def fits_condition(found: Any, wanted: Any) -> bool:

@@ -25,7 +25,7 @@ from .batches import Group
 from .cells import Reading
 from .flow import FLOW
 from .references import ARGUMENT, ATTRIBUTE, PARAMETER, RESULT, Asked, Getter, Plain, getter, plain
-from .strided import Form, RowsForm
+from .strided import Form, Positions, RowsForm
 
 try:
     from . import _route as compiled
@@ -100,7 +100,7 @@ class Route:
         self._flows = [(place[one], place[two]) for one, two in zip(flows[::2], flows[1::2], strict=True)]
         self.draws = any(strided is None for statement in reading.statements for _, _, strided in statement.reads)
         self._getters = _getters(asked, tensors) if self.draws else {}
-        self.forms: list[Form | RowsForm] = []
+        self.forms: list[Form | Positions | RowsForm] = []
         self._reads: list[tuple[int, ...]] = []  # for each column, the indices of its tensors
         for statement in reading.statements:
             for _, names, strided in () if self.draws else statement.reads:
@@ -161,7 +161,9 @@ class Route:
             column[row] = form.at([addresses[one] for one in at], starts)
 
 
-def _layout(rooms: Sequence[int], forms: Sequence[Form | RowsForm], reads: Sequence[tuple[int, ...]]) -> bytes:
+def _layout(
+    rooms: Sequence[int], forms: Sequence[Form | Positions | RowsForm], reads: Sequence[tuple[int, ...]]
+) -> bytes:
     """Pack what is copied for the compiled `copy`.
 
     These are the rooms of the drawn dimensions, and what each column says of itself; both begin with their number.

@@ -5,7 +5,7 @@ Along each dimension they lie at equal distances, so that only the address diffe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,6 +114,33 @@ class Form:
     def step(self, apart: int) -> int:
         """So many elements in bytes."""
         return apart * self._width
+
+
+class Positions:
+    """The drawn positions of a dimension themselves, which are read from nothing.
+
+    Args:
+        drawn: What is drawn.
+        place: The index of its start among all starts; None if it has none.
+    """
+
+    def __init__(self, drawn: Drawn, place: int | None) -> None:
+        self._drawn, self._place = drawn, place
+        self.shape, self.dtype = (drawn.cells,), np.dtype(np.int64)
+
+    def __call__(self, _: Sequence[torch.Tensor], starts: Sequence[int]) -> Array:
+        """The positions, from these first ones on."""
+        return self._drawn.at(0 if self._place is None else starts[self._place]).astype(np.int64)
+
+    at: Callable[..., Array] = __call__
+
+    def form(self) -> Positions:
+        """How they lie, whatever tensors there are."""
+        return self
+
+    def column(self) -> list[int]:
+        """What `at` uses, for the compiled `copy`: -2, the start's index or -1, the distance, how many they are."""
+        return [-2, -1 if self._place is None else self._place, self._drawn.apart, self._drawn.cells]
 
 
 class RowsForm:

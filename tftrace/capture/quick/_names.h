@@ -6,8 +6,9 @@ enum { AT_KIND, AT_NAME }; /* of a place; see `Place` in `calls.py` */
 
 #define OF_CALL(X)                                                                                                     \
     X(place) X(step) X(depth) X(forward) X(occurrence) X(start_ns) X(own_ns) X(parent) X(owner) X(body) X(arguments)   \
-    X(result) X(equations) X(given) X(returned) X(seen) X(noted) X(hooked) X(muted) X(attends) X(direct) X(held)
-#define OF_STATE(X) X(stack) X(counts) X(own) X(began) X(entered) X(later) X(busy) X(dark) X(collectors)
+    X(result) X(equations) X(given) X(returned) X(seen) X(noted) X(hooked) X(muted) X(attends) X(direct) X(held)    \
+    X(before) X(latest)
+#define OF_STATE(X) X(stack) X(counts) X(own) X(began) X(entered) X(later) X(busy) X(dark) X(collectors) X(stopping)
 #define OF_WATCHED(X) X(module) X(muted) X(names) X(body) X(parameters) X(places) X(children) X(described)
 #define OF_HOOKED(X) X(frame) X(caller) X(error) X(room)
 #define OF_BODY(X) X(_at) X(_call) X(_lines) X(_recording) X(_step)
@@ -34,7 +35,8 @@ static const char *const call_slots[] = {OF_CALL(AS_TEXT) NULL}, *const state_sl
 #define WORDS(X)                                                                                                       \
     X(advance, "_advance") X(attention, "attention") X(begin, "begin") X(broke, "broke") X(called, "called")           \
     X(collect, "_collect") X(conclude, "_conclude") X(describe, "describe") X(do_later, "_do_later") X(dunder, "__")   \
-    X(enter, "__enter__") X(equations, "_equations") X(exit, "__exit__") X(f_lasti, "f_lasti")                         \
+    X(enter, "__enter__") X(equation, "equation") X(equations, "_equations") X(exit, "__exit__")                       \
+    X(f_lasti, "f_lasti") X(finish, "finish") X(id, "id")                                                              \
     X(f_locals, "f_locals") X(f_trace, "f_trace") X(f_trace_lines, "f_trace_lines") X(forward, "forward")              \
     X(forwards, "_forwards") X(full, "full") X(function, "function") X(function_places, "_places") X(input, "input")   \
     X(is_neg, "is_neg") X(key, "key") X(leave, "leave") X(left, "_left") X(line, "line") X(lines, "lines")             \

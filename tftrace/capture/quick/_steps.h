@@ -149,6 +149,26 @@ static int queue_step(Quick *quick, PyObject *state, PyObject *call, PyObject *e
     return bad ? -1 : 0;
 }
 
+/* `Recording._conclude`, of a call that returned. */
+static PyObject *concluded(Quick *quick, PyObject *state, PyObject *call) {
+    PyObject *checks = own_of(quick->own, word.equations), *collectors = SLOT(state, of_state.collectors);
+    PyObject *matches = SLOT(call, of_call.equations), *all[] = {quick->recording, state, call, word.was_returned};
+    if (!checks) return NULL;
+    if (checks == Py_None || !PyTuple_GET_SIZE(matches) || PyTuple_GET_SIZE(SLOT(call, of_call.noted)) ||
+        SLOT(state, of_state.stopping) != Py_False)
+        return PyObject_VectorcallMethod(word.conclude, all, 4, NULL);
+    Py_ssize_t last = PyList_GET_SIZE(collectors) - 1;
+    if (SLOT(call, of_call.seen) != Py_None && PyList_SetSlice(collectors, last, last + 1, NULL) < 0) return NULL;
+    if (done(PyObject_CallMethodOneArg(checks, word.finish, call)) < 0) return NULL;
+    put(call, of_call.seen, Py_NewRef(Py_None));
+    put(call, of_call.before, Py_NewRef(Py_None));
+    put(call, of_call.latest, PyDict_New());
+    PyObject *equation = PyObject_GetAttr(PyTuple_GET_ITEM(SLOT(call, of_call.equations), 0), word.equation);
+    PyObject *id = equation ? PyObject_GetAttr(equation, word.id) : NULL;
+    Py_XDECREF(equation);
+    return id;
+}
+
 /* `Recording.leave`, of the innermost call. */
 static int left(Quick *quick, PyObject *state, PyObject *call, PyObject *result) {
     PyObject *returned = SLOT(call, of_call.returned), *equation = Py_None;
@@ -158,8 +178,7 @@ static int left(Quick *quick, PyObject *state, PyObject *call, PyObject *result)
     if (SLOT(state, of_state.entered) == call) put(state, of_state.entered, Py_NewRef(Py_None));
     put(call, of_call.result, Py_NewRef(result));
     if (PyTuple_GET_SIZE(SLOT(call, of_call.equations)) || PyTuple_GET_SIZE(SLOT(call, of_call.noted))) {
-        PyObject *all[] = {quick->recording, state, call, word.was_returned};
-        equation = PyObject_VectorcallMethod(word.conclude, all, 4, NULL);
+        equation = concluded(quick, state, call);
     } else Py_INCREF(equation);
     int bad = !equation || queue_step(quick, state, call, equation) < 0;
     Py_XDECREF(equation);

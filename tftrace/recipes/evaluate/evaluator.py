@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +49,8 @@ _INTEGER_FUNCTIONS = {"where", "max", "min", "abs", "floor", "T"}  # give intege
 _SMALLEST = {
     2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-10: 2.0**-126, 2.0**-11: 2.0**-25, 2.0**-8: 2.0**-25,
 }  # fmt: skip
+
+_product = lru_cache(maxsize=1024)(Product)
 
 erf: Callable[[Array], Array] = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -316,7 +319,7 @@ class Evaluator:
         dims = without(both, over)
         check_size(dims, a, b)
         check_size(both, a, b, most=MAX_PRODUCTS)
-        product = Product(a.dims, b.dims, dims, over)
+        product = _product(a.dims, b.dims, dims, over)
         v, size = product(a.v, b.v)
         e: Array = _NO_ERROR
         if not b.exact:

@@ -69,17 +69,23 @@ def aligned(*values: Value) -> tuple[tuple[str, ...], list[Array], list[Array]]:
     Returns:
         The union of their dimensions, and each one's values in float64 and errors, ready to broadcast.
     """
-    dims = union(*(x.dims for x in values))
+    dims = union(*[x.dims for x in values])
     check_size(dims, *values)
+    found = [to_float64(x.v) for x in values], [x.e for x in values]
+    for at, x in enumerate(values):
+        if x.dims != dims:
+            order, index = _spread(x.dims, dims)
+            for arrays in found:
+                arrays[at] = (arrays[at] if order is None else np.transpose(arrays[at], order))[index]
+    return dims, *found
 
-    def spread(x: Value, array: Array) -> Array:
-        if x.dims == dims:
-            return array
-        order = [x.dims.index(d) for d in dims if d in x.dims]
-        array = np.transpose(array, order) if order != list(range(len(order))) else array
-        return array[tuple([slice(None) if d in x.dims else None for d in dims])]
 
-    return dims, [spread(x, to_float64(x.v)) for x in values], [spread(x, x.e) for x in values]
+@lru_cache(maxsize=4096)
+def _spread(own: tuple[str, ...], dims: tuple[str, ...]) -> tuple[list[int] | None, tuple[slice | None, ...]]:
+    """How an array of some of these dimensions is transposed, if it has to be, and where it needs new axes."""
+    order = [own.index(d) for d in dims if d in own]
+    index = tuple([slice(None) if d in own else None for d in dims])
+    return None if order == list(range(len(order))) else order, index
 
 
 def reordered(x: Value, dims: tuple[str, ...]) -> Value:
@@ -92,6 +98,8 @@ def reordered(x: Value, dims: tuple[str, ...]) -> Value:
 
 def check_size(dims: tuple[str, ...], *values: Value, others: int = 1, most: int = MAX_CELLS) -> None:
     """Raise FormulaError if a result with these dimensions, times `others`, has more than `most` cells."""
+    if others * math.prod([x.v.size for x in values]) <= most:  # each dimension is that of some value
+        return
     sizes = {d: n for x in values for d, n in zip(x.dims, x.v.shape, strict=True)}
     if others * math.prod(sizes[d] for d in dims) > most:
         raise FormulaError(f"the formula needs more than {most} cells at once, along {' '.join(dims)}")

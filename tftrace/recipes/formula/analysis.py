@@ -5,6 +5,7 @@ It infers the dimensions of each part, and those along which a cell of the resul
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 
 from .functions import POSITION_FUNCTIONS, REDUCTIONS, argument_kinds
@@ -173,6 +174,7 @@ def without(dims: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
     return tuple([d for d in dims if d not in names])
 
 
+@lru_cache(maxsize=4096)
 def union(*dims: tuple[str, ...]) -> tuple[str, ...]:
     """All dimensions, each once, in the order of first occurrence."""
     return tuple(dict.fromkeys(d for part in dims for d in part))
