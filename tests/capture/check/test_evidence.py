@@ -231,7 +231,7 @@ FLOW: dict[str, Any] = {
 def test_a_flow_that_was_seen_counts_on_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call settles how those like it are read; of each the flow is looked at anew."""
     twice = Library([*library().equations.values(), parse(FLOW, "twice.toml")])
-    monkeypatch.setattr("tftrace.capture.recorder.with_own", lambda recipes: twice)
+    monkeypatch.setattr("tftrace.recipes.format.library.with_own", lambda recipes: twice)
     how = ["sound", "broken", "elsewhere", "broken"]
 
     def forward(s: Any, x: torch.Tensor) -> torch.Tensor:
