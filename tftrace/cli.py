@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from . import commands
+from .commands._collecting import own_process
 from .commands._help import EPILOGUE, Formatter
 from .commands._mistake import mistake, of_path
 from .commands._start import start
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 after a user's mistake, 130 after Ctrl+C, or what the command returns.
     """
+    if arguments is None:
+        own_process()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     speak(preferred())
     try:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..errors import TraceError
 from ..trace.disk.folder import new_folder
 from ..trace.trace import Trace
-from ..trace.writer import TraceWriter
+from ..trace.writer import TraceWriter, first_meta
 
 Opened = TypeVar("Opened", bound=Trace)
 
@@ -46,8 +46,9 @@ def begin(
             holder, launch = _temporary(), None
             undo.push(lambda kind, *_: holder.cleanup() if kind else None)
             path = holder.name
-        folder = undo.enter_context(new_folder(path, overwrite, rank=rank, launch=launch))
-        writer = TraceWriter(folder, meta, rank, shared=launch is not None)
+        described = first_meta(meta) if launch is None else b""
+        folder = undo.enter_context(new_folder(path, overwrite, rank=rank, launch=launch, described=described))
+        writer = TraceWriter(folder, meta, rank, shared=launch is not None, described=described)
         undo.push(lambda kind, *_: writer.abandon() if kind else None)
         return writer, open(folder, keep=holder)
 

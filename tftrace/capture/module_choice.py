@@ -40,7 +40,7 @@ def selection(
     for pattern in (*(wanted or ()), *(unwanted or ())):
         if not any(_below(path, pattern) for path in known):
             raise TraceError(f"No module's path fits {pattern!r}: {_some(known)}.")
-    counts = _counts(known, names)
+    counts = {} if layers is None else _counts(known, names)
     chosen = None if layers is None else _layers(counts, layers)
 
     def selected(path: str) -> bool:

@@ -216,7 +216,7 @@ class Recorder(Generic[Opened]):
         files = [writer.abandon, answers.abandon, *([] if self._prints is None else [self._prints.abandon])]
         self._over.steps = (partial(_save, recording, self._process), self._hooks.end, self._leave, *files)
         self.resume()
-        if any(is_compiled(module) for model in self._models.values() for module in model.modules()):
+        if any(one.module is not None and is_compiled(one.module) for one in self._hooks.watched.values()):
             self._eagerly.all()
         writer.meta["unseen"] = self._hooks.unseen
         self.trace = trace

@@ -20,6 +20,7 @@ from ..terminal import console, say
 from ..trace.disk.write_errors import is_full
 from ..trace.schema import DIFFERS, HOLDS, UNCHECKED
 from ..trace.trace import Trace
+from ._collecting import no_collecting
 
 if TYPE_CHECKING:
     from ..models.load import Loaded
@@ -77,9 +78,10 @@ def summarize(trace: Trace, path: Path | None = None) -> str:
 
 
 def _load(request: Request) -> Loaded:
-    from ..models.load import load
+    with no_collecting():
+        from ..models.load import load
 
-    return load(request)
+        return load(request)
 
 
 def _run(loaded: Loaded, path: Path, force: bool, options: dict[str, Any], advance: Callable[[], None]) -> Trace:

@@ -56,11 +56,13 @@ def record_with_and_without_cache(request: Request, folder: Path) -> tuple[Trace
         TraceError: the model has no cache, or no text.
     """
     from ..capture.recorder import Recorder
-    from ..models.load import load
     from ..models.quiet import quietly
     from ..trace.trace import Trace
+    from ._collecting import no_collecting
 
-    with quietly():
+    with quietly(), no_collecting():
+        from ..models.load import load
+
         loaded = load(request)
     ids = loaded.inputs.get("input_ids")
     if ids is None or ids.shape[1] < 2 or getattr(loaded.model.config, "is_encoder_decoder", False):

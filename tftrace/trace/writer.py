@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from . import schema
 from .arrays import column_of
-from .disk.folder import META, add_in_place, json_bytes, lock, rank_folder, write_bytes
+from .disk.folder import META, add_in_place, json_bytes, json_text, lock, rank_folder, write_bytes
 from .disk.write_errors import why
 
 _BATCH_ROWS = 8192
@@ -29,6 +29,9 @@ _ROOM = 1024  # bytes left free in meta.json for a last message, in case the dis
 _SAID = 160  # characters of that message; each may take six bytes
 _PLAIN = 1 << 17  # bytes at the beginning of a file that are not compressed: in a short recording that takes too long
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)  # names repeat: a tenth of the size
+_CONTENTS: dict[str, tuple[list[str], bytes]] = {}  # of source files, with the lines that Python holds of them
+_EQUATIONS: dict[int, tuple[Any, str]] = {}  # by their ids: equations of meta.json, and their JSON
+_MOST_CONTENTS, _MOST_EQUATIONS = 64, 1024
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream
 
 
@@ -159,26 +162,24 @@ class TraceWriter:
         meta: What to write into meta.json beside what every trace has.
         rank: The number of this process in a distributed run.
         shared: Whether other processes write to this folder; each then describes its rank in its own meta.json.
+        described: What meta.json holds already, if that is `first_meta`.
 
     Raises:
         OSError: The files cannot be written.
     """
 
-    def __init__(self, folder: Path, meta: dict[str, Any], rank: int = 0, *, shared: bool = False) -> None:
+    def __init__(
+        self, folder: Path, meta: dict[str, Any], rank: int = 0, *, shared: bool = False, described: bytes = b""
+    ) -> None:
         self.folder = folder
-        self.meta: dict[str, Any] = {
-            "schema": schema.SCHEMA_VERSION,
-            "complete": False,
-            "sources": {},
-            "equations": {},
-        } | meta
+        self.meta = _first(meta)
         self.rank_folder, self._shared = rank_folder(folder, rank), shared
         self.rank_folder.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in schema.TABLES}
         self._kept: set[str | None] = {None}  # source files that keep_source has seen
         self._copies: dict[str, bytes] = {}  # source copies that are not written yet, by name
         self._described = 0  # how many sources and equations meta.json had when it was last written
-        self._meta_written = b""  # the bytes of meta.json as it is
+        self._meta_written = described  # the bytes of meta.json as it is
         self._place = self.rank_folder.stat()
         self._tables: dict[str, TableFile] = {}
         try:
@@ -236,7 +237,7 @@ class TraceWriter:
         self._kept.add(file)
         if file is None or not (lines := linecache.getlines(file)):
             return
-        content = "".join(lines).encode("utf-8", "replace")
+        content = _encoded(file, lines)
         taken = set(self.meta["sources"].values())
         stem = re.sub(r"\W+", "_", Path(file).stem).strip("_")[:80] or "source"
         if self._shared:  # so that processes agree on the name without talking to each other
@@ -261,11 +262,23 @@ class TraceWriter:
     def write_meta(self, room: int = _ROOM) -> None:
         """Write meta.json in one move, with some bytes of `room` at its end."""
         self.check_there()
-        content = json_bytes(self.meta, room)
+        content = json_bytes(self.meta, room, {"equations": self._equations()})
         if content != self._meta_written:
             write_bytes(self._meta_file, content)
             self._meta_written = content
         self._described = len(self.meta["sources"]) + len(self.meta["equations"])
+
+    def _equations(self) -> str:
+        """The equations as JSON: each is put into words once, as most recordings of a process check the same ones."""
+        found = []
+        for name, equation in self.meta["equations"].items():
+            known = _EQUATIONS.get(id(equation))
+            if known is None or known[0] is not equation:
+                if len(_EQUATIONS) >= _MOST_EQUATIONS:
+                    _EQUATIONS.clear()
+                known = _EQUATIONS[id(equation)] = equation, json_text(equation)
+            found.append(f"{json_text(name)}: {known[1]}")
+        return f"{{{', '.join(found)}}}"
 
     @property
     def _meta_file(self) -> Path:
@@ -304,3 +317,24 @@ class TraceWriter:
         except OSError as error:
             self.fail(why(error))
             raise
+
+
+def first_meta(meta: dict[str, Any]) -> bytes:
+    """What meta.json holds as a recording begins, for a folder that is made with it."""
+    return json_bytes(_first(meta), _ROOM)
+
+
+def _first(meta: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": schema.SCHEMA_VERSION, "complete": False, "sources": {}, "equations": {}} | meta
+
+
+def _encoded(file: str, lines: list[str]) -> bytes:
+    """The content of a source file, which most recordings of a process keep again."""
+    known = _CONTENTS.get(file)
+    if known is not None and known[0] is lines:
+        return known[1]
+    if len(_CONTENTS) >= _MOST_CONTENTS:
+        _CONTENTS.clear()
+    content = "".join(lines).encode("utf-8", "replace")
+    _CONTENTS[file] = lines, content
+    return content

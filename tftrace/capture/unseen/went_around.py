@@ -110,7 +110,7 @@ def _in_plain_lists(one: Known, known: Container[int]) -> Iterator[str]:
     if not isinstance(one.module, torch.nn.Module) or one.scripted:
         return
     for name, held in vars(one.module).items():
-        if type(held) not in (list, tuple, dict) or held is children_of(one.module):
+        if type(held) not in (list, tuple, dict) or not held or held is children_of(one.module):
             continue
         items = held.items() if isinstance(held, dict) else enumerate(held)
         for key, part in items:

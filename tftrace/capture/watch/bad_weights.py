@@ -17,6 +17,7 @@ from ..measure.summary import Summary
 from ..torch_internals import BUFFERS
 from .watched_modules import own_parameters
 
+_NAN, _INF = Summary._fields.index("nan"), Summary._fields.index("inf")
 _LARGEST = 1 << 22  # elements; a larger buffer is a cache, and is not examined
 
 
@@ -30,7 +31,9 @@ class BadWeights:
     def look(self, path: str, module: torch.nn.Module) -> None:
         """Examine the parameters and buffers of the module itself."""
         for name, parameter in own_parameters(module).items():
-            self._weigh(f"{path}.{name}".lstrip("."), parameter, self._identities.of(parameter)[SUMMARY], False)
+            summary = self._identities.of(parameter)[SUMMARY]
+            if isinstance(summary, Owed) or summary[_NAN] or summary[_INF]:
+                self._weigh(f"{path}.{name}".lstrip("."), parameter, summary, False)
         for name, buffer in getattr(module, BUFFERS, {}).items():
             with suppress(Exception):  # a subclass may raise anything, which must not end the recording
                 if buffer is not None and buffer.is_floating_point() and buffer.numel() <= _LARGEST:

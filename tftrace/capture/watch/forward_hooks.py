@@ -126,13 +126,14 @@ class ForwardHooks(WatchedModules):
 
     def attach(self) -> None:
         """Begin to watch the models."""
+        known = list(self.watched.values())  # hooks are put on others as they are found
         self._attached = True
         super().attach()
         _SCRIPT.put(self)
         classes = {"Watched": Watched, "Hooked": Hooked, "Entering": _Entering}
         hooked, only_torch = Hooked(None, None), {**TORCH_ONLY, "ours": WatchingMode}
         self._recording.quicken(quick_calls(self._recording, self, classes, hooked, BETWEEN, only_torch))
-        for watched in list(self.watched.values()):
+        for watched in known:
             if watched.module is not None:
                 self._put(watched, watched.module)
 
@@ -179,9 +180,9 @@ class ForwardHooks(WatchedModules):
 
     def _take_off(self, module: torch.nn.Module | None) -> None:
         for name in (FORWARD_HOOKS, FORWARD_PRE_HOOKS):
-            hooks = _hooks(module, name)
-            for key in [key for key, hook in hooks.items() if self._is_mine(hook)]:
-                hooks.pop(key, None)
+            if hooks := _hooks(module, name):
+                for key in [key for key, hook in hooks.items() if self._is_mine(hook)]:
+                    hooks.pop(key, None)
 
     def _watch_made(self, module: torch.nn.Module, frame: FrameType) -> Watched | None:
         """Put hooks on a module that was made while another runs, unless they would change what it does."""

@@ -125,7 +125,7 @@ class Library:
         key: Any = kind
         if inside is not None and self._asked:
             asked = self._asked.intersection
-            names = [n for s in inside for n in asked(s.keys()) if s[n] is not None]
+            names = [n for s in inside if s for n in asked(s.keys()) if s[n] is not None]
             key = (kind, frozenset(names), *(() if in_library(kind) else (frozenset(s.keys()) for s in inside[:2])))
         found = self._modules.get(key)
         if found is None:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,17 @@ def create_folder(path: str | os.PathLike[str], overwrite: bool, *, rank: int = 
 
 @contextlib.contextmanager
 def new_folder(
-    path: str | os.PathLike[str], overwrite: bool, *, rank: int = 0, launch: str | None = None
+    path: str | os.PathLike[str],
+    overwrite: bool,
+    *,
+    rank: int = 0,
+    launch: str | None = None,
+    described: bytes = b"",
 ) -> Iterator[Path]:
     """Check and create the folder of a new trace; if the block raises, everything is as it was before.
 
     If another process of this launch has already made the folder, only that of this rank is created in it. The
-    arguments are those of `check_folder`.
+    arguments are those of `check_folder`; `described` is the content of meta.json, if no launch begins it.
 
     Raises:
         TraceError: A trace cannot be written there, or the block raised an OSError.
@@ -74,21 +79,22 @@ def new_folder(
             place = rank_folder(folder, rank) if joins else folder
             aside = hidden(place)  # so that nobody sees half of it
             try:
-                _make(aside, None if joins else rank, launch)
+                _make(aside, None if joins else rank, launch, described)
                 with replaced(aside, place, partial(check_nothing_else, inside=place.name) if joins else check_whole):
                     yield folder
             finally:
                 delete(aside)
 
 
-def _make(aside: Path, rank: int | None, launch: str | None) -> None:
+def _make(aside: Path, rank: int | None, launch: str | None, described: bytes) -> None:
     """Make the folder of a rank (`rank` is None), or that of a trace with the folder of its first rank in it."""
     if rank is None:
         aside.mkdir()
         return
-    for inside in (aside / "sources", rank_folder(aside, rank)):
+    for inside in (aside, aside / "sources", rank_folder(aside, rank)):
         inside.mkdir(parents=True)
-    write_json(aside / META, {"schema": schema.SCHEMA_VERSION, "complete": False, "launch": launch})
+    first = described or json_bytes({"schema": schema.SCHEMA_VERSION, "complete": False, "launch": launch})
+    write_bytes(aside / META, first)
 
 
 def _check(folder: Path, shown: Path, overwrite: bool, rank: int, launch: str | None) -> None:
@@ -155,12 +161,21 @@ def write_json(path: Path, content: dict[str, Any], room: int = 0) -> None:
     write_bytes(path, json_bytes(content, room))
 
 
-def json_bytes(content: dict[str, Any], room: int = 0) -> bytes:
-    """The bytes of a JSON file, one entry a line, as `write_json` writes it."""
+def json_bytes(content: dict[str, Any], room: int = 0, known: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a JSON file, one entry a line, as `write_json` writes it; `known` are entries that are text already,
+    as `json_text` makes it."""
     # Indentation would take the encoder that is written in Python, which is ten times slower than that in C.
-    lines = (json.dumps({key: value}, ensure_ascii=False, default=str)[1:-1] for key, value in content.items())
+    lines = (
+        f'"{key}": {known[key]}' if known and key in known else json_text({key: value})[1:-1]
+        for key, value in content.items()
+    )
     text = ",\n ".join(lines)
     return f"{{\n {text}\n}}".encode("utf-8", "replace") + b" " * room
+
+
+def json_text(value: Any) -> str:
+    """A value of a JSON file."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def add_in_place(path: Path, key: str, said: str) -> None:
@@ -185,7 +200,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file in one move: a reader never sees half of it, and a full disk leaves the old file."""
     part = hidden(path)
     try:
-        part.write_bytes(content)
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            left = memoryview(content)
+            while len(left):
+                left = left[os.write(file, left) :]
+        finally:
+            os.close(file)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -39,8 +39,8 @@ def read_bytes(folder: Path, *parts: str, limit: int) -> bytes:
         FileNotFoundError: It does not exist.
     """
     path = regular(folder, *parts)
-    size = path.stat().st_size
-    if size > limit:
-        raise TraceError(f"{path} is too large to be part of a trace ({size} bytes): record the trace again.")
-    with open(path, "rb") as file:
-        return file.read(limit)
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise TraceError(f"{path} is too large to be part of a trace ({size} bytes): record the trace again.")
+        return file.read(size) or b""
