@@ -41,11 +41,14 @@ def followed(monkeypatch: Patch) -> list[bool]:
     original, make = checker.Checker._follow, vars(checker)["quick_checks"]
 
     class Counted:
-        def __init__(self, checks: Any) -> None:
-            self._checks = checks
+        def __init__(self, checks: Any, checker: Any) -> None:
+            self._checks, self._checker = checks, checker
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._checks, name)
+
+        def finish(self, call: Any) -> None:  # as it is compiled, but for what is counted
+            self._checker.finish_from(call, 0 if call.edited else self.follow(call, 0))
 
         def follow(self, call: Any, at: int) -> int:
             done: int = self._checks.follow(call, at)
@@ -57,7 +60,7 @@ def followed(monkeypatch: Patch) -> list[bool]:
         return tried[-1]
 
     monkeypatch.setattr(checker.Checker, "_follow", follow)
-    monkeypatch.setattr(checker, "quick_checks", lambda *to, **parts: (made := make(*to, **parts)) and Counted(made))
+    monkeypatch.setattr(checker, "quick_checks", lambda to, **parts: (made := make(to, **parts)) and Counted(made, to))
     return tried
 
 

@@ -13,12 +13,10 @@ static struct {
 static const char *const known_slots[] = {OF_KNOWN(AS_TEXT) NULL};
 
 #define CHECK_WORDS(X)                                                                                                 \
-    X(beside, "_beside")                                                                                               \
-    X(cpu, "cpu")                                                                                                      \
-    X(edited, "_edited")                                                                                               \
-    X(group, "group") X(held, "_held") X(note, "note") X(note_masks, "_note_masks") X(passed, "passed")                \
-        X(precision, "_precision") X(row, "row") X(rows, "_rows") X(training, "training") X(units, "units")            \
-            X(weight, "weight")
+    X(begin_anew, "begin_anew")                                                                                        \
+    X(beside, "_beside") X(cpu, "cpu") X(edited, "_edited") X(finish_from, "finish_from") X(group, "group")            \
+        X(held, "_held") X(note, "note") X(note_masks, "_note_masks") X(passed, "passed") X(precision, "_precision")   \
+            X(row, "row") X(rows, "_rows") X(training, "training") X(units, "units") X(weight, "weight")
 #define AS_WORD(NAME, TEXT) PyObject *NAME;
 #define AS_ENTRY(NAME, TEXT) {&word.NAME, TEXT},
 static struct {
@@ -64,26 +62,33 @@ static PyObject *scope_of(Checks *checks, PyObject *call) {
     return PyTuple_GET_ITEM(SLOT(call, of_call.place), AT_NAME);
 }
 
-/* begin(call): as `Finder.begin`; False if Python has to. */
-static PyObject *begin_check(Checks *checks, PyObject *call) {
-    if (Py_TYPE(call) != of_call.type) return PyErr_Format(PyExc_TypeError, "begin(call)");
+/* `Finder.begin`; 0 if Python has to, -1 with an error. */
+static int begun(Checks *checks, PyObject *call) {
     PyObject *known = SLOT(call, of_call.parent) == Py_None ? NULL : known_of(checks, call);
     PyObject *always = known ? SLOT(known, of_known.always) : Py_None, *wanted = NULL;
-    if (PyErr_Occurred()) return NULL;
-    if (always == Py_None || SLOT(known, of_known.chained) != Py_False) Py_RETURN_FALSE;
+    if (PyErr_Occurred()) return -1;
+    if (always == Py_None || SLOT(known, of_known.chained) != Py_False) return 0;
     PyObject *equations = PyTuple_GET_ITEM(always, 0), *seen = NULL;
-    if (SLOT(known, of_known.overwrites) != Py_False && PyTuple_GET_SIZE(equations)) Py_RETURN_FALSE;
+    if (SLOT(known, of_known.overwrites) != Py_False && PyTuple_GET_SIZE(equations)) return 0;
     if (PyTuple_GET_ITEM(always, 1) != Py_None) {
         wanted = PyDict_GetItemWithError(SLOT(known, of_known.wanted), scope_of(checks, call));
-        if (!wanted && !PyErr_Occurred()) Py_RETURN_FALSE;
-        if (!wanted || !(seen = PyDict_New())) return NULL;
+        if (!wanted && !PyErr_Occurred()) return 0;
+        if (!wanted || !(seen = PyDict_New())) return -1;
         put(call, of_call.seen, seen);
         put(call, of_call.wanted, Py_NewRef(wanted));
     }
     put(call, of_call.known, Py_NewRef(known));
     put(call, of_call.equations, Py_NewRef(equations));
     if (SLOT(known, of_known.attends) == Py_True) put(call, of_call.attends, Py_NewRef(Py_True));
-    Py_RETURN_TRUE;
+    return 1;
+}
+
+/* begin(call): `Checker.begin`. */
+static PyObject *begin_check(Checks *checks, PyObject *call) {
+    if (Py_TYPE(call) != of_call.type) return PyErr_Format(PyExc_TypeError, "begin(call)");
+    int found = begun(checks, call);
+    if (found == 0) return PyObject_CallMethodOneArg(checks->checker, word.begin_anew, call);
+    return found < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* -- a call has returned ---------------------------------------------------------------------------------------- */
@@ -215,14 +220,13 @@ static int follow_plan(Checks *checks, Plan *plan, PyObject *call, PyObject *ord
     return take(checks, plan, call, order, group, addresses);
 }
 
-/* follow(call, at): check the equations of a call from this one on; which one Python has to do, or how many there are.
+/* Check the equations of a call from this one on; which one Python has to do, or how many there are; -1 with an error.
  */
-static PyObject *follow(Checks *checks, PyObject *const *given, Py_ssize_t count) {
-    if (count != 2 || Py_TYPE(given[0]) != of_call.type) return PyErr_Format(PyExc_TypeError, "follow(call, at)");
-    PyObject *call = given[0], *equations = SLOT(call, of_call.equations);
-    Py_ssize_t at = PyLong_AsSsize_t(given[1]);
-    Looked looked = {0};
-    int fine = PyErr_Occurred() ? -1 : at || is_exact(checks, call) == 1;
+static Py_ssize_t followed(Checks *checks, PyObject *call, Py_ssize_t at) {
+    PyObject *equations = SLOT(call, of_call.equations);
+    Looked looked;
+    looked.count = 0;
+    int fine = at ? 1 : is_exact(checks, call);
     while (fine == 1 && at < PyTuple_GET_SIZE(equations)) {
         PyObject *order = PyLong_FromSsize_t(at);
         Plan *plan = order ? plan_of(call, PyTuple_GET_ITEM(equations, at)) : NULL;
@@ -231,5 +235,26 @@ static PyObject *follow(Checks *checks, PyObject *const *given, Py_ssize_t count
         Py_XDECREF(plan);
         Py_XDECREF(order);
     }
-    return forgotten() ? PyLong_FromSsize_t(at) : NULL;
+    return forgotten() ? at : -1;
+}
+
+/* follow(call, at): the same. */
+static PyObject *follow(Checks *checks, PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || Py_TYPE(given[0]) != of_call.type) return PyErr_Format(PyExc_TypeError, "follow(call, at)");
+    Py_ssize_t at = PyLong_AsSsize_t(given[1]);
+    if (at >= 0) at = followed(checks, given[0], at);
+    return at < 0 && PyErr_Occurred() ? NULL : PyLong_FromSsize_t(at);
+}
+
+/* finish(call): `Checker.finish`. */
+static PyObject *finish_check(Checks *checks, PyObject *call) {
+    if (Py_TYPE(call) != of_call.type) return PyErr_Format(PyExc_TypeError, "finish(call)");
+    int edited = PyObject_IsTrue(SLOT(call, of_call.edited));
+    Py_ssize_t at = edited == 0 ? followed(checks, call, 0) : 0;
+    if (edited < 0 || at < 0) return NULL;
+    if (!edited && at == PyTuple_GET_SIZE(SLOT(call, of_call.equations))) return Py_NewRef(Py_None);
+    PyObject *order = PyLong_FromSsize_t(at), *all[] = {checks->checker, call, order};
+    PyObject *found = order ? PyObject_VectorcallMethod(word.finish_from, all, 3, NULL) : NULL;
+    Py_XDECREF(order);
+    return found;
 }

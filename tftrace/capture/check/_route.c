@@ -100,7 +100,8 @@ static void gone_checks(PyObject *checks) {
 }
 
 static PyMethodDef of_checks[] = {
-    {"begin", (PyCFunction)begin_check, METH_O, "As `Finder.begin`; False if Python has to."},
+    {"begin", (PyCFunction)begin_check, METH_O, "See `Checker.begin`."},
+    {"finish", (PyCFunction)finish_check, METH_O, "See `Checker.finish`."},
     {"follow", (PyCFunction)(void (*)(void))follow, METH_FASTCALL, "Check equations; which one Python has to."},
     {NULL},
 };

@@ -76,22 +76,30 @@ class Checker:
         self._stated = StatedVariants()
         parts = {**self._finder.parts(), **self._verdicts.parts(), **self._numbers.parts()}
         self._quick = quick_checks(self, inexact=inexact, **parts)
+        if self._quick is not None:  # which leaves to `begin_anew` and `finish_from` what is unlike the call before
+            vars(self).update(begin=self._quick.begin, finish=self._quick.finish)
 
     def begin(self, call: Call) -> None:
         """Find the equations of a call, and note what must be kept for them."""
-        if self._quick is not None and self._quick.begin(call):
-            return
+        self.begin_anew(call)
+
+    def finish(self, call: Call) -> None:
+        """Read the cells for the equations of a call that has returned; `verdicts` gives the verdicts."""
+        self.finish_from(call, 0)
+
+    def begin_anew(self, call: Call) -> None:
+        """Do what `begin` does, whatever the call is."""
         if call.parent is None and vars(now := Precision()) != vars(self._precision):
             self._precision = now
         self._finder.begin(call)
 
-    def finish(self, call: Call) -> None:
-        """Read the cells for the equations of a call that has returned; `verdicts` gives the verdicts."""
+    def finish_from(self, call: Call, order: int) -> None:
+        """Do what `finish` does, from this equation on."""
         if call.edited:
-            for order, match in enumerate(call.equations):
-                self._verdicts.unchecked(call.step, order, match, EDITED)
+            for at, match in enumerate(call.equations):
+                self._verdicts.unchecked(call.step, at, match, EDITED)
             return
-        order, every = 0 if self._quick is None else self._quick.follow(call, 0), len(call.equations)
+        every = len(call.equations)
         if order < every and (why := inexact(call.owner)):
             self._verdicts.inexact(call.step, why)
         while order < every:
