@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from . import checks, faces, first, generation, memory, overhead, screen
+from . import accelerator, checks, faces, first, generation, llama, memory, overhead, screen
 from .report import arguments
 
 
 def main() -> None:
     """Each table is printed, and written, when it is there, so that a run that is stopped leaves what it found."""
     every = {
-        one.__name__.rpartition(".")[2]: one for one in (overhead, first, generation, checks, memory, faces, screen)
+        one.__name__.rpartition(".")[2]: one
+        for one in (overhead, first, generation, checks, accelerator, llama, memory, faces, screen)
     }
     parser = arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=list(every), choices=list(every), metavar="NAME")

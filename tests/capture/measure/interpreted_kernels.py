@@ -24,7 +24,8 @@ from tftrace.capture.measure.token_prints import TokenPrints
 from tftrace.capture.torch_internals import disable_dispatch_modes, disable_function_modes
 from tftrace.trace.prints import axes, print_of, read, weights
 
-from .test_accelerator import Watch, accelerator, assert_same
+from ...support.stand_in import Watch
+from .test_accelerator import accelerator, assert_same
 
 __all__ = ["accelerator"]
 

@@ -3,9 +3,7 @@ wait for them, and what is recorded must be the same."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ import torch
 from torch import nn
 
 import tftrace
-from tftrace.capture import guard, pending_rows, recording
+from tftrace.capture import pending_rows, recording
 from tftrace.capture.check import cells, checker, verdicts
 from tftrace.capture.check.host_arrays import host
 from tftrace.capture.measure import device_stats
@@ -23,7 +21,7 @@ from tftrace.capture.measure.summaries import Summaries
 from tftrace.capture.measure.summary import Summary
 from tftrace.capture.quick import quick_calls
 
-from .test_device_stats import Calls, Waits
+from ...support.stand_in import Watch, stand_in
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 FAMILIES = ("bert", "gpt2", "marian")
@@ -31,41 +29,9 @@ NUMBERS = ("mean", "std", "min", "max", "l2")
 COUNTS = ("nan", "inf", "zero")
 
 
-class Watch:
-    """What our code does that waits, and whether that was while a model's forward ran."""
-
-    def __init__(self) -> None:
-        self.during: list[str] = []
-        self.after: list[str] = []
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Around each piece of the recording, in place of what switches the modes of others off."""
-        with Calls() as calls, Waits() as operators:
-            calls.found = operators.found = self
-            yield
-
-    def append(self, name: str) -> None:
-        frame, inside = sys._getframe(1), None
-        while frame is not None and inside is None:
-            inside = frame.f_locals["self"] if frame.f_code.co_name == "settle" else None
-            frame = frame.f_back  # type: ignore[assignment]
-        ended = inside is not None and not getattr(inside, "stack", ())
-        (self.after if ended else self.during).append(name)
-
-
 @pytest.fixture
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    """Tensors seem to be on a device. Nothing is written for the clock's sake."""
-    watch = Watch()
-    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
-    monkeypatch.setattr(quick_calls, "compiled", None)  # which knows better where a tensor is
-    monkeypatch.setattr(checker, "_all_routes", {})  # as do routes of recordings before
-    monkeypatch.setattr(guard, "count_dispatch_modes", lambda: 1)
-    monkeypatch.setattr(guard, "disable_dispatch_modes", watch)
-    monkeypatch.setattr(guard, "disable_function_modes", contextlib.nullcontext)
-    monkeypatch.setattr(recording, "_NANOSECONDS", 1 << 62)
-    return watch
+    return stand_in(monkeypatch)
 
 
 def record(model: Any, inputs: dict[str, Any], level: str = "lines", forwards: int = 1) -> tftrace.Trace:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tftrace.capture.measure import device_stats, stats
@@ -19,48 +18,11 @@ from tftrace.capture.measure.stats import summarize
 from tftrace.capture.measure.summaries import Summaries
 from tftrace.capture.measure.summary import EMPTY, NO_NUMBERS, Summary
 
+from ...support.stand_in import Calls, Waits
+
 settings.register_profile("stats", derandomize=True, deadline=None, max_examples=100)
 offline = settings.get_profile("stats")
 BLOCK = 1 << 12  # small enough to have many
-
-# What makes the host wait: operators that read a value or a size that depends on one …
-WAITING = {"_local_scalar_dense", "nonzero", "nonzero_numpy", "is_nonzero", "masked_select", "equal", "unique_dim"}
-# … and methods, some of which reach no operator where the tensor is on the CPU already.
-TO_HOST = {"item", "cpu", "numpy", "tolist", "__array__", "__bool__", "__float__", "__int__", "__index__", "nonzero"}
-
-
-class Waits(TorchDispatchMode):
-    """Counts the operators that wait for the device or copy from or to another one."""
-
-    def __init__(self) -> None:
-        TorchDispatchMode.__init__(self)
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, kwargs = func.overloadpacket.__name__, kwargs or {}
-        masks = (
-            [i for i in args[1] if i is not None and i.dtype in (torch.bool, torch.uint8)] if name == "index" else []
-        )
-        if name in WAITING or masks or (name == "_to_copy" and kwargs.get("device") is not None):
-            self.found.append(name)
-        if name in ("copy_", "_copy_from") and args[0].device != args[1].device:
-            self.found.append(name)
-        return func(*args, **kwargs)
-
-
-class Calls(TorchFunctionMode):
-    """Counts the calls that bring numbers to the host, or tensors made of numbers that are on it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
-        to_host = name == "to" and "cpu" in map(str, [*args[1:], *kwargs.values()])
-        if name in TO_HOST or to_host or name in ("tensor", "as_tensor", "scalar_tensor", "from_numpy"):
-            self.found.append(name)
-        return func(*args, **kwargs)
 
 
 def waits(do: Callable[[], object]) -> list[str]:

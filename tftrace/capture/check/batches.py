@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -109,14 +110,25 @@ class Group:
 
 
 def fetch(groups: Iterable[Group]) -> None:
-    """Copy cells that are still on accelerators to the host, waiting once for each device and dtype."""
-    waiting: dict[Any, list[tuple[Array, int, torch.Tensor]]] = {}
+    """Copy cells that are still on accelerators to the host, with one copy from each device."""
+    waiting: dict[torch.device, list[tuple[Array, int, torch.Tensor]]] = {}
     for group in groups:
         for at, row, cells in group.awaited:
-            waiting.setdefault((cells.device, cells.dtype), []).append((group.columns[at], row, cells))
+            waiting.setdefault(cells.device, []).append((group.columns[at], row, cells))
         group.awaited = []
     for parts in waiting.values():
-        whole, first = host(torch.cat([cells.reshape(-1) for _, _, cells in parts])), 0
-        for column, row, cells in parts:
-            column[row] = whole[first : first + cells.numel()].reshape(tuple(cells.shape))
-            first += cells.numel()
+        parts.sort(key=lambda part: (-part[2].itemsize, str(part[2].dtype)))  # so that each begins at a whole number
+        whole, first = torch.cat([cells.reshape(-1).view(torch.uint8) for *_, cells in parts]).cpu(), 0
+        for dtype, alike in itertools.groupby(parts, lambda part: part[2].dtype):
+            several = [*alike]
+            end = first + sum(cells.nbytes for *_, cells in several)
+            _fill(host(whole[first:end].view(dtype)), several)
+            first = end
+
+
+def _fill(numbers: Array, parts: Iterable[tuple[Array, int, torch.Tensor]]) -> None:
+    """Put numbers into the rows that await them, one after the other."""
+    first = 0
+    for column, row, cells in parts:
+        column[row] = numbers[first : first + cells.numel()].reshape(tuple(cells.shape))
+        first += cells.numel()
