@@ -5,12 +5,9 @@ counted. What is counted is what our code does beside the model, of one forward 
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from .measure import in_fresh_process
@@ -33,55 +30,27 @@ class Asked(NamedTuple):
     after: int
 
 
-class _Counted:
-    """A kernel that is not run: its rows say that nothing is finite."""
-
-    def __init__(self, count: list[str]) -> None:
-        self._count = count
-
-    def __getitem__(self, grid: Any) -> Callable[..., None]:
-        def launched(data: Any, out: Any, *args: Any, **kwargs: Any) -> None:
-            from tftrace.capture.torch_internals import disable_dispatch_modes
-
-            self._count.append("kernel")
-            with disable_dispatch_modes():
-                out.zero_()
-
-        return launched
-
-
 def measure(level: str, fused: bool) -> Asked:
     """Record one forward, and three."""
     import pytest
 
     import tftrace
     from tftrace.capture.measure import summaries
-    from tftrace.capture.measure.fused import launch
 
-    from ..support.stand_in import stand_in
+    from ..support.stand_in import count_kernels, stand_in
 
     model, ids = build(_MODEL)
-    kernels: list[str] = []
     tensors: list[int] = []
     of = summaries.Summaries.of
-
-    def ready(self: launch.Fused) -> bool:
-        one = _Counted(kernels)
-        self._kernels = SimpleNamespace(statistics=one, statistics_and_prints=one, kind=lambda single: None)
-        return True
 
     def counted(self: summaries.Summaries, tensor: Any) -> Any:
         tensors.append(1)
         return of(self, tensor)
 
     def recorded(forwards: int) -> tuple[int, int, int, int, int]:
-        kernels.clear()
         tensors.clear()
         with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            if fused:
-                patch.setattr(launch, "DRIVEN", {"cpu"})
-                patch.setattr(launch, "_on", lambda device: contextlib.nullcontext())
-                patch.setattr(launch.Fused, "_ready", ready)
+            kernels = count_kernels(patch) if fused else []
             patch.setattr(summaries.Summaries, "of", counted)
             watch = stand_in(patch)
             with tftrace.record(model, Path(folder, "run.tftrace"), level=level, values="none") as trace:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,13 +16,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tftrace.capture import guard, recording
 from tftrace.capture.check import checker
+from tftrace.capture.measure.fused import launch
 from tftrace.capture.quick import quick_calls
+from tftrace.capture.torch_internals import disable_dispatch_modes
 
 # What makes the host wait: operators that read a value or a size that depends on one …
 WAITING = {"_local_scalar_dense", "nonzero", "nonzero_numpy", "is_nonzero", "masked_select", "equal", "unique_dim"}
 # … and methods, some of which reach no operator where the tensor is on the CPU already.
 TO_HOST = {"item", "cpu", "numpy", "tolist", "__array__", "__bool__", "__float__", "__int__", "__index__", "nonzero"}
-NO_KERNEL = {"empty", "new_empty", "empty_like", "empty_strided", "resize_"}  # beside views
+NO_KERNEL = {"empty", "new_empty", "empty_like", "empty_strided", "_unsafe_view"}  # beside views
 
 
 class Waits(TorchDispatchMode):
@@ -81,7 +84,10 @@ class Watch:
         with Calls() as calls, Waits() as operators:
             calls.found = operators.found = self
             operators.kernels = self.kernels
-            yield
+            try:
+                yield
+            finally:  # our mode for ops, which begins within a piece, may be taken off in the place of these
+                calls.found, operators.found, operators.kernels = [], [], []
 
     def append(self, name: str) -> None:
         frame, inside = sys._getframe(1), None
@@ -103,3 +109,33 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Watch:
     monkeypatch.setattr(guard, "disable_function_modes", contextlib.nullcontext)
     monkeypatch.setattr(recording, "_NANOSECONDS", 1 << 62)
     return watch
+
+
+class _Counted:
+    """A kernel that is not run: its rows say that nothing is finite."""
+
+    def __init__(self, launches: list[str]) -> None:
+        self._launches = launches
+
+    def __getitem__(self, grid: Any) -> Callable[..., None]:
+        def launched(data: Any, out: Any, *args: Any, **kwargs: Any) -> None:
+            self._launches.append("kernel")
+            with disable_dispatch_modes():
+                out.zero_()
+
+        return launched
+
+
+def count_kernels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let Triton seem to drive the device, without Triton; the launches of our kernels, which are counted, not run."""
+    launches: list[str] = []
+    one = _Counted(launches)
+
+    def ready(self: launch.Fused) -> bool:
+        self._kernels = SimpleNamespace(statistics=one, statistics_and_prints=one, kind=lambda single: None)
+        return True
+
+    monkeypatch.setattr(launch, "DRIVEN", {"cpu"})
+    monkeypatch.setattr(launch, "_on", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(launch.Fused, "_ready", ready)
+    return launches

@@ -17,11 +17,12 @@ from tftrace.capture.check import cells, checker, verdicts
 from tftrace.capture.check.host_arrays import host
 from tftrace.capture.measure import device_stats
 from tftrace.capture.measure.device_stats import DeviceSums
+from tftrace.capture.measure.fetched import fetched
 from tftrace.capture.measure.summaries import Summaries
 from tftrace.capture.measure.summary import Summary
 from tftrace.capture.quick import quick_calls
 
-from ...support.stand_in import Watch, stand_in
+from ...support.stand_in import Watch, count_kernels, stand_in
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 FAMILIES = ("bert", "gpt2", "marian")
@@ -59,17 +60,36 @@ def assert_same(found: tftrace.Trace, wanted: tftrace.Trace) -> None:
     assert found.checks["verdict"].to_pylist().count("holds") > 10
 
 
-@pytest.mark.parametrize("level", ["modules", "lines"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [*((name, level) for name in FAMILIES for level in ("modules", "lines")), ("bert", "functions"), ("bert", "ops")],
+)
 def test_nothing_waits_while_the_model_runs(family: Any, name: str, level: str, request: Any) -> None:
     model, inputs = family(name)
     wanted = record(model, inputs, level)
     watch = request.getfixturevalue("accelerator")
     found = record(model, inputs, level)
     assert watch.during == []
-    # THEN each copy brought many numbers: one of statistics, one of cells for each dtype, a few of positions and masks
-    assert 0 < watch.after.count("cpu") < 12
+    # THEN one copy brought all statistics, one all cells, one the tokens, one the values, and a few positions and masks
+    assert 0 < watch.after.count("cpu") < 8
     assert_same(found, wanted)
+
+
+def test_a_tensor_takes_one_launch_where_triton_drives_the_device(
+    family: Any, accelerator: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, inputs = family("bert")
+    launches = count_kernels(monkeypatch)
+    with tftrace.record(model, level="modules", values="none") as trace:
+        model(**inputs)
+        first = len(launches), len(accelerator.kernels), accelerator.after.count("cpu")
+        model(**inputs)
+    assert "failure" not in trace.meta and accelerator.during == []
+    new = {row.tensor for step in trace if step.forward == 1 for row in step.tensors}
+    new -= {row.tensor for step in trace if step.forward == 0 for row in step.tensors}
+    # THEN nothing else is launched but for the tokens, and one copy brings everything else
+    assert 0 < len(launches) - first[0] <= len(new) and len(accelerator.kernels) - first[1] < 8
+    assert first[2] == 2 and accelerator.after.count("cpu") == 4
 
 
 def summarised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +216,11 @@ def test_a_read_that_fails_ends_the_recording_and_leaves_the_model_alone(
         assert model(torch.ones(1, 2)).shape == (1, 2)
         model(torch.ones(1, 2))
     assert "device-side assert" in trace.meta["failure"]
+
+
+def test_what_is_fetched_is_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [torch.tensor(3), torch.randn(2, 3).bfloat16(), torch.tensor([True, False, True]), torch.randn(0, 4)]
+    every += [torch.randn(4, 3).T, torch.randn(3, dtype=torch.float64), torch.arange(5, dtype=torch.int8)]
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    found = fetched(every)
+    assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in zip(found, every, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,8 +12,9 @@ import torch
 from ...recipes.evaluate.value import Array
 from ...recipes.format.evidence import STATED
 from ...recipes.format.library import Match
+from ..measure.fetched import fetched
 from .cells import Reading, Units
-from .host_arrays import host, host_kind
+from .host_arrays import KINDS, host_kind
 
 _ROOM = 16  # rows that a column has at first
 # Cells of a column, and steps, that are judged at once: enough to share the fixed cost of a judgement, and few enough
@@ -110,25 +110,10 @@ class Group:
 
 
 def fetch(groups: Iterable[Group]) -> None:
-    """Copy cells that are still on accelerators to the host, with one copy from each device."""
-    waiting: dict[torch.device, list[tuple[Array, int, torch.Tensor]]] = {}
+    """Copy cells that are still on accelerators to the host, with one copy from each."""
+    waiting: list[tuple[Array, int, torch.Tensor]] = []
     for group in groups:
-        for at, row, cells in group.awaited:
-            waiting.setdefault(cells.device, []).append((group.columns[at], row, cells))
+        waiting += [(group.columns[at], row, cells) for at, row, cells in group.awaited]
         group.awaited = []
-    for parts in waiting.values():
-        parts.sort(key=lambda part: (-part[2].itemsize, str(part[2].dtype)))  # so that each begins at a whole number
-        whole, first = torch.cat([cells.reshape(-1).view(torch.uint8) for *_, cells in parts]).cpu(), 0
-        for dtype, alike in itertools.groupby(parts, lambda part: part[2].dtype):
-            several = [*alike]
-            end = first + sum(cells.nbytes for *_, cells in several)
-            _fill(host(whole[first:end].view(dtype)), several)
-            first = end
-
-
-def _fill(numbers: Array, parts: Iterable[tuple[Array, int, torch.Tensor]]) -> None:
-    """Put numbers into the rows that await them, one after the other."""
-    first = 0
-    for column, row, cells in parts:
-        column[row] = numbers[first : first + cells.numel()].reshape(tuple(cells.shape))
-        first += cells.numel()
+    for (column, row, _), cells in zip(waiting, fetched([cells for *_, cells in waiting]), strict=True):
+        column[row] = (cells if cells.dtype in KINDS else cells.to(torch.float64)).numpy()

@@ -1,4 +1,4 @@
-"""Reads the drawn cells of a tensor on the host as a view of its memory.
+"""Reads the drawn cells of a tensor as a view of its memory, on the host or on a device, where they are copied at once.
 
 Along each dimension they lie at equal distances, so that only the address differs from call to call."""
 
@@ -13,7 +13,9 @@ import torch
 
 from ...recipes.evaluate.value import Array
 from ...recipes.formula.dims import Layout
+from ..measure.plain_memory import address as there
 from ..measure.plain_memory import host_address, memory
+from ..measure.stats import PLAIN
 from .host_arrays import KINDS
 
 # for each named dimension, an axis of the tensor, and how many positions of that axis make one step
@@ -91,6 +93,12 @@ class Form:
         """The same of some rows of a table of so many, which lie so many elements apart."""
         shape, strides = (count, *self.shape), (apart * self._width, *self._strides)
         return self._numbers(np.ndarray(shape, self._kind, self._memory(address, starts), 0, strides)[rows])
+
+    def copy(self, tensor: torch.Tensor, starts: Sequence[int]) -> torch.Tensor:
+        """The cells of a tensor on a device, copied there without waiting for it."""
+        before = self._before + sum([starts[place] * step for place, step in self._starts])
+        strides = [step // self._width for step in self._strides]
+        return tensor.detach().as_strided(self.shape, strides, tensor.storage_offset() + before // self._width).clone()
 
     def _memory(self, address: int, starts: Sequence[int]) -> Any:
         return memory(address + self._before + sum([starts[place] * step for place, step in self._starts]))
@@ -202,10 +210,14 @@ class Strided:
         self._forms: dict[tuple[int, ...], Form] = {}
         self._fixed = (*steps(layout, fixed[:1], sizes)[0], fixed[1]) if fixed else (0, 0, 0)
 
-    def __call__(self, tensors: Sequence[torch.Tensor], starts: Sequence[int]) -> Array | None:
+    def __call__(self, tensors: Sequence[torch.Tensor], starts: Sequence[int]) -> Array | torch.Tensor | None:
         """The cells from these first positions on, for immediate use; None if they cannot be read in this way."""
-        address = _address(tensors[0])
-        return self.form(tensors[0].stride()).at([address], starts) if address else None
+        address = _address(tensor := tensors[0])
+        if address:
+            return self.form(tensor.stride()).at([address], starts)
+        if tensor.is_cpu or type(tensor) not in PLAIN or tensor.layout is not torch.strided or tensor.is_neg():
+            return None
+        return self.form(tensor.stride()).copy(tensor, starts) if there(tensor) else None
 
     def form(self, stride: tuple[int, ...]) -> Form:
         """How the cells lie in a tensor with these strides."""

@@ -79,14 +79,14 @@ class DeviceSums:
         ]
 
     def _enqueue(self, tensor: torch.Tensor, printed: bool) -> Summary | Measured | list[_Rows]:
+        self.latest = self._fused.measure(tensor, printed)
+        if self.latest is not None:
+            return self.latest
         if tensor.dtype not in REAL or tensor.is_nested or tensor.layout is not torch.strided or tensor.is_meta:
             return NO_NUMBERS
         if tensor.numel() == 0:
             return EMPTY
-        if not address(tensor):
-            return NO_NUMBERS
-        self.latest = self._fused.measure(tensor, printed)
-        return self._rows(tensor.detach()) if self.latest is None else self.latest
+        return self._rows(tensor.detach()) if address(tensor) else NO_NUMBERS
 
     def _rows(self, tensor: torch.Tensor) -> list[_Rows]:
         rows = []

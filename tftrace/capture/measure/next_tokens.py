@@ -17,7 +17,7 @@ import torch
 
 from ...trace.answers import LIKELIEST, RETURNED, AnswersWriter
 from ..calls import Call
-from .device_stats import wait
+from .fetched import fetched
 
 BUDGET = 64 << 20  # bytes of tokens that a recording keeps
 FULL = "The room for tokens was full, so that later forwards do not tell what they took in and gave out."
@@ -151,7 +151,7 @@ class NextTokens:
         waiting, self._waiting = self._waiting, []
         if waiting:
             self.before()
-            found = iter(_fetched([tensor for one in waiting for tensor in one.tensors()]))
+            found = iter(_numbers([tensor for one in waiting for tensor in one.tensors()]))
             self._writer.write(row for one in waiting for row in self._rows(one, found))
 
     def vocabulary(self) -> dict[str, str]:
@@ -325,20 +325,18 @@ def _joined(
     return text, -1
 
 
-def _fetched(tensors: list[torch.Tensor]) -> list[np.ndarray]:
-    """Copy tensors to the host, with one copy from each device for integers and one for floats."""
-    flat: dict[tuple[torch.device, bool], tuple[np.ndarray, int]] = {}
-    groups: dict[tuple[torch.device, bool], list[torch.Tensor]] = {}
-    for one in tensors:
-        groups.setdefault((one.device, one.is_floating_point()), []).append(one)
-    for device in {device for device, _ in groups}:
-        wait(device)
-    for (device, real), members in groups.items():
+def _numbers(tensors: list[torch.Tensor]) -> list[np.ndarray]:
+    """The numbers of tensors as arrays of int64 and float32, with one copy from each device."""
+    flat: dict[bool, tuple[np.ndarray, int]] = {}
+    groups: dict[bool, list[torch.Tensor]] = {}
+    for one in fetched(tensors):
+        groups.setdefault(one.is_floating_point(), []).append(one)
+    for real, members in groups.items():
         kind = torch.float32 if real else torch.int64
-        flat[device, real] = torch.cat([one.flatten().to(kind) for one in members]).cpu().numpy(), 0
+        flat[real] = torch.cat([one.flatten().to(kind) for one in members]).numpy(), 0
     found = []
     for one in tensors:
-        values, at = flat[key := (one.device, one.is_floating_point())]
+        values, at = flat[key := one.is_floating_point()]
         flat[key] = values, at + one.numel()
         found.append(values[at : at + one.numel()].reshape(tuple(one.shape)))
     return found

@@ -16,7 +16,7 @@ import torch
 
 from ...trace import schema
 from ...trace.prints import LANES, PrintsWriter, axes, weights
-from .device_stats import wait
+from .fetched import fetched
 from .fused.device_weights import device_weights
 from .fused.launch import Fused, Print
 from .identity import NUMBER, SUMMARY, Record
@@ -130,7 +130,7 @@ class TokenPrints:
         if any(found.__class__ is not bytes for found in waiting.values()):
             waiting |= {key: found.content for key, found in waiting.items() if isinstance(found, Print)}
             owed = {key: found for key, found in waiting.items() if not isinstance(found, bytes)}
-            waiting |= zip(owed, _fetched([*owed.values()]), strict=True)
+            waiting |= zip(owed, [one.numpy().tobytes() for one in fetched([*owed.values()])], strict=True)
         form = [[way[at] for way in ways.values()] for at in range(3)]  # axes, rows, tokens
         self._writer.append([[key >> _AXIS_BITS for key in waiting], *form, [*waiting.values()]])
 
@@ -179,18 +179,3 @@ def _by_torch(tensor: torch.Tensor, axis: int) -> torch.Tensor:
     flat = ahead.flatten(2).to(wide) * device_weights(ahead.shape[2:].numel(), tensor.device, wide)
     padded = torch.nn.functional.pad(flat, (0, -flat.size(2) % LANES))
     return padded.view(*flat.shape[:2], -1, LANES).sum(2).to(torch.float32)
-
-
-def _fetched(prints: list[torch.Tensor]) -> list[bytes]:
-    """Copy prints to the host, with one copy from each device."""
-    flat: dict[torch.device, bytes] = {}
-    for device in {one.device for one in prints}:
-        wait(device)
-        flat[device] = torch.cat([one.flatten() for one in prints if one.device == device]).cpu().numpy().tobytes()
-    begin = dict.fromkeys(flat, 0)
-    found = []
-    for one in prints:
-        at = begin[one.device]
-        begin[one.device] = end = at + 4 * one.numel()
-        found.append(flat[one.device][at:end])
-    return found

@@ -70,13 +70,15 @@ def _place(at, size_b, size_c, size_d, step_a, step_b, step_c, step_d, STRIDED: 
     return (rest // size_b) * step_a + (rest % size_b) * step_b + c * step_c + d * step_d
 
 
-@triton.jit(do_not_specialize=["size", "share", "size_b", "size_c", "size_d", "step_a", "step_b", "step_c", "step_d"])
+@triton.jit(
+    do_not_specialize=["first", "size", "share", "size_b", "size_c", "size_d", "step_a", "step_b", "step_c", "step_d"]
+)
 def statistics(
-    data, rows, size, share,
+    data, rows, first, size, share,
     size_b, size_c, size_d, step_a, step_b, step_c, step_d,
     KIND: tl.constexpr, STRIDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The statistics of `size` numbers; each program takes a share of them, a multiple of BLOCK."""
+    """The statistics of `size` numbers, in `rows` from `first` on; each program takes a share, a multiple of BLOCK."""
     begin = tl.program_id(0).to(tl.int64) * share
     end = tl.minimum(begin + share, size)
     within = tl.arange(0, BLOCK)
@@ -105,7 +107,7 @@ def statistics(
             rest, spread = _apart(x, there, mean, rest, spread)
         left = tl.sum(rest)
         apart = tl.sum(spread) - left * left / count.to(tl.float64)
-    row = rows + tl.program_id(0).to(tl.int64) * _ROW
+    row = rows + first + tl.program_id(0).to(tl.int64) * _ROW
     nans, zeros = tl.sum(nan.to(tl.int64)), tl.sum(zero.to(tl.int64))
     _written(row, end - begin, count, nans, zeros, least, most, sums, square, apart)
 
@@ -197,9 +199,9 @@ _FORM = ("every", "tokens", "outer", "inner", "row_step", "token_step", "outer_s
          "runs", "length", "segments", "each")  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["programs", *_FORM, *(f"{name}_2" for name in _FORM)])
+@triton.jit(do_not_specialize=["first", "begin", "begin_2", "programs", *_FORM, *(f"{name}_2" for name in _FORM)])
 def statistics_and_prints(
-    data, rows, weights, prints, weights_2, prints_2, programs,
+    data, rows, weights, prints, weights_2, prints_2, first, begin, begin_2, programs,
     every, tokens, outer, inner, row_step, token_step, outer_step, inner_step, runs, length, segments, each,
     every_2, tokens_2, outer_2, inner_2, row_step_2, token_step_2, outer_step_2, inner_step_2,
     runs_2, length_2, segments_2, each_2,
@@ -209,18 +211,19 @@ def statistics_and_prints(
 ):  # fmt: skip
     """One or two prints of a tensor, and its statistics from what was read for the first; see `_tokens`.
 
-    The first `programs` take the first print, the others the second.
+    The first `programs` take the first print, the others the second. Rows are written from `first` on, the prints from
+    `begin` and `begin_2` on.
     """
     program = tl.program_id(0)
     if program < programs:
         _tokens(
-            data, weights, rows, prints, program,
+            data, weights, rows + first, prints + begin, program,
             every, tokens, outer, inner, row_step, token_step, outer_step, inner_step, runs, length, segments, each,
             KIND, STATISTICS, SPLIT, TOKENS, UNROLLED,
         )  # fmt: skip
     elif TWO:
         _tokens(
-            data, weights_2, rows, prints_2, program - programs,
+            data, weights_2, rows, prints_2 + begin_2, program - programs,
             every_2, tokens_2, outer_2, inner_2, row_step_2, token_step_2, outer_step_2, inner_step_2,
             runs_2, length_2, segments_2, each_2,
             KIND, False, SPLIT_2, TOKENS_2, UNROLLED_2,

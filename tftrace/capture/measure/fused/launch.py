@@ -77,7 +77,7 @@ class Fused:
         """Launch for a tensor's statistics, and its prints if they are wanted of it.
 
         Returns:
-            Where they will be; None if nothing was launched, and nothing can be, of this tensor.
+            Where they will be; None if nothing can be launched for this tensor, or it has no numbers.
         """
         return self._launched(tensor, True, printed and self.printing) if self._takes(tensor) else None
 
@@ -120,9 +120,9 @@ class Fused:
             return None
 
     def _flat(self, tensor: torch.Tensor, form: tuple[Any, ...], flat: shares.Flat) -> Measured:
-        room, begin, out = self._room(tensor.device, flat.programs * partials.WIDTH)
+        room, begin = self._room(tensor.device, flat.programs * partials.WIDTH)
         self._kernels.statistics[(flat.programs,)](
-            *(tensor, out, *flat.numbers),
+            *(tensor, room.numbers, begin, *flat.numbers),
             KIND=self._kernels.kind(tensor.dtype in _SINGLE),
             STRIDED=flat.strided,
             BLOCK=shares.BLOCK,
@@ -133,25 +133,21 @@ class Fused:
         self, tensor: torch.Tensor, form: tuple[Any, ...], parts: tuple[shares.Part, ...], statistics: bool
     ) -> Measured:
         one, two = parts[0], parts[-1]
-        count = one.programs if statistics else 0
-        sizes = [shares.lanes(part) // 2 for part in parts]  # two of float32 take the room of one number
-        room, begin, out = self._room(tensor.device, count * partials.WIDTH + sum(sizes))
-        prints, at = [], count * partials.WIDTH
-        for part, size in zip(parts, sizes, strict=True):
-            prints.append(
-                (out[at : at + size].view(torch.float32), Print(part.axis, room, begin + at, shares.lanes(part)))
-            )
-            at += size
-        whole = [device_weights(part.width, tensor.device, torch.float64) for part in parts]
-        sums = [
-            place if part.segments == 1 else place.new_empty(part.segments * shares.lanes(part), dtype=torch.float64)
-            for part, (place, _) in zip(parts, prints, strict=True)
-        ]
-        self._kernels.statistics_and_prints[(sum(part.programs for part in parts),)](
-            *(tensor, out, whole[0], sums[0], whole[-1], sums[-1], one.programs, *one.numbers, *two.numbers),
+        programs = one.programs if statistics else 0
+        room, begin = self._room(tensor.device, programs * partials.WIDTH + sum(part.lanes // 2 for part in parts))
+        first = begin + programs * partials.WIDTH
+        prints = [Print(one.axis, room, first, one.lanes)]
+        if two is not one:
+            prints.append(Print(two.axis, room, first + one.lanes // 2, two.lanes))
+        at = [(room.halves, 2 * print_.begin) if part.segments == 1 else (_sums(part, room), 0)
+              for part, print_ in zip(parts, prints, strict=True)]  # fmt: skip
+        by = [device_weights(part.width, tensor.device, torch.float64) for part in parts]
+        self._kernels.statistics_and_prints[(one.programs + (two.programs if two is not one else 0),)](
+            *(tensor, room.numbers, by[0], at[0][0], by[-1], at[-1][0], begin, at[0][1], at[-1][1], one.programs),
+            *(*one.numbers, *two.numbers),
             KIND=self._kernels.kind(True),
             STATISTICS=statistics,
-            TWO=len(parts) == 2,
+            TWO=two is not one,
             SPLIT=one.segments > 1,
             TOKENS=one.together,
             UNROLLED=one.unrolled,
@@ -159,21 +155,22 @@ class Fused:
             TOKENS_2=two.together,
             UNROLLED_2=two.unrolled,
         )
-        for part, (place, _), sum_ in zip(parts, prints, sums, strict=True):
+        for part, print_, (sums, _) in zip(parts, prints, at, strict=True):
             if part.segments > 1:
-                place.copy_(sum_.view(part.segments, -1).sum(0))
-        return Measured(room, begin, count, form, tuple(one for _, one in prints))
+                place = room.halves[2 * print_.begin :][: part.lanes]
+                place.copy_(sums.view(part.segments, part.lanes).sum(0))
+        return Measured(room, begin, programs, form, tuple(prints))
 
-    def _room(self, device: torch.device, count: int) -> tuple[Room, int, torch.Tensor]:
-        """Room for so many numbers: which, where they begin in it, and they themselves."""
+    def _room(self, device: torch.device, count: int) -> tuple[Room, int]:
+        """Room for so many numbers: which, and where they begin in it."""
         room = self._rooms.get(device)
-        out = None if room is None else room.take(count)
-        if room is None or out is None:
+        begin = None if room is None else room.take(count)
+        if room is None or begin is None:
             size = SMALLEST if room is None or room.closed else min(2 * room.size, LARGEST)
             room = self._rooms[device] = Room(device, max(size, count))
-            out = room.take(count)
-        assert out is not None
-        return room, room.taken - count, out
+            begin = room.take(count)
+        assert begin is not None
+        return room, begin
 
     def _fail(self, error: Exception) -> None:
         self.failure = FAILED.format(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
@@ -181,6 +178,11 @@ class Fused:
 
 def _form(tensor: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(tensor.shape), tensor.stride()
+
+
+def _sums(part: shares.Part, room: Room) -> torch.Tensor:
+    """Room for the sums of the segments of a print, which are added after the launch."""
+    return room.numbers.new_empty(part.segments * part.lanes)
 
 
 def _on(device: torch.device) -> Any:

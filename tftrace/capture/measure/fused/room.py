@@ -14,26 +14,26 @@ class Room:
     Args:
         device: The device.
         size: How many numbers there is room for.
+
+    Attributes:
+        numbers: The numbers.
+        halves: The same memory, as numbers of float32.
     """
 
     def __init__(self, device: torch.device, size: int) -> None:
         with torch.inference_mode(False):  # made in inference mode it could not be written to outside of it
             self.numbers = torch.empty(size, dtype=torch.float64, device=device)
+            self.halves = self.numbers.view(torch.float32)
         self._taken, self.size = 0, size
         self._read: np.ndarray | None = None
 
-    def take(self, count: int) -> torch.Tensor | None:
-        """Room for so many numbers more; None if there is none, or if all has been read."""
+    def take(self, count: int) -> int | None:
+        """Where so many numbers more may lie; None if there is no room, or if all has been read."""
         begin, end = self._taken, self._taken + count
         if self._read is not None or end > self.size:
             return None
         self._taken = end
-        return self.numbers[begin:end]
-
-    @property
-    def taken(self) -> int:
-        """How many numbers have been taken."""
-        return self._taken
+        return begin
 
     @property
     def closed(self) -> bool:
@@ -46,5 +46,5 @@ class Room:
             if self.numbers.device.type != "cpu":  # whatever stream it ran in
                 torch.accelerator.synchronize(self.numbers.device)
             self._read = self.numbers[: self._taken].cpu().numpy()
-            self.numbers = self.numbers[:0].clone()  # which lets go of the memory
+            self.numbers = self.halves = self.numbers.new_empty(0)  # which lets go of the memory
         return self._read

@@ -32,8 +32,8 @@ class Part(NamedTuple):
     axis: int
     programs: int
     segments: int
-    every: int
     width: int
+    lanes: int  # of all tokens
     numbers: tuple[int, ...]  # from `every` to `each` of the kernel
     together: int
     unrolled: int
@@ -77,7 +77,7 @@ def _part(shape: Shape, stride: Shape, axis: int) -> Part:
         *(runs, length, segments, each),
     )
     unrolled = _SHORT if together == 1 else _LONG
-    return Part(axis, -(-blocks // each) * segments, segments, every, width, numbers, together, unrolled)
+    return Part(axis, -(-blocks // each) * segments, segments, width, every * LANES, numbers, together, unrolled)
 
 
 def _runs(shape: Shape, stride: Shape) -> list[tuple[int, int]]:
@@ -89,8 +89,3 @@ def _runs(shape: Shape, stride: Shape) -> list[tuple[int, int]]:
         else:
             found.append((size, step))
     return found or [(1, 1)]
-
-
-def lanes(part: Part) -> int:
-    """How many numbers a print has."""
-    return part.every * LANES
