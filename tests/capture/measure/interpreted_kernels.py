@@ -125,6 +125,26 @@ def test_prints_are_those_of_the_host_bit_for_bit(
             assert one.content == compiled.prints(tensor, one.axis, by)
 
 
+def test_sums_are_added_in_the_order_of_the_host() -> None:
+    # GIVEN numbers whose products cancel, and a small one that is lost if they do so after it was added
+    compiled = vars(token_prints)["compiled"]
+    if compiled is None:
+        pytest.skip("nothing is compiled here")
+    fused = Fused()
+    fused.printing = True
+    by, most = torch.from_numpy(weights(48).copy()), 2.0**60
+    every = torch.zeros(1, 3, 2, 16), torch.zeros(2, 48)
+    for small, one, other in ((0, 16, 24), (0, 24, 16), (16, 8, 32), (32, 0, 16)):
+        runs, row = (x.clone() for x in every)
+        for at, number in ((small, torch.tensor(1.25)), (one, by[other] * most), (other, -by[one] * most)):
+            runs[0, at // 16, :, at % 16] = row[:, at] = number
+        for tensor in (runs, row):
+            measured = fused.measure(tensor, True)
+            assert measured is not None
+            found = measured.prints[-1]
+            assert found.content == compiled.prints(tensor, found.axis, by.double().numpy())
+
+
 def test_wide_tokens_are_shared_among_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN programs that take 64 numbers at least, and tokens with more
     monkeypatch.setattr(shares, "_SHARE", 64)

@@ -72,6 +72,8 @@ def test_nothing_waits_while_the_model_runs(family: Any, name: str, level: str, 
     assert watch.during == []
     # THEN one copy brought all statistics, one all cells, one the tokens, one the values, and a few positions and masks
     assert 0 < watch.after.count("cpu") < 8
+    # AND cells that lie at equal distances were taken in one piece, not along one axis after another
+    assert watch.kernels.count("stack") + watch.kernels.count("cat") < 40
     assert_same(found, wanted)
 
 
