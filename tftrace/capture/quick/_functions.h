@@ -78,14 +78,17 @@ static int called_again(Quick *quick, PyObject *follower, PyFrameObject *frame, 
     Py_XDECREF(id);
     if (torchs >= 0 && unwatched(quick) == 1) {
         PyObject *stack = SLOT(state, of_state.stack), *top = PyList_GET_ITEM(stack, PyList_GET_SIZE(stack) - 1);
+        int forward = SLOT(top, of_call.body) == code;
+        Py_INCREF(top); /* another thread may end the recording, and all calls with it */
         if (PyList_GET_SIZE(stack) >= DEEP || SLOT(top, of_call.muted) != Py_False) did = 0;
-        else if (SLOT(top, of_call.body) != code)
+        else if (!forward)
             did = torchs ? 0 : function_begins(quick, state, top, own, frame, body);
         else if (torchs || (own_of(own, word.lines) == Py_False && asks_for_locals(top) == 0)) did = 1;
         else if ((lines =
                       known_of(own_of(own, word.lines_of), code, PyTuple_GET_ITEM(SLOT(top, of_call.place), AT_NAME))))
             did = (*body = body_of(quick->recording, top, lines)) ? 1 : -1;
-        if (did == 1 && SLOT(top, of_call.body) == code) put(top, of_call.body, Py_NewRef(Py_None));
+        if (did == 1 && forward) put(top, of_call.body, Py_NewRef(Py_None));
+        Py_DECREF(top);
     }
     Py_XDECREF(own);
     Py_XDECREF(state);
