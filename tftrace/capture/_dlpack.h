@@ -34,23 +34,38 @@ static uint64_t number_from(PyObject *object, PyObject *method, int *ok) {
     return number;
 }
 
-/* Where a tensor's numbers begin on the host, and what else it is; NULL, never with an error, if torch cannot tell or its
-   storage is not there or does not hold all of them. */
+/* Where the numbers of a tensor on the host begin in its storage; NULL, never with an error, if that is not there or does
+   not hold all of them. */
+static inline char *memory_in(PyObject *storage, const Told *told) {
+    int ok = told->data != NULL;
+    uint64_t first = number_from(storage, begin_name, &ok), size = ok ? number_from(storage, size_name, &ok) : 0;
+    uint64_t begin = (uintptr_t)told->data + told->offset, last = 0;
+    for (int at = 0; at < told->dims; at++) last += (uint64_t)((told->shape[at] - 1) * told->strides[at]);
+    uint64_t span = (last + 1) * ((told->dtype.bits * told->dtype.lanes + 7u) / 8u);
+    PyErr_Clear();
+    return ok && first && first <= begin && begin + span <= first + size ? told->data + told->offset : NULL;
+}
+
+/* The same of any tensor, and what else it is; NULL also if torch cannot tell. */
 static inline char *memory_of(PyObject *tensor, Told *told) {
     int ok = exchange->tell(tensor, told) == 0 && told->device.type == HOST && told->data;
     PyObject *storage = ok ? PyObject_CallMethodNoArgs(tensor, storage_name) : NULL;
-    char *found = NULL;
-    if (storage) {
-        uint64_t first = number_from(storage, begin_name, &ok), size = ok ? number_from(storage, size_name, &ok) : 0;
-        uint64_t begin = (uintptr_t)told->data + told->offset, last = 0;
-        for (int at = 0; at < told->dims; at++) last += (uint64_t)((told->shape[at] - 1) * told->strides[at]);
-        uint64_t span = (last + 1) * ((told->dtype.bits * told->dtype.lanes + 7u) / 8u);
-        if (ok && first && first <= begin && begin + span <= first + size) found = told->data + told->offset;
-        Py_DECREF(storage);
-    }
+    char *found = storage ? memory_in(storage, told) : NULL;
+    Py_XDECREF(storage);
     PyErr_Clear();
     return found;
 }
+
+/* A module with a function in it that other files of C call, as `at`. */
+static inline PyObject *with_function(PyObject *module, void *function) {
+    PyObject *at = module ? PyCapsule_New(function, "tftrace", NULL) : NULL;
+    if (module && (!at || PyModule_AddObjectRef(module, "at", at) < 0)) Py_CLEAR(module);
+    Py_XDECREF(at);
+    return module;
+}
+
+/* Such a function; NULL if there is none. */
+static inline void *function_of(PyObject *at) { return at ? PyCapsule_GetPointer(at, "tftrace") : NULL; }
 
 /* Look the table up; where there is none 0, with ImportError set. */
 static int can_tell(void) {

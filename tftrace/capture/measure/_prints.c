@@ -65,42 +65,42 @@ static const struct {
     void (*print)(const void *data, Form form, const double *weights, char *out);
 } kinds[] = {{FLOAT, 32, floats}, {FLOAT, 64, doubles}, {BFLOAT, 16, halves}};
 
+/* The print of what lies at an address along an axis, or None. */
+static PyObject *print_at(const char *data, const Told *told, int axis, const Py_buffer *weights) {
+    size_t at = 0, most = sizeof kinds / sizeof *kinds, bytes = told->dtype.bits / 8u;
+    while (at < most && (kinds[at].code != told->dtype.code || kinds[at].bits != told->dtype.bits)) at++;
+    if (at == most || (uintptr_t)data % bytes || told->dims > MOST || axis < 0 || axis >= told->dims) Py_RETURN_NONE;
+
+    int64_t rows = axis ? told->shape[0] : 1, tokens = told->shape[axis], width = 1;
+    int64_t sizes[2] = {1, 1}, steps[2] = {0, 1}; /* of the axes that are a token's own, outer and inner */
+    for (int of = told->dims - 1, own = 1; of >= 0; of--) {
+        if (of == axis || (axis && of == 0)) continue;
+        if (own < 0) Py_RETURN_NONE;
+        sizes[own] = told->shape[of], steps[own--] = told->strides[of];
+        width *= told->shape[of];
+    }
+    if (rows * tokens * width <= 0 || weights->len < width * (int64_t)sizeof(double)) Py_RETURN_NONE;
+    PyObject *found = PyBytes_FromStringAndSize(NULL, rows * tokens * LANES * (int64_t)sizeof(float));
+    if (!found) return NULL;
+
+    char *out = PyBytes_AS_STRING(found);
+    PyThreadState *others = rows * tokens * width > LARGE ? PyEval_SaveThread() : NULL;
+    if (steps[1] == 1 && steps[0] == sizes[1]) sizes[1] *= sizes[0], sizes[0] = 1; /* they are one run */
+    Form form = {tokens, told->strides[axis], sizes[0], steps[0], sizes[1], steps[1]};
+    for (int64_t row = 0; row < rows; row++, out += tokens * LANES * (int64_t)sizeof(float))
+        kinds[at].print(data + (int64_t)bytes * row * (axis ? told->strides[0] : 0), form, weights->buf, out);
+    if (others) PyEval_RestoreThread(others);
+    return found;
+}
+
 static PyObject *prints(PyObject *self, PyObject *args) {
     PyObject *tensor;
     int axis;
     Py_buffer weights;
     if (!PyArg_ParseTuple(args, "Oiy*", &tensor, &axis, &weights)) return NULL;
-    PyObject *found = NULL;
     Told told;
     const char *data = memory_of(tensor, &told);
-    size_t at = 0, most = sizeof kinds / sizeof *kinds;
-    while (data && at < most && (kinds[at].code != told.dtype.code || kinds[at].bits != told.dtype.bits)) at++;
-    size_t bytes = data ? told.dtype.bits / 8u : 1;
-    if (!data || at == most || (uintptr_t)data % bytes || told.dims > MOST || axis < 0 || axis >= told.dims) goto other;
-
-    int64_t rows = axis ? told.shape[0] : 1, tokens = told.shape[axis], width = 1;
-    int64_t sizes[2] = {1, 1}, steps[2] = {0, 1}; /* of the axes that are a token's own, outer and inner */
-    for (int of = told.dims - 1, own = 1; of >= 0; of--) {
-        if (of == axis || (axis && of == 0)) continue;
-        if (own < 0) goto other;
-        sizes[own] = told.shape[of], steps[own--] = told.strides[of];
-        width *= told.shape[of];
-    }
-    if (rows * tokens * width <= 0 || weights.len < width * (int64_t)sizeof(double)) goto other;
-    found = PyBytes_FromStringAndSize(NULL, rows * tokens * LANES * (int64_t)sizeof(float));
-    if (!found) goto end;
-
-    char *out = PyBytes_AS_STRING(found);
-    PyThreadState *others = rows * tokens * width > LARGE ? PyEval_SaveThread() : NULL;
-    if (steps[1] == 1 && steps[0] == sizes[1]) sizes[1] *= sizes[0], sizes[0] = 1; /* they are one run */
-    Form form = {tokens, told.strides[axis], sizes[0], steps[0], sizes[1], steps[1]};
-    for (int64_t row = 0; row < rows; row++, out += tokens * LANES * (int64_t)sizeof(float))
-        kinds[at].print(data + (int64_t)bytes * row * (axis ? told.strides[0] : 0), form, weights.buf, out);
-    if (others) PyEval_RestoreThread(others);
-    goto end;
-other:
-    found = Py_NewRef(Py_None);
-end:
+    PyObject *found = data ? print_at(data, &told, axis, &weights) : Py_NewRef(Py_None);
     PyBuffer_Release(&weights);
     return found;
 }
@@ -115,6 +115,6 @@ PyMODINIT_FUNC PyInit__prints(void) {
 #if !defined(__GNUC__) || defined(__clang__)
     return PyErr_Format(PyExc_ImportError, "only GCC makes vectors of the lanes: with others torch is as quick");
 #else
-    return can_tell() ? PyModule_Create(&definition) : NULL;
+    return can_tell() ? with_function(PyModule_Create(&definition), (void *)print_at) : NULL;
 #endif
 }

@@ -96,15 +96,13 @@ static int64_t run_of(const Told *told) {
     return count;
 }
 
-static PyObject *summary(PyObject *self, PyObject *tensor) {
-    Told told;
-    const char *data = memory_of(tensor, &told);
-    if (!data) Py_RETURN_NONE;
+/* The statistics of what lies at an address, or None. */
+static PyObject *summary_at(const char *data, const Told *told) {
     size_t at = 0, most = sizeof kinds / sizeof *kinds;
-    while (at < most && (kinds[at].code != told.dtype.code || kinds[at].bits != told.dtype.bits)) at++;
-    int64_t count = at < most ? run_of(&told) : 0;
+    while (at < most && (kinds[at].code != told->dtype.code || kinds[at].bits != told->dtype.bits)) at++;
+    int64_t count = at < most ? run_of(told) : 0;
     if (count <= 0) Py_RETURN_NONE;
-    if ((uintptr_t)data % (told.dtype.bits / 8u)) Py_RETURN_NONE; /* in the middle of a number */
+    if ((uintptr_t)data % (told->dtype.bits / 8u)) Py_RETURN_NONE; /* in the middle of a number */
 
     Sums sums = {0, 0, INFINITY, -INFINITY, 0};
     PyThreadState *others = count > LARGE ? PyEval_SaveThread() : NULL;
@@ -120,6 +118,12 @@ static PyObject *summary(PyObject *self, PyObject *tensor) {
         "dddddiiL", mean, sqrt(spread / (double)count), sums.low, sums.high, sqrt(squares), 0, 0, (long long)sums.zeros);
 }
 
+static PyObject *summary(PyObject *self, PyObject *tensor) {
+    Told told;
+    const char *data = memory_of(tensor, &told);
+    return data ? summary_at(data, &told) : Py_NewRef(Py_None);
+}
+
 static PyMethodDef methods[] = {
     {"summary", summary, METH_O, "See `summarize` in stats.py."},
     {NULL},
@@ -130,6 +134,6 @@ PyMODINIT_FUNC PyInit__stats(void) {
 #if !defined(__GNUC__) || defined(__clang__)
     return PyErr_Format(PyExc_ImportError, "only GCC makes vectors of the lanes: with others numkong is quicker");
 #else
-    return can_tell() ? PyModule_Create(&definition) : NULL;
+    return can_tell() ? with_function(PyModule_Create(&definition), (void *)summary_at) : NULL;
 #endif
 }

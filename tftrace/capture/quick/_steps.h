@@ -40,17 +40,18 @@ static int see(Quick *quick, PyObject *call, PyObject *role, PyObject *name, PyO
         PyObject *all[] = {quick->recording, call, role, name, value, seen ? seen : Py_None};
         return done(PyObject_VectorcallMethod(word.see_any, all, 6, NULL));
     }
-    PyObject *form = NULL, *record = record_of(&quick->records, value, seen, &form);
+    Plain plain = {.form = NULL};
+    PyObject *record = record_of(&quick->records, value, seen, &plain);
     int bad = record == NULL;
     if (!bad && quick->records.keep) {
         PyObject *part = SLOT(call, of_call.attends) == Py_True ? word.attention : word.no_part;
         if (SLOT(call, of_call.parent) == Py_None && role == word.output) part = word.result;
         bad = keep(&quick->records, record, value, PyTuple_GET_ITEM(SLOT(call, of_call.place), AT_NAME), role, part,
-                   form);
+                   &plain);
     }
     PyObject *rows = bad ? NULL : own_of(quick->rows, word.tensors);
     bad = !rows || push(rows, SLOT(call, of_call.step)) || push(rows, role) || push(rows, name) || push(rows, record);
-    Py_XDECREF(form);
+    Py_XDECREF(plain.form);
     Py_XDECREF(record);
     return bad ? -1 : 0;
 }

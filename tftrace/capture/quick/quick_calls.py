@@ -70,8 +70,8 @@ def quick_steps(recording: Recording, **calls: Any) -> compiled.Quick | None:
         forms={},
         call=Call(place("module", "", "")),
         weak_storage=WEAK_STORAGE,
-        stats=getattr(vars(stats)["compiled"], "summary", None),
-        prints=getattr(vars(token_prints)["compiled"], "prints", None),
+        stats=getattr(vars(stats)["compiled"], "at", None),
+        prints=getattr(vars(token_prints)["compiled"], "at", None),
         keep=keep,
         kept=prints.__dict__ if type(prints) is TokenPrints else None,
     )
