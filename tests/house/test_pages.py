@@ -129,5 +129,5 @@ def test_the_family_that_is_added_holds_and_its_mutation_is_named(
     names["_ember_sigmoid_gate"](monkeypatch)
     assert verdicts() == [("differs", "the gate is a sigmoid")]
     # AND so it is once the recipe ships, where a name alone proves nothing
-    monkeypatch.setattr(recorder, "with_own", lambda recipes: Library(read(recipe)))
+    monkeypatch.setattr(recorder, "_equations", lambda recipes: Library(read(recipe)))
     assert verdicts() == [("differs", "the gate is a sigmoid")]
