@@ -25,6 +25,11 @@ class Counted:
         self._went[watched.names[0], "end", done] += 1
         return done
 
+    def begin_op(self, *given: Any) -> Any:
+        call = self._quick.begin_op(*given)
+        self._went["", "op", call is not None] += 1
+        return call
+
     def line(self, body: Any, frame: Any) -> Any:
         done = self._quick.line(body, frame)
         self._went["", "line", done] += 1

@@ -97,24 +97,44 @@ def rows(model: nn.Module, inputs: Any, forwards: int, **options: Any) -> tuple[
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", ["bert", "marian", "odd"])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "marian", "odd"])
 def test_a_trace_is_the_same_row_by_row(
     name: str, level: str, options: dict[str, Any], monkeypatch: Patch, went: Counter[Any]
 ) -> None:
     model, inputs = (Odd(), (X,)) if name == "odd" else tiny(name)
     model, options = model.eval(), {"values": "none"} | options
-    quick = rows(model, inputs, 3, level=level, **options)
+    counted = rows(model, inputs, 3, level=level, **options)
     if options.get("engine") == "calls":
         went.update({("", "begin", True): 1, ("", "line", True): 1})  # of these nothing is counted
     short, long = (sum(n for (*_, done), n in went.items() if done is quickly) for quickly in (True, False))
     assert short > long and (went["", "line", True] > went["", "line", False]) is (level in ("lines", "ops"))
+    assert (went["", "op", True] > went["", "op", False]) is (level == "ops")
+    monkeypatch.setattr(forward_hooks, "quick_calls", quick_calls.quick_calls)  # frames are followed in C as well
+    quick = rows(model, inputs, 3, level=level, **options)
     monkeypatch.setattr(quick_calls, "compiled", None)
     python = rows(model, inputs, 3, level=level, **options)
-    for one, other in zip(quick[:4], python[:4], strict=True):
-        assert one == other
+    for one, other, third in zip(counted[:4], quick[:4], python[:4], strict=True):
+        assert one == third and other == third
     assert quick[0] and quick[1]
     assert bool(quick[3]) is (options["values"] == "none" and options.get("prints", True))
     assert all(same(one, other) for one, other in zip(quick[4], python[4], strict=True))
+
+
+def test_caches_of_keys_and_values_are_walked_without_python(monkeypatch: Patch) -> None:
+    left: list[str] = []
+    see = Recording.see_any
+
+    def noted(self: Recording, call: Call, role: str, name: str, value: Any, seen: Any) -> None:
+        left.append(type(value).__name__)
+        see(self, call, role, name, value, seen)
+
+    monkeypatch.setattr(Recording, "see_any", noted)
+    model, inputs = tiny("gpt2")
+    with tftrace.record(model.eval()) as trace:
+        model(**inputs)
+    assert left and "DynamicCache" not in left
+    paths = {row.name for step in trace if step.name == "transformer.h.1.attn" for row in step.tensors}
+    assert any(path.endswith(".layers[0].keys") for path in paths)
 
 
 def test_a_tensor_made_in_inference_mode_and_one_of_a_class_of_its_own(monkeypatch: Patch) -> None:

@@ -42,12 +42,18 @@ static int walk_sequence(Walk *walk, PyObject *value, PyObject *path) {
     return fine;
 }
 
+/* Whether a value is of a kind that is no tensor, list or cache for sure. */
+static int is_aside(PyObject *value) {
+    return value == Py_None || PyBool_Check(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) ||
+           PyUnicode_CheckExact(value) || PyDict_CheckExact(value) || PyTuple_CheckExact(value);
+}
+
 /* Of a cache, or a layer of one: tensors, lists and caches among its attributes. */
 static int walk_cache(Walk *walk, PyObject *value, PyObject *path) {
     PyObject *own = PyObject_GenericGetDict(value, NULL), *items = own ? PyDict_Copy(own) : NULL, *name, *item;
     int fine = items != NULL;
     for (Py_ssize_t at = 0; fine && PyDict_Next(items, &at, &name, &item);) {
-        if (item == Py_None || PyBool_Check(item) || PyLong_CheckExact(item) || PyUnicode_CheckExact(item)) continue;
+        if (is_aside(item)) continue;
         if (!is_plain(item) && !PyList_CheckExact(item)) {
             long kind = PyObject_TypeCheck(item, tensor_type) ? -1 : kind_of(walk, (PyObject *)Py_TYPE(item));
             if (kind == NOTHING) continue;
