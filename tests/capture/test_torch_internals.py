@@ -160,7 +160,8 @@ def recorded(again: Any, level: str = "lines") -> Any:
     model, x = Small(), torch.randn(2, 4)
     with again.record(model, level=level) as trace:
         model(x)
-    assert trace.meta["complete"] and [step.name for step in trace if step.kind == "module"] == ["", "layer", "norm"]
+    assert trace.meta["complete"], trace.meta.get("failure")
+    assert [step.name for step in trace if step.kind == "module"] == ["", "layer", "norm"]
     assert set(trace.checks["verdict"].to_pylist()) <= {"holds"}
     return trace
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tftrace.capture import guard, recording
@@ -19,6 +18,7 @@ from tftrace.capture.check import checker
 from tftrace.capture.measure.fused import launch
 from tftrace.capture.quick import quick_calls
 from tftrace.capture.torch_internals import disable_dispatch_modes
+from tftrace.capture.watch.modes import WatchingMode
 
 # What makes the host wait: operators that read a value or a size that depends on one …
 WAITING = {"_local_scalar_dense", "nonzero", "nonzero_numpy", "is_nonzero", "masked_select", "equal", "unique_dim"}
@@ -49,7 +49,7 @@ class Waits(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-class Calls(TorchFunctionMode):
+class Calls(WatchingMode):
     """Counts the calls that bring numbers to the host, or tensors made of numbers that are on it."""
 
     def __init__(self) -> None:
@@ -81,13 +81,15 @@ class Watch:
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Around each piece of the recording, in place of what switches the modes of others off."""
-        with Calls() as calls, Waits() as operators:
-            calls.found = operators.found = self
-            operators.kernels = self.kernels
-            try:
+        calls: Any = Calls()
+        calls.start()
+        try:
+            with Waits() as operators:
+                calls.found = operators.found = self
+                operators.kernels = self.kernels
                 yield
-            finally:  # our mode for ops, which begins within a piece, may be taken off in the place of these
-                calls.found, operators.found, operators.kernels = [], [], []
+        finally:
+            calls.stop()  # also from below our mode for ops, which begins within a piece
 
     def append(self, name: str) -> None:
         frame, inside = sys._getframe(1), None

@@ -64,6 +64,7 @@ class Odd(nn.Module):
             given = [*rest, rest["deep"][0], (x.reshape(-1), None)]
         x.add_(1)  # in the memory of a tensor that was seen
         x = self.again(x) + self.low(x.to(torch.bfloat16)).float() + self.again(torch.complex(x, -x).conj().imag)
+        x = x + self.again(torch._neg_view(x))  # as lies in one run, but for a sign
         return {"out": self.counted(self.again(torch.arange(4))[None]) + x.mean(), "x": [self.again(x.detach())]}
 
 
@@ -118,6 +119,30 @@ def test_a_trace_is_the_same_row_by_row(
     assert quick[0] and quick[1]
     assert bool(quick[3]) is (options["values"] == "none" and options.get("prints", True))
     assert all(same(one, other) for one, other in zip(quick[4], python[4], strict=True))
+
+
+def test_nothing_of_a_module_that_is_left_out_is_recorded(monkeypatch: Patch) -> None:
+    quick = rows(Odd().eval(), (X,), 3, level="ops", exclude=["parts.*", "first"])
+    monkeypatch.setattr(quick_calls, "compiled", None)
+    assert quick[0] == rows(Odd().eval(), (X,), 3, level="ops", exclude=["parts.*", "first"])[0]
+    assert not any(step["name"].startswith(("parts", "first")) for step in quick[0])
+
+
+class Itself(nn.Module):
+    """Calls its own forward, past its hooks, which is a function then."""
+
+    def forward(self, x: torch.Tensor, often: int = 2) -> torch.Tensor:
+        y = x * 2
+        return self.forward(y, often - 1) if often else y
+
+
+@pytest.mark.parametrize("level", ["functions", "lines"])
+def test_a_forward_that_calls_itself_is_the_same(level: str, monkeypatch: Patch) -> None:
+    model = nn.Sequential(Itself())
+    quick = rows(model, (X,), 3, level=level)
+    monkeypatch.setattr(quick_calls, "compiled", None)
+    assert quick[0] == rows(model, (X,), 3, level=level)[0]
+    assert [step["name"] for step in quick[0]].count("0.forward.forward") == (3 if level == "functions" else 9)
 
 
 def test_caches_of_keys_and_values_are_walked_without_python(monkeypatch: Patch) -> None:

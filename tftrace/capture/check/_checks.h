@@ -85,8 +85,7 @@ static int begun(Checks *checks, PyObject *call) {
 
 /* begin(call): `Checker.begin`. */
 static PyObject *begin_check(Checks *checks, PyObject *call) {
-    if (Py_TYPE(call) != of_call.type) return PyErr_Format(PyExc_TypeError, "begin(call)");
-    int found = begun(checks, call);
+    int found = Py_TYPE(call) == of_call.type ? begun(checks, call) : 0; /* of a module that was imported twice */
     if (found == 0) return PyObject_CallMethodOneArg(checks->checker, word.begin_anew, call);
     return found < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -240,19 +239,18 @@ static Py_ssize_t followed(Checks *checks, PyObject *call, Py_ssize_t at) {
 
 /* follow(call, at): the same. */
 static PyObject *follow(Checks *checks, PyObject *const *given, Py_ssize_t count) {
-    if (count != 2 || Py_TYPE(given[0]) != of_call.type) return PyErr_Format(PyExc_TypeError, "follow(call, at)");
+    if (count != 2) return PyErr_Format(PyExc_TypeError, "follow(call, at)");
     Py_ssize_t at = PyLong_AsSsize_t(given[1]);
-    if (at >= 0) at = followed(checks, given[0], at);
+    if (at >= 0 && Py_TYPE(given[0]) == of_call.type) at = followed(checks, given[0], at);
     return at < 0 && PyErr_Occurred() ? NULL : PyLong_FromSsize_t(at);
 }
 
 /* finish(call): `Checker.finish`. */
 static PyObject *finish_check(Checks *checks, PyObject *call) {
-    if (Py_TYPE(call) != of_call.type) return PyErr_Format(PyExc_TypeError, "finish(call)");
-    int edited = PyObject_IsTrue(SLOT(call, of_call.edited));
-    Py_ssize_t at = edited == 0 ? followed(checks, call, 0) : 0;
+    int ours = Py_TYPE(call) == of_call.type, edited = ours ? PyObject_IsTrue(SLOT(call, of_call.edited)) : 0;
+    Py_ssize_t at = ours && edited == 0 ? followed(checks, call, 0) : 0;
     if (edited < 0 || at < 0) return NULL;
-    if (!edited && at == PyTuple_GET_SIZE(SLOT(call, of_call.equations))) return Py_NewRef(Py_None);
+    if (ours && !edited && at == PyTuple_GET_SIZE(SLOT(call, of_call.equations))) return Py_NewRef(Py_None);
     PyObject *order = PyLong_FromSsize_t(at), *all[] = {checks->checker, call, order};
     PyObject *found = order ? PyObject_VectorcallMethod(word.finish_from, all, 3, NULL) : NULL;
     Py_XDECREF(order);

@@ -11,8 +11,8 @@ nothing of NumPy is needed. Where there is no compiler, tftrace does without. */
 #include "_checks.h"
 
 static PyObject *addresses(PyObject *self, PyObject *const *given, Py_ssize_t count) {
-    if (count != 2 || !PyList_Check(given[0]) || Py_TYPE(given[1]) != of_call.type)
-        return PyErr_Format(PyExc_TypeError, "addresses(items, call)");
+    if (count != 2 || !PyList_Check(given[0])) return PyErr_Format(PyExc_TypeError, "addresses(items, call)");
+    if (Py_TYPE(given[1]) != of_call.type) Py_RETURN_NONE; /* of a module that was imported twice */
     PyObject *found = PyList_New(0);
     int same = found ? 1 : -1;
     for (Py_ssize_t at = 0; same == 1 && at < PyList_GET_SIZE(given[0]); at++) {
@@ -119,9 +119,9 @@ static PyTypeObject checks_type = {
 /* -- the module ------------------------------------------------------------------------------------------------- */
 
 static PyObject *bind(PyObject *self, PyObject *args) {
-    PyObject *group, *known;
-    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &group, &PyType_Type, &known) ||
-        !find_slots(&of_group.type, group, group_slots) || !find_slots(&of_known.type, known, known_slots))
+    PyObject *call, *group, *known;
+    if (!PyArg_ParseTuple(args, "O!O!O!", &PyType_Type, &call, &PyType_Type, &group, &PyType_Type, &known) ||
+        !find_slots(&of_call.type, call, call_slots) || !find_slots(&of_group.type, group, group_slots) || !find_slots(&of_known.type, known, known_slots))
         return NULL;
     Py_RETURN_NONE;
 }
@@ -130,7 +130,7 @@ static PyMethodDef methods[] = {
     {"addresses", (PyCFunction)(void (*)(void))addresses, METH_FASTCALL, "See `_addresses` in route.py."},
     {"settle", settle, METH_O, "What is asked of a tensor later; RuntimeError where torch cannot tell."},
     {"copy", (PyCFunction)(void (*)(void))copy, METH_FASTCALL, "See `Route.copy` in route.py."},
-    {"bind", bind, METH_VARARGS, "bind(Group, Known): look up where the attributes of these classes lie."},
+    {"bind", bind, METH_VARARGS, "bind(Call, Group, Known): look up where the attributes of these classes lie."},
     {NULL},
 };
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_route", "The hot loops of checks.", -1, methods};

@@ -34,7 +34,7 @@ def quick_checks(checker: Any, **parts: Any) -> compiled.Checks | None:
     parts_in_c = _compiled()
     if parts_in_c is None:
         return None
-    parts_in_c.bind(Group, Known)
+    parts_in_c.bind(Call, Group, Known)
     made: compiled.Checks = parts_in_c.Checks(
         checker=checker, own=checker.__dict__, autocast=torch.is_autocast_enabled, **parts
     )
