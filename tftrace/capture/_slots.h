@@ -57,3 +57,40 @@ static inline int done(PyObject *found) {
     Py_XDECREF(found);
     return found ? 0 : -1;
 }
+
+/* A part of an object of ours: its name, and where it lies. The last of them has no name. */
+typedef struct {
+    const char *name;
+    size_t at;
+} Part;
+
+/* Give an object its parts by name; NULL, with TypeError, if one is missing. */
+static inline PyObject *put_together(PyObject *object, const Part *part, PyObject *given) {
+    for (; object && part->name; part++) {
+        PyObject *one = given ? PyDict_GetItemString(given, part->name) : NULL;
+        if (one) SLOT(object, part->at) = Py_NewRef(one);
+        else {
+            PyErr_Format(PyExc_TypeError, "%s is missing", part->name);
+            Py_CLEAR(object);
+        }
+    }
+    return object;
+}
+
+static inline int take_apart(PyObject *object, const Part *part) {
+    for (; part->name; part++) Py_CLEAR(SLOT(object, part->at));
+    return 0;
+}
+
+/* What Python's garbage collector asks of a class whose objects are made of PARTS. */
+#define COLLECTED(NAME, PARTS)                                                                                         \
+    static int visited_##NAME(PyObject *object, visitproc visit, void *arg) {                                          \
+        for (const Part *part = PARTS; part->name; part++) Py_VISIT(SLOT(object, part->at));                           \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    static int cleared_##NAME(PyObject *object) { return take_apart(object, PARTS); }                                  \
+    static void gone_##NAME(PyObject *object) {                                                                        \
+        PyObject_GC_UnTrack(object);                                                                                   \
+        take_apart(object, PARTS);                                                                                     \
+        Py_TYPE(object)->tp_free(object);                                                                              \
+    }

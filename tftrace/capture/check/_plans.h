@@ -26,23 +26,12 @@ typedef struct {
     Item each[];
 } Plan;
 #define AS_PART(NAME) {#NAME, offsetof(Plan, NAME)},
-static const struct {
-    const char *name;
-    size_t at;
-} of_plan[] = {OF_PLAN(AS_PART)};
-enum { PLAN_PARTS = sizeof of_plan / sizeof *of_plan };
+static const Part of_plan[] = {OF_PLAN(AS_PART){NULL}};
 
 static PyObject *made_plan(PyTypeObject *type, PyObject *args, PyObject *given) {
     PyObject *items = given ? PyDict_GetItemString(given, "items") : NULL;
     if (!items || !PyList_Check(items)) return PyErr_Format(PyExc_TypeError, "a plan is made of items");
-    Plan *plan = (Plan *)type->tp_alloc(type, PyList_GET_SIZE(items));
-    for (int at = 0; plan && at < PLAN_PARTS; at++) {
-        PyObject *part = PyDict_GetItemString(given, of_plan[at].name);
-        if (!part) {
-            PyErr_Format(PyExc_TypeError, "%s is missing", of_plan[at].name);
-            Py_CLEAR(plan);
-        } else SLOT(plan, of_plan[at].at) = Py_NewRef(part);
-    }
+    Plan *plan = (Plan *)put_together(type->tp_alloc(type, PyList_GET_SIZE(items)), of_plan, given);
     if (!plan) return NULL;
     Py_SETREF(plan->items, PyList_AsTuple(items)); /* which nobody changes, since `each` is what it holds */
     plan->count = plan->items ? PyTuple_GET_SIZE(plan->items) : 0;
@@ -56,7 +45,7 @@ static PyObject *made_plan(PyTypeObject *type, PyObject *args, PyObject *given) 
 }
 
 static void gone_plan(PyObject *plan) {
-    for (int at = 0; at < PLAN_PARTS; at++) Py_CLEAR(SLOT(plan, of_plan[at].at));
+    take_apart(plan, of_plan);
     Plan *own = (Plan *)plan;
     Py_CLEAR(own->group);
     Py_CLEAR(own->precision);

@@ -64,40 +64,14 @@ static PyObject *copy(PyObject *self, PyObject *const *given, Py_ssize_t count) 
 /* -- what checks the calls of a recording ----------------------------------------------------------------------- */
 
 #define AS_CHECKS_PART(NAME) {#NAME, offsetof(Checks, NAME)},
-static const struct {
-    const char *name;
-    size_t at;
-} parts[] = {OF_CHECKS(AS_CHECKS_PART)};
-enum { PARTS = sizeof parts / sizeof *parts };
+static const Part parts_of_checks[] = {OF_CHECKS(AS_CHECKS_PART){NULL}};
 
 /* Checks(**parts): all that is named above. */
 static PyObject *made_checks(PyTypeObject *type, PyObject *args, PyObject *given) {
-    PyObject *checks = type->tp_alloc(type, 0);
-    for (int at = 0; checks && at < PARTS; at++) {
-        PyObject *part = given ? PyDict_GetItemString(given, parts[at].name) : NULL;
-        if (!part) {
-            PyErr_Format(PyExc_TypeError, "%s is missing", parts[at].name);
-            Py_CLEAR(checks);
-        } else SLOT(checks, parts[at].at) = Py_NewRef(part);
-    }
-    return checks;
+    return put_together(type->tp_alloc(type, 0), parts_of_checks, given);
 }
 
-static int visited_checks(PyObject *checks, visitproc visit, void *arg) {
-    for (int at = 0; at < PARTS; at++) Py_VISIT(SLOT(checks, parts[at].at));
-    return 0;
-}
-
-static int cleared_checks(PyObject *checks) {
-    for (int at = 0; at < PARTS; at++) Py_CLEAR(SLOT(checks, parts[at].at));
-    return 0;
-}
-
-static void gone_checks(PyObject *checks) {
-    PyObject_GC_UnTrack(checks);
-    cleared_checks(checks);
-    Py_TYPE(checks)->tp_free(checks);
-}
+COLLECTED(checks, parts_of_checks)
 
 static PyMethodDef of_checks[] = {
     {"begin", (PyCFunction)begin_check, METH_O, "See `Checker.begin`."},
@@ -121,7 +95,8 @@ static PyTypeObject checks_type = {
 static PyObject *bind(PyObject *self, PyObject *args) {
     PyObject *call, *group, *known;
     if (!PyArg_ParseTuple(args, "O!O!O!", &PyType_Type, &call, &PyType_Type, &group, &PyType_Type, &known) ||
-        !find_slots(&of_call.type, call, call_slots) || !find_slots(&of_group.type, group, group_slots) || !find_slots(&of_known.type, known, known_slots))
+        !find_slots(&of_call.type, call, call_slots) || !find_slots(&of_group.type, group, group_slots) ||
+        !find_slots(&of_known.type, known, known_slots))
         return NULL;
     Py_RETURN_NONE;
 }

@@ -128,50 +128,20 @@ static int trace_by(Quick *quick, PyObject *function) {
     return 0;
 }
 
-static PyMemberDef of_tracer_parts[] = {
-    {"python", T_OBJECT, offsetof(Tracer, python)},
-    {"look_at", T_OBJECT, offsetof(Tracer, look_at)},
-    {"local", T_OBJECT, offsetof(Tracer, local)},
-    {"body", T_OBJECT, offsetof(Tracer, body)},
-    {"follower", T_OBJECT, offsetof(Tracer, follower)},
-    {"recording", T_OBJECT, offsetof(Tracer, recording)},
-    {"call", T_OBJECT, offsetof(Tracer, call)},
-    {"inner", T_OBJECT, offsetof(Tracer, inner)},
-    {"global_hooks", T_OBJECT, offsetof(Tracer, global_hooks)},
-    {NULL},
+#define OF_TRACER(NAME) {#NAME, offsetof(Tracer, NAME)}
+static const Part parts_of_tracer[] = {
+    OF_TRACER(python),    OF_TRACER(look_at), OF_TRACER(follower), OF_TRACER(local),        OF_TRACER(body),
+    OF_TRACER(recording), OF_TRACER(call),    OF_TRACER(inner),    OF_TRACER(global_hooks), {NULL},
 };
-enum { TRACER_PARTS = sizeof of_tracer_parts / sizeof *of_tracer_parts - 1 };
 
 /* Tracer(**parts): all that is named above. */
-static PyObject *tracer_made(PyTypeObject *type, PyObject *args, PyObject *given) {
-    PyObject *tracer = type->tp_alloc(type, 0);
-    for (int at = 0; tracer && at < TRACER_PARTS; at++) {
-        PyObject *part = given ? PyDict_GetItemString(given, of_tracer_parts[at].name) : NULL;
-        if (part) SLOT(tracer, of_tracer_parts[at].offset) = Py_NewRef(part);
-        else {
-            PyErr_Format(PyExc_TypeError, "%s is missing", of_tracer_parts[at].name);
-            Py_CLEAR(tracer);
-        }
-    }
+static PyObject *made_tracer(PyTypeObject *type, PyObject *args, PyObject *given) {
+    PyObject *tracer = put_together(type->tp_alloc(type, 0), parts_of_tracer, given);
     if (tracer) ((Tracer *)tracer)->round = ++rounds;
     return tracer;
 }
 
-static int tracer_visited(PyObject *tracer, visitproc visit, void *arg) {
-    for (int at = 0; at < TRACER_PARTS; at++) Py_VISIT(SLOT(tracer, of_tracer_parts[at].offset));
-    return 0;
-}
-
-static int tracer_cleared(PyObject *tracer) {
-    for (int at = 0; at < TRACER_PARTS; at++) Py_CLEAR(SLOT(tracer, of_tracer_parts[at].offset));
-    return 0;
-}
-
-static void tracer_gone(PyObject *tracer) {
-    PyObject_GC_UnTrack(tracer);
-    tracer_cleared(tracer);
-    Py_TYPE(tracer)->tp_free(tracer);
-}
+COLLECTED(tracer, parts_of_tracer)
 
 /* Whoever puts it back by `sys.settrace` calls it as any other trace function. */
 static PyObject *tracer_called(PyObject *tracer, PyObject *args, PyObject *named) {
@@ -189,10 +159,10 @@ static PyTypeObject tracer_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tftrace.capture.quick._quick.Tracer",
     .tp_basicsize = sizeof(Tracer),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = tracer_made,
-    .tp_dealloc = tracer_gone,
-    .tp_traverse = tracer_visited,
-    .tp_clear = tracer_cleared,
+    .tp_new = made_tracer,
+    .tp_dealloc = gone_tracer,
+    .tp_traverse = visited_tracer,
+    .tp_clear = cleared_tracer,
     .tp_call = tracer_called,
     .tp_methods = of_tracer,
 };

@@ -74,10 +74,7 @@ static PyObject *see_one(Quick *quick, PyObject *const *given, Py_ssize_t count)
 
 #define OF(FIELD) {#FIELD, offsetof(Quick, FIELD)}
 #define RECORDS(FIELD) {#FIELD, offsetof(Quick, records.FIELD)}
-static const struct {
-    const char *name;
-    size_t at;
-} parts[] = {
+static const Part parts_of_quick[] = {
     OF(recording),      OF(engine),       OF(own),        OF(engine_own),
     OF(rows),           OF(local),        OF(acquire),    OF(release),
     OF(clock),          OF(hide),         OF(set_trace),  OF(guard),
@@ -87,38 +84,18 @@ static const struct {
     RECORDS(of),        RECORDS(summary), RECORDS(form),  RECORDS(weak_storage),
     RECORDS(stats),     RECORDS(prints),  RECORDS(views), RECORDS(storages),
     RECORDS(stretches), RECORDS(next),    RECORDS(keep),  RECORDS(kept),
-    RECORDS(forms),
+    RECORDS(forms),     {NULL},
 };
-enum { PARTS = sizeof parts / sizeof *parts };
 
 /* Quick(**parts): all that is named above; None for what there is not. */
-static PyObject *made(PyTypeObject *type, PyObject *args, PyObject *given) {
-    PyObject *quick = type->tp_alloc(type, 0);
-    for (int at = 0; quick && at < PARTS; at++) {
-        PyObject *part = given ? PyDict_GetItemString(given, parts[at].name) : NULL;
-        if (!part) {
-            PyErr_Format(PyExc_TypeError, "%s is missing", parts[at].name);
-            Py_CLEAR(quick);
-        } else if (part != Py_None) SLOT(quick, parts[at].at) = Py_NewRef(part);
-    }
+static PyObject *made_quick(PyTypeObject *type, PyObject *args, PyObject *given) {
+    PyObject *quick = put_together(type->tp_alloc(type, 0), parts_of_quick, given);
+    for (const Part *part = parts_of_quick; quick && part->name; part++)
+        if (SLOT(quick, part->at) == Py_None) Py_CLEAR(SLOT(quick, part->at));
     return quick;
 }
 
-static int visited(PyObject *quick, visitproc visit, void *arg) {
-    for (int at = 0; at < PARTS; at++) Py_VISIT(SLOT(quick, parts[at].at));
-    return 0;
-}
-
-static int cleared(PyObject *quick) {
-    for (int at = 0; at < PARTS; at++) Py_CLEAR(SLOT(quick, parts[at].at));
-    return 0;
-}
-
-static void gone(PyObject *quick) {
-    PyObject_GC_UnTrack(quick);
-    cleared(quick);
-    Py_TYPE(quick)->tp_free(quick);
-}
+COLLECTED(quick, parts_of_quick)
 
 static PyMethodDef of_quick[] = {
     {"entering", (PyCFunction)(void (*)(void))entering, METH_FASTCALL,
@@ -139,10 +116,10 @@ static PyTypeObject quick_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tftrace.capture.quick._quick.Quick",
     .tp_basicsize = sizeof(Quick),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = made,
-    .tp_dealloc = gone,
-    .tp_traverse = visited,
-    .tp_clear = cleared,
+    .tp_new = made_quick,
+    .tp_dealloc = gone_quick,
+    .tp_traverse = visited_quick,
+    .tp_clear = cleared_quick,
     .tp_methods = of_quick,
 };
 
